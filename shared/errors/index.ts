@@ -1,0 +1,86 @@
+/**
+ * Every code a client can meet and the status it is answered with: the one place where the two are joined.
+ * A code is part of the contract: renaming one breaks clients.
+ */
+export const statusOf = {
+  malformed_json: 400,
+  unauthenticated: 401,
+  forbidden: 403,
+  not_found: 404,
+  product_not_found: 404,
+  reservation_not_found: 404,
+  job_not_found: 404,
+  location_not_found: 404,
+  webhook_not_found: 404,
+  api_key_not_found: 404,
+  method_not_allowed: 405,
+  request_timeout: 408,
+  sku_taken: 409,
+  location_code_taken: 409,
+  has_held_reservations: 409,
+  insufficient_stock: 409,
+  count_below_reserved: 409,
+  not_held: 409,
+  reservation_expired: 409,
+  last_admin_key: 409,
+  request_in_progress: 409,
+  version_mismatch: 412,
+  too_large: 413,
+  unsupported_media_type: 415,
+  validation_failed: 422,
+  idempotency_key_reused: 422,
+  rate_limited: 429,
+  headers_too_large: 431,
+  internal: 500,
+  bad_gateway: 502,
+  overloaded: 503,
+  busy: 503,
+  unavailable: 503,
+  gateway_timeout: 504,
+} as const satisfies Record<string, number>
+
+export type ErrorCode = keyof typeof statusOf
+
+/** One thing wrong with the input: where it is (`lines.0.quantity`) and what to do about it. */
+export interface Issue {
+  path: string
+  message: string
+}
+
+export interface ErrorDetails {
+  /** Members added to the problem document, such as `shortages`. */
+  extra?: Record<string, unknown>
+  /** For `validation_failed`: every thing wrong with the input. */
+  issues?: Issue[]
+  /** Seconds after which a retry makes sense; sent as `Retry-After`. */
+  retryAfterSeconds?: number
+  cause?: unknown
+}
+
+/** An error a client is meant to see: `detail` is public, and says what to do where something can be done. */
+export class ServiceError extends Error {
+  override readonly name = 'ServiceError'
+  readonly code: ErrorCode
+  readonly detail: string
+  readonly extra: Record<string, unknown>
+  readonly issues: Issue[] | undefined
+  readonly retryAfterSeconds: number | undefined
+
+  constructor(code: ErrorCode, detail: string, details: ErrorDetails = {}) {
+    super(`${code}: ${detail}`, details.cause === undefined ? undefined : { cause: details.cause })
+    this.code = code
+    this.detail = detail
+    this.extra = details.extra ?? {}
+    this.issues = details.issues
+    this.retryAfterSeconds = details.retryAfterSeconds
+  }
+
+  get status(): number {
+    return statusOf[this.code]
+  }
+}
+
+/** A `validation_failed` about one member of the input. */
+export function invalid(path: string, message: string): ServiceError {
+  return new ServiceError('validation_failed', `${path}: ${message}`, { issues: [{ path, message }] })
+}

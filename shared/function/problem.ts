@@ -1,0 +1,41 @@
+import { STATUS_CODES } from 'node:http'
+import { ServiceError } from '#errors'
+
+export interface ProblemContext {
+  /** The path that was asked for. */
+  instance: string
+  requestId: string
+}
+
+/** The problem document (RFC 9457) of an error. `type` is `about:blank`: `code` is what a client switches on. */
+export function problemDocument(error: ServiceError, { instance, requestId }: ProblemContext): Record<string, unknown> {
+  return {
+    type: 'about:blank',
+    title: STATUS_CODES[error.status] ?? 'Error',
+    status: error.status,
+    detail: error.detail,
+    instance,
+    code: error.code,
+    requestId,
+    ...(error.issues && { errors: error.issues }),
+    ...error.extra,
+  }
+}
+
+/** The headers that go with a problem document: its media type, and the ones its status asks for. */
+export function problemHeaders(error: ServiceError): Record<string, string> {
+  return {
+    'content-type': 'application/problem+json',
+    'cache-control': 'no-store',
+    ...(error.status === 401 && { 'www-authenticate': 'Bearer' }),
+    ...(error.retryAfterSeconds !== undefined && { 'retry-after': String(Math.ceil(error.retryAfterSeconds)) }),
+  }
+}
+
+/** What a client may see of anything thrown: a ServiceError as it is, everything else as a bare 500. */
+export function toServiceError(thrown: unknown): ServiceError {
+  if (thrown instanceof ServiceError) return thrown
+  return new ServiceError('internal', 'Something went wrong here. It has been logged under the request id.', {
+    cause: thrown,
+  })
+}
