@@ -1,0 +1,20 @@
+import { childTrace, type TraceContext } from '#telemetry'
+import type { IdempotencyKey } from './idempotency.ts'
+
+/**
+ * Who asks, on whose behalf and under which promises: one object a request, handed down to every domain call.
+ * `consistency.token` is read before a read is routed and replaced after every commit, so that within one request,
+ * and across requests that pass it on, a read sees the writes that came before it.
+ */
+export interface Caller {
+  /** Who is written into the ledger: `api-key:<id>`, or `function:<name>` where no client stands behind the work. */
+  actor: string
+  trace: TraceContext
+  idempotency: IdempotencyKey | undefined
+  consistency: { token: string | undefined }
+}
+
+/** The caller of work that no client asked for: schedules, seeds, migrations. */
+export function systemCaller(actor: string, trace: TraceContext = childTrace(undefined)): Caller {
+  return { actor, trace, idempotency: undefined, consistency: { token: undefined } }
+}

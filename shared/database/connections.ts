@@ -1,0 +1,171 @@
+import postgres from 'postgres'
+import * as z from 'zod'
+import { integerSetting, readConfig } from '#config'
+import { ServiceError } from '#errors'
+
+/** A connection's tagged template. `bigint` columns arrive as numbers: every one of ours stays below 2^53. */
+export type Sql = postgres.Sql<{ bigint: number }>
+
+/** A connection held by one transaction and by nothing else. */
+export interface Lease {
+  sql: Sql
+  /** True once the connection has dropped: what it had begun is gone, and its next statement would run outside of it. */
+  isLost: () => boolean
+  /** Cuts the connection: every statement in flight on it fails at once. */
+  abandon: () => void
+  release: () => void
+}
+
+const settingsSchema = z.object({
+  DATABASE_URL: z.url({
+    protocol: /^postgres(ql)?$/,
+    error: 'must be a postgres:// URL, such as the databaseUrl in .local/stack.json',
+  }),
+  DATABASE_REPLICA_URL: z.url({ protocol: /^postgres(ql)?$/ }).optional(),
+  DATABASE_POOL_MAX: integerSetting({ min: 1, max: 100, default: 10 }),
+})
+
+let settings: z.infer<typeof settingsSchema> | undefined
+const databaseSettings = () => {
+  settings ??= readConfig(settingsSchema)
+  return settings
+}
+
+function connect(url: string, max: number, onclose?: () => void): Sql {
+  return postgres(url, {
+    max,
+    connect_timeout: 5,
+    idle_timeout: 60,
+    types: { bigint: { to: 20, from: [20], parse: Number, serialize: String } },
+    onnotice: () => {},
+    ...(onclose && { onclose }),
+    connection: {
+      application_name: 'stock-management',
+      // Bounds for a stuck client or a stuck query; a request's own time-out (5 s by default) is the tighter one.
+      statement_timeout: 10_000,
+      lock_timeout: 3_000,
+      idle_in_transaction_session_timeout: 10_000,
+    },
+  })
+}
+
+interface Slot {
+  sql: Sql
+  lost: boolean
+}
+
+/** Callers that may wait for a connection; past it the answer is 503 at once rather than a time-out later. */
+const WAITERS_MAX = 2_000
+const LEASE_WAIT_MS = 5_000
+
+/**
+ * The primary's connections for transactions: one single-connection client a slot, so that BEGIN and what follows share
+ * a connection by construction, and a dropped connection is known before its next statement. postgres.js's own pool
+ * promises neither: see docs/decisions/0002-leased-connections.md.
+ */
+function createWriters(url: string, max: number) {
+  const idle: Slot[] = []
+  const waiting: Array<(slot: Slot) => void> = []
+  let opened = 0
+
+  function openSlot(): Slot {
+    const slot = { lost: false } as Slot
+    renew(slot)
+    return slot
+  }
+
+  function renew(slot: Slot): void {
+    const sql = connect(url, 1, () => {
+      if (slot.sql === sql) slot.lost = true
+    })
+    slot.sql = sql
+  }
+
+  function toLease(slot: Slot): Lease {
+    slot.lost = false
+    const { sql } = slot
+    return {
+      sql,
+      isLost: () => slot.lost || slot.sql !== sql,
+      abandon: () => {
+        renew(slot)
+        void sql.end({ timeout: 0 })
+      },
+      release: () => {
+        const next = waiting.shift()
+        if (next) next(slot)
+        else idle.push(slot)
+      },
+    }
+  }
+
+  async function lease(): Promise<Lease> {
+    const slot = idle.pop()
+    if (slot) return toLease(slot)
+    if (opened < max) {
+      opened++
+      return toLease(openSlot())
+    }
+    if (waiting.length >= WAITERS_MAX) throw overloaded()
+    return new Promise((resolve, reject) => {
+      const take = (freed: Slot) => {
+        clearTimeout(timer)
+        resolve(toLease(freed))
+      }
+      const timer = setTimeout(() => {
+        waiting.splice(waiting.indexOf(take), 1)
+        reject(overloaded())
+      }, LEASE_WAIT_MS)
+      waiting.push(take)
+    })
+  }
+
+  return { lease, end: () => Promise.all(idle.splice(0).map((slot) => slot.sql.end({ timeout: 5 }))) }
+}
+
+function overloaded(): ServiceError {
+  return new ServiceError('overloaded', 'Every database connection is busy. Try again shortly.', {
+    retryAfterSeconds: 1,
+  })
+}
+
+let writers: ReturnType<typeof createWriters> | undefined
+let primaryReader: Sql | undefined
+let replicaReader: Sql | undefined
+
+/** Waits, at most 5 s, for a connection to the primary that nothing else uses. Throws `overloaded`. */
+export function leaseWriter(): Promise<Lease> {
+  const { DATABASE_URL, DATABASE_POOL_MAX } = databaseSettings()
+  writers ??= createWriters(DATABASE_URL, DATABASE_POOL_MAX)
+  return writers.lease()
+}
+
+/** Connections to the primary for single statements that change nothing. */
+export function primary(): Sql {
+  const { DATABASE_URL, DATABASE_POOL_MAX } = databaseSettings()
+  primaryReader ??= connect(DATABASE_URL, DATABASE_POOL_MAX)
+  return primaryReader
+}
+
+/** Connections to the replica; undefined where none is configured. */
+export function replica(): Sql | undefined {
+  const { DATABASE_REPLICA_URL, DATABASE_POOL_MAX } = databaseSettings()
+  if (DATABASE_REPLICA_URL) replicaReader ??= connect(DATABASE_REPLICA_URL, DATABASE_POOL_MAX)
+  return replicaReader
+}
+
+/** Drops the replica's connections with whatever waits on them; the next use connects anew. */
+export function resetReplica(): void {
+  void replicaReader?.end({ timeout: 0 })
+  replicaReader = undefined
+}
+
+/** Closes every connection; statements in flight get 5 s. A later call opens new ones. */
+export async function closeDatabase(): Promise<void> {
+  const closing = [writers?.end(), primaryReader?.end({ timeout: 5 }), replicaReader?.end({ timeout: 5 })]
+  writers = undefined
+  primaryReader = undefined
+  replicaReader = undefined
+  settings = undefined
+  await Promise.all(closing)
+}

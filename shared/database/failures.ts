@@ -1,0 +1,63 @@
+import postgres from 'postgres'
+import { ServiceError } from '#errors'
+
+/** Why a transaction may be run again, by SQLSTATE: https://www.postgresql.org/docs/18/errcodes-appendix.html */
+const RETRY_REASONS: Record<string, string> = {
+  '40001': 'serialization_failure',
+  '40P01': 'deadlock_detected',
+  '55P03': 'lock_not_available',
+}
+
+/** The server is there but can't take the statement now: shutting down, starting up, out of connections, a standby. */
+const UNAVAILABLE_STATES = new Set(['57P01', '57P02', '57P03', '53300', '25006', '25P03', '25P02'])
+
+/** A transaction that found the world changed under it and wants to start over with a fresh look. */
+export class StaleRead extends Error {
+  override readonly name = 'StaleRead'
+}
+
+/** Why running the whole transaction again may succeed, as a metric label; undefined if it would not. */
+export function retryReason(error: unknown): string | undefined {
+  if (error instanceof StaleRead) return 'stale_read'
+  return error instanceof postgres.PostgresError ? RETRY_REASONS[error.code] : undefined
+}
+
+/** True where the connection, not the statement, failed; whether a commit in flight took place is then unknown. */
+export function isConnectionFailure(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  if (error instanceof postgres.PostgresError) return UNAVAILABLE_STATES.has(error.code) || error.code.startsWith('08')
+  return (
+    'code' in error &&
+    typeof error.code === 'string' &&
+    /^(CONNECT|ECONN|EPIPE|ENOTFOUND|EAI_|ETIMEDOUT|EHOST|ENETUN)/.test(error.code)
+  )
+}
+
+/** The public face of a database error; anything that is not one comes back as it went in. */
+export function toPublicError(error: unknown): unknown {
+  if (isConnectionFailure(error)) {
+    return new ServiceError(
+      'unavailable',
+      'The database does not answer. Nothing is lost: repeat the request with its Idempotency-Key.',
+      {
+        retryAfterSeconds: 1,
+        cause: error,
+      },
+    )
+  }
+  if (retryReason(error) || (error instanceof postgres.PostgresError && error.code === '57014')) {
+    return new ServiceError('busy', 'Too many requests want the same rows at this moment. Try again shortly.', {
+      retryAfterSeconds: 1,
+      cause: error,
+    })
+  }
+  if (error instanceof postgres.PostgresError && error.code.startsWith('22')) {
+    return new ServiceError('validation_failed', `The input can't be stored: ${error.message}.`, { cause: error })
+  }
+  return error
+}
+
+/** The name of the unique constraint that `error` violates, if it does. */
+export function violatedConstraint(error: unknown): string | undefined {
+  return error instanceof postgres.PostgresError && error.code === '23505' ? error.constraint_name : undefined
+}

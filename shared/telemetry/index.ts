@@ -1,0 +1,3 @@
+export { type Logger, logger } from './log.ts'
+export { counter, gauge, histogram, metricsContentType, renderMetrics } from './metrics.ts'
+export { childTrace, type TraceContext, traceIdOf } from './trace-context.ts'

@@ -1,0 +1,34 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+
+const registry = new Registry()
+let collectingDefaults = false
+
+export const metricsContentType = registry.contentType
+
+/** A counter that all copies of a module in this process share. Labels must come from a bounded set. */
+export function counter<Label extends string>(name: string, help: string, labelNames: readonly Label[] = []) {
+  return new Counter({ name, help, labelNames: [...labelNames], registers: [registry] })
+}
+
+export function gauge<Label extends string>(name: string, help: string, labelNames: readonly Label[] = []) {
+  return new Gauge({ name, help, labelNames: [...labelNames], registers: [registry] })
+}
+
+/** A histogram; durations are in seconds. The default buckets run from 1 ms to 10 s, around the latencies a function has. */
+export function histogram<Label extends string>(
+  name: string,
+  help: string,
+  labelNames: readonly Label[] = [],
+  buckets: number[] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+) {
+  return new Histogram({ name, help, labelNames: [...labelNames], buckets, registers: [registry] })
+}
+
+/** All metrics in the Prometheus text format. The process's own metrics are collected from the first call on. */
+export async function renderMetrics(): Promise<string> {
+  if (!collectingDefaults) {
+    collectingDefaults = true
+    collectDefaultMetrics({ register: registry })
+  }
+  return registry.metrics()
+}
