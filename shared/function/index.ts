@@ -1,2 +1,7 @@
+export { ApiKey, CreateApiKeyRequest, createApiKey, deleteApiKey, ensureBootstrapKey, listApiKeys } from './api-keys.ts'
+export { created, type FunctionDefinition, noContent, ok } from './definition.ts'
+export { eventRequest, queueFunction, scheduleFunction, streamFunction } from './event-function.ts'
+export { httpFunction } from './http-function.ts'
+export { pageOf, pageQuery } from './list.ts'
 export { problemDocument, problemHeaders, toServiceError } from './problem.ts'
 export { requestIdOf } from './request-id.ts'

@@ -1,0 +1,13 @@
+import { httpFunction, ok } from '#function'
+import { confirm } from '#stock'
+import { ConfirmRequest, Reservation } from '#stock/schema'
+
+export default httpFunction({
+  name: 'confirm-reservation',
+  route: 'POST /v1/reservations/{reservationId}/confirm',
+  scope: 'reservations:write',
+  summary: 'Take held goods out of stock, all of them or some.',
+  request: { body: ConfirmRequest },
+  responses: { 200: Reservation, 404: ['reservation_not_found'], 409: ['not_held', 'reservation_expired'] },
+  handler: async ({ params, body, caller }) => ok(await confirm(params.reservationId, body, caller)),
+})

@@ -1,0 +1,15 @@
+import * as z from 'zod'
+import { ApiKey, CreateApiKeyRequest, createApiKey, created, httpFunction } from '#function'
+
+export default httpFunction({
+  name: 'create-api-key',
+  route: 'POST /v1/api-keys',
+  scope: 'admin',
+  summary: 'Make an API key; the answer is the only one that shows it.',
+  request: { body: CreateApiKeyRequest },
+  responses: { 201: ApiKey.extend({ key: z.string().optional() }) },
+  handler: async ({ body, caller }) => {
+    const apiKey = await createApiKey(body, caller)
+    return created(`/v1/api-keys/${apiKey.id}`, apiKey)
+  },
+})

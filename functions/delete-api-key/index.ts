@@ -1,0 +1,13 @@
+import { deleteApiKey, httpFunction, noContent } from '#function'
+
+export default httpFunction({
+  name: 'delete-api-key',
+  route: 'DELETE /v1/api-keys/{apiKeyId}',
+  scope: 'admin',
+  summary: 'Revoke an API key.',
+  responses: { 204: null, 404: ['api_key_not_found'], 409: ['last_admin_key'] },
+  handler: async ({ params, caller }) => {
+    await deleteApiKey(params.apiKeyId, caller)
+    return noContent()
+  },
+})

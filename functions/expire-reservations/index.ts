@@ -1,0 +1,9 @@
+import { scheduleFunction } from '#function'
+import { sweepReservations } from '#stock'
+
+export default scheduleFunction({
+  name: 'expire-reservations',
+  everyMs: 1_000,
+  summary: 'End the holds that are past their deadline.',
+  handler: async ({ caller }) => ({ expired: await sweepReservations(caller) }),
+})

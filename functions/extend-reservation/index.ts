@@ -1,0 +1,13 @@
+import { httpFunction, ok } from '#function'
+import { extend } from '#stock'
+import { ExtendRequest, Reservation } from '#stock/schema'
+
+export default httpFunction({
+  name: 'extend-reservation',
+  route: 'POST /v1/reservations/{reservationId}/extend',
+  scope: 'reservations:write',
+  summary: 'Make a hold end some seconds from now.',
+  request: { body: ExtendRequest },
+  responses: { 200: Reservation, 404: ['reservation_not_found'], 409: ['not_held'] },
+  handler: async ({ params, body, caller }) => ok(await extend(params.reservationId, body, caller)),
+})

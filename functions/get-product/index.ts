@@ -1,0 +1,17 @@
+import { httpFunction, ok } from '#function'
+import { entityTag, getProduct, isNotModified } from '#products'
+import { Product } from '#products/schema'
+
+export default httpFunction({
+  name: 'get-product',
+  route: 'GET /v1/products/{productId}',
+  scope: 'products:read',
+  summary: 'Read a product with its stock.',
+  responses: { 200: Product, 304: null, 404: ['product_not_found'] },
+  handler: async ({ params, headers, caller }) => {
+    const versioned = await getProduct(params.productId, caller)
+    const etag = entityTag(versioned)
+    if (isNotModified(headers.get('if-none-match'), etag)) return { status: 304, headers: { etag } }
+    return ok(versioned.product, { etag })
+  },
+})

@@ -1,0 +1,12 @@
+import { httpFunction, ok } from '#function'
+import { getReservation } from '#stock'
+import { Reservation } from '#stock/schema'
+
+export default httpFunction({
+  name: 'get-reservation',
+  route: 'GET /v1/reservations/{reservationId}',
+  scope: 'reservations:read',
+  summary: 'Read a reservation.',
+  responses: { 200: Reservation, 404: ['reservation_not_found'] },
+  handler: async ({ params, caller }) => ok(await getReservation(params.reservationId, caller)),
+})

@@ -1,0 +1,11 @@
+import { ApiKey, httpFunction, listApiKeys, ok, pageOf, pageQuery } from '#function'
+
+export default httpFunction({
+  name: 'list-api-keys',
+  route: 'GET /v1/api-keys',
+  scope: 'admin',
+  summary: 'Page through the API keys, without the keys themselves.',
+  request: { query: pageQuery() },
+  responses: { 200: pageOf(ApiKey) },
+  handler: async ({ query, caller }) => ok(await listApiKeys(query, caller)),
+})

@@ -1,0 +1,13 @@
+import { httpFunction, ok, pageOf, pageQuery } from '#function'
+import { listLocations } from '#stock'
+import { Location } from '#stock/schema'
+
+export default httpFunction({
+  name: 'list-locations',
+  route: 'GET /v1/locations',
+  scope: 'stock:read',
+  summary: 'Page through the locations, in the order in which they serve.',
+  request: { query: pageQuery() },
+  responses: { 200: pageOf(Location) },
+  handler: async ({ query, caller }) => ok(await listLocations(query, caller)),
+})

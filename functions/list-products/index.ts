@@ -1,0 +1,13 @@
+import { httpFunction, ok, pageOf, pageQuery } from '#function'
+import { listProducts } from '#products'
+import { Product, ProductFilter } from '#products/schema'
+
+export default httpFunction({
+  name: 'list-products',
+  route: 'GET /v1/products',
+  scope: 'products:read',
+  summary: 'Page through the catalogue, filtered and sorted.',
+  request: { query: pageQuery(ProductFilter) },
+  responses: { 200: pageOf(Product) },
+  handler: async ({ query, caller }) => ok(await listProducts(query, caller)),
+})

@@ -1,0 +1,16 @@
+import { created, httpFunction } from '#function'
+import { reserve } from '#stock'
+import { Reservation, ReserveRequest } from '#stock/schema'
+
+export default httpFunction({
+  name: 'reserve-stock',
+  route: 'POST /v1/reservations',
+  scope: 'reservations:write',
+  summary: 'Hold stock for every line, or for none.',
+  request: { body: ReserveRequest },
+  responses: { 201: Reservation, 404: ['product_not_found', 'location_not_found'], 409: ['insufficient_stock'] },
+  handler: async ({ body, caller }) => {
+    const reservation = await reserve(body, caller)
+    return created(`/v1/reservations/${reservation.id}`, reservation)
+  },
+})

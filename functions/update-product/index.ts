@@ -1,0 +1,20 @@
+import { httpFunction, ok } from '#function'
+import { entityTag, updateProduct, versionCondition } from '#products'
+import { Product, UpdateProductRequest } from '#products/schema'
+
+export default httpFunction({
+  name: 'update-product',
+  route: 'PATCH /v1/products/{productId}',
+  scope: 'products:write',
+  summary: 'Change a product by JSON merge patch.',
+  request: {
+    body: UpdateProductRequest,
+    contentTypes: ['application/merge-patch+json', 'application/json'],
+  },
+  responses: { 200: Product, 404: ['product_not_found'], 409: ['sku_taken'], 412: ['version_mismatch'] },
+  handler: async ({ params, headers, body, caller }) => {
+    const condition = versionCondition(headers.get('if-match'))
+    const versioned = await updateProduct(params.productId, body, condition, caller)
+    return ok(versioned.product, { etag: entityTag(versioned) })
+  },
+})

@@ -1,0 +1,23 @@
+import { randomBytes } from 'node:crypto'
+import { overrideEnvironment } from '#config'
+import { closeDatabase } from '#database'
+import { ensureBootstrapKey } from '#function'
+import postgres from 'postgres'
+import { afterAll, inject } from 'vitest'
+
+/** Gives this test file a fresh database of its own, with the admin key that `call` sends. */
+const serverUrl = inject('serverUrl')
+const name = `test_${randomBytes(6).toString('hex')}`
+const admin = postgres(serverUrl, { max: 1, onnotice: () => {} })
+await admin`create database ${admin(name)} template template_stock`
+
+const url = new URL(serverUrl)
+url.pathname = `/${name}`
+overrideEnvironment({ DATABASE_URL: url.href, DATABASE_REPLICA_URL: undefined, LOG_LEVEL: 'silent' })
+await ensureBootstrapKey('test-admin-key')
+
+afterAll(async () => {
+  await closeDatabase()
+  await admin`drop database if exists ${admin(name)} with (force)`
+  await admin.end()
+})

@@ -1,0 +1,33 @@
+import { v7 as uuidv7 } from 'uuid'
+import type { Sql } from '#database'
+import type { TraceContext } from '#telemetry'
+import { type EventType, eventTypes } from './types.ts'
+
+export interface NewEvent {
+  type: EventType
+  productId: string
+  /** The product's event version; it is also a member of `data`. */
+  version: number
+  data: object
+  trace: TraceContext
+}
+
+/** Writes events into the outbox, in this order, as part of `tx`: they are published if and only if it commits. */
+export async function publish(tx: Sql, events: readonly NewEvent[]): Promise<void> {
+  if (events.length === 0) return
+  await tx`
+    insert into outbox (id, topic, type, product_id, version, data, occurred_at, traceparent, tracestate)
+    select event.id, event.topic, event.type, event.product_id, event.version, event.data::json, now(), event.traceparent,
+           event.tracestate
+    from unnest(
+      ${events.map(() => uuidv7())}::uuid[],
+      ${events.map((event) => eventTypes[event.type])}::text[],
+      ${events.map((event) => event.type)}::text[],
+      ${events.map((event) => event.productId)}::uuid[],
+      ${events.map((event) => event.version)}::bigint[],
+      ${events.map((event) => JSON.stringify(event.data))}::text[],
+      ${events.map((event) => event.trace.traceparent)}::text[],
+      ${events.map((event) => event.trace.tracestate ?? null)}::text[]
+    ) with ordinality as event (id, topic, type, product_id, version, data, traceparent, tracestate, line)
+    order by event.line`
+}

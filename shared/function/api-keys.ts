@@ -1,0 +1,164 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import { v7 as uuidv7 } from 'uuid'
+import * as z from 'zod'
+import {
+  type Caller,
+  type Page,
+  type PageRequest,
+  primary,
+  read,
+  readPage,
+  type Sql,
+  systemCaller,
+  transaction,
+} from '#database'
+import { invalid, ServiceError } from '#errors'
+import { type Scope, scopes } from './definition.ts'
+
+export const ApiKey = z
+  .object({
+    id: z.uuid(),
+    name: z.string(),
+    scopes: z.array(z.enum(scopes)),
+    prefix: z.string().describe('The first characters of the key, to tell keys apart.'),
+    expiresAt: z.iso.datetime().nullable(),
+    createdAt: z.iso.datetime(),
+  })
+  .meta({ id: 'ApiKey' })
+export type ApiKey = z.infer<typeof ApiKey>
+
+export const CreateApiKeyRequest = z.strictObject({
+  name: z
+    .string()
+    .trim()
+    .min(1)
+    .max(200)
+    .regex(/^\P{Cc}*$/u, 'must not contain control characters'),
+  scopes: z.array(z.enum(scopes)).min(1).max(scopes.length),
+  expiresAt: z.iso.datetime({ offset: true }).nullish(),
+})
+
+export interface Identity {
+  apiKeyId: string
+  scopes: readonly Scope[]
+}
+
+interface ApiKeyRow {
+  id: string
+  name: string
+  scopes: Scope[]
+  prefix: string
+  expiresAt: Date | null
+  createdAt: Date
+}
+
+/** A revoked key is refused everywhere within 5 s: this cache's 3 s, and a replica's lag. */
+const known = new LRUCache<string, Identity & { expiresAt: number }>({ max: 10_000, ttl: 3_000 })
+
+const digestOf = (key: string) => createHash('sha256').update(key).digest()
+
+/** Who holds `key`; undefined for a key that is unknown, revoked or expired. */
+export async function identify(key: string): Promise<Identity | undefined> {
+  const digest = digestOf(key)
+  const cacheKey = digest.toString('base64')
+  let identity = known.get(cacheKey)
+  if (!identity) {
+    const row = await findByDigest(digest)
+    if (!row) return undefined
+    identity = { apiKeyId: row.id, scopes: row.scopes, expiresAt: row.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY }
+    known.set(cacheKey, identity)
+  }
+  return identity.expiresAt > Date.now() ? identity : undefined
+}
+
+/** On the replica first, so that reads outlive the primary; a key it does not have may be new, so the primary is asked too. */
+function findByDigest(digest: Buffer): Promise<ApiKeyRow | undefined> {
+  const byDigest = async (sql: Sql) => {
+    const [row] = await sql<ApiKeyRow[]>`select ${columns(sql)} from api_keys where key_hash = ${digest}`
+    return row
+  }
+  return read(systemCaller('function:auth'), byDigest, (row) => row === undefined)
+}
+
+function columns(sql: Sql) {
+  return sql`id, name, scopes, prefix, expires_at as "expiresAt", created_at as "createdAt"`
+}
+
+/** Makes a key. `key` is in the first answer only: what is stored can't give it back. */
+export async function createApiKey(
+  request: z.infer<typeof CreateApiKeyRequest>,
+  caller: Caller,
+): Promise<ApiKey & { key?: string }> {
+  const expiresAt = request.expiresAt ? new Date(request.expiresAt) : null
+  if (expiresAt && expiresAt.getTime() <= Date.now()) throw invalid('expiresAt', 'must lie in the future')
+  const prefix = `smk_${randomBytes(4).toString('hex')}`
+  const key = `${prefix}_${randomBytes(24).toString('base64url')}`
+  const apiKey = await transaction(caller, async (tx) => {
+    const [row] = await tx<[ApiKeyRow]>`
+      insert into api_keys (id, name, scopes, prefix, key_hash, expires_at)
+      values (${uuidv7()}, ${request.name}, ${[...new Set(request.scopes)]}, ${prefix}, ${digestOf(key)}, ${expiresAt})
+      returning ${columns(tx)}`
+    return toApiKey(row)
+  })
+  return caller.idempotency?.replayed ? apiKey : { ...apiKey, key }
+}
+
+export function listApiKeys(page: PageRequest, caller: Caller): Promise<Page<ApiKey>> {
+  return readPage(page, {
+    kind: 'api-keys',
+    keys: z.tuple([z.uuid()]),
+    fetch: (after, limit) =>
+      read(
+        caller,
+        (sql) => sql<ApiKeyRow[]>`
+          select ${columns(sql)} from api_keys
+          where ${after ? sql`id < ${after[0]}` : sql`true`}
+          order by id desc limit ${limit}`,
+      ),
+    keysOf: (row): [string] => [row.id],
+    toItem: toApiKey,
+  })
+}
+
+/** Revokes a key. Throws `api_key_not_found`, or `last_admin_key` if no other key could administer the service. */
+export async function deleteApiKey(id: string, caller: Caller): Promise<void> {
+  await transaction(caller, async (tx) => {
+    // Two admins that revoke each other's key at once must not both succeed.
+    await tx`lock table api_keys in share row exclusive mode`
+    const [row] = await tx<
+      [{ isAdmin: boolean }?]
+    >`select 'admin' = any(scopes) as "isAdmin" from api_keys where id = ${id}`
+    if (!row) throw new ServiceError('api_key_not_found', `There is no API key with the id '${id}'.`)
+    const [other] = await tx`
+      select 1 from api_keys
+      where id <> ${id} and 'admin' = any(scopes) and (expires_at is null or expires_at > now()) limit 1`
+    if (row.isAdmin && !other) {
+      throw new ServiceError('last_admin_key', 'This is the last admin key. Make another one first.')
+    }
+    await tx`delete from api_keys where id = ${id}`
+  })
+  known.clear()
+}
+
+const BOOTSTRAP_ID = '00000000-0000-7000-8000-000000000000'
+
+/** Makes `key` the one bootstrap admin key; an earlier bootstrap key with another value stops working. */
+export async function ensureBootstrapKey(key: string): Promise<void> {
+  await primary()`
+    insert into api_keys (id, name, scopes, prefix, key_hash)
+    values (${BOOTSTRAP_ID}, 'bootstrap', array['admin'], ${key.slice(0, 3)}, ${digestOf(key)})
+    on conflict (id) do update set key_hash = excluded.key_hash, prefix = excluded.prefix`
+  known.clear()
+}
+
+function toApiKey({ id, name, scopes: granted, prefix, expiresAt, createdAt }: ApiKeyRow): ApiKey {
+  return {
+    id,
+    name,
+    scopes: granted,
+    prefix,
+    expiresAt: expiresAt?.toISOString() ?? null,
+    createdAt: createdAt.toISOString(),
+  }
+}

@@ -1,0 +1,62 @@
+import { ServiceError } from '#errors'
+
+/** Deeper input is refused: nothing here is that deep, and recursion over it must end. */
+const JSON_DEPTH_MAX = 32
+
+/**
+ * The request's body as JSON. An empty body counts as `{}`, whatever its type.
+ * Throws `too_large`, `unsupported_media_type` or `malformed_json`.
+ */
+export async function readJson(request: Request, accepted: readonly string[], maxBytes: number): Promise<unknown> {
+  const bytes = await readBytes(request, maxBytes)
+  if (bytes.length === 0) return {}
+  requireType(request.headers.get('content-type'), accepted)
+  try {
+    const json: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+    requireShallow(json, 0)
+    return json
+  } catch (error) {
+    if (error instanceof ServiceError) throw error
+    throw new ServiceError('malformed_json', `The body is not JSON in UTF-8: ${(error as Error).message}.`)
+  }
+}
+
+async function readBytes(request: Request, maxBytes: number): Promise<Uint8Array> {
+  if (Number(request.headers.get('content-length') ?? 0) > maxBytes) throw tooLarge(maxBytes)
+  if (!request.body) return new Uint8Array()
+  const chunks: Uint8Array[] = []
+  let size = 0
+  for await (const chunk of request.body) {
+    size += chunk.length
+    if (size > maxBytes) throw tooLarge(maxBytes)
+    chunks.push(chunk)
+  }
+  return chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks)
+}
+
+function tooLarge(maxBytes: number): ServiceError {
+  return new ServiceError('too_large', `The body is larger than ${maxBytes} bytes.`)
+}
+
+function requireType(header: string | null, accepted: readonly string[]): void {
+  const [type = '', ...parameters] = (header ?? '')
+    .toLowerCase()
+    .split(';')
+    .map((part) => part.trim())
+  const charset = parameters
+    .find((parameter) => parameter.startsWith('charset='))
+    ?.slice('charset='.length)
+    .replaceAll('"', '')
+  if (accepted.includes(type) && (charset === undefined || charset === 'utf-8' || charset === 'utf8')) return
+  throw new ServiceError('unsupported_media_type', `Send the body as ${accepted.join(' or ')}, in UTF-8.`)
+}
+
+function requireShallow(json: unknown, depth: number): void {
+  if (typeof json !== 'object' || json === null) return
+  if (depth === JSON_DEPTH_MAX) {
+    throw new ServiceError('validation_failed', `The body is nested more than ${JSON_DEPTH_MAX} levels deep.`, {
+      issues: [{ path: '', message: `is nested more than ${JSON_DEPTH_MAX} levels deep` }],
+    })
+  }
+  for (const member of Object.values(json)) requireShallow(member, depth + 1)
+}

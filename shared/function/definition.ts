@@ -1,0 +1,99 @@
+import type * as z from 'zod'
+import type { Caller } from '#database'
+
+/** What a key may do. `admin` may do everything. */
+export const scopes = [
+  'products:read',
+  'products:write',
+  'stock:read',
+  'stock:write',
+  'reservations:read',
+  'reservations:write',
+  'jobs:read',
+  'jobs:write',
+  'admin',
+] as const
+export type Scope = (typeof scopes)[number]
+
+export type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE'
+export type Route = `${Method} /${string}`
+
+/** `'GET /v1/products/{productId}'` has the parameters `{ productId: string }`. */
+export type ParamsOf<Path extends string> = Path extends `${string}{${infer Name}}${infer Rest}`
+  ? { [Key in Name]: string } & ParamsOf<Rest>
+  : unknown
+
+export interface Limits {
+  /** Requests served at once; the next one is answered 503 `overloaded`. */
+  inFlight: number
+  /** How long a request may take before it is answered 503. */
+  timeoutMs: number
+  maxBodyBytes: number
+}
+
+export const defaultLimits: Limits = { inFlight: 512, timeoutMs: 5_000, maxBodyBytes: 1024 * 1024 }
+
+/** An HTTP answer as a handler gives it; `body` is sent as JSON. */
+export interface Answer {
+  status: number
+  body?: unknown
+  headers?: Record<string, string>
+}
+
+export interface HttpRequest<Path extends string, Query, Body> {
+  params: ParamsOf<Path>
+  query: Query
+  body: Body
+  headers: Headers
+  caller: Caller
+}
+
+export interface HttpOptions<
+  Path extends Route = Route,
+  Query extends z.ZodType = z.ZodType,
+  Body extends z.ZodType = z.ZodType,
+> {
+  name: string
+  route: Path
+  /** One sentence for the API reference. */
+  summary: string
+  scope: Scope
+  request?: { query?: Query; body?: Body; contentTypes?: readonly string[] }
+  /** What it answers, by status; of an error status, the codes. */
+  responses: Record<number, z.ZodType | readonly string[] | null>
+  limits?: Partial<Limits>
+  handler: (request: HttpRequest<Path, z.infer<Query>, z.infer<Body>>) => Promise<Answer>
+}
+
+/** Where a function's requests come from. Everything but `http` arrives as a CloudEvent, `POST /`. */
+export type Trigger =
+  | { kind: 'http'; method: Method; path: string }
+  | { kind: 'queue'; queue: string }
+  | { kind: 'stream'; topic: string; group: string }
+  | { kind: 'schedule'; everyMs: number }
+
+/** A function: plain data, and a Hono app. Importing one does nothing but declare it. */
+export interface FunctionDefinition {
+  name: string
+  summary: string
+  trigger: Trigger
+  limits: Limits
+  scope: Scope | undefined
+  request: { query?: z.ZodType; body?: z.ZodType; contentTypes: readonly string[] }
+  responses: Record<number, z.ZodType | readonly string[] | null>
+  app: { fetch: (request: Request, env?: unknown) => Response | Promise<Response> }
+  /** Requests being served at this moment. */
+  inFlight: () => number
+}
+
+export function ok(body: unknown, headers: Record<string, string> = {}): Answer {
+  return { status: 200, body, headers }
+}
+
+export function created(location: string, body: unknown, headers: Record<string, string> = {}): Answer {
+  return { status: 201, body, headers: { location, ...headers } }
+}
+
+export function noContent(): Answer {
+  return { status: 204 }
+}

@@ -1,0 +1,142 @@
+import { Hono } from 'hono'
+import * as z from 'zod'
+import { type Caller, systemCaller } from '#database'
+import { childTrace, logger, traceIdOf } from '#telemetry'
+import { createAdmission, withDeadline } from './admission.ts'
+import { readJson } from './body.ts'
+import { defaultLimits, type FunctionDefinition, type Limits, type Trigger } from './definition.ts'
+import { problemDocument, problemHeaders, toServiceError } from './problem.ts'
+import { requestIdOf } from './request-id.ts'
+import { validate } from './validate.ts'
+
+/** The attributes of a CloudEvent: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md#required-attributes */
+const Attributes = z.object({
+  id: z.string().min(1).max(255),
+  source: z.string().min(1).max(1_000),
+  specversion: z.literal('1.0'),
+  type: z.string().min(1).max(255),
+  subject: z.string().max(255).optional(),
+  time: z.iso.datetime({ offset: true }).optional(),
+})
+export type CloudEventAttributes = z.infer<typeof Attributes>
+
+export interface ReceivedEvent<Data> {
+  attributes: CloudEventAttributes
+  data: Data
+  caller: Caller
+}
+
+interface EventOptions<Data extends z.ZodType> {
+  name: string
+  summary: string
+  /** The shape of the event's data. */
+  data: Data
+  limits?: Partial<Limits>
+  /** Returns once the effect is committed. A throw of a 4xx dead-letters the event, any other is tried again. */
+  handler: (event: ReceivedEvent<z.infer<Data>>) => Promise<unknown>
+}
+
+/** Declares a function that works a queue's messages: one effect a message, tried again with backoff, then dead-lettered. */
+export function queueFunction<Data extends z.ZodType>(
+  options: EventOptions<Data> & { queue: string },
+): FunctionDefinition {
+  return eventFunction(options, { kind: 'queue', queue: options.queue })
+}
+
+/** Declares a function that follows a topic's events, in order for one product, as the consumer group `name`. */
+export function streamFunction<Data extends z.ZodType>(
+  options: EventOptions<Data> & { topic: string },
+): FunctionDefinition {
+  return eventFunction(options, { kind: 'stream', topic: options.topic, group: options.name })
+}
+
+/** Declares a function that runs every `everyMs`, one run at a time in a process. */
+export function scheduleFunction(
+  options: Omit<EventOptions<typeof Tick>, 'data'> & { everyMs: number },
+): FunctionDefinition {
+  return eventFunction({ ...options, data: Tick }, { kind: 'schedule', everyMs: options.everyMs })
+}
+
+const Tick = z.strictObject({})
+
+function eventFunction<Data extends z.ZodType>(options: EventOptions<Data>, trigger: Trigger): FunctionDefinition {
+  const { name, summary, data } = options
+  const limits: Limits = { ...defaultLimits, timeoutMs: 30_000, ...options.limits }
+  const admission = createAdmission(name, limits.inFlight)
+  const app = new Hono()
+  app.post('/', async (c) => {
+    const startedAt = performance.now()
+    const response = await receive(options, limits, admission, c.req.raw)
+    admission.observe(response.status, startedAt)
+    return response
+  })
+  return {
+    name,
+    summary,
+    trigger,
+    limits,
+    scope: undefined,
+    request: { body: data, contentTypes: ['application/json'] },
+    responses: {},
+    app,
+    inFlight: admission.current,
+  }
+}
+
+/** Takes a CloudEvent in HTTP binary mode; 204 acknowledges it. */
+async function receive<Data extends z.ZodType>(
+  { name, data, handler }: EventOptions<Data>,
+  limits: Limits,
+  admission: ReturnType<typeof createAdmission>,
+  request: Request,
+): Promise<Response> {
+  const trace = childTrace(request.headers.get('traceparent'), request.headers.get('tracestate'))
+  try {
+    admission.enter()
+    try {
+      const attributes = validate(Attributes, attributesOf(request.headers))
+      const event = validate(data, await readJson(request, ['application/json'], limits.maxBodyBytes))
+      const caller = systemCaller(`function:${name}`, trace)
+      const result = await withDeadline(limits.timeoutMs, handler({ attributes, data: event, caller }))
+      return result === undefined ? new Response(null, { status: 204 }) : Response.json(result)
+    } finally {
+      admission.leave()
+    }
+  } catch (thrown) {
+    const error = toServiceError(thrown)
+    logger().error({ function: name, code: error.code, trace_id: traceIdOf(trace), err: thrown }, error.detail)
+    const requestId = requestIdOf(request.headers.get('ce-id'))
+    return new Response(JSON.stringify(problemDocument(error, { instance: '/', requestId })), {
+      status: error.status,
+      headers: problemHeaders(error),
+    })
+  }
+}
+
+function attributesOf(headers: Headers): Record<string, string> {
+  const attributes: Record<string, string> = {}
+  for (const name of Object.keys(Attributes.shape)) {
+    const value = headers.get(`ce-${name}`)
+    if (value !== null) attributes[name] = decodeURIComponentSafely(value)
+  }
+  return attributes
+}
+
+/** Attribute values are percent-encoded in headers; a stray per cent sign stands for itself. */
+function decodeURIComponentSafely(value: string): string {
+  try {
+    return decodeURIComponent(value)
+  } catch {
+    return value
+  }
+}
+
+/** The request that brings an event to a function's app, from a trigger or from a test. */
+export function eventRequest(attributes: CloudEventAttributes, data: unknown, traceparent?: string): Request {
+  const headers = new Headers({ 'content-type': 'application/json' })
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== undefined) headers.set(`ce-${name}`, encodeURI(value))
+  }
+  if (traceparent) headers.set('traceparent', traceparent)
+  return new Request('http://function/', { method: 'POST', headers, body: JSON.stringify(data) })
+}

@@ -1,0 +1,191 @@
+import { Hono } from 'hono'
+import type * as z from 'zod'
+import type { Caller } from '#database'
+import { ServiceError } from '#errors'
+import { childTrace, logger, type TraceContext, traceIdOf } from '#telemetry'
+import { createAdmission, withDeadline } from './admission.ts'
+import { type Identity, identify } from './api-keys.ts'
+import { readJson } from './body.ts'
+import {
+  type Answer,
+  defaultLimits,
+  type FunctionDefinition,
+  type HttpOptions,
+  type HttpRequest,
+  type Limits,
+  type Method,
+  type Route,
+  type Scope,
+} from './definition.ts'
+import { idempotencyKeyOf } from './idempotency-key.ts'
+import { problemDocument, problemHeaders, toServiceError } from './problem.ts'
+import { requestIdOf } from './request-id.ts'
+import { queryOf, validate, validateParams } from './validate.ts'
+
+/** Declares a function that answers a client's request: who may ask, what is asked and answered, and what does it. */
+export function httpFunction<
+  Path extends Route,
+  Query extends z.ZodType = z.ZodUnknown,
+  Body extends z.ZodType = z.ZodUnknown,
+>(options: HttpOptions<Path, Query, Body>): FunctionDefinition {
+  const { name, summary, route, scope, responses } = options
+  const [method, path] = route.split(' ') as [Method, string]
+  const limits: Limits = { ...defaultLimits, ...options.limits }
+  const request = { contentTypes: ['application/json'], ...options.request }
+  const admission = createAdmission(name, limits.inFlight)
+  const endpoint = { name, method, scope, limits, request, handler: options.handler as Endpoint['handler'] }
+
+  const app = new Hono()
+  const pattern = path.replaceAll(/\{(\w+)\}/g, ':$1')
+  app.on(method, pattern, async (c) => {
+    const startedAt = performance.now()
+    const response = await respond(endpoint, c.req.raw, c.req.param(), admission)
+    admission.observe(response.status, startedAt)
+    return response
+  })
+  app.all(pattern, (c) => {
+    const allow = method === 'GET' ? 'GET, HEAD' : method
+    const error = new ServiceError('method_not_allowed', `Use ${allow} here.`)
+    return problem(c.req.raw, error, requestIdOf(c.req.header('request-id')), { allow })
+  })
+  app.notFound((c) =>
+    problem(
+      c.req.raw,
+      new ServiceError('not_found', 'There is nothing at this path.'),
+      requestIdOf(c.req.header('request-id')),
+    ),
+  )
+  return {
+    name,
+    summary,
+    trigger: { kind: 'http', method, path },
+    limits,
+    scope,
+    request,
+    responses,
+    app,
+    inFlight: admission.current,
+  }
+}
+
+interface Endpoint {
+  name: string
+  method: Method
+  scope: Scope
+  limits: Limits
+  request: { query?: z.ZodType; body?: z.ZodType; contentTypes: readonly string[] }
+  handler: (request: HttpRequest<string, unknown, unknown>) => Promise<Answer>
+}
+
+/** What is being answered: gathered on the way, so that a problem can be told with it. */
+interface Exchange {
+  requestId: string
+  trace: TraceContext
+  caller: Caller | undefined
+}
+
+async function respond(
+  endpoint: Endpoint,
+  request: Request,
+  params: Record<string, string>,
+  admission: ReturnType<typeof createAdmission>,
+): Promise<Response> {
+  const requestId = requestIdOf(request.headers.get('request-id'))
+  const trace = childTrace(request.headers.get('traceparent'), request.headers.get('tracestate'))
+  const exchange: Exchange = { requestId, trace, caller: undefined }
+  try {
+    admission.enter()
+    try {
+      const answer = await withDeadline(endpoint.limits.timeoutMs, answerOf(endpoint, request, params, exchange))
+      return toResponse(answer, exchange)
+    } finally {
+      admission.leave()
+    }
+  } catch (thrown) {
+    const error = toServiceError(thrown)
+    logFailure(endpoint.name, error, thrown, exchange)
+    // A replayed failure is the first answer again, its request id included.
+    const replayed = exchange.caller?.idempotency?.replayed
+    const extra = replayed && error.status < 500 ? { 'idempotent-replayed': 'true' } : {}
+    return problem(request, error, requestId, extra, replayed?.requestId)
+  }
+}
+
+async function answerOf(
+  endpoint: Endpoint,
+  request: Request,
+  rawParams: Record<string, string>,
+  exchange: Exchange,
+): Promise<Answer> {
+  const identity = await authorize(request.headers.get('authorization'), endpoint.scope)
+  const url = new URL(request.url)
+  const caller: Caller = {
+    actor: `api-key:${identity.apiKeyId}`,
+    trace: exchange.trace,
+    idempotency: undefined,
+    consistency: { token: request.headers.get('consistency-token') ?? undefined },
+  }
+  exchange.caller = caller
+  const params = validateParams(rawParams)
+  const query = endpoint.request.query ? validate(endpoint.request.query, queryOf(url)) : undefined
+  let body: unknown
+  if (endpoint.method !== 'GET') {
+    const json = await readJson(request, endpoint.request.contentTypes, endpoint.limits.maxBodyBytes)
+    if (endpoint.method !== 'DELETE') {
+      caller.idempotency = idempotencyKeyOf(request.headers.get('idempotency-key'), {
+        apiKeyId: identity.apiKeyId,
+        requestId: exchange.requestId,
+        method: endpoint.method,
+        path: url.pathname,
+        json,
+      })
+    }
+    body = endpoint.request.body ? validate(endpoint.request.body, json) : undefined
+  }
+  return endpoint.handler({ params, query, body, headers: request.headers, caller })
+}
+
+async function authorize(header: string | null, scope: Scope): Promise<Identity> {
+  const key = /^Bearer +([\x21-\x7e]{1,512})$/i.exec(header ?? '')?.[1]
+  const identity = key === undefined ? undefined : await identify(key)
+  if (!identity) {
+    throw new ServiceError(
+      'unauthenticated',
+      'Send an API key as `Authorization: Bearer <key>`; this request had none that is valid.',
+    )
+  }
+  if (!identity.scopes.includes(scope) && !identity.scopes.includes('admin')) {
+    throw new ServiceError('forbidden', `This API key lacks the scope ${scope}.`)
+  }
+  return identity
+}
+
+function toResponse({ status, body, headers }: Answer, { requestId, caller }: Exchange): Response {
+  const all = new Headers({ 'request-id': requestId, ...headers })
+  if (caller?.consistency.token) all.set('consistency-token', caller.consistency.token)
+  if (caller?.idempotency?.replayed) all.set('idempotent-replayed', 'true')
+  if (body === undefined) return new Response(null, { status, headers: all })
+  if (!all.has('content-type')) all.set('content-type', 'application/json')
+  return new Response(typeof body === 'string' ? body : JSON.stringify(body), { status, headers: all })
+}
+
+function problem(
+  request: Request,
+  error: ServiceError,
+  requestId: string,
+  headers: Record<string, string> = {},
+  firstRequestId = requestId,
+): Response {
+  const document = problemDocument(error, { instance: new URL(request.url).pathname, requestId: firstRequestId })
+  return new Response(JSON.stringify(document), {
+    status: error.status,
+    headers: { 'request-id': requestId, ...problemHeaders(error), ...headers },
+  })
+}
+
+function logFailure(name: string, error: ServiceError, thrown: unknown, { requestId, trace }: Exchange): void {
+  const entry = { function: name, code: error.code, request_id: requestId, trace_id: traceIdOf(trace) }
+  if (error.status >= 500)
+    logger().error({ ...entry, err: error.code === 'internal' ? thrown : (error.cause ?? error) }, error.detail)
+  else logger().debug(entry, error.detail)
+}

@@ -1,0 +1,54 @@
+import type * as z from 'zod'
+import { type Issue, ServiceError } from '#errors'
+
+/** The input as `schema` has it. Throws `validation_failed` naming everything that is wrong, 100 issues at most. */
+export function validate<Schema extends z.ZodType>(schema: Schema, input: unknown): z.infer<Schema> {
+  const parsed = schema.safeParse(input)
+  if (parsed.success) return parsed.data
+  const issues = parsed.error.issues.flatMap(toIssues).slice(0, 100)
+  const [first] = issues
+  const more = issues.length > 1 ? ` (and ${issues.length - 1} more)` : ''
+  throw new ServiceError('validation_failed', `${first?.path || 'the input'}: ${first?.message}${more}`, { issues })
+}
+
+/** Zod names the object that has unknown members; a client wants the members. */
+function toIssues(issue: z.core.$ZodIssue): Issue[] {
+  const path = issue.path.map(String)
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => ({ path: [...path, key].join('.'), message: 'is not a known member' }))
+  }
+  return [{ path: path.join('.'), message: issue.message }]
+}
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
+
+const missing = {
+  productId: ['product_not_found', 'product'],
+  reservationId: ['reservation_not_found', 'reservation'],
+  jobId: ['job_not_found', 'job'],
+  webhookId: ['webhook_not_found', 'webhook'],
+  apiKeyId: ['api_key_not_found', 'API key'],
+} as const
+
+/** Path parameters, which are all ids. One that can't be an id names nothing: 404, as for any other missing thing. */
+export function validateParams(params: Record<string, string>): Record<string, string> {
+  for (const [name, value] of Object.entries(params)) {
+    const [code, noun] = missing[name as keyof typeof missing] ?? ['not_found', 'thing']
+    if (!UUID.test(value)) throw new ServiceError(code, `There is no ${noun} with the id '${value.slice(0, 64)}'.`)
+  }
+  return Object.fromEntries(Object.entries(params).map(([name, value]) => [name, value.toLowerCase()]))
+}
+
+/** The query's parameters by name. One given twice is an error rather than a guess. */
+export function queryOf(url: URL): Record<string, string> {
+  const query: Record<string, string> = {}
+  for (const [name, value] of url.searchParams) {
+    if (Object.hasOwn(query, name)) {
+      throw new ServiceError('validation_failed', `${name}: is given twice`, {
+        issues: [{ path: name, message: 'is given twice' }],
+      })
+    }
+    query[name] = value
+  }
+  return query
+}

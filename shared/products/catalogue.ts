@@ -1,0 +1,134 @@
+import { v7 as uuidv7 } from 'uuid'
+import { type Caller, type Sql, transaction, violatedConstraint } from '#database'
+import { ServiceError } from '#errors'
+import { openBook, totalsOf } from '#stock'
+import { merge } from './merge-patch.ts'
+import { columns, type ProductRow, toProduct, type VersionedProduct } from './product-rows.ts'
+import { type CreateProductRequest, ProductFields, type UpdateProductRequest } from './schema.ts'
+
+/** Adds a product to the catalogue and receives its initial stock. Throws `sku_taken`. */
+export function createProduct(request: CreateProductRequest, caller: Caller): Promise<VersionedProduct> {
+  const { initialStock, ...fields } = request
+  return transaction(caller, async (tx) => {
+    const id = uuidv7()
+    const row = await insertProduct(tx, id, fields)
+    const book = await openBook(tx, caller, [id])
+    book.announce(caller, 'product.created', id, { productId: id, product: withoutStock(row) })
+    if (initialStock > 0) {
+      const change = {
+        productId: id,
+        location: 'main',
+        type: 'adjustment',
+        reservedDelta: 0,
+        reason: 'received',
+      } as const
+      book.change(caller, { ...change, onHandDelta: initialStock })
+    }
+    await book.save()
+    const locked = book.product(id)
+    return { product: toProduct(row, totalsOf(locked)), stockVersion: locked.version }
+  })
+}
+
+/**
+ * Applies a JSON merge patch. `matches` decides by the product's version whether it is the one the client knows.
+ * Throws `product_not_found`, `version_mismatch`, `sku_taken`, or `validation_failed` for a patch that leaves nonsense.
+ */
+export function updateProduct(
+  id: string,
+  patch: UpdateProductRequest,
+  matches: (version: number) => boolean,
+  caller: Caller,
+): Promise<VersionedProduct> {
+  return transaction(caller, async (tx) => {
+    const book = await openBook(tx, caller, [id])
+    const locked = book.product(id)
+    const [row] = await tx<
+      [ProductRow]
+    >`select ${columns(tx)} from products as product where id = ${id} for no key update`
+    if (!matches(row.version)) {
+      throw new ServiceError('version_mismatch', `The product is at version ${row.version} by now. Read it again.`)
+    }
+    const fields = patched(row, patch)
+    const updated = fields ? await writeProduct(tx, id, fields) : row
+    if (fields) book.announce(caller, 'product.updated', id, { productId: id, product: withoutStock(updated) })
+    await book.save()
+    return { product: toProduct(updated, totalsOf(locked)), stockVersion: locked.version }
+  })
+}
+
+/** Takes a product out of the catalogue; its ledger stays. Throws `product_not_found`, `has_held_reservations`. */
+export function deleteProduct(id: string, caller: Caller): Promise<void> {
+  return transaction(caller, async (tx) => {
+    const book = await openBook(tx, caller, [id])
+    const { sku } = book.product(id)
+    const holds = await tx`select 1 from reservation_lines where product_id = ${id} and held_until is not null limit 1`
+    if (holds.length > 0) {
+      throw new ServiceError(
+        'has_held_reservations',
+        'Reservations hold stock of this product. Release or confirm them first.',
+      )
+    }
+    book.announce(caller, 'product.deleted', id, { productId: id, sku })
+    await book.save()
+    await tx`update products set deleted_at = now() where id = ${id}`
+  })
+}
+
+/** With its stock level at `main`, which is the product's lock. */
+async function insertProduct(tx: Sql, id: string, fields: ProductFields): Promise<ProductRow> {
+  const { sku, name, description = null, price, attributes, status, lowStockThreshold = null } = fields
+  return refusingTakenSku(sku, async () => {
+    const [[row]] = await Promise.all([
+      tx<[ProductRow]>`
+        insert into products as product (id, sku, name, description, price_amount, price_currency, attributes, status,
+                                         low_stock_threshold)
+        values (${id}, ${sku}, ${name}, ${description}, ${price?.amount ?? null}, ${price?.currency ?? null},
+                ${JSON.stringify(attributes)}::text::json, ${status}, ${lowStockThreshold})
+        returning ${columns(tx)}`,
+      tx`insert into stock_levels (product_id, location) values (${id}, 'main')`,
+    ])
+    return row
+  })
+}
+
+function writeProduct(tx: Sql, id: string, fields: ProductFields): Promise<ProductRow> {
+  const { sku, name, description = null, price, attributes, status, lowStockThreshold = null } = fields
+  return refusingTakenSku(sku, async () => {
+    const [row] = await tx<[ProductRow]>`
+      update products as product
+      set sku = ${sku}, name = ${name}, description = ${description}, price_amount = ${price?.amount ?? null},
+          price_currency = ${price?.currency ?? null}, attributes = ${JSON.stringify(attributes)}::text::json,
+          status = ${status}, low_stock_threshold = ${lowStockThreshold}, version = product.version + 1, updated_at = now()
+      where id = ${id} returning ${columns(tx)}`
+    return row
+  })
+}
+
+async function refusingTakenSku<Result>(sku: string, write: () => Promise<Result>): Promise<Result> {
+  try {
+    return await write()
+  } catch (error) {
+    if (violatedConstraint(error) !== 'products_sku') throw error
+    throw new ServiceError('sku_taken', `There is a product with the sku '${sku}' already.`)
+  }
+}
+
+/** The product's fields after the patch; undefined if it changes none of them. */
+function patched(row: ProductRow, patch: UpdateProductRequest): ProductFields | undefined {
+  const { description, price, lowStockThreshold, attributes, sku, name, status } = withoutStock(row)
+  const before = { description, price, lowStockThreshold, attributes, sku, name, status }
+  // What the patch takes away is null again, or empty; the order of the members is that of `before`.
+  const after = { description: null, price: null, lowStockThreshold: null, attributes: {}, ...merge(before, patch) }
+  const parsed = ProductFields.safeParse(after)
+  if (!parsed.success) {
+    const issues = parsed.error.issues.map((issue) => ({ path: issue.path.join('.'), message: issue.message }))
+    throw new ServiceError('validation_failed', 'The product would not be valid with these changes.', { issues })
+  }
+  return JSON.stringify(after) === JSON.stringify(before) ? undefined : parsed.data
+}
+
+function withoutStock(row: ProductRow) {
+  const { stock: _, ...product } = toProduct(row, { onHand: 0, reserved: 0, available: 0 })
+  return product
+}

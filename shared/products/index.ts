@@ -1,0 +1,3 @@
+export { createProduct, deleteProduct, updateProduct } from './catalogue.ts'
+export { entityTag, isNotModified, versionCondition } from './entity-tag.ts'
+export { getProduct, listProducts } from './read-products.ts'

@@ -1,0 +1,89 @@
+import * as z from 'zod'
+import { QUANTITY_MAX, Sku, StockTotals } from '#stock/schema'
+
+const Name = z
+  .string()
+  .min(1)
+  .max(200)
+  .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must not contain control characters')
+
+const Description = z
+  .string()
+  .max(10_000)
+  .regex(/^(?:[^\p{Cc}\p{Cs}]|[\t\n\r])*$/u, 'must not contain control characters but tabs and line breaks')
+
+export const Money = z
+  .strictObject({
+    amount: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).describe('In minor units: 1999 is 19.99.'),
+    currency: z.string().regex(/^[A-Z]{3}$/, 'must be an ISO 4217 code, such as EUR'),
+  })
+  .meta({ id: 'Money' })
+export type Money = z.infer<typeof Money>
+
+/** What an attribute may hold: any JSON. Its size is bounded as a whole. */
+const ATTRIBUTES_BYTES_MAX = 16 * 1024
+const Attributes = z
+  .record(z.string().min(1).max(100), z.json())
+  .refine((attributes) => Object.keys(attributes).length <= 100, 'must not have more than 100 members')
+  .refine(
+    (attributes) => Buffer.byteLength(JSON.stringify(attributes)) <= ATTRIBUTES_BYTES_MAX,
+    `must not be larger than ${ATTRIBUTES_BYTES_MAX} bytes as JSON`,
+  )
+
+const Status = z.enum(['active', 'archived'])
+const Threshold = z.number().int().min(0).max(QUANTITY_MAX)
+
+export const CreateProductRequest = z.strictObject({
+  sku: Sku,
+  name: Name,
+  description: Description.nullish(),
+  price: Money.nullish(),
+  attributes: Attributes.default({}),
+  status: Status.default('active'),
+  lowStockThreshold: Threshold.nullish(),
+  initialStock: z.number().int().min(0).max(QUANTITY_MAX).default(0).describe('Received at the location `main`.'),
+})
+export type CreateProductRequest = z.infer<typeof CreateProductRequest>
+
+/** A JSON merge patch (RFC 7396): a member that is null is taken away, the others replace what was there. */
+export const UpdateProductRequest = z.strictObject({
+  sku: Sku.optional(),
+  name: Name.optional(),
+  description: Description.nullish(),
+  price: Money.partial().nullish(),
+  attributes: z.record(z.string().min(1).max(100), z.json()).nullish(),
+  status: Status.optional(),
+  lowStockThreshold: Threshold.nullish(),
+})
+export type UpdateProductRequest = z.infer<typeof UpdateProductRequest>
+
+/** What a product must be after a patch: the patch alone can't tell. */
+export const ProductFields = CreateProductRequest.omit({ initialStock: true })
+export type ProductFields = z.infer<typeof ProductFields>
+
+export const Product = z
+  .object({
+    id: z.uuid(),
+    sku: Sku,
+    name: z.string(),
+    description: z.string().nullable(),
+    price: Money.nullable(),
+    attributes: z.record(z.string(), z.json()),
+    status: Status,
+    lowStockThreshold: z.number().int().nullable(),
+    version: z.number().int().positive(),
+    createdAt: z.iso.datetime(),
+    updatedAt: z.iso.datetime(),
+    stock: StockTotals,
+  })
+  .meta({ id: 'Product' })
+export type Product = z.infer<typeof Product>
+
+export const sortOrders = ['createdAt', '-createdAt', 'sku', 'name'] as const
+
+export const ProductFilter = z.strictObject({
+  search: z.string().max(200).optional().describe('A part of the name or the sku, in any case.'),
+  sku: z.string().max(64).optional(),
+  status: Status.optional(),
+  sort: z.enum(sortOrders).default('createdAt'),
+})

@@ -1,0 +1,47 @@
+import type { Caller, Sql } from '#database'
+import type { Book } from './book.ts'
+import { linesOf, lockReservations, setState } from './reservation-rows.ts'
+
+/** Overdue holds that one transaction ends: more would keep its locks for longer than a request should wait. */
+const EXPIRED_MAX = 500
+
+/** Overdue holds on any of the products, and every product that those holds cover. */
+export async function findOverdue(
+  tx: Sql,
+  productIds: string[],
+): Promise<{ reservationIds: string[]; productIds: string[] }> {
+  const rows = await tx<Array<{ reservationId: string; productId: string }>>`
+    select line.reservation_id as "reservationId", line.product_id as "productId"
+    from (
+      select distinct reservation_id from reservation_lines
+      where product_id = any(${productIds}::uuid[]) and held_until <= now()
+      limit ${EXPIRED_MAX}
+    ) as overdue
+    join reservation_lines as line using (reservation_id)`
+  return {
+    reservationIds: [...new Set(rows.map((row) => row.reservationId))],
+    productIds: [...new Set(rows.map((row) => row.productId))],
+  }
+}
+
+/** Ends those of the reservations that are held and overdue. Their products are locked in `book`; a row that another sweep has locked is skipped. */
+export async function expireOverdue(tx: Sql, caller: Caller, book: Book, reservationIds: string[]): Promise<number> {
+  const locked = await lockReservations(tx, reservationIds, { skipLocked: true })
+  const overdue = locked.filter(({ state, isOverdue }) => state === 'held' && isOverdue).map(({ id }) => id)
+  if (overdue.length === 0) return 0
+  for (const line of await linesOf(tx, overdue)) {
+    book.change(
+      { ...caller, actor: 'function:expire-reservations' },
+      {
+        productId: line.productId,
+        location: line.location,
+        type: 'expired',
+        onHandDelta: 0,
+        reservedDelta: -line.quantity,
+        reservationId: line.reservationId,
+      },
+    )
+  }
+  await setState(tx, overdue, 'expired')
+  return overdue.length
+}

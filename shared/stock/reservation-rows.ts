@@ -1,0 +1,78 @@
+import type { Sql } from '#database'
+import type { Reservation, ReservationState } from './schema.ts'
+
+export interface ReservationRow {
+  id: string
+  state: ReservationState
+  /** By the database's clock at the moment of the look, not at the transaction's start: it may have waited for its locks. */
+  isOverdue: boolean
+  reference: string | null
+  holder: string | null
+  expiresAt: Date
+  createdAt: Date
+  updatedAt: Date
+}
+
+export interface LineRow {
+  reservationId: string
+  productId: string
+  sku: string
+  location: string
+  quantity: number
+  confirmedQuantity: number
+}
+
+function columns(sql: Sql) {
+  return sql`id, state, expires_at <= clock_timestamp() as "isOverdue", reference, holder, expires_at as "expiresAt",
+             created_at as "createdAt", updated_at as "updatedAt"`
+}
+
+/** Reservations that exist among `ids`, in no order. */
+export function findReservations(sql: Sql, ids: string[]) {
+  return sql<ReservationRow[]>`select ${columns(sql)} from reservations where id = any(${ids}::uuid[])`
+}
+
+/** Locks reservations, in the order of their ids. Their products' stock is locked before: that is the order everywhere. */
+export function lockReservations(tx: Sql, ids: string[], { skipLocked = false } = {}) {
+  return tx<ReservationRow[]>`
+    select ${columns(tx)} from reservations where id = any(${ids}::uuid[])
+    order by id for update ${skipLocked ? tx`skip locked` : tx``}`
+}
+
+export function linesOf(sql: Sql, reservationIds: string[]) {
+  return sql<LineRow[]>`
+    select reservation_id as "reservationId", product_id as "productId", sku, location, quantity,
+           confirmed_quantity as "confirmedQuantity"
+    from reservation_lines where reservation_id = any(${reservationIds}::uuid[])
+    order by reservation_id, line`
+}
+
+/** Ends reservations: none of their lines holds anything any more. */
+export async function setState(tx: Sql, ids: string[], state: Exclude<ReservationState, 'held'>): Promise<void> {
+  await Promise.all([
+    tx`update reservations set state = ${state}, updated_at = clock_timestamp() where id = any(${ids}::uuid[])`,
+    tx`update reservation_lines set held_until = null where reservation_id = any(${ids}::uuid[]) and held_until is not null`,
+  ])
+}
+
+/** A reservation as it is shown. A hold past its deadline is over, whether or not it has been swept. */
+export function toReservation(row: ReservationRow, lines: readonly LineRow[]): Reservation {
+  return {
+    id: row.id,
+    state: row.state === 'held' && row.isOverdue ? 'expired' : row.state,
+    lines: lines
+      .filter(({ reservationId }) => reservationId === row.id)
+      .map(({ productId, sku, location, quantity, confirmedQuantity }) => ({
+        productId,
+        sku,
+        location,
+        quantity,
+        confirmedQuantity,
+      })),
+    reference: row.reference,
+    holder: row.holder,
+    expiresAt: row.expiresAt.toISOString(),
+    createdAt: row.createdAt.toISOString(),
+    updatedAt: row.updatedAt.toISOString(),
+  }
+}

@@ -1,0 +1,145 @@
+import * as z from 'zod'
+
+/** One location can't hold more of a product than this: the balance is a 32-bit integer, and this leaves room to notice. */
+export const ON_HAND_MAX = 2_000_000_000
+export const QUANTITY_MAX = 1_000_000_000
+
+/** Text that a person may read later: no control characters but line breaks and tabs, and nothing PostgreSQL can't store. */
+const text = (max: number) =>
+  z
+    .string()
+    .max(max)
+    .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must not contain control characters or lone surrogates')
+const label = text(200).min(1)
+
+export const Sku = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 of A-Z a-z 0-9 . _ -')
+export const LocationCode = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 of A-Z a-z 0-9 . _ -')
+const Count = z.number().int().nonnegative()
+const Quantity = z.number().int().min(1).max(QUANTITY_MAX)
+
+export const StockTotals = z.object({ onHand: Count, reserved: Count, available: Count }).meta({ id: 'StockTotals' })
+export type StockTotals = z.infer<typeof StockTotals>
+
+export const ProductStock = z
+  .object({
+    productId: z.uuid(),
+    ...StockTotals.shape,
+    locations: z.array(z.object({ location: LocationCode, ...StockTotals.shape })),
+  })
+  .meta({ id: 'ProductStock' })
+export type ProductStock = z.infer<typeof ProductStock>
+
+export const Location = z
+  .object({
+    code: LocationCode,
+    name: z.string(),
+    priority: z.number().int().describe('The lower, the earlier it serves a line that names no location.'),
+    createdAt: z.iso.datetime(),
+  })
+  .meta({ id: 'Location' })
+export type Location = z.infer<typeof Location>
+
+export const CreateLocationRequest = z.strictObject({
+  code: LocationCode,
+  name: label,
+  priority: z.number().int().min(-1_000_000).max(1_000_000),
+})
+
+export const AdjustRequest = z.strictObject({
+  quantity: z
+    .number()
+    .int()
+    .min(-QUANTITY_MAX)
+    .max(QUANTITY_MAX)
+    .refine((quantity) => quantity !== 0, 'must not be 0'),
+  reason: z.enum(['received', 'returned', 'damaged', 'lost', 'correction']),
+  location: LocationCode.optional(),
+  reference: label.nullish(),
+  note: z
+    .string()
+    .max(2_000)
+    .regex(/^(?:[^\p{Cc}\p{Cs}]|[\t\n\r])*$/u, 'must not contain control characters')
+    .nullish(),
+})
+
+export const movementTypes = ['adjustment', 'reserved', 'released', 'expired', 'confirmed', 'count'] as const
+
+export const Movement = z
+  .object({
+    id: z.uuid(),
+    productId: z.uuid(),
+    location: LocationCode,
+    type: z.enum(movementTypes),
+    onHandDelta: z.number().int(),
+    reservedDelta: z.number().int(),
+    onHandAfter: Count,
+    reservedAfter: Count,
+    reason: z.string().nullable(),
+    reference: z.string().nullable(),
+    note: z.string().nullable(),
+    reservationId: z.uuid().nullable(),
+    actor: z.string(),
+    occurredAt: z.iso.datetime(),
+  })
+  .meta({ id: 'Movement' })
+export type Movement = z.infer<typeof Movement>
+
+export const reservationStates = ['held', 'confirmed', 'released', 'expired'] as const
+export type ReservationState = (typeof reservationStates)[number]
+
+export const Reservation = z
+  .object({
+    id: z.uuid(),
+    state: z.enum(reservationStates),
+    lines: z.array(
+      z.object({
+        productId: z.uuid(),
+        sku: z.string(),
+        location: LocationCode,
+        quantity: Quantity,
+        confirmedQuantity: Count,
+      }),
+    ),
+    reference: z.string().nullable(),
+    holder: z.string().nullable(),
+    expiresAt: z.iso.datetime(),
+    createdAt: z.iso.datetime(),
+    updatedAt: z.iso.datetime(),
+  })
+  .meta({ id: 'Reservation' })
+export type Reservation = z.infer<typeof Reservation>
+
+const TtlSeconds = z.number().int().min(5).max(86_400)
+
+const ReserveLine = z
+  .strictObject({
+    productId: z.guid().toLowerCase().optional(),
+    sku: Sku.optional(),
+    quantity: Quantity,
+    location: LocationCode.optional(),
+  })
+  .refine((line) => (line.productId === undefined) !== (line.sku === undefined), 'must name either productId or sku')
+
+export const ReserveRequest = z.strictObject({
+  lines: z.array(ReserveLine).min(1).max(100),
+  reference: label.nullish(),
+  holder: label.nullish(),
+  ttlSeconds: TtlSeconds.default(900),
+})
+
+export const ExtendRequest = z.strictObject({ ttlSeconds: TtlSeconds })
+
+export const ConfirmRequest = z.strictObject({
+  lines: z
+    .array(z.strictObject({ productId: z.guid().toLowerCase(), quantity: Quantity }))
+    .min(1)
+    .max(100)
+    .optional(),
+})
+
+export const ReservationFilter = z.strictObject({
+  reference: z.string().max(200).optional(),
+  holder: z.string().max(200).optional(),
+  state: z.enum(reservationStates).optional(),
+  productId: z.guid().toLowerCase().optional(),
+})

@@ -1,0 +1,140 @@
+import type * as z from 'zod'
+import { type Caller, type Sql, transaction } from '#database'
+import { invalid, ServiceError } from '#errors'
+import { type Book, openBook } from './book.ts'
+import {
+  findReservations,
+  type LineRow,
+  linesOf,
+  lockReservations,
+  type ReservationRow,
+  setState,
+  toReservation,
+} from './reservation-rows.ts'
+import type { ConfirmRequest, ExtendRequest, Reservation, ReservationState } from './schema.ts'
+
+interface Held {
+  row: ReservationRow
+  lines: LineRow[]
+  book: Book
+}
+
+/**
+ * Takes the held goods out of stock; with `lines`, only so many of each product, and the rest is released.
+ * A confirmed reservation is given back as it is. Throws `reservation_not_found`, `not_held`, `reservation_expired`, or
+ * `validation_failed` for more than is held.
+ */
+export function confirm(id: string, request: z.infer<typeof ConfirmRequest>, caller: Caller): Promise<Reservation> {
+  return settle(id, 'confirmed', caller, async (tx, { row, lines, book }) => {
+    const confirmed = share(lines, request.lines)
+    for (const { productId, location, quantity, confirmedQuantity } of confirmed) {
+      const base = { productId, location, reservationId: id, reference: row.reference ?? undefined }
+      const rest = quantity - confirmedQuantity
+      if (confirmedQuantity > 0) {
+        book.change(caller, {
+          ...base,
+          type: 'confirmed',
+          onHandDelta: -confirmedQuantity,
+          reservedDelta: -confirmedQuantity,
+        })
+      }
+      if (rest > 0) book.change(caller, { ...base, type: 'released', onHandDelta: 0, reservedDelta: -rest })
+    }
+    await tx`
+      update reservation_lines as line set confirmed_quantity = confirmed.quantity
+      from unnest(${confirmed.map((line) => line.confirmedQuantity)}::int[]) with ordinality as confirmed (quantity, line)
+      where line.reservation_id = ${id} and line.line = confirmed.line`
+    return confirmed
+  })
+}
+
+/** Gives the held goods back. A released reservation is given back as it is. Throws `reservation_not_found`, `not_held`. */
+export function release(id: string, caller: Caller): Promise<Reservation> {
+  return settle(id, 'released', caller, async (_, { row, lines, book }) => {
+    for (const { productId, location, quantity } of lines) {
+      const change = { productId, location, type: 'released', onHandDelta: 0, reservedDelta: -quantity } as const
+      book.change(caller, { ...change, reservationId: id, reference: row.reference ?? undefined })
+    }
+    return lines
+  })
+}
+
+/** Makes the hold end `ttlSeconds` from now. Throws `reservation_not_found`, `not_held`. */
+export function extend(
+  id: string,
+  { ttlSeconds }: z.infer<typeof ExtendRequest>,
+  caller: Caller,
+): Promise<Reservation> {
+  return transaction(caller, async (tx) => {
+    const [row] = await lockReservations(tx, [id])
+    if (!row) throw notFound(id)
+    if (row.state !== 'held' || row.isOverdue) throw notHeld(row)
+    const [[extended], , lines] = await Promise.all([
+      tx<[{ expiresAt: Date; updatedAt: Date }]>`
+        update reservations set expires_at = moment + ${ttlSeconds}::int * interval '1 second', updated_at = moment
+        from clock_timestamp() as moment
+        where id = ${id} returning expires_at as "expiresAt", updated_at as "updatedAt"`,
+      tx`
+        update reservation_lines set held_until = (select expires_at from reservations where id = ${id})
+        where reservation_id = ${id}`,
+      linesOf(tx, [id]),
+    ])
+    return toReservation({ ...row, ...extended }, lines)
+  })
+}
+
+/** The way of every reservation to its end: lock its products, then it, look at its state, book, write the state. */
+function settle(
+  id: string,
+  state: Extract<ReservationState, 'confirmed' | 'released'>,
+  caller: Caller,
+  bookLines: (tx: Sql, held: Held) => Promise<LineRow[]>,
+): Promise<Reservation> {
+  return transaction(caller, async (tx) => {
+    const lines = await linesOf(tx, [id])
+    if (lines.length === 0) throw notFound(id)
+    const book = await openBook(
+      tx,
+      caller,
+      lines.map((line) => line.productId),
+    )
+    const [row] = await lockReservations(tx, [id])
+    if (!row) throw notFound(id)
+    if (row.state === state) return toReservation(row, await linesOf(tx, [id]))
+    if (row.state !== 'held' || row.isOverdue) throw notHeld(row, state)
+    const settled = await bookLines(tx, { row, lines, book })
+    await Promise.all([book.save(), setState(tx, [id], state)])
+    const [ended] = await findReservations(tx, [id])
+    return toReservation(ended ?? row, settled)
+  })
+}
+
+/** How much of each line is confirmed: all of it, or what is asked for of its product, dealt out in the order of the lines. */
+function share(lines: LineRow[], asked: z.infer<typeof ConfirmRequest>['lines']): LineRow[] {
+  if (!asked) return lines.map((line) => ({ ...line, confirmedQuantity: line.quantity }))
+  const left = new Map<string, number>()
+  for (const { productId, quantity } of asked) left.set(productId, quantity + (left.get(productId) ?? 0))
+  const shared = lines.map((line) => {
+    const confirmedQuantity = Math.min(line.quantity, left.get(line.productId) ?? 0)
+    left.set(line.productId, (left.get(line.productId) ?? 0) - confirmedQuantity)
+    return { ...line, confirmedQuantity }
+  })
+  asked.forEach(({ productId }, index) => {
+    if (!lines.some((line) => line.productId === productId))
+      throw invalid(`lines.${index}.productId`, 'is not in this reservation')
+    if (left.get(productId)) throw invalid(`lines.${index}.quantity`, 'is more than is held')
+  })
+  return shared
+}
+
+function notFound(id: string): ServiceError {
+  return new ServiceError('reservation_not_found', `There is no reservation with the id '${id}'.`)
+}
+
+function notHeld({ state, isOverdue, expiresAt }: ReservationRow, wanted?: ReservationState): ServiceError {
+  if (state === 'expired' || (state === 'held' && isOverdue)) {
+    const code = wanted === 'confirmed' ? 'reservation_expired' : 'not_held'
+    return new ServiceError(code, `The hold ended at ${expiresAt.toISOString()}.`)
+  }
+  return new ServiceError('not_held', `The reservation is ${state}, no longer held.`)
+}

@@ -1,0 +1,48 @@
+import { type Caller, read, type Sql } from '#database'
+import { ServiceError } from '#errors'
+import type { ProductStock } from './schema.ts'
+
+/** Throws `product_not_found` unless the product is there and not deleted. */
+export async function requireProduct(productId: string, caller: Caller): Promise<void> {
+  const find = async (sql: Sql) =>
+    (await sql`select 1 from products where id = ${productId} and deleted_at is null`).length > 0
+  if (!(await read(caller, find, (found) => !found))) throw productNotFound(productId)
+}
+
+export function productNotFound(productId: string): ServiceError {
+  return new ServiceError('product_not_found', `There is no product with the id '${productId}'.`)
+}
+
+interface BalanceRow {
+  location: string
+  onHand: number
+  reserved: number
+}
+
+/** A product's stock, over all locations and at each. What an overdue hold still occupies counts as available. */
+export async function getStock(productId: string, caller: Caller): Promise<ProductStock> {
+  const rows = await read(
+    caller,
+    (sql) => balances(sql, productId),
+    (found) => found.length === 0,
+  )
+  if (rows.length === 0) throw productNotFound(productId)
+  const locations = rows.map((row) => ({ ...row, available: row.onHand - row.reserved }))
+  const onHand = locations.reduce((sum, row) => sum + row.onHand, 0)
+  const reserved = locations.reduce((sum, row) => sum + row.reserved, 0)
+  return { productId, onHand, reserved, available: onHand - reserved, locations }
+}
+
+function balances(sql: Sql, productId: string) {
+  return sql<BalanceRow[]>`
+    select level.location, level.on_hand as "onHand", level.reserved - coalesce(overdue.quantity, 0)::int as reserved
+    from stock_levels as level
+    join products as product on product.id = level.product_id and product.deleted_at is null
+    join locations as location on location.code = level.location
+    left join (
+      select location, sum(quantity) as quantity from reservation_lines
+      where product_id = ${productId} and held_until <= now() group by location
+    ) as overdue on overdue.location = level.location
+    where level.product_id = ${productId}
+    order by location.priority, location.code`
+}

@@ -1,0 +1,31 @@
+import { type Caller, primary, transaction } from '#database'
+import { openBook } from './book.ts'
+
+/** Overdue holds a transaction: as many as a book ends when it is opened. */
+const BATCH_MAX = 500
+
+/** Ends overdue holds, a batch a transaction, until there are none or `batchesMax` are done. Gives how many it ended. */
+export async function sweepReservations(caller: Caller, batchesMax = 20): Promise<number> {
+  let expired = 0
+  for (let batch = 0; batch < batchesMax; batch++) {
+    const rows = await primary()<Array<{ id: string; productIds: string[] }>>`
+      select reservation.id, array_agg(line.product_id) as "productIds"
+      from (
+        select id from reservations where state = 'held' and expires_at <= now() order by expires_at limit ${BATCH_MAX}
+      ) as reservation
+      join reservation_lines as line on line.reservation_id = reservation.id
+      group by reservation.id`
+    if (rows.length === 0) break
+    expired += await transaction(caller, async (tx) => {
+      // Opening the book is what expires them.
+      const book = await openBook(
+        tx,
+        caller,
+        rows.flatMap((row) => row.productIds),
+      )
+      await book.save()
+      return rows.length
+    })
+  }
+  return expired
+}

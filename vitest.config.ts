@@ -1,0 +1,13 @@
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    include: ['{functions,shared,infra,e2e}/**/*.test.ts'],
+    globalSetup: ['infra/testing/global-setup.ts'],
+    setupFiles: ['infra/testing/database-per-file.ts'],
+    // Files run side by side, but the machine's cores also run PostgreSQL.
+    maxWorkers: 2,
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+  },
+})
