@@ -1,5 +1,5 @@
-import { call } from '#testing'
 import { describe, expect, it } from 'vitest'
+import { call } from '#testing'
 import createProduct from './index.ts'
 
 describe('create-product', () => {

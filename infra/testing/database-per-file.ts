@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
+import postgres from 'postgres'
+import { afterAll, inject } from 'vitest'
 import { overrideEnvironment } from '#config'
 import { closeDatabase } from '#database'
 import { ensureBootstrapKey } from '#function'
-import postgres from 'postgres'
-import { afterAll, inject } from 'vitest'
 
 /** Gives this test file a fresh database of its own, with the admin key that `call` sends. */
 const serverUrl = inject('serverUrl')

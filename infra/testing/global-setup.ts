@@ -1,10 +1,10 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { overrideEnvironment } from '#config'
-import { closeDatabase, migrate } from '#database'
 import postgres from 'postgres'
 import type { TestProject } from 'vitest/node'
+import { overrideEnvironment } from '#config'
+import { closeDatabase, migrate } from '#database'
 import { startCluster } from '../local/cluster.ts'
 
 declare module 'vitest' {

@@ -4,6 +4,7 @@
  */
 export const statusOf = {
   malformed_json: 400,
+  malformed_request: 400,
   unauthenticated: 401,
   forbidden: 403,
   not_found: 404,

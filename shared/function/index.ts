@@ -4,4 +4,5 @@ export { eventRequest, queueFunction, scheduleFunction, streamFunction } from '.
 export { httpFunction } from './http-function.ts'
 export { pageOf, pageQuery } from './list.ts'
 export { problemDocument, problemHeaders, toServiceError } from './problem.ts'
+export { pruneIdempotencyKeys } from './prune.ts'
 export { requestIdOf } from './request-id.ts'

@@ -1,5 +1,5 @@
-import type { FunctionDefinition } from '#function'
 import * as z from 'zod'
+import type { FunctionDefinition } from '#function'
 
 /** The admin key of every test database. */
 export const ADMIN_KEY = 'test-admin-key'
@@ -54,7 +54,9 @@ export async function call(definition: FunctionDefinition, options: CallOptions 
 function requestOf(definition: FunctionDefinition, options: CallOptions): Request {
   const { trigger } = definition
   if (trigger.kind !== 'http') throw new Error(`${definition.name} is not an HTTP function`)
-  const path = trigger.path.replaceAll(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(options.params?.[name] ?? name))
+  const path = trigger.path.replaceAll(/\{(\w+)\}/g, (_, name: string) =>
+    encodeURIComponent(options.params?.[name] ?? name),
+  )
   const url = new URL(path, 'http://localhost')
   for (const [name, value] of Object.entries(options.query ?? {})) url.searchParams.set(name, String(value))
   const headers = new Headers()
@@ -69,7 +71,9 @@ function requestOf(definition: FunctionDefinition, options: CallOptions): Reques
 function checkDeclared({ name, responses }: FunctionDefinition, response: Response, body: unknown): void {
   const declared = responses[response.status]
   if (response.status >= 400) {
-    const { code } = z.object({ code: z.string(), status: z.literal(response.status), requestId: z.string() }).parse(body)
+    const { code } = z
+      .object({ code: z.string(), status: z.literal(response.status), requestId: z.string() })
+      .parse(body)
     if (COMMON_CODES.has(code) || (Array.isArray(declared) && declared.includes(code))) return
     throw new Error(`${name} answered ${response.status} ${code}, which it does not declare: ${JSON.stringify(body)}`)
   }

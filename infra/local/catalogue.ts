@@ -1,0 +1,97 @@
+import type { CreateProductRequest } from '#products/schema'
+
+/** [sku, name, price in cents, stock, low-stock threshold, attributes] */
+type Row = [string, string, number, number, number, Record<string, string | number>]
+
+/** A shop for home, desk and trail: enough to page, search and sort through, with some products low and some sold out. */
+const categories: Record<string, Row[]> = {
+  Kitchen: [
+    ['KIT-MUG-WHT', 'Stoneware mug, white', 1290, 340, 40, { volumeMl: 350, material: 'stoneware' }],
+    ['KIT-MUG-BLU', 'Stoneware mug, blue', 1290, 275, 40, { volumeMl: 350, material: 'stoneware' }],
+    ['KIT-MUG-ENM', 'Enamel mug', 990, 180, 25, { volumeMl: 300, material: 'enamel' }],
+    ['KIT-KETTLE-1L', 'Gooseneck kettle, 1 l', 5900, 42, 10, { volumeMl: 1000, material: 'steel' }],
+    ['KIT-GRINDER-H', 'Hand coffee grinder', 7450, 28, 8, { burrs: 'steel' }],
+    ['KIT-PRESS-08', 'French press, 0.8 l', 3490, 65, 10, { volumeMl: 800 }],
+    ['KIT-FILTER-100', 'Paper filters, pack of 100', 450, 900, 100, { count: 100 }],
+    ['KIT-PAN-24', 'Cast iron pan, 24 cm', 4950, 58, 10, { diameterCm: 24 }],
+    ['KIT-PAN-28', 'Cast iron pan, 28 cm', 5950, 4, 10, { diameterCm: 28 }],
+    ['KIT-KNIFE-CHEF', 'Chef’s knife, 20 cm', 8900, 33, 6, { bladeCm: 20 }],
+    ['KIT-BOARD-OAK', 'Cutting board, oak', 3900, 77, 12, { material: 'oak' }],
+    ['KIT-TOWEL-3', 'Linen towels, set of 3', 2400, 150, 20, { count: 3 }],
+  ],
+  Office: [
+    ['OFF-NOTE-A5-D', 'Notebook A5, dotted', 1450, 620, 60, { pages: 192, ruling: 'dotted' }],
+    ['OFF-NOTE-A5-L', 'Notebook A5, lined', 1450, 580, 60, { pages: 192, ruling: 'lined' }],
+    ['OFF-NOTE-A4-P', 'Notebook A4, plain', 1850, 240, 30, { pages: 160, ruling: 'plain' }],
+    ['OFF-PEN-FINE', 'Fineliner 0.3, black', 290, 2400, 200, { tipMm: 0.3 }],
+    ['OFF-PEN-SET12', 'Fineliners, set of 12', 2990, 130, 20, { count: 12 }],
+    ['OFF-PENCIL-HB6', 'Pencils HB, pack of 6', 590, 410, 50, { count: 6 }],
+    ['OFF-LAMP-ARM', 'Desk lamp with arm', 8950, 22, 5, { watts: 9 }],
+    ['OFF-TRAY-BIRCH', 'Letter tray, birch', 3250, 48, 8, { material: 'birch' }],
+    ['OFF-CHAIR-TASK', 'Task chair', 32900, 7, 3, { seatHeightCm: '42-53' }],
+    ['OFF-STAND-LAPT', 'Laptop stand', 4990, 96, 12, { material: 'aluminium' }],
+    ['OFF-MAT-DESK', 'Desk mat, felt', 3490, 0, 10, { widthCm: 80 }],
+    ['OFF-CLIPS-200', 'Paper clips, 200', 320, 800, 80, { count: 200 }],
+  ],
+  Garden: [
+    ['GAR-SEED-TOM', 'Tomato seeds', 340, 1200, 150, { count: 30 }],
+    ['GAR-SEED-BAS', 'Basil seeds', 290, 1350, 150, { count: 200 }],
+    ['GAR-SEED-SUN', 'Sunflower seeds', 310, 980, 120, { count: 40 }],
+    ['GAR-TROWEL', 'Trowel, ash handle', 1690, 140, 15, { material: 'ash' }],
+    ['GAR-SHEARS', 'Pruning shears', 3490, 71, 10, { cutMm: 20 }],
+    ['GAR-GLOVES-M', 'Garden gloves, M', 1290, 210, 25, { size: 'M' }],
+    ['GAR-GLOVES-L', 'Garden gloves, L', 1290, 190, 25, { size: 'L' }],
+    ['GAR-CAN-5L', 'Watering can, 5 l', 2790, 85, 10, { volumeMl: 5000 }],
+    ['GAR-POT-CLAY20', 'Clay pot, 20 cm', 890, 320, 40, { diameterCm: 20 }],
+    ['GAR-POT-CLAY30', 'Clay pot, 30 cm', 1590, 12, 20, { diameterCm: 30 }],
+    ['GAR-TWINE-100', 'Garden twine, 100 m', 490, 400, 50, { lengthM: 100 }],
+  ],
+  Outdoor: [
+    ['OUT-BOTTLE-07', 'Steel bottle, 0.7 l', 2490, 260, 30, { volumeMl: 700 }],
+    ['OUT-BOTTLE-10', 'Steel bottle, 1.0 l', 2890, 195, 30, { volumeMl: 1000 }],
+    ['OUT-TENT-2P', 'Tent for two', 24900, 14, 4, { persons: 2, weightG: 2100 }],
+    ['OUT-TENT-3P', 'Tent for three', 32900, 9, 4, { persons: 3, weightG: 2900 }],
+    ['OUT-MAT-SLEEP', 'Sleeping mat', 8990, 37, 8, { rValue: 4 }],
+    ['OUT-BAG-3S', 'Sleeping bag, three seasons', 15900, 18, 5, { comfortC: 1 }],
+    ['OUT-STOVE-GAS', 'Gas stove', 5490, 44, 8, { weightG: 83 }],
+    ['OUT-LAMP-HEAD', 'Head torch', 3990, 120, 15, { lumens: 350 }],
+    ['OUT-ROPE-20', 'Cord 4 mm, 20 m', 1490, 88, 12, { lengthM: 20 }],
+    ['OUT-PACK-28', 'Day pack, 28 l', 9900, 31, 6, { volumeL: 28 }],
+    ['OUT-FIRST-AID', 'First aid kit', 2990, 3, 10, { parts: 42 }],
+  ],
+  Electronics: [
+    ['ELE-CABLE-C1', 'USB-C cable, 1 m', 1290, 760, 80, { lengthM: 1 }],
+    ['ELE-CABLE-C2', 'USB-C cable, 2 m', 1590, 540, 60, { lengthM: 2 }],
+    ['ELE-CHARGER-65', 'Charger, 65 W', 4490, 130, 15, { watts: 65 }],
+    ['ELE-POWER-10K', 'Power bank, 10 Ah', 3990, 92, 12, { capacityMah: 10000 }],
+    ['ELE-HEAD-OVER', 'Headphones, over-ear', 17900, 26, 5, { wireless: 'yes' }],
+    ['ELE-HEAD-IN', 'Earphones', 8900, 61, 10, { wireless: 'yes' }],
+    ['ELE-KEYB-75', 'Keyboard, 75 %', 12900, 19, 5, { layout: 'ISO' }],
+    ['ELE-MOUSE-VERT', 'Vertical mouse', 5990, 47, 8, { buttons: 6 }],
+    ['ELE-HUB-7', 'USB hub, 7 ports', 4990, 0, 6, { ports: 7 }],
+    ['ELE-SD-128', 'SD card, 128 GB', 2290, 310, 30, { capacityGb: 128 }],
+  ],
+  Games: [
+    ['GAM-CHESS-TRV', 'Travel chess', 2490, 55, 8, { players: 2 }],
+    ['GAM-CARDS-54', 'Playing cards', 690, 480, 50, { count: 54 }],
+    ['GAM-DICE-7', 'Polyhedral dice, set of 7', 990, 230, 25, { count: 7 }],
+    ['GAM-PUZZLE-1K', 'Puzzle, 1000 pieces', 1990, 74, 10, { pieces: 1000 }],
+    ['GAM-PUZZLE-2K', 'Puzzle, 2000 pieces', 2990, 36, 6, { pieces: 2000 }],
+    ['GAM-GO-19', 'Go set, 19 × 19', 7900, 11, 3, { players: 2 }],
+    ['GAM-DOMINO', 'Dominoes, beech', 2790, 64, 8, { material: 'beech' }],
+    ['GAM-YOYO', 'Yo-yo, maple', 1490, 105, 12, { material: 'maple' }],
+  ],
+}
+
+export const demoCatalogue: CreateProductRequest[] = Object.entries(categories).flatMap(([category, rows]) =>
+  rows.map(([sku, name, amount, initialStock, lowStockThreshold, attributes]) => ({
+    sku,
+    name,
+    description: `${name}. From the ${category.toLowerCase()} shelf.`,
+    price: { amount, currency: 'EUR' },
+    attributes: { category, ...attributes },
+    status: 'active' as const,
+    lowStockThreshold,
+    initialStock,
+  })),
+)

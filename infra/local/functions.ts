@@ -1,0 +1,18 @@
+import { readdir } from 'node:fs/promises'
+import type { FunctionDefinition } from '#function'
+
+const FOLDER = new URL('../../functions/', import.meta.url)
+
+/** Every function, by the name of its folder. Throws if a folder and its function are named differently. */
+export async function loadFunctions(): Promise<FunctionDefinition[]> {
+  const entries = await readdir(FOLDER, { withFileTypes: true })
+  const names = entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name)
+  return Promise.all(names.sort().map(loadFunction))
+}
+
+/** The function in `functions/<name>`. Throws if there is none. */
+export async function loadFunction(name: string): Promise<FunctionDefinition> {
+  const module = (await import(new URL(`${name}/index.ts`, FOLDER).href)) as { default: FunctionDefinition }
+  if (module.default.name !== name) throw new Error(`functions/${name} declares the name '${module.default.name}'`)
+  return module.default
+}

@@ -1,0 +1,20 @@
+import { primary, systemCaller } from '#database'
+import { ServiceError } from '#errors'
+import { createProduct } from '#products'
+import { demoCatalogue } from './catalogue.ts'
+
+/**
+ * Fills an empty shop with the demo catalogue, through the same code as a request. The last product is created last and
+ * marks the job as done, so a start that was killed in the middle is made up for, and what was deleted since stays so.
+ */
+export async function seedCatalogue(progress: (line: string) => void): Promise<void> {
+  const last = demoCatalogue.at(-1)
+  const done = await primary()`select 1 from products where sku = ${last?.sku ?? ''} limit 1`
+  if (done.length > 0) return
+  progress(`filling the shop with ${demoCatalogue.length} demo products`)
+  for (const product of demoCatalogue) {
+    await createProduct(product, systemCaller('function:seed')).catch((error: unknown) => {
+      if (!(error instanceof ServiceError && error.code === 'sku_taken')) throw error
+    })
+  }
+}

@@ -1,0 +1,78 @@
+import { readFile } from 'node:fs/promises'
+import { overrideEnvironment } from '#config'
+import { checkDatabase, closeDatabase, migrate } from '#database'
+import { ensureBootstrapKey, type FunctionDefinition } from '#function'
+import { startClock } from '#function/host'
+import { openApiOf } from '#function/openapi'
+import { logger } from '#telemetry'
+import { createRouter } from '../router/router.ts'
+import { createRouterServer } from '../router/server.ts'
+import { loadFunctions } from './functions.ts'
+import { seedCatalogue } from './seed.ts'
+
+export interface ServiceOptions {
+  databaseUrl: string
+  databaseReplicaUrl: string | undefined
+  host: string
+  port: number
+  bootstrapApiKey: string
+  seed: boolean
+  logLevel: string
+  progress: (line: string) => void
+}
+
+export interface Service {
+  url: string
+  functionCount: number
+  stop(): Promise<void>
+}
+
+/** Requests in flight get this long when the service stops. */
+const DRAIN_MS = 5_000
+
+/** Prepares the database and serves every function, the router in front, in this process. */
+export async function startService(options: ServiceOptions): Promise<Service> {
+  const { databaseUrl, databaseReplicaUrl, logLevel, progress } = options
+  overrideEnvironment({
+    DATABASE_URL: databaseUrl,
+    DATABASE_REPLICA_URL: databaseReplicaUrl,
+    LOG_LEVEL: logLevel,
+    DATABASE_POOL_MAX: '20',
+  })
+  progress('bringing the schema up to date')
+  await migrate()
+  await ensureBootstrapKey(options.bootstrapApiKey)
+  if (options.seed) await seedCatalogue(progress)
+  progress('starting the functions')
+  const functions = await loadFunctions()
+  const router = createRouter({
+    routes: functions.flatMap(toRoute),
+    openapi: openApiOf(functions, await packageVersion()),
+    ready: checkDatabase,
+    log: (entry) => logger().error(entry),
+  })
+  const server = createRouterServer(router)
+  const url = await server.listen(options.port, options.host)
+  const triggers = functions.filter(({ trigger }) => trigger.kind === 'schedule').map(startClock)
+  return {
+    url,
+    functionCount: functions.length,
+    async stop() {
+      await Promise.all([server.close(DRAIN_MS), ...triggers.map((trigger) => trigger.stop())])
+      await router.close()
+      await closeDatabase()
+    },
+  }
+}
+
+function toRoute({ name, trigger, limits, app }: FunctionDefinition) {
+  if (trigger.kind !== 'http') return []
+  const { method, path } = trigger
+  const { timeoutMs, maxBodyBytes } = limits
+  return [{ name, method, path, timeoutMs, maxBodyBytes, target: { fetch: app.fetch } }]
+}
+
+async function packageVersion(): Promise<string> {
+  const json = await readFile(new URL('../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(json) as { version: string }).version
+}

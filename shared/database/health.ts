@@ -1,0 +1,25 @@
+import { primary, replica } from './connections.ts'
+
+const ANSWER_MAX_MS = 2_000
+
+/** What is wrong with the database, by server; empty if all is well. A replica that is down is no reason to be: reads go to the primary. */
+export async function checkDatabase(): Promise<Record<string, string>> {
+  const [primaryFailure, replicaFailure] = await Promise.all([failureOf(primary()), failureOf(replica())])
+  if (primaryFailure === undefined) return {}
+  return { primary: primaryFailure, ...(replicaFailure && { replica: replicaFailure }) }
+}
+
+async function failureOf(sql: ReturnType<typeof replica>): Promise<string | undefined> {
+  if (!sql) return undefined
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<string>((resolve) => {
+    timer = setTimeout(resolve, ANSWER_MAX_MS, `has not answered within ${ANSWER_MAX_MS} ms`)
+  })
+  const asked = sql`select 1`.then(
+    () => undefined,
+    (error: Error) => error.message || String(error),
+  )
+  const failure = await Promise.race([asked, late])
+  clearTimeout(timer)
+  return failure
+}

@@ -1,0 +1,109 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { getRequestListener } from '@hono/node-server'
+import * as z from 'zod'
+import { ConfigError, integerSetting, readConfig } from '#config'
+import { checkDatabase, closeDatabase } from '#database'
+import { logger, metricsContentType, renderMetrics } from '#telemetry'
+import type { FunctionDefinition } from './definition.ts'
+import { createHttpServer } from './http-server.ts'
+import { type RunningTrigger, startClock } from './trigger.ts'
+
+export { startClock }
+
+/** The key that the local stack makes for itself. Anything else that is started with it is a mistake. */
+const DEVELOPMENT_KEY = 'dev-admin-key'
+
+const settingsSchema = z.object({
+  PORT: integerSetting({ min: 0, max: 65_535, default: 3000 }),
+  HOST: z.string().default('127.0.0.1'),
+  BOOTSTRAP_API_KEY: z
+    .string()
+    .refine((key) => key !== DEVELOPMENT_KEY, `must not be ${DEVELOPMENT_KEY} outside of npm start`)
+    .optional(),
+  /** How long readiness fails before connections are refused: as long as a load balancer takes to notice. */
+  DRAIN_DELAY_MS: integerSetting({ min: 0, max: 60_000, default: 0 }),
+})
+
+/** In-flight requests get this long after SIGTERM: twice the time-out of a request. */
+const DRAIN_MAX_MS = 10_000
+
+export interface Host {
+  url: string
+  /** Fails readiness, takes no more requests and events, lets those in flight finish, closes what is open. Bounded. */
+  drain: () => Promise<void>
+}
+
+/** Serves one function as a process: its requests, `/healthz`, `/readyz`, `/metrics`, and its trigger. Throws a ConfigError. */
+export async function startHost(definition: FunctionDefinition): Promise<Host> {
+  const settings = readConfig(settingsSchema)
+  let draining = false
+  const app = getRequestListener((request) => definition.app.fetch(request))
+  const server = createHttpServer((req, res) => {
+    const operation = operations[req.url ?? '']
+    if (operation && req.method === 'GET') void operation(req, res, draining)
+    else void app(req, res)
+  })
+  const url = await server.listen(settings.PORT, settings.HOST)
+  const trigger: RunningTrigger | undefined =
+    definition.trigger.kind === 'schedule' ? startClock(definition) : undefined
+  logger().info({ function: definition.name, url }, `${definition.name} listens on ${url}`)
+  return {
+    url,
+    async drain() {
+      draining = true
+      await sleep(settings.DRAIN_DELAY_MS)
+      await Promise.all([server.close(DRAIN_MAX_MS), trigger?.stop()])
+      await closeDatabase()
+    },
+  }
+}
+
+type Operation = (req: IncomingMessage, res: ServerResponse, draining: boolean) => Promise<void>
+
+const operations: Record<string, Operation> = {
+  '/healthz': async (_, res) => sendJson(res, 200, { status: 'ok' }),
+  '/readyz': async (_, res, draining) => {
+    const failing = draining ? { process: 'is shutting down' } : await checkDatabase()
+    const isReady = Object.keys(failing).length === 0
+    sendJson(res, isReady ? 200 : 503, isReady ? { status: 'ready' } : { status: 'unavailable', failing })
+  },
+  '/metrics': async (_, res) => {
+    res.setHeader('content-type', metricsContentType)
+    res.end(await renderMetrics())
+  },
+}
+
+function sendJson(res: ServerResponse, status: number, body: object): void {
+  res.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' })
+  res.end(JSON.stringify(body))
+}
+
+/**
+ * Runs a process around `start`: drains it on SIGTERM and SIGINT, and ends it, with the reason logged, on an error that
+ * nobody handled, because what such a process would do next is anybody's guess.
+ */
+export async function runProcess(start: () => Promise<Pick<Host, 'drain'>>): Promise<void> {
+  process.on('uncaughtException', (error) => crash(error, 'an error that nobody caught'))
+  process.on('unhandledRejection', (error) => crash(error, 'a rejection that nobody handled'))
+  try {
+    const host = await start()
+    const drain = async (signal: NodeJS.Signals) => {
+      logger().info({ signal }, 'draining')
+      await host.drain()
+      logger().info('stopped')
+      process.exit(0)
+    }
+    process.once('SIGTERM', drain)
+    process.once('SIGINT', drain)
+  } catch (error) {
+    if (error instanceof ConfigError) process.stderr.write(`${error.message}\n`)
+    else crash(error, 'the process could not start')
+    process.exit(1)
+  }
+}
+
+function crash(error: unknown, what: string): never {
+  logger().fatal({ err: error }, what)
+  process.exit(1)
+}
