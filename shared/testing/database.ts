@@ -1,0 +1,48 @@
+import { expect, vi } from 'vitest'
+import { primary, type Sql } from '#database'
+
+/** A statement on the test's database, each in a transaction of its own. */
+export const sql = ((strings: TemplateStringsArray, ...values: never[]) =>
+  primary()(strings, ...values)) as unknown as Sql
+
+/** Runs `work` inside a transaction of another session, which holds its locks until `work` is done; it is rolled back unless `work` commits. */
+export async function inRivalSession<Result>(work: (rival: Sql) => Promise<Result>): Promise<Result> {
+  const rival = await primary().reserve()
+  try {
+    await rival`begin`
+    return await work(rival as unknown as Sql)
+  } finally {
+    await rival`rollback`
+    rival.release()
+  }
+}
+
+/** Returns once `count` sessions of the test's database wait for a lock, with their process ids. */
+export async function blocked(count = 1): Promise<number[]> {
+  return vi.waitFor(
+    async () => {
+      const rows = await sql<Array<{ pid: number }>>`
+        select pid from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' order by pid`
+      expect(rows.length).toBeGreaterThanOrEqual(count)
+      return rows.map((row) => row.pid)
+    },
+    { timeout: 10_000, interval: 5 },
+  )
+}
+
+/** Fails if anything in the database is other after `work` than before; gives what `work` gives. */
+export async function expectNoEffect<Result>(work: () => Promise<Result>): Promise<Result> {
+  const before = await contents()
+  const result = await work()
+  expect(await contents()).toEqual(before)
+  return result
+}
+
+async function contents(): Promise<Record<string, string[]>> {
+  const tables = await sql<Array<{ name: string }>>`
+    select table_name as name from information_schema.tables where table_schema = 'public' order by table_name`
+  const rows = await Promise.all(
+    tables.map(({ name }) => sql<Array<{ row: string }>>`select t::text as row from ${sql(name)} as t order by 1`),
+  )
+  return Object.fromEntries(tables.map(({ name }, index) => [name, (rows[index] ?? []).map(({ row }) => row)]))
+}

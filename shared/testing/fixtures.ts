@@ -1,0 +1,50 @@
+import { type Caller, systemCaller } from '#database'
+import { createApiKey } from '#function'
+import { createProduct } from '#products'
+import { CreateProductRequest, type Product } from '#products/schema'
+import { adjustStock, createLocation, reserve } from '#stock'
+import { type Reservation, ReserveRequest } from '#stock/schema'
+import { sql } from './database.ts'
+
+const caller = (): Caller => systemCaller('function:test')
+let made = 0
+
+/** A product, with a sku of its own unless told, and its stock at `main`. */
+export async function newProduct(
+  request: { sku?: string; name?: string; attributes?: object; [member: string]: unknown } = {},
+): Promise<Product> {
+  made++
+  const complete = CreateProductRequest.parse({ sku: `SKU-${made}`, name: `Product ${made}`, ...request })
+  return (await createProduct(complete, caller())).product
+}
+
+/** Puts stock at a location, which is made if it is not there: with `priority`, or after `main`. */
+export async function stockAt(productId: string, location: string, quantity: number, priority = 10): Promise<void> {
+  const [known] = await sql`select 1 from locations where code = ${location}`
+  if (!known) await createLocation({ code: location, name: location, priority }, caller())
+  if (quantity !== 0) await adjustStock(productId, { quantity, reason: 'received', location }, caller())
+}
+
+/** A reservation, held for 15 minutes unless told. */
+export function hold(
+  lines: Array<{ productId: string; quantity: number; location?: string }>,
+  request: { reference?: string; holder?: string; ttlSeconds?: number } = {},
+): Promise<Reservation> {
+  return reserve(ReserveRequest.parse({ lines, ...request }), caller())
+}
+
+/** Moves reservations' deadlines into the past: as if nobody had swept them since. */
+export async function expire(...ids: string[]): Promise<void> {
+  await sql`
+    with overdue as (
+      update reservations set expires_at = now() - interval '1 minute' where id = any(${ids}::uuid[]) and state = 'held'
+      returning id, expires_at
+    )
+    update reservation_lines set held_until = overdue.expires_at from overdue where reservation_id = overdue.id`
+}
+
+/** An API key with these scopes only. */
+export async function newKey(...scopes: Parameters<typeof createApiKey>[0]['scopes']): Promise<string> {
+  const { key = '' } = await createApiKey({ name: 'test', scopes }, caller())
+  return key
+}
