@@ -1,8 +1,8 @@
 import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
+import { type BuildOptions, build } from 'esbuild'
 import type { FunctionDefinition } from '#function'
 import { openApiOf } from '#function/openapi'
-import { type BuildOptions, build } from 'esbuild'
 import { loadFunctions } from './infra/local/functions.ts'
 import { docsAssets, docsFolder } from './infra/router/docs.ts'
 import { createMatcher } from './infra/router/match.ts'
@@ -55,7 +55,15 @@ function manifestOf(functions: FunctionDefinition[], version: string) {
     version,
     functions: functions.map(({ name, summary, trigger, scope, limits }) => {
       const { kind, ...rest } = trigger
-      return { name, summary, kind, scope, limits, bundle: `functions/${name}/index.mjs`, ...(kind === 'http' ? { route: rest } : { trigger: rest }) }
+      return {
+        name,
+        summary,
+        kind,
+        scope,
+        limits,
+        bundle: `functions/${name}/index.mjs`,
+        ...(kind === 'http' ? { route: rest } : { trigger: rest }),
+      }
     }),
     openapi: openApiOf(functions, version),
   }
@@ -63,14 +71,20 @@ function manifestOf(functions: FunctionDefinition[], version: string) {
 
 /** Throws if two functions have one route: the matcher refuses to hold it twice. Names can't clash, they are folders. */
 function requireUniqueRoutes(functions: FunctionDefinition[]): void {
-  createMatcher(functions.flatMap(({ trigger }) => (trigger.kind === 'http' ? [{ method: trigger.method, path: trigger.path }] : [])))
+  createMatcher(
+    functions.flatMap(({ trigger }) =>
+      trigger.kind === 'http' ? [{ method: trigger.method, path: trigger.path }] : [],
+    ),
+  )
 }
 
 async function main(): Promise<void> {
   const startedAt = performance.now()
   const functions = await loadFunctions()
   requireUniqueRoutes(functions)
-  const { version } = JSON.parse(await readFile(new URL('package.json', import.meta.url), 'utf8')) as { version: string }
+  const { version } = JSON.parse(await readFile(new URL('package.json', import.meta.url), 'utf8')) as {
+    version: string
+  }
   await rm(dist, { recursive: true, force: true })
   await mkdir(dist, { recursive: true })
   await Promise.all([...functions.map(bundleFunction), bundleRouter()])

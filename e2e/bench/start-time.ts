@@ -41,7 +41,12 @@ function freePort(): Promise<number> {
 /** Milliseconds from spawn to the first answer, of whatever status. */
 async function startTime(file: string): Promise<number> {
   const port = await freePort()
-  const environment = { ...process.env, PORT: String(port), HOST: '127.0.0.1', DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none' }
+  const environment = {
+    ...process.env,
+    PORT: String(port),
+    HOST: '127.0.0.1',
+    DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none',
+  }
   const startedAt = performance.now()
   const child = spawn(process.execPath, [file], { env: environment, stdio: 'ignore' })
   try {
@@ -56,10 +61,13 @@ async function startTime(file: string): Promise<number> {
 
 function answers(port: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const asking = request({ port, host: '127.0.0.1', path: '/v1/reservations', method: 'POST', agent: false }, (response) => {
-      response.resume()
-      response.on('end', () => resolve(true))
-    })
+    const asking = request(
+      { port, host: '127.0.0.1', path: '/v1/reservations', method: 'POST', agent: false },
+      (response) => {
+        response.resume()
+        response.on('end', () => resolve(true))
+      },
+    )
     asking.on('error', () => setTimeout(resolve, 1, false))
     asking.end()
   })
@@ -87,7 +95,9 @@ async function main(): Promise<void> {
     process.stdout.write('\n\n| start to first answer | median ms | min-max | of bare Hono |\n|---|---|---|---|\n')
     for (const [name, values] of times) {
       const range = `${Math.min(...values).toFixed(0)}-${Math.max(...values).toFixed(0)}`
-      process.stdout.write(`| ${name} | ${median(values).toFixed(0)} | ${range} | ${(median(values) / base).toFixed(2)} |\n`)
+      process.stdout.write(
+        `| ${name} | ${median(values).toFixed(0)} | ${range} | ${(median(values) / base).toFixed(2)} |\n`,
+      )
     }
   } finally {
     await rm(folder, { recursive: true, force: true })

@@ -1,0 +1,85 @@
+import { readFile } from 'node:fs/promises'
+import * as z from 'zod'
+import { eventRequest, type FunctionDefinition } from '#function'
+import { loadFunction } from './functions.ts'
+
+const Params = z.record(z.string(), z.union([z.string(), z.number()]).transform(String))
+
+/** What a function gets: `event.json` beside it, or a file in that shape. */
+const Invocation = z.strictObject({
+  /** Other functions to call first, and what to take from their answers as parameters: `{ "productId": "items.0.id" }`. */
+  given: z
+    .array(
+      z.strictObject({
+        function: z.string(),
+        params: Params.default({}),
+        data: z.json().optional(),
+        take: z.record(z.string(), z.string()).default({}),
+      }),
+    )
+    .default([]),
+  /** Parameters of the path, or else of the query. */
+  params: Params.default({}),
+  headers: z.record(z.string(), z.string()).default({}),
+  /** The body of a request, or the data of an event. */
+  data: z.json().optional(),
+  /** The event's attributes, of a function that gets events. */
+  event: z.object({ id: z.string(), source: z.string(), type: z.string(), subject: z.string().optional() }).optional(),
+})
+export type Invocation = z.infer<typeof Invocation>
+
+/** Reads an invocation. `{{timestamp}}` in it stands for the current second, for what must be new each time. Throws if it is unfit. */
+export async function readInvocation(file: string | URL): Promise<Invocation> {
+  const text = (await readFile(file, 'utf8')).replaceAll('{{timestamp}}', String(Math.floor(Date.now() / 1000)))
+  return Invocation.parse(JSON.parse(text))
+}
+
+/** Runs what must be there first, then the function, in this process. Throws if a function of `given` answers with an error. */
+export async function invoke(
+  definition: FunctionDefinition,
+  invocation: Invocation,
+  apiKey: string,
+): Promise<Response> {
+  const params = { ...invocation.params }
+  for (const step of invocation.given) {
+    const response = await send(await loadFunction(step.function), { ...step, headers: {}, event: undefined }, apiKey)
+    const answer: unknown = await response.json()
+    if (!response.ok) throw new Error(`${step.function}, which must run first, answered ${JSON.stringify(answer)}`)
+    for (const [name, path] of Object.entries(step.take)) params[name] ??= String(pick(answer, path))
+  }
+  return send(definition, { ...invocation, params }, apiKey)
+}
+
+function pick(answer: unknown, path: string): unknown {
+  return path
+    .split('.')
+    .reduce<unknown>((value, name) => (value as Record<string, unknown> | undefined)?.[name], answer)
+}
+
+type Sent = Pick<Invocation, 'params' | 'headers' | 'data' | 'event'>
+
+async function send(definition: FunctionDefinition, invocation: Sent, apiKey: string): Promise<Response> {
+  return definition.app.fetch(requestOf(definition, invocation, apiKey))
+}
+
+function requestOf(definition: FunctionDefinition, { params, headers, data, event }: Sent, apiKey: string): Request {
+  const { trigger } = definition
+  if (trigger.kind !== 'http') {
+    const attributes = event ?? { id: crypto.randomUUID(), source: 'invoke', type: `${trigger.kind}.invoked` }
+    const request = eventRequest({ specversion: '1.0', ...attributes }, data ?? {})
+    for (const [name, value] of Object.entries(headers)) request.headers.set(name, value)
+    return request
+  }
+  const query = new URLSearchParams(params)
+  const path = trigger.path.replaceAll(/\{(\w+)\}/g, (_, name: string) => {
+    const value = query.get(name)
+    if (value === null) throw new Error(`${definition.name} needs --param ${name}=<value>`)
+    query.delete(name)
+    return encodeURIComponent(value)
+  })
+  const url = new URL(`${path}?${query}`, 'http://localhost')
+  const all = new Headers({ authorization: `Bearer ${apiKey}`, ...headers })
+  if (data === undefined) return new Request(url, { method: trigger.method, headers: all })
+  if (!all.has('content-type')) all.set('content-type', 'application/json')
+  return new Request(url, { method: trigger.method, headers: all, body: JSON.stringify(data) })
+}
