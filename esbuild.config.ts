@@ -1,6 +1,6 @@
 import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { fileURLToPath } from 'node:url'
-import { type BuildOptions, build } from 'esbuild'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { type BuildOptions, build, type Metafile } from 'esbuild'
 import type { FunctionDefinition } from '#function'
 import { openApiOf } from '#function/openapi'
 import { loadFunctions } from './infra/local/functions.ts'
@@ -8,7 +8,6 @@ import { docsAssets, docsFolder } from './infra/router/docs.ts'
 import { createMatcher } from './infra/router/match.ts'
 
 const root = fileURLToPath(new URL('.', import.meta.url))
-const dist = new URL('dist/', import.meta.url)
 
 /** Packages that are still CommonJS call `require`, which an ES module does not have. */
 const REQUIRE_BANNER = "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);"
@@ -33,27 +32,34 @@ function entryOf({ name }: FunctionDefinition): string {
     await runProcess(() => startHost(definition))`
 }
 
-function bundleFunction(definition: FunctionDefinition) {
+function bundleFunction(definition: FunctionDefinition, dist: URL) {
   return build({
     ...common,
     stdin: { contents: entryOf(definition), resolveDir: root, sourcefile: `${definition.name}.ts`, loader: 'ts' },
-    outfile: `dist/functions/${definition.name}/index.mjs`,
+    outfile: fileURLToPath(new URL(bundleOf(definition), dist)),
+    metafile: true,
   })
 }
 
-async function bundleRouter(): Promise<void> {
-  await build({ ...common, entryPoints: ['infra/router/index.ts'], outfile: 'dist/router/index.mjs' })
+const bundleOf = ({ name }: FunctionDefinition) => `functions/${name}/index.mjs`
+
+async function bundleRouter(dist: URL) {
+  const outfile = fileURLToPath(new URL('router/index.mjs', dist))
+  const result = await build({ ...common, entryPoints: ['infra/router/index.ts'], outfile, metafile: true })
   await mkdir(new URL('router/docs/', dist), { recursive: true })
   for (const name of Object.keys(docsAssets)) {
     await copyFile(new URL(name, docsFolder()), new URL(`router/docs/${name}`, dist))
   }
+  return result
 }
 
 /** What the router, and whoever deploys the functions, needs to know of them. */
 function manifestOf(functions: FunctionDefinition[], version: string) {
   return {
     version,
-    functions: functions.map(({ name, summary, trigger, scope, limits }) => {
+    functions: functions.map((definition) => {
+      const { name, summary, trigger, scope, limits } = definition
+      const bundle = bundleOf(definition)
       const { kind, ...rest } = trigger
       return {
         name,
@@ -61,7 +67,7 @@ function manifestOf(functions: FunctionDefinition[], version: string) {
         kind,
         scope,
         limits,
-        bundle: `functions/${name}/index.mjs`,
+        bundle,
         ...(kind === 'http' ? { route: rest } : { trigger: rest }),
       }
     }),
@@ -78,8 +84,8 @@ function requireUniqueRoutes(functions: FunctionDefinition[]): void {
   )
 }
 
-async function main(): Promise<void> {
-  const startedAt = performance.now()
+/** Builds everything into `dist`, which is emptied first. Gives, for each bundle, the source files that have code in it. */
+export async function buildAll(dist: URL): Promise<Map<string, string[]>> {
   const functions = await loadFunctions()
   requireUniqueRoutes(functions)
   const { version } = JSON.parse(await readFile(new URL('package.json', import.meta.url), 'utf8')) as {
@@ -87,10 +93,23 @@ async function main(): Promise<void> {
   }
   await rm(dist, { recursive: true, force: true })
   await mkdir(dist, { recursive: true })
-  await Promise.all([...functions.map(bundleFunction), bundleRouter()])
+  const results = await Promise.all([
+    ...functions.map((definition) => bundleFunction(definition, dist)),
+    bundleRouter(dist),
+  ])
   await writeFile(new URL('manifest.json', dist), `${JSON.stringify(manifestOf(functions, version), null, 2)}\n`)
-  const seconds = ((performance.now() - startedAt) / 1000).toFixed(1)
-  process.stdout.write(`${functions.length} functions and the router are in dist/ (${seconds} s)\n`)
+  const names = [...functions.map(({ name }) => name), 'router']
+  return new Map(results.map(({ metafile }, index) => [names[index] ?? '', bundledSources(metafile)]))
 }
 
-await main()
+function bundledSources(metafile: Metafile | undefined): string[] {
+  const inputs = Object.values(metafile?.outputs ?? {}).flatMap((output) => Object.entries(output.inputs))
+  return inputs.filter(([, { bytesInOutput }]) => bytesInOutput > 0).map(([file]) => file)
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  const startedAt = performance.now()
+  const bundles = await buildAll(new URL('dist/', import.meta.url))
+  const seconds = ((performance.now() - startedAt) / 1000).toFixed(1)
+  process.stdout.write(`${bundles.size - 1} functions and the router are in dist/ (${seconds} s)\n`)
+}

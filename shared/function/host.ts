@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { getRequestListener } from '@hono/node-server'
 import * as z from 'zod'
 import { ConfigError, integerSetting, readConfig } from '#config'
-import { checkDatabase, closeDatabase } from '#database'
+import { checkDatabase, closeDatabase, databaseSettings } from '#database'
 import { logger, metricsContentType, renderMetrics } from '#telemetry'
 import type { FunctionDefinition } from './definition.ts'
 import { createHttpServer } from './http-server.ts'
@@ -31,12 +31,13 @@ const DRAIN_MAX_MS = 10_000
 export interface Host {
   url: string
   /** Fails readiness, takes no more requests and events, lets those in flight finish, closes what is open. Bounded. */
-  drain: () => Promise<void>
+  drain: (maxMs?: number) => Promise<void>
 }
 
 /** Serves one function as a process: its requests, `/healthz`, `/readyz`, `/metrics`, and its trigger. Throws a ConfigError. */
 export async function startHost(definition: FunctionDefinition): Promise<Host> {
   const settings = readConfig(settingsSchema)
+  databaseSettings()
   let draining = false
   const app = getRequestListener((request) => definition.app.fetch(request))
   const server = createHttpServer((req, res) => {
@@ -50,10 +51,10 @@ export async function startHost(definition: FunctionDefinition): Promise<Host> {
   logger().info({ function: definition.name, url }, `${definition.name} listens on ${url}`)
   return {
     url,
-    async drain() {
+    async drain(maxMs = DRAIN_MAX_MS) {
       draining = true
       await sleep(settings.DRAIN_DELAY_MS)
-      await Promise.all([server.close(DRAIN_MAX_MS), trigger?.stop()])
+      await Promise.all([server.close(maxMs), trigger?.stop()])
       await closeDatabase()
     },
   }
@@ -83,7 +84,7 @@ function sendJson(res: ServerResponse, status: number, body: object): void {
  * Runs a process around `start`: drains it on SIGTERM and SIGINT, and ends it, with the reason logged, on an error that
  * nobody handled, because what such a process would do next is anybody's guess.
  */
-export async function runProcess(start: () => Promise<Pick<Host, 'drain'>>): Promise<void> {
+export async function runProcess(start: () => Promise<{ drain: () => Promise<void> }>): Promise<void> {
   process.on('uncaughtException', (error) => crash(error, 'an error that nobody caught'))
   process.on('unhandledRejection', (error) => crash(error, 'a rejection that nobody handled'))
   try {

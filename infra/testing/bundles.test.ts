@@ -1,0 +1,115 @@
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { environment } from '#config'
+import { ADMIN_KEY, call } from '#testing'
+import { buildAll } from '../../esbuild.config.ts'
+import createProduct from '../../functions/create-product/index.ts'
+import { listeningUrl, type Started, startNode } from './processes.ts'
+
+/** A function that outgrows this has dragged in something it does not use: the largest has 370 kB. */
+const BUNDLE_BYTES_MAX = 450_000
+
+let dist: URL
+let inputs: Map<string, string[]>
+const started: Started[] = []
+
+beforeAll(async () => {
+  // Outside of the repository, so that no node_modules folder can help.
+  dist = new URL(`${pathToFileURL(await mkdtemp(join(tmpdir(), 'stock-dist-'))).href}/`)
+  inputs = await buildAll(dist)
+}, 120_000)
+
+afterEach(async () => {
+  for (const { process: child, exit } of started.splice(0)) {
+    child.kill('SIGKILL')
+    await exit
+  }
+})
+
+afterAll(() => rm(dist, { recursive: true, force: true }))
+
+function start(bundle: string, more: Record<string, string> = {}): Started {
+  const { DATABASE_URL = '' } = environment()
+  const file = fileURLToPath(new URL(`${bundle}/index.mjs`, dist))
+  const process = startNode(file, { DATABASE_URL, PORT: '0', HOST: '127.0.0.1', ...more })
+  started.push(process)
+  return process
+}
+
+describe('the bundles', () => {
+  it('are within the size budget, each with its source map', async () => {
+    for (const name of await readdir(new URL('functions/', dist))) {
+      const files = (await readdir(new URL(`functions/${name}/`, dist))).sort()
+      expect(files, name).toEqual(['index.mjs', 'index.mjs.map'])
+      const { size } = await stat(new URL(`functions/${name}/index.mjs`, dist))
+      expect(size, name).toBeLessThan(BUNDLE_BYTES_MAX)
+    }
+  })
+
+  it('hold only what they use', () => {
+    const drivers = (name: string) => {
+      const packages = (inputs.get(name) ?? []).map((input) => /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(input)?.[1])
+      return [...new Set(packages)].filter((each) =>
+        ['postgres', 'ioredis', 'kafkajs', 'amqplib', 'undici'].includes(each ?? ''),
+      )
+    }
+    for (const name of inputs.keys()) expect(drivers(name), name).toEqual(name === 'router' ? ['undici'] : ['postgres'])
+    expect(inputs.get('get-stock')?.filter((input) => input.startsWith('shared/products'))).toEqual([])
+  })
+
+  it('serve alone, and through the proxying router', async () => {
+    const { body: product } = await call(createProduct, { body: { sku: 'ALONE', name: 'Alone', initialStock: 3 } })
+    const reserveStock = await listeningUrl(start('functions/reserve-stock'))
+    const router = await listeningUrl(start('router', { UPSTREAM_RESERVE_STOCK: reserveStock }))
+    const response = await fetch(`${router}/v1/reservations`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${ADMIN_KEY}`,
+        'content-type': 'application/json',
+        'request-id': 'from-the-test',
+      },
+      body: JSON.stringify({ lines: [{ productId: product.id, quantity: 2 }] }),
+    })
+    expect(response.status).toBe(201)
+    expect(response.headers.get('request-id')).toBe('from-the-test')
+    expect(await response.json()).toMatchObject({ state: 'held', lines: [{ sku: 'ALONE', quantity: 2 }] })
+    const openapi = (await (await fetch(`${router}/openapi.json`)).json()) as { paths: object }
+    expect(openapi.paths).toHaveProperty(['/v1/reservations', 'post'])
+    expect((await fetch(`${router}/docs`)).headers.get('content-type')).toContain('text/html')
+  })
+
+  it('answer health, readiness and metrics on their own port', async () => {
+    const url = await listeningUrl(start('functions/get-stock'))
+    expect(await (await fetch(`${url}/healthz`)).json()).toEqual({ status: 'ok' })
+    expect(await (await fetch(`${url}/readyz`)).json()).toEqual({ status: 'ready' })
+    expect((await fetch(`${url}/v1/products/x/stock`)).status).toBe(401)
+    expect(await (await fetch(`${url}/metrics`)).text()).toContain(
+      'function_duration_seconds_count{function="get-stock",status="401"} 1',
+    )
+  })
+
+  it('say what is missing where the database does not answer, and keep serving', async () => {
+    const url = await listeningUrl(start('functions/get-stock', { DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none' }))
+    const ready = await fetch(`${url}/readyz`)
+    expect(ready.status).toBe(503)
+    expect(await ready.json()).toMatchObject({ failing: { primary: expect.stringContaining('ECONNREFUSED') } })
+    const answer = await fetch(`${url}/v1/products/00000000-0000-7000-8000-000000000001/stock`, {
+      headers: { authorization: 'Bearer x' },
+    })
+    expect(answer.status).toBe(503)
+    expect(await answer.json()).toMatchObject({ code: 'unavailable' })
+  })
+
+  it('end with one clear line without a database URL, or with the development key', async () => {
+    const keyless = start('functions/get-stock', { DATABASE_URL: '' })
+    const url = await listeningUrl(keyless).catch((error: Error) => error.message)
+    expect(url).toContain('DATABASE_URL')
+    expect(await keyless.exit).toBe(1)
+    const known = start('functions/get-stock', { BOOTSTRAP_API_KEY: 'dev-admin-key' })
+    expect(await known.exit).toBe(1)
+    expect(known.lines).toEqual([expect.stringContaining('BOOTSTRAP_API_KEY')])
+  })
+})

@@ -1,0 +1,92 @@
+import { once } from 'node:events'
+import { Agent, type IncomingMessage, request } from 'node:http'
+import { connect } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { environment } from '#config'
+import { ADMIN_KEY } from '#testing'
+import { listeningUrl, type Started, startNode } from './processes.ts'
+
+const FIXTURE = fileURLToPath(new URL('host-fixture.ts', import.meta.url))
+
+let host: Started
+let url: string
+
+beforeEach(async () => {
+  const { DATABASE_URL = '' } = environment()
+  host = startNode(FIXTURE, { DATABASE_URL, PORT: '0', HOST: '127.0.0.1', NODE_OPTIONS: '--import tsx' })
+  url = await listeningUrl(host)
+})
+
+afterEach(async () => {
+  host.process.kill('SIGKILL')
+  await host.exit
+})
+
+/** Posts over a connection that stays open, and gives the answer's head. */
+function post(body: object, agent = new Agent({ keepAlive: true })): Promise<IncomingMessage> {
+  const headers = { authorization: `Bearer ${ADMIN_KEY}`, 'content-type': 'application/json' }
+  const sent = request(`${url}/v1/misbehave`, { method: 'POST', agent, headers })
+  sent.end(JSON.stringify(body))
+  return once(sent, 'response').then(([response]) => response as IncomingMessage)
+}
+
+async function bodyOf(response: IncomingMessage): Promise<Record<string, unknown>> {
+  const chunks: Buffer[] = []
+  for await (const chunk of response) chunks.push(chunk as Buffer)
+  return JSON.parse(Buffer.concat(chunks).toString()) as Record<string, unknown>
+}
+
+const handling = (count: number) =>
+  host.line(() => (host.lines.filter((line) => line === 'handling').length >= count ? true : undefined))
+
+describe('a function’s process', () => {
+  it('finishes what is in flight on SIGTERM, closes its connections, and ends with 0', async () => {
+    const answer = post({ sleepMs: 700 })
+    await handling(1)
+    host.process.kill('SIGTERM')
+    const response = await answer
+    expect(response.statusCode).toBe(200)
+    expect(response.headers.connection).toBe('close')
+    expect(await bodyOf(response)).toEqual({ slept: 700 })
+    expect(await host.exit).toBe(0)
+    await expect(post({})).rejects.toThrow('ECONNREFUSED')
+  })
+
+  it('answers 503 when its time is up, and what is past its limit at once', async () => {
+    const slow = [post({ sleepMs: 60_000 }), post({ sleepMs: 60_000 })]
+    await handling(2)
+    const refused = await post({})
+    expect(refused.statusCode).toBe(503)
+    expect(refused.headers['retry-after']).toBe('1')
+    expect(await bodyOf(refused)).toMatchObject({ code: 'overloaded' })
+    for (const response of await Promise.all(slow)) {
+      expect(response.statusCode).toBe(503)
+      expect(await bodyOf(response)).toMatchObject({ code: 'overloaded', detail: expect.stringContaining('1500 ms') })
+    }
+    expect((await post({})).statusCode).toBe(200)
+  })
+
+  it('logs an error that nobody caught, and ends with 1', async () => {
+    await post({ crash: true, sleepMs: 1_000 }).catch(() => {})
+    expect(await host.exit).toBe(1)
+    expect(host.lines.join('\n')).toMatch(/"level":"fatal".*nobody catches this/)
+  })
+
+  it('answers what is not HTTP with a problem document', async () => {
+    const { port } = new URL(url)
+    const socket = connect(Number(port), '127.0.0.1').setEncoding('utf8')
+    socket.write('this is no request\r\n\r\n')
+    const [text] = await once(socket, 'data')
+    expect(text).toMatch(
+      /^HTTP\/1.1 400 Bad Request\r\n[\s\S]*application\/problem\+json[\s\S]*"code":"malformed_request"/,
+    )
+    socket.destroy()
+  })
+
+  it('refuses headers that are too large', async () => {
+    const response = await fetch(`${url}/healthz`, { headers: { padding: 'x'.repeat(17 * 1024) } })
+    expect(response.status).toBe(431)
+    expect(await response.json()).toMatchObject({ code: 'headers_too_large' })
+  })
+})

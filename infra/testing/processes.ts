@@ -1,0 +1,46 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+
+/** A process under test: what it logged, and its end. */
+export interface Started {
+  process: ChildProcess
+  /** Every line that it has written so far. */
+  lines: string[]
+  /** Resolves with the first line, past or to come, for which `find` gives something; rejects if the process ends before. */
+  line: <Found>(find: (line: string) => Found | undefined) => Promise<Found>
+  exit: Promise<number | null>
+}
+
+/** Starts `node file` with nothing in its environment but what is given. */
+export function startNode(file: string, environment: Record<string, string>): Started {
+  const child = spawn(process.execPath, [file], {
+    env: { PATH: process.env.PATH, ...environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const lines: string[] = []
+  const exit = once(child, 'exit').then(([code]) => code as number | null)
+  const listeners = new Set<(line: string) => void>()
+  for (const stream of [child.stdout, child.stderr]) {
+    createInterface({ input: stream }).on('line', (text) => {
+      lines.push(text)
+      for (const listener of listeners) listener(text)
+    })
+  }
+  const line: Started['line'] = (find) =>
+    new Promise((resolve, reject) => {
+      const listener = (text: string) => {
+        const found = find(text)
+        if (found !== undefined) resolve(found)
+      }
+      for (const text of lines) listener(text)
+      listeners.add(listener)
+      void exit.then((code) => reject(new Error(`${file} ended with ${code}:\n${lines.join('\n')}`)))
+    })
+  return { process: child, lines, line, exit }
+}
+
+/** The URL that a function's or the router's process logs once it listens. */
+export function listeningUrl(started: Started): Promise<string> {
+  return started.line((text) => /"url":"([^"]+)"/.exec(text)?.[1])
+}
