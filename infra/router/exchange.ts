@@ -1,0 +1,93 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { ServiceError } from '#errors'
+import { problemDocument, problemHeaders, requestIdOf, toServiceError } from '#function'
+import { endAnswer, isArriving } from './request-body.ts'
+
+export type Log = (entry: object) => void
+
+/** One request and its answer, as the router's parts hand it on. */
+export interface Exchange {
+  req: IncomingMessage
+  res: ServerResponse
+  /** The path asked for, without its query. */
+  path: string
+  /** The client's own Request-Id where it is fit to be echoed, else a new one. */
+  requestId: string
+  /** Ends the exchange with a problem document; with a cut connection if an answer is under way, so it can't pass for whole. */
+  fail(thrown: unknown, headers?: Record<string, string>): void
+}
+
+export function openExchange(req: IncomingMessage, res: ServerResponse, log: Log): Exchange {
+  const requestId = requestIdOf(String(req.headers['request-id'] ?? ''))
+  const exchange: Exchange = {
+    req,
+    res,
+    path: originForm(req.url ?? '').split('?', 1)[0] ?? '',
+    requestId,
+    fail: (thrown, headers) => fail(exchange, toServiceError(thrown), headers ?? {}, log),
+  }
+  return exchange
+}
+
+/** The request target as `/path?query`. Absolute-form (`GET http://host/path`) must be understood too (RFC 9112, 3.2.2). */
+export function originForm(target: string): string {
+  if (target.startsWith('/')) return target
+  const scheme = ['http://', 'https://'].find((start) => target.toLowerCase().startsWith(start))
+  if (scheme === undefined) return target
+  const slash = target.indexOf('/', scheme.length)
+  return slash === -1 ? '/' : target.slice(slash)
+}
+
+/** Answers with a body that is already whole. `headers` must hold its content type. */
+export function send(exchange: Exchange, status: number, headers: Record<string, string>, body: string | Buffer): void {
+  const { req, res, requestId } = exchange
+  const empty = status === 304
+  const arriving = isArriving(req)
+  res.writeHead(status, {
+    ...headers,
+    ...(!empty && { 'content-length': String(Buffer.byteLength(body)) }),
+    // A client that waits for `100 Continue` and gets an answer instead may or may not send its body after all: with the
+    // connection closed, what it sends next can't be mistaken for that body.
+    ...(arriving && req.headers.expect !== undefined && { connection: 'close' }),
+    'request-id': requestId,
+  })
+  if (!arriving) {
+    res.end(empty ? undefined : body)
+    return
+  }
+  if (!empty) res.write(body)
+  endAnswer(req, res)
+}
+
+function fail(exchange: Exchange, error: ServiceError, headers: Record<string, string>, log: Log): void {
+  const { req, res, path, requestId } = exchange
+  if (error.status >= 500) {
+    const { status, code, detail, cause } = error
+    log({
+      msg: 'answered with an error',
+      requestId,
+      method: req.method,
+      path,
+      status,
+      code,
+      detail,
+      cause: reason(cause),
+    })
+  }
+  if (res.headersSent) {
+    res.destroy()
+    return
+  }
+  const document = problemDocument(error, { instance: path, requestId })
+  send(exchange, error.status, { ...problemHeaders(error), ...headers }, JSON.stringify(document))
+}
+
+function reason(cause: unknown): string | undefined {
+  if (cause === undefined) return undefined
+  return cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)
+}
+
+/** What is wrong with a request that HTTP itself forbids, or that could be read in two ways. */
+export function malformedRequest(detail: string): ServiceError {
+  return new ServiceError('malformed_request', detail)
+}

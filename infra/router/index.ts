@@ -1,0 +1,4 @@
+import { environment } from '#config'
+import { main } from './main.ts'
+
+await main(environment())

@@ -1,0 +1,122 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { Agent, createServer, get, type IncomingMessage, type ServerResponse } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect, onTestFinished, test } from 'vitest'
+import { ask, originOf, serve, signal } from './fixtures.ts'
+import { startRouter } from './main.ts'
+import { parseManifest, proxiedRoutes } from './manifest.ts'
+
+const manifest = {
+  functions: [
+    {
+      name: 'get-thing',
+      kind: 'http',
+      route: { method: 'GET', path: '/v1/things/{thingId}' },
+      limits: { timeoutMs: 5_000 },
+    },
+    { name: 'import-things', kind: 'http', route: { method: 'POST', path: '/v1/things' }, limits: { maxBodyBytes: 7 } },
+    { name: 'process-job', kind: 'queue' },
+  ],
+  openapi: { openapi: '3.1.0', info: { title: 'Things' } },
+}
+
+async function manifestFile(content: string): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'router-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  const path = join(folder, 'manifest.json')
+  await writeFile(path, content)
+  return path
+}
+
+test("routes go to the upstreams the environment names, else to a host of the function's name", () => {
+  const env = { UPSTREAM_GET_THING: 'http://one:1, http://two:2/' }
+  const routes = proxiedRoutes(parseManifest(JSON.stringify(manifest)), env)
+  expect(routes.map(({ name, timeoutMs, maxBodyBytes }) => [name, timeoutMs, maxBodyBytes])).toEqual([
+    ['get-thing', 6_000, 1024 * 1024],
+    ['import-things', 11_000, 7],
+  ])
+  expect(routes.map(({ target }) => ('upstreams' in target ? target.upstreams.map(String) : []))).toEqual([
+    ['http://one:1/', 'http://two:2/'],
+    ['http://import-things:3000/'],
+  ])
+})
+
+test.each([
+  ['a manifest that is no JSON', '{', {}, /JSON/],
+  [
+    'a function with an unknown method',
+    { functions: [{ name: 'x', kind: 'http', route: { method: 'TRACE', path: '/' } }] },
+    {},
+    /method/,
+  ],
+  ['an upstream that is no URL', manifest, { UPSTREAM_GET_THING: 'one:two' }, /UPSTREAM_GET_THING|origin/],
+  ['an upstream with a path', manifest, { UPSTREAM_GET_THING: 'http://one:1/base' }, /without a path/],
+  ['a port that is no number', manifest, { PORT: 'http' }, /PORT/],
+])('does not start with %s', async (_case, content, env, message) => {
+  const MANIFEST = await manifestFile(typeof content === 'string' ? content : JSON.stringify(content))
+  await expect(startRouter({ PORT: '0', ...env, MANIFEST })).rejects.toThrow(message)
+})
+
+/** The router as its own process, in front of one upstream. */
+async function routerProcess(handler: (req: IncomingMessage, res: ServerResponse) => void) {
+  const upstream = await serve(createServer(handler))
+  const entry = fileURLToPath(new URL('index.ts', import.meta.url))
+  const MANIFEST = await manifestFile(JSON.stringify(manifest))
+  const env = { ...process.env, MANIFEST, PORT: '0', UPSTREAM_GET_THING: upstream.origin, DRAIN_DELAY_MS: '1000' }
+  const child = spawn(process.execPath, ['--import', 'tsx', entry], { env, stdio: ['ignore', 'pipe', 'inherit'] })
+  onTestFinished(() => void child.kill('SIGKILL'))
+  const exited = once(child, 'exit')
+  const [line] = (await once(child.stdout, 'data')) as [Buffer]
+  return { url: (JSON.parse(String(line)) as { url: string }).url, child, exited }
+}
+
+test('SIGTERM: first not ready, then no new connections, then out with what was in flight answered', async () => {
+  const arrived = signal<ServerResponse>()
+  const { url, child, exited } = await routerProcess((req, res) => {
+    expect(req.url).toBe('/v1/things/1?x=y')
+    arrived.resolve(res)
+  })
+  expect((await ask(url, '/readyz')).status).toBe(200)
+  const outgoing = get(`${url}/v1/things/1?x=y`, { agent: new Agent({ keepAlive: true }) })
+  const upstreamAnswer = await arrived.promise
+  child.kill('SIGTERM')
+  const statuses = await statusesUntilRefused(url)
+  expect(statuses.at(-1)).toBe(503)
+  upstreamAnswer.end('in the end')
+  const [response] = (await once(outgoing, 'response')) as [IncomingMessage]
+  expect(response.headers.connection).toBe('close')
+  expect(String(Buffer.concat(await response.toArray()))).toBe('in the end')
+  expect(await exited).toEqual([0, null])
+})
+
+test('a taken port is one clear line and exit code 1', async () => {
+  const taken = createServer()
+  await serve(taken)
+  const entry = fileURLToPath(new URL('index.ts', import.meta.url))
+  const MANIFEST = await manifestFile(JSON.stringify(manifest))
+  const env = { ...process.env, MANIFEST, PORT: originOf(taken).port }
+  const child = spawn(process.execPath, ['--import', 'tsx', entry], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const output: Buffer[] = []
+  child.stdout.on('data', (chunk: Buffer) => output.push(chunk))
+  child.stderr.on('data', (chunk: Buffer) => output.push(chunk))
+  expect(await once(child, 'close')).toEqual([1, null])
+  const lines = Buffer.concat(output).toString().trim().split('\n')
+  expect(lines.length).toBe(1)
+  expect(lines[0]).toContain('port is taken')
+})
+
+/** What /readyz says, asked until connections are refused. */
+async function statusesUntilRefused(url: string): Promise<number[]> {
+  const statuses: number[] = []
+  for (;;) {
+    try {
+      statuses.push((await ask(url, '/readyz')).status)
+    } catch {
+      return statuses
+    }
+  }
+}

@@ -1,0 +1,80 @@
+import { readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import * as z from 'zod'
+import { ConfigError, integerSetting } from '#config'
+import { logger } from '#telemetry'
+import { parseManifest, proxiedRoutes } from './manifest.ts'
+import { createRouter } from './router.ts'
+import { createRouterServer } from './server.ts'
+
+/** From the signal to the last cut. Orchestrators kill after 10 s (compose) or 30 s (Kubernetes) unless told otherwise. */
+const STOP_MS_MAX = 10_000
+
+const Settings = z.object({
+  PORT: integerSetting({ min: 0, max: 65_535, default: 3000 }),
+  /** Loopback unless told otherwise: a container sets 0.0.0.0. */
+  HOST: z.string().default('127.0.0.1'),
+  MANIFEST: z.string().default(fileURLToPath(new URL('../manifest.json', import.meta.url))),
+  /** How long /readyz says no before connections are refused, so that a load balancer can stop sending first. */
+  DRAIN_DELAY_MS: integerSetting({ min: 0, max: 5_000, default: 500 }),
+})
+
+type Environment = Record<string, string | undefined>
+
+export interface RunningRouter {
+  url: string
+  /** Fails /readyz, then refuses connections and lets what is in flight finish: 10 s in all, at most. */
+  stop(): Promise<void>
+}
+
+/** The router as a process: proxies to the functions of the manifest until SIGTERM or SIGINT, then drains. */
+export async function main(env: Environment): Promise<void> {
+  try {
+    const router = await startRouter(env)
+    // Once each: a second signal ends the process at once, as its sender means it to.
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void router.stop())
+  } catch (error) {
+    logger().fatal(explain(error))
+    process.exitCode = 1
+  }
+}
+
+/** Starts to serve. Throws if a setting or the manifest is unfit, or if the port is taken. */
+export async function startRouter(env: Environment): Promise<RunningRouter> {
+  const settings = parseSettings(env)
+  const manifest = parseManifest(await readFile(settings.MANIFEST, 'utf8'))
+  let stopping = false
+  const router = createRouter({
+    routes: proxiedRoutes(manifest, env),
+    openapi: manifest.openapi,
+    // The functions are not asked: with one of them down the router still serves the others, and must not leave rotation for it.
+    ready: async () => (stopping ? { router: 'stopping' } : {}),
+    log: (entry) => logger().error(entry),
+  })
+  const server = createRouterServer(router)
+  const url = await server.listen(settings.PORT, settings.HOST)
+  logger().info({ msg: 'router listening', url, functions: manifest.functions.length })
+  return {
+    url,
+    async stop() {
+      stopping = true
+      await new Promise((resolve) => setTimeout(resolve, settings.DRAIN_DELAY_MS))
+      await server.close(STOP_MS_MAX - settings.DRAIN_DELAY_MS)
+      await router.close()
+      logger().info({ msg: 'router stopped' })
+    },
+  }
+}
+
+function parseSettings(env: Environment): z.infer<typeof Settings> {
+  const parsed = Settings.safeParse(env)
+  if (parsed.success) return parsed.data
+  throw new ConfigError(parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('\n'))
+}
+
+/** One clear line where an operator can do something about it; a stack would only hide it. */
+function explain(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  if ('code' in error && error.code === 'EADDRINUSE') return `The port is taken: ${error.message}`
+  return error.message
+}

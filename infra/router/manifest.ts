@@ -1,0 +1,58 @@
+import * as z from 'zod'
+import type { RouteEntry, Target } from './route.ts'
+
+/** The router waits this much longer than the function allows itself, so that the function's own, better answer wins. */
+const GRACE_MS = 1_000
+
+const Manifest = z.object({
+  functions: z.array(
+    z.object({
+      name: z.string().regex(/^[a-z][a-z0-9-]*$/),
+      kind: z.enum(['http', 'queue', 'stream', 'schedule']),
+      route: z.object({ method: z.enum(['GET', 'POST', 'PATCH', 'PUT', 'DELETE']), path: z.string() }).optional(),
+      // Without limits of its own: the API's general bound on bodies, and a time that no answer needs.
+      limits: z
+        .object({
+          timeoutMs: z.int().positive().default(10_000),
+          maxBodyBytes: z
+            .int()
+            .nonnegative()
+            .default(1024 * 1024),
+        })
+        .prefault({}),
+    }),
+  ),
+  openapi: z.looseObject({}),
+})
+
+export type Manifest = z.infer<typeof Manifest>
+
+/** Checks what the build wrote to `manifest.json`. Throws an error that names every bad member. */
+export function parseManifest(json: string): Manifest {
+  const parsed = Manifest.safeParse(JSON.parse(json))
+  if (parsed.success) return parsed.data
+  throw new Error(parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('\n'))
+}
+
+/** A proxied route for each HTTP function, to the upstreams the environment names or to `http://<function-name>:3000`. */
+export function proxiedRoutes(
+  { functions }: Manifest,
+  env: Record<string, string | undefined>,
+): Array<RouteEntry & { target: Target }> {
+  return functions.flatMap(({ name, kind, route, limits }) => {
+    if (kind !== 'http' || !route) return []
+    const { timeoutMs, maxBodyBytes } = limits
+    return [
+      { name, ...route, timeoutMs: timeoutMs + GRACE_MS, maxBodyBytes, target: { upstreams: upstreamsOf(name, env) } },
+    ]
+  })
+}
+
+function upstreamsOf(name: string, env: Record<string, string | undefined>): URL[] {
+  const variable = `UPSTREAM_${name.toUpperCase().replaceAll('-', '_')}`
+  const urls = (env[variable] ?? `http://${name}:3000`).split(',').map((url) => url.trim())
+  return urls.map((url) => {
+    if (URL.canParse(url)) return new URL(url)
+    throw new Error(`${variable}: not a URL: ${url}`)
+  })
+}

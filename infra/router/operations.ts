@@ -1,0 +1,49 @@
+import { ServiceError } from '#errors'
+import { document, sendDocument } from './docs.ts'
+import { type Exchange, send } from './exchange.ts'
+import type { Route } from './route.ts'
+
+/** A probe must learn the reason before it gives up; Kubernetes does so after 1 s by default. */
+const READY_MS_MAX = 800
+
+export type Readiness = () => Promise<Record<string, string>>
+
+/** What an operator asks: is it up, is it ready, what does it serve. */
+export function operationRoutes(openapi: object, ready: Readiness): Route[] {
+  const description = document('application/json', Buffer.from(JSON.stringify(openapi)))
+  return [
+    { method: 'GET', path: '/healthz', handle: (exchange) => sendStatus(exchange, 'ok') },
+    { method: 'GET', path: '/readyz', handle: (exchange) => answerReadiness(exchange, ready) },
+    { method: 'GET', path: '/openapi.json', handle: (exchange) => sendDocument(exchange, description, 'no-cache') },
+  ]
+}
+
+async function answerReadiness(exchange: Exchange, ready: Readiness): Promise<void> {
+  const failing = await failingParts(ready)
+  const names = Object.keys(failing)
+  if (names.length === 0) {
+    sendStatus(exchange, 'ready')
+    return
+  }
+  throw new ServiceError('unavailable', `Not ready: ${names.join(', ')}.`, { extra: { failing }, retryAfterSeconds: 1 })
+}
+
+/** A check that throws or hangs is itself what fails: a probe must get an answer. */
+async function failingParts(ready: Readiness): Promise<Record<string, string>> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<Record<string, string>>((resolve) => {
+    timer = setTimeout(() => resolve({ readiness: `no answer within ${READY_MS_MAX} ms` }), READY_MS_MAX)
+  })
+  try {
+    return await Promise.race([ready(), late])
+  } catch (error) {
+    return { readiness: error instanceof Error ? error.message : String(error) }
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function sendStatus(exchange: Exchange, status: string): void {
+  const headers = { 'content-type': 'application/json', 'cache-control': 'no-store' }
+  send(exchange, 200, headers, JSON.stringify({ status }))
+}

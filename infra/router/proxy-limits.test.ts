@@ -1,0 +1,72 @@
+import { once } from 'node:events'
+import { request } from 'node:http'
+import { expect, test } from 'vitest'
+import { ask, sendBytes, signal } from './fixtures.ts'
+import { routerTo, upstreamWith } from './proxy-fixtures.ts'
+
+test('silent for too long: 504, and the upstream is told', async () => {
+  const left = signal()
+  const { origin, seen } = await upstreamWith((_req, res) => res.on('close', () => left.resolve()))
+  const { url, logged } = await routerTo([origin], { timeoutMs: 50 })
+  const answer = await ask(url, '/thing', { headers: { 'request-id': 'late' } })
+  expect([answer.status, answer.headers['request-id']]).toEqual([504, 'late'])
+  expect(answer.json()).toMatchObject({ code: 'gateway_timeout', requestId: 'late', instance: '/thing' })
+  await left.promise
+  expect(seen.length).toBe(1)
+  expect(logged).toMatchObject([{ code: 'gateway_timeout', requestId: 'late' }])
+})
+
+test('an answer that takes longer than the limit in all is not cut while it goes on', async () => {
+  const pieces = 18
+  const { origin } = await upstreamWith((_req, res) => {
+    let sent = 0
+    const timer = setInterval(() => {
+      sent += 1
+      res.write('x')
+      if (sent < pieces) return
+      clearInterval(timer)
+      res.end()
+    }, 100)
+  })
+  const { url } = await routerTo([origin], { timeoutMs: 1_500 })
+  expect((await ask(url, '/thing')).text).toBe('x'.repeat(pieces))
+})
+
+test('an answer that stops half-way is cut', async () => {
+  const { origin } = await upstreamWith((_req, res) => res.write('half'))
+  const { url } = await routerTo([origin], { timeoutMs: 50 })
+  await expect(ask(url, '/thing')).rejects.toThrow('aborted')
+})
+
+test('a chunked body past the limit: 413, and the upstream sees its request broken off', async () => {
+  const broken = signal()
+  const { origin } = await upstreamWith((req) => {
+    req.on('error', () => broken.resolve())
+    req.resume()
+  })
+  const { url } = await routerTo([origin])
+  const outgoing = request(`${url}/thing`, { method: 'POST', agent: false })
+  outgoing.write(Buffer.alloc(1024))
+  outgoing.write('x')
+  const [response] = await once(outgoing, 'response')
+  expect(response.statusCode).toBe(413)
+  await broken.promise
+  outgoing.destroy()
+})
+
+test('a Transfer-Encoding that Node does not undo is refused', async () => {
+  const { origin, seen } = await upstreamWith((_req, res) => res.end())
+  const { url } = await routerTo([origin])
+  const head = 'POST /thing HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: gzip, chunked\r\n\r\n'
+  const answer = await sendBytes(url, `${head}0\r\n\r\n`)
+  expect(answer).toMatch(/^HTTP\/1.1 400 /)
+  expect(seen.length).toBe(0)
+})
+
+test('a request with both a length and chunks never reaches an upstream', async () => {
+  const { origin, seen } = await upstreamWith((_req, res) => res.end())
+  const { url } = await routerTo([origin])
+  const head = 'POST /thing HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n'
+  expect(await sendBytes(url, `${head}0\r\n\r\nGET /thing HTTP/1.1\r\n`)).toMatch(/^HTTP\/1.1 400 /)
+  expect(seen.length).toBe(0)
+})

@@ -1,0 +1,196 @@
+import type { Dispatcher } from 'undici'
+import { ServiceError } from '#errors'
+import { type Exchange, malformedRequest, originForm } from './exchange.ts'
+import { clientHeaders, upstreamHeaders } from './headers.ts'
+import { endAnswer, hasBody, RequestBody } from './request-body.ts'
+import type { RouteEntry } from './route.ts'
+import { type Rotation, skipForAMoment, type Upstream } from './upstreams.ts'
+
+/** First try and one more: a third would double the load of an outage and help in almost none. */
+const TRIES_MAX = 2
+/** A client that takes nothing for so long is gone in all but name, and holds one of the upstream's sockets. */
+const CLIENT_STALL_MS_MAX = 60_000
+
+/** Answers exchanges by forwarding them to the upstreams in turn. Bodies are streamed both ways and never held as a whole. */
+export function forwardTo(rotation: Rotation, entry: RouteEntry): (exchange: Exchange) => void {
+  return (exchange) => new Forwarding(exchange, entry, rotation).start()
+}
+
+/**
+ * `waiting`: nothing has been sent. `sent`: the upstream may have acted on the request. `answering`: the client has the
+ * answer's head. `settled`: the exchange is over, and whatever undici still reports is late.
+ */
+type State = 'waiting' | 'sent' | 'answering' | 'settled'
+
+class Forwarding implements Dispatcher.DispatchHandler {
+  readonly #exchange: Exchange
+  readonly #entry: RouteEntry
+  readonly #rotation: Rotation
+  #state: State = 'waiting'
+  #tries = 0
+  #upstream: Upstream | undefined
+  #controller: Dispatcher.DispatchController | undefined
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(exchange: Exchange, entry: RouteEntry, rotation: Rotation) {
+    this.#exchange = exchange
+    this.#entry = entry
+    this.#rotation = rotation
+  }
+
+  start(): void {
+    const { res } = this.#exchange
+    res.on('close', () => this.#clientLeft())
+    res.on('drain', () => this.#clientCaughtUp())
+    this.#allow(this.#entry.timeoutMs)
+    this.#try()
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller
+    if (this.#state === 'settled') {
+      controller.abort(new Error('The exchange ended while it was queued'))
+      return
+    }
+    this.#state = 'sent'
+    // Only now: a client whose request finds no upstream need not upload its body first.
+    const { req, res } = this.#exchange
+    if (req.headers.expect !== undefined && hasBody(req)) res.writeContinue()
+  }
+
+  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
+    // Interim answers (1xx) concern this connection; the final one follows.
+    if (status < 200) return
+    const { res, requestId } = this.#exchange
+    const raw = Array.isArray(controller.rawHeaders) ? controller.rawHeaders : []
+    res.writeHead(status, clientHeaders(raw, requestId))
+    this.#state = 'answering'
+    this.#timer?.refresh()
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#exchange.res.write(chunk)) {
+      this.#timer?.refresh()
+      return
+    }
+    controller.pause()
+    this.#allow(CLIENT_STALL_MS_MAX)
+  }
+
+  onResponseEnd(): void {
+    this.#endTry()
+    this.#settle()
+    // A function may answer before it has read all, with 401 for one.
+    endAnswer(this.#exchange.req, this.#exchange.res)
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
+    const upstream = this.#endTry()
+    if (this.#state === 'settled') return
+    const own = ownError(error)
+    if (!own && this.#state === 'waiting' && upstream) skipForAMoment(upstream)
+    if (!own && this.#tries < TRIES_MAX && this.#canRepeat()) {
+      this.#state = 'waiting'
+      this.#try(upstream)
+      return
+    }
+    const failure = own ?? (this.#state === 'waiting' ? unreachable(error) : brokenAnswer(error))
+    this.#settle()
+    this.#exchange.fail(failure)
+  }
+
+  #try(except?: Upstream): void {
+    const { req } = this.#exchange
+    const upstream = this.#rotation(except)
+    if (!upstream) {
+      this.#settle()
+      this.#exchange.fail(overloaded())
+      return
+    }
+    this.#tries += 1
+    this.#upstream = upstream
+    this.#controller = undefined
+    upstream.inFlight += 1
+    const body = hasBody(req) ? new RequestBody(req, this.#entry.maxBodyBytes, () => this.#timer?.refresh()) : null
+    const headers = upstreamHeaders(this.#exchange)
+    // `reset: false` keeps the socket after a HEAD, which undici would close for the sake of servers that send a body to it.
+    const request = { method: req.method ?? 'GET', path: originForm(req.url ?? '/'), headers, body, reset: false }
+    upstream.pool.dispatch(request as Dispatcher.DispatchOptions, this)
+  }
+
+  /** A request can go out again if nothing of it was sent, or if it asks for nothing to be done (RFC 9110, 9.2.2). */
+  #canRepeat(): boolean {
+    const { req } = this.#exchange
+    if (this.#state !== 'sent') return this.#state === 'waiting'
+    return (req.method === 'GET' || req.method === 'HEAD') && !hasBody(req)
+  }
+
+  #endTry(): Upstream | undefined {
+    const upstream = this.#upstream
+    this.#upstream = undefined
+    if (upstream) upstream.inFlight -= 1
+    return upstream
+  }
+
+  #settle(): void {
+    this.#state = 'settled'
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+  }
+
+  /** Each chunk that moves starts this limit again: a slow client must not be blamed on the function, nor a long answer cut. */
+  #allow(ms: number): void {
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => this.#timedOut(), ms)
+  }
+
+  #timedOut(): void {
+    if (this.#controller?.paused) {
+      // It waits for the client, not for the function; closing the answer ends the rest as if the client had left.
+      this.#exchange.res.destroy()
+      return
+    }
+    const failure = this.#state === 'waiting' ? unreachable('no connection in time') : lateAnswer(this.#entry)
+    this.#settle()
+    this.#exchange.fail(failure)
+    this.#controller?.abort(failure)
+  }
+
+  #clientLeft(): void {
+    if (this.#state === 'settled') return
+    this.#settle()
+    this.#controller?.abort(new Error('The client closed the connection'))
+  }
+
+  #clientCaughtUp(): void {
+    if (this.#state !== 'answering') return
+    this.#allow(this.#entry.timeoutMs)
+    this.#controller?.resume()
+  }
+}
+
+/** The errors that come from this side: no upstream is to blame, and a second try would end the same. */
+function ownError(error: Error & { code?: unknown }): ServiceError | undefined {
+  if (error instanceof ServiceError) return error
+  if (error.code === 'UND_ERR_INVALID_ARG') return malformedRequest('The request can not be forwarded as it is.')
+  return undefined
+}
+
+function overloaded(): ServiceError {
+  return new ServiceError('overloaded', 'Too many requests are waiting. Nothing was done.', { retryAfterSeconds: 1 })
+}
+
+function unreachable(cause: unknown): ServiceError {
+  const detail = 'No instance of this function can be reached. Nothing was done.'
+  return new ServiceError('unavailable', detail, { retryAfterSeconds: 1, cause })
+}
+
+function brokenAnswer(cause: unknown): ServiceError {
+  const detail = 'The function broke off its answer. If the request was a write, its outcome is not known.'
+  return new ServiceError('bad_gateway', detail, { cause })
+}
+
+function lateAnswer({ name, timeoutMs }: RouteEntry): ServiceError {
+  const detail = 'The function did not answer in time. If the request was a write, its outcome is not known.'
+  return new ServiceError('gateway_timeout', detail, { cause: `${name}: nothing for ${timeoutMs} ms` })
+}

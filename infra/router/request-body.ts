@@ -1,0 +1,93 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { Readable } from 'node:stream'
+import { ServiceError } from '#errors'
+
+/** How long, and for how much, an answered request may go on sending: enough for a client to notice the answer. */
+const DISCARD_MS_MAX = 1_000
+const DISCARD_BYTES_MAX = 32 * 1024 * 1024
+
+export function tooLarge(bytesMax: number): ServiceError {
+  return new ServiceError('too_large', `The body may have at most ${bytesMax} bytes.`)
+}
+
+/** Whether a body follows the header: only then is it worth a stream. */
+export function hasBody(req: IncomingMessage): boolean {
+  return req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0
+}
+
+/**
+ * A request's body as a stream of its own: it passes chunks on under backpressure, counts them, and fails with `too_large` past
+ * the limit. It stands between the request and undici because undici destroys the body it was given when an exchange fails,
+ * and a destroyed IncomingMessage can't be emptied any more, so the answer to it could be lost. Nothing is read from the
+ * request before the first read from this stream; until then the exchange can be tried elsewhere.
+ */
+export class RequestBody extends Readable {
+  readonly #source: IncomingMessage
+  readonly #bytesMax: number
+  readonly #onChunk: () => void
+  #bytes = 0
+  #attached = false
+
+  constructor(source: IncomingMessage, bytesMax: number, onChunk: () => void) {
+    super()
+    this.#source = source
+    this.#bytesMax = bytesMax
+    this.#onChunk = onChunk
+  }
+
+  override _read(): void {
+    if (!this.#attached) {
+      this.#attached = true
+      this.#source.on('data', this.#pass).on('end', this.#end)
+    }
+    this.#source.resume()
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.#source.off('data', this.#pass).off('end', this.#end)
+    callback(error)
+  }
+
+  readonly #pass = (chunk: Buffer): void => {
+    this.#bytes += chunk.length
+    this.#onChunk()
+    if (this.#bytes > this.#bytesMax) this.destroy(tooLarge(this.#bytesMax))
+    else if (!this.push(chunk)) this.#source.pause()
+  }
+
+  readonly #end = (): void => {
+    this.push(null)
+  }
+}
+
+/**
+ * Ends an answer whose bytes are all written. A request that is still arriving is read and dropped first: closing over unread
+ * bytes resets the connection, and the reset can overtake the answer, so that the client would see a broken pipe in place of its
+ * 413. The client has the whole answer by then, and is cut off if it does not stop.
+ */
+export function endAnswer(req: IncomingMessage, res: ServerResponse): void {
+  if (!isArriving(req)) {
+    res.end()
+    return
+  }
+  const { socket } = req
+  let bytes = 0
+  const giveUp = () => res.end(() => socket.destroy())
+  const timer = setTimeout(giveUp, DISCARD_MS_MAX)
+  const stop = () => {
+    clearTimeout(timer)
+    res.end()
+  }
+  req.on('data', (chunk: Buffer) => {
+    bytes += chunk.length
+    if (bytes > DISCARD_BYTES_MAX) giveUp()
+  })
+  req.once('end', stop).once('close', stop)
+  res.flushHeaders()
+  req.resume()
+}
+
+/** Whether more of the request is to come. `complete` alone says no until a turn after the head of a request without a body. */
+export function isArriving(req: IncomingMessage): boolean {
+  return hasBody(req) && !req.complete && !req.destroyed
+}

@@ -1,0 +1,91 @@
+import type { IncomingMessage, RequestListener } from 'node:http'
+import { ServiceError } from '#errors'
+import { docsRoutes } from './docs.ts'
+import { type Exchange, type Log, malformedRequest, openExchange } from './exchange.ts'
+import { callInProcess } from './in-process.ts'
+import { createMatcher } from './match.ts'
+import { operationRoutes, type Readiness } from './operations.ts'
+import { forwardTo } from './proxy.ts'
+import { tooLarge } from './request-body.ts'
+import type { Route, RouteEntry, Target } from './route.ts'
+import { createUpstreams, type Upstreams } from './upstreams.ts'
+
+export interface RouterOptions {
+  routes: Array<RouteEntry & { target: Target }>
+  openapi: object
+  /** The parts that fail, name to reason; empty means ready. */
+  ready?: Readiness
+  log?: Log
+}
+
+export interface Router {
+  listener: RequestListener
+  /** Lets go of the sockets to the upstreams. Close the server in front first. */
+  close(): Promise<void>
+}
+
+/** Serves every route, `/healthz`, `/readyz`, `/openapi.json` and `/docs`. Throws if two routes are the same. */
+export function createRouter({ routes, openapi, ready, log = () => {} }: RouterOptions): Router {
+  const upstreams = createUpstreams()
+  const match = createMatcher<Route>([
+    ...operationRoutes(openapi, ready ?? (async () => ({}))),
+    ...docsRoutes(titleOf(openapi)),
+    ...routes.map((route) => functionRoute(route, upstreams)),
+  ])
+  return {
+    listener: (req, res) => answer(openExchange(req, res, log), match),
+    close: () => upstreams.close(),
+  }
+}
+
+function answer(exchange: Exchange, match: ReturnType<typeof createMatcher<Route>>): void {
+  const found = match(exchange.req.method ?? '', exchange.path)
+  switch (found.kind) {
+    case 'not_found':
+      exchange.fail(new ServiceError('not_found', 'There is no such route. /openapi.json lists them.'))
+      return
+    case 'method_not_allowed': {
+      const error = new ServiceError('method_not_allowed', `This path answers ${found.allow}.`)
+      exchange.fail(error, { allow: found.allow })
+      return
+    }
+    case 'found':
+      run(found.entry, exchange)
+  }
+}
+
+/** Without a promise where the handler needs none: the proxy's hot path. */
+function run(route: Route, exchange: Exchange): void {
+  try {
+    route.handle(exchange)?.catch(exchange.fail)
+  } catch (error) {
+    exchange.fail(error)
+  }
+}
+
+function functionRoute({ target, ...entry }: RouteEntry & { target: Target }, upstreams: Upstreams): Route {
+  const handle =
+    'fetch' in target ? callInProcess(target.fetch, entry) : forwardTo(upstreams.rotation(target.upstreams), entry)
+  return {
+    method: entry.method,
+    path: entry.path,
+    handle(exchange) {
+      assertAcceptableBody(exchange.req, entry.maxBodyBytes)
+      handle(exchange)
+    },
+  }
+}
+
+/** Refuses by the header alone what need not be read. Node's parser has seen to it that length and encoding don't contradict. */
+function assertAcceptableBody(req: IncomingMessage, bytesMax: number): void {
+  const encoding = req.headers['transfer-encoding']
+  if (encoding !== undefined && encoding.toLowerCase() !== 'chunked') {
+    // Node undoes only `chunked`: the rest would be passed on without the header that says how to read it.
+    throw malformedRequest('The only Transfer-Encoding understood here is chunked.')
+  }
+  if (Number(req.headers['content-length'] ?? 0) > bytesMax) throw tooLarge(bytesMax)
+}
+
+function titleOf(openapi: { info?: { title?: unknown } }): string {
+  return typeof openapi.info?.title === 'string' ? openapi.info.title : 'API reference'
+}
