@@ -3,10 +3,10 @@ import { overrideEnvironment } from '#config'
 import { checkDatabase, closeDatabase, migrate } from '#database'
 import { ensureBootstrapKey, type FunctionDefinition } from '#function'
 import { startClock } from '#function/host'
+import { createHttpServer } from '#function/http-server'
 import { openApiOf } from '#function/openapi'
 import { logger } from '#telemetry'
 import { createRouter } from '../router/router.ts'
-import { createRouterServer } from '../router/server.ts'
 import { loadFunctions } from './functions.ts'
 import { seedCatalogue } from './seed.ts'
 
@@ -51,7 +51,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     ready: checkDatabase,
     log: (entry) => logger().error(entry),
   })
-  const server = createRouterServer(router)
+  const server = createHttpServer(router.listener)
   const url = await server.listen(options.port, options.host)
   const triggers = functions.filter(({ trigger }) => trigger.kind === 'schedule').map(startClock)
   return {

@@ -4,8 +4,8 @@ import { type AddressInfo, connect, createServer, type Server as NetServer, type
 import { pipeline } from 'node:stream/promises'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { onTestFinished } from 'vitest'
+import { createHttpServer, type HttpServer, type ServerOptions } from '#function/http-server'
 import { createRouter, type RouterOptions } from './router.ts'
-import { createRouterServer, type RouterServer, type ServerOptions } from './server.ts'
 
 export interface Answer {
   status: number
@@ -39,9 +39,9 @@ export function signal<Value = void>(): Signal<Value> {
 export async function serveRouter(
   options: Omit<RouterOptions, 'openapi'> & { openapi?: object },
   serverOptions?: ServerOptions,
-): Promise<{ url: string } & RouterServer> {
+): Promise<{ url: string } & HttpServer> {
   const router = createRouter({ openapi: { openapi: '3.1.0', info: { title: 'Stock' } }, ...options })
-  const server = createRouterServer(router, serverOptions)
+  const server = createHttpServer(router.listener, serverOptions)
   const url = await server.listen(0, '127.0.0.1')
   onTestFinished(async () => {
     await server.close(0)

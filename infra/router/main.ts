@@ -2,10 +2,10 @@ import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import * as z from 'zod'
 import { ConfigError, integerSetting } from '#config'
+import { createHttpServer } from '#function/http-server'
 import { logger } from '#telemetry'
 import { parseManifest, proxiedRoutes } from './manifest.ts'
 import { createRouter } from './router.ts'
-import { createRouterServer } from './server.ts'
 
 /** From the signal to the last cut. Orchestrators kill after 10 s (compose) or 30 s (Kubernetes) unless told otherwise. */
 const STOP_MS_MAX = 10_000
@@ -51,7 +51,7 @@ export async function startRouter(env: Environment): Promise<RunningRouter> {
     ready: async () => (stopping ? { router: 'stopping' } : {}),
     log: (entry) => logger().error(entry),
   })
-  const server = createRouterServer(router)
+  const server = createHttpServer(router.listener)
   const url = await server.listen(settings.PORT, settings.HOST)
   logger().info({ msg: 'router listening', url, functions: manifest.functions.length })
   return {

@@ -2,8 +2,8 @@ import { once } from 'node:events'
 import { Agent, get, type IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
 import { describe, expect, test } from 'vitest'
+import { createHttpServer } from '#function/http-server'
 import { ask, sendBytes, serveRouter, signal } from './fixtures.ts'
-import { createRouterServer } from './server.ts'
 
 const shared = { timeoutMs: 30_000, maxBodyBytes: 1_000 }
 
@@ -129,7 +129,7 @@ describe('closing', () => {
 
   test('a taken port is an error, not a crash', async () => {
     const { url } = await heldRouter()
-    const second = createRouterServer({ listener: () => {}, close: async () => {} })
+    const second = createHttpServer(() => {})
     await expect(second.listen(Number(new URL(url).port), '127.0.0.1')).rejects.toThrow('EADDRINUSE')
   })
 })

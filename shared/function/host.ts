@@ -42,6 +42,7 @@ export async function startHost(definition: FunctionDefinition): Promise<Host> {
   const app = getRequestListener((request) => definition.app.fetch(request))
   const server = createHttpServer((req, res) => {
     const operation = operations[req.url ?? '']
+    if (req.headers.expect !== undefined) res.writeContinue()
     if (operation && req.method === 'GET') void operation(req, res, draining)
     else void app(req, res)
   })

@@ -6,17 +6,17 @@ import {
   type ServerResponse,
   STATUS_CODES,
 } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { ServiceError } from '#errors'
 import { problemDocument, problemHeaders } from './problem.ts'
 import { requestIdOf } from './request-id.ts'
 
 export interface ServerOptions {
-  maxHeaderBytes?: number
+  /** How long a request's header may take to arrive. */
   headersTimeoutMs?: number
+  /** How long a request may take to arrive, with its body. */
   requestTimeoutMs?: number
-  keepAliveTimeoutMs?: number
 }
 
 export interface HttpServer {
@@ -33,63 +33,54 @@ export interface HttpServer {
  */
 const KEEP_ALIVE_MS = 76_000
 
-/** Serves HTTP/1.1 with every limit set on purpose, for a function's process and for the router alike. */
+/**
+ * Serves HTTP/1.1 with every limit set on purpose, for a function's process and for the router alike. A request that expects
+ * `100 Continue` waits for `answer` to write it.
+ */
 export function createHttpServer(answer: RequestListener, options: ServerOptions = {}): HttpServer {
-  const inFlight = new Set<ServerResponse>()
-  const answers = new WeakMap<Duplex, ServerResponse>()
-  let closing = false
   const server = createServer(limits(options))
-  // Twice as many sockets as any client here needs, and few enough for the usual limit on open files.
+  // Past this a new connection is closed at once; the limit on open files would fail those in use as well.
   server.maxConnections = 10_000
   // The header's size bounds the number of its lines already; a bound of its own would drop some of them silently.
   server.maxHeadersCount = 0
   // A connection may serve any number of requests: cutting it after some would only make clients connect again.
   server.maxRequestsPerSocket = 0
 
+  const closing = prepareClose(server)
+  const answers = new WeakMap<Duplex, ServerResponse>()
   const listener: RequestListener = (req, res) => {
-    inFlight.add(res)
     answers.set(req.socket, res)
-    res.once('close', () => {
-      inFlight.delete(res)
-      // An answer whose head went out before the close began left its connection open.
-      if (closing) setImmediate(() => server.closeIdleConnections())
-    })
-    if (closing) res.setHeader('connection', 'close')
+    closing.watch(req, res)
     if (req.headers.host === undefined && req.httpVersion === '1.1') {
       refuseHostless(req, res)
     } else answer(req, res)
   }
   server.on('request', listener)
-  // The listener says `100 Continue` itself, once it knows that it wants the body; any other expectation is ignored.
+  // Whoever answers says `100 Continue`, once it knows that it wants the body; any other expectation is ignored.
   server.on('checkContinue', listener)
   server.on('checkExpectation', listener)
+  const refused = new WeakSet<Duplex>()
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    // The parser fails again on whatever follows; the first failure has been answered, and the rest is being dropped.
+    if (refused.has(socket) && error.code !== 'ECONNRESET') return
+    refused.add(socket)
     const answer = answers.get(socket)
     refuse(error, socket, answer?.headersSent === true && !answer.writableFinished)
   })
-
-  return {
-    server,
-    listen: (port, host) => listen(server, port, host),
-    close(deadlineMs) {
-      closing = true
-      for (const res of inFlight) if (!res.headersSent) res.setHeader('connection', 'close')
-      return close(server, deadlineMs)
-    },
-  }
+  return { server, listen: (port, host) => listen(server, port, host), close: closing.close }
 }
 
 function limits(options: ServerOptions) {
   return {
     // 16 KiB: a bearer key and a trace context need one; more is a mistake or an attack.
-    maxHeaderSize: options.maxHeaderBytes ?? 16 * 1024,
+    maxHeaderSize: 16 * 1024,
     // A client writes its header in one go; one that takes 10 s is holding the connection on purpose.
     headersTimeout: options.headersTimeoutMs ?? 10_000,
     // The largest import (32 MiB) over 300 kB/s, a poor mobile link, takes 110 s.
     requestTimeout: options.requestTimeoutMs ?? 120_000,
     // How often the two above are looked at. The default, 30 s, would make them three times as long as they say.
     connectionsCheckingInterval: 2_000,
-    keepAliveTimeout: options.keepAliveTimeoutMs ?? KEEP_ALIVE_MS,
+    keepAliveTimeout: KEEP_ALIVE_MS,
     // Answered here, as a problem document; Node's own answer has no body.
     requireHostHeader: false,
     noDelay: true,
@@ -107,22 +98,50 @@ function listen(server: Server, port: number, host: string): Promise<string> {
   })
 }
 
-function close(server: Server, deadlineMs: number): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => server.closeAllConnections(), deadlineMs)
-    server.close(() => {
-      clearTimeout(timer)
-      resolve()
-    })
-    server.closeIdleConnections()
+/** Keeps what a graceful close must know: the answers in flight, and the connections on which nothing was asked yet. */
+function prepareClose(server: Server) {
+  const inFlight = new Set<ServerResponse>()
+  const unused = new Set<Socket>()
+  let closing = false
+  server.on('connection', (socket: Socket) => {
+    unused.add(socket)
+    socket.once('close', () => unused.delete(socket))
   })
+  return {
+    watch(req: IncomingMessage, res: ServerResponse): void {
+      unused.delete(req.socket)
+      inFlight.add(res)
+      res.once('close', () => {
+        inFlight.delete(res)
+        // An answer whose head went out before the close began left its connection open.
+        if (closing) setImmediate(() => server.closeIdleConnections())
+      })
+      if (closing) res.setHeader('connection', 'close')
+    },
+    close(deadlineMs: number): Promise<void> {
+      closing = true
+      for (const res of inFlight) if (!res.headersSent) res.setHeader('connection', 'close')
+      return new Promise((resolve) => {
+        const timer = setTimeout(() => server.closeAllConnections(), deadlineMs)
+        server.close(() => {
+          clearTimeout(timer)
+          resolve()
+        })
+        server.closeIdleConnections()
+        // Node counts only those as idle that have served a request; one opened ahead of need would hold the process.
+        for (const socket of unused) if (socket.bytesRead === 0) socket.destroy()
+      })
+    },
+  }
 }
 
 function refuseHostless(req: IncomingMessage, res: ServerResponse): void {
   const problem = malformed('A request needs a Host header.')
   const requestId = requestIdOf(req.headers['request-id']?.toString())
-  res.writeHead(problem.status, { ...problemHeaders(problem), 'request-id': requestId, connection: 'close' })
-  res.end(JSON.stringify(problemDocument(problem, { instance: 'about:blank', requestId })))
+  const body = JSON.stringify(problemDocument(problem, { instance: 'about:blank', requestId }))
+  const headers = { ...problemHeaders(problem), 'content-length': Buffer.byteLength(body), 'request-id': requestId }
+  res.writeHead(problem.status, { ...headers, connection: 'close' })
+  res.end(body)
 }
 
 function malformed(detail: string): ServiceError {

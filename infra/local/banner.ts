@@ -1,0 +1,29 @@
+import { DEVELOPMENT_KEY } from './settings.ts'
+
+/** What a newcomer needs next: where things are, the key, and three commands that work when pasted, also twice. */
+export function banner(url: string, functionCount: number, bootstrapApiKey: string): string {
+  const isDevelopmentKey = bootstrapApiKey === DEVELOPMENT_KEY
+  // A key of the user's own is not printed: terminals and their logs are kept.
+  const authorization = isDevelopmentKey
+    ? `-H 'Authorization: Bearer ${DEVELOPMENT_KEY}'`
+    : '-H "Authorization: Bearer $BOOTSTRAP_API_KEY"'
+  const json = "-H 'Content-Type: application/json'"
+  const product = `'{"sku":"'"$SKU"'","name":"Try me","initialStock":10}'`
+  const reservation = `'{"lines":[{"sku":"'"$SKU"'","quantity":2}]}'`
+  return `
+  ${functionCount} functions are up.
+
+    API          ${url}
+    Docs         ${url}/docs
+    OpenAPI      ${url}/openapi.json
+    Admin key    ${isDevelopmentKey ? `${DEVELOPMENT_KEY} (for development: served on a loopback address only)` : 'your BOOTSTRAP_API_KEY'}
+
+  List products, create one, hold two pieces of it:
+
+curl -s '${url}/v1/products?limit=3' ${authorization}
+SKU=try-$(date +%s); curl -s '${url}/v1/products' ${authorization} ${json} -d ${product}
+curl -s '${url}/v1/reservations' ${authorization} ${json} -d ${reservation}
+
+  Ctrl-C stops everything; the data is kept.
+`
+}

@@ -1,0 +1,137 @@
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
+import { stat } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { type Binaries, findBinaries } from './postgres-binaries.ts'
+
+/** PostgreSQL's programs, and the account they run under. */
+export interface Engine {
+  /** Runs a program to its end, at most two minutes. Throws with what it printed unless it ends with 0. */
+  run(program: string, args: string[]): Promise<void>
+  /** Starts a postmaster in a session of its own: Ctrl-C in a terminal must reach only node, which decides the order. */
+  serve(args: string[], logDescriptor: number): ChildProcess
+  /** Gives a path to the account, with all below it. */
+  own(path: string): Promise<void>
+  binaries: Binaries
+}
+
+interface Account {
+  uid: number
+  gid: number
+}
+
+/** `nobody`, whose number this is on every Linux. */
+const NOBODY: Account = { uid: 65534, gid: 65534 }
+
+/** Enough to see why a program failed. */
+const OUTPUT_BYTES_MAX = 64 * 1024
+
+/** initdb takes 1 s and a copy of a large data folder tens of seconds; two minutes means that it hangs. */
+const RUN_TIMEOUT_MS = 120_000
+
+/** Nothing is inherited: a PGDATA, PGPORT or LC_ALL of the caller's would change what the servers do. */
+const ENVIRONMENT = { PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin', LC_ALL: 'C', TZ: 'UTC' }
+
+/** Finds the programs and the account for the data in `dataDir`. Throws, saying what to do, if they can't run. */
+export async function findEngine(dataDir: string): Promise<Engine> {
+  const binaries = await findBinaries()
+  const account = await accountFor(dataDir)
+  const closed = account && (await closedPath([binaries.postgres, dirname(dataDir)], account))
+  const prepare = (file: string, args: string[]) => commandAs(account, closed !== undefined, file, args)
+
+  const engine: Engine = {
+    binaries,
+    run: (program, args) => runToEnd(prepare(program, args)),
+    serve: (args, logDescriptor) => {
+      const { file, args: all, options } = prepare(binaries.postgres, args)
+      return spawn(file, all, { ...options, stdio: ['ignore', logDescriptor, logDescriptor] })
+    },
+    // Not through `prepare`: only root may give a file away.
+    own: async (path) => {
+      if (!account) return
+      await runToEnd({ file: 'chown', args: ['-hR', `${account.uid}:${account.gid}`, path], options: PLAIN })
+    },
+  }
+  await checkThatItRuns(engine, closed)
+  return engine
+}
+
+/**
+ * PostgreSQL refuses to run as root, so as root it runs as whoever the data folder belongs to (a `sudo npm start` must not
+ * take it away from them), and as `nobody` in a folder of root's. Undefined: as the caller.
+ */
+async function accountFor(dataDir: string): Promise<Account | undefined> {
+  if (process.getuid?.() !== 0) return undefined
+  const { uid, gid } = await stat(dataDir)
+  return uid === 0 ? NOBODY : { uid, gid }
+}
+
+interface Command {
+  file: string
+  args: string[]
+  options: SpawnOptions
+}
+
+// Detached: a Ctrl-C during initdb must not kill it halfway under node's feet. The folder `/` is open to every account.
+const PLAIN: SpawnOptions = { env: ENVIRONMENT, cwd: '/', detached: true }
+
+/**
+ * Below a folder that only root may enter (a clone in `mktemp -d`), the account keeps the one capability to pass it. PostgreSQL
+ * asks with access(2), which heeds capabilities of another user than root only under the securebit no_setuid_fixup.
+ */
+function commandAs(account: Account | undefined, closed: boolean, file: string, args: string[]): Command {
+  if (!account) return { file, args, options: PLAIN }
+  if (!closed) return { file, args, options: { ...PLAIN, ...account } }
+  const identity = [`--reuid=${account.uid}`, `--regid=${account.gid}`, '--clear-groups']
+  const capability = ['--inh-caps=+dac_override', '--ambient-caps=+dac_override', '--securebits=+no_setuid_fixup']
+  return { file: 'setpriv', args: [...identity, ...capability, '--', file, ...args], options: PLAIN }
+}
+
+/** The first of the paths and their parents that the account may not pass; undefined when all are open. */
+async function closedPath(paths: string[], account: Account): Promise<string | undefined> {
+  for (const path of paths) {
+    for (let folder = path; folder !== dirname(folder); folder = dirname(folder)) {
+      const { mode, uid, gid } = await stat(folder)
+      const needed = uid === account.uid ? 0o100 : gid === account.gid ? 0o010 : 0o001
+      if (!(mode & needed)) return folder
+    }
+  }
+  return undefined
+}
+
+/** Covers at once what can be wrong with the programs: musl instead of glibc, a noexec mount, a library that is missing. */
+async function checkThatItRuns(engine: Engine, closed: string | undefined): Promise<void> {
+  try {
+    await engine.run(engine.binaries.postgres, ['--version'])
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    if (closed && reason.includes('setpriv')) {
+      throw new Error(
+        `PostgreSQL can't run as root, and the account it runs under instead may not enter ${closed}: install setpriv ` +
+          `(util-linux), or move to a folder that other users may enter, or start as another user. (${reason})`,
+        { cause },
+      )
+    }
+    throw new Error(
+      `The embedded PostgreSQL can't run here (it needs glibc 2.27 or newer; Alpine has musl): ${reason}. ` +
+        'Set DATABASE_URL to use a server of your own.',
+      { cause },
+    )
+  }
+}
+
+function runToEnd({ file, args, options }: Command): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(file, args, { ...options, timeout: RUN_TIMEOUT_MS, stdio: ['ignore', 'pipe', 'pipe'] })
+    let output = ''
+    const keep = (chunk: Buffer) => {
+      output = (output + chunk.toString()).slice(-OUTPUT_BYTES_MAX)
+    }
+    child.stdout?.on('data', keep)
+    child.stderr?.on('data', keep)
+    child.on('error', reject)
+    child.on('close', (code, signal) => {
+      if (code === 0) resolve()
+      else reject(new Error(`${file} ended with ${code ?? signal}: ${output.trim()}`))
+    })
+  })
+}

@@ -1,0 +1,80 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { type Server, StartFailed } from './server.ts'
+import { type Connection, withConnection } from './sql.ts'
+
+export const DATABASE = 'stock'
+export const SLOT = 'replica'
+
+/** A replica that has not reached the stream by then is copied anew, which takes seconds. */
+const STREAMING_MS = 60_000
+
+/**
+ * Makes the database, and the slot that keeps WAL for the replica while it is away. Answers whether the replica can still
+ * follow: false when the slot was lost because it held back more WAL than allowed.
+ */
+export async function preparePrimary(primary: Server, hasReplica: boolean): Promise<boolean> {
+  return withConnection(primary.url('postgres'), async (sql) => {
+    const [database] = await sql`select 1 from pg_database where datname = ${DATABASE}`
+    if (!database) await sql`create database ${sql(DATABASE)}`
+    return hasReplica ? ensureSlot(sql) : dropSlot(sql)
+  })
+}
+
+async function ensureSlot(sql: Connection): Promise<boolean> {
+  const [slot] = await sql`select wal_status from pg_replication_slots where slot_name = ${SLOT}`
+  if (slot?.wal_status === 'lost') await dropSlot(sql)
+  else if (slot) return true
+  // Reserved at once: between here and the replica's first connection a checkpoint could remove what it needs.
+  await sql`select pg_create_physical_replication_slot(${SLOT}, true)`
+  // A slot that was never there says nothing about the replica: its own attempt to stream tells.
+  return slot === undefined
+}
+
+/** Without a replica nobody would ever read what the slot holds back. */
+async function dropSlot(sql: Connection): Promise<boolean> {
+  await sql`select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = ${SLOT}`
+  return true
+}
+
+/**
+ * Starts the replica and waits until it streams. Answers why it can't follow the primary any more; undefined when it
+ * does. Throws only what copying it anew would not mend.
+ */
+export async function startFollowing(replica: Server, signal: AbortSignal): Promise<string | undefined> {
+  try {
+    await replica.start()
+  } catch (error) {
+    if (!(error instanceof StartFailed) || /Address already in use/.test(error.message)) throw error
+    return error.message
+  }
+  const deadline = performance.now() + STREAMING_MS
+  while (replica.pid !== null && performance.now() < deadline) {
+    if (await isStreaming(replica)) return undefined
+    const hopeless = hopelessLine(await replica.logTail(100))
+    if (hopeless) return hopeless
+    await delay(50, undefined, { signal })
+  }
+  return replica.pid === null ? `it ended: ${await replica.logTail()}` : 'it did not reach the stream within a minute'
+}
+
+async function isStreaming(replica: Server): Promise<boolean> {
+  const rows = await withConnection(
+    replica.url('postgres'),
+    (sql) => sql`select 1 from pg_stat_wal_receiver where status = 'streaming'`,
+  ).catch(() => [])
+  return rows.length > 0
+}
+
+/** What a replica logs, again and again, when what it needs is gone from the primary or never was there. */
+const HOPELESS = [
+  /requested WAL segment \S+ has already been removed/,
+  /can no longer access replication slot/,
+  /highest timeline \d+ of the primary is behind recovery timeline \d+/,
+  /requested starting point \S+ (on timeline \d+ is not in this server's history|is ahead of the WAL flush position)/,
+  /database system identifier differs between the primary and standby/,
+  /new timeline \d+ forked off current database system timeline \d+ before current recovery point/,
+]
+
+function hopelessLine(log: string): string | undefined {
+  return log.split('\n').find((line) => HOPELESS.some((pattern) => pattern.test(line)))
+}

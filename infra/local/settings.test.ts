@@ -1,0 +1,43 @@
+import { resolve } from 'node:path'
+import { expect, test } from 'vitest'
+import { readSettings } from './settings.ts'
+
+test('nothing set means a loopback address, the development key and a stack of its own', () => {
+  expect(readSettings({ PORT: '' })).toEqual({
+    port: 3000,
+    host: '127.0.0.1',
+    dataDir: resolve('.local'),
+    seed: true,
+    bootstrapApiKey: 'dev-admin-key',
+    databaseUrl: undefined,
+    databaseReplicaUrl: undefined,
+    logLevel: 'info',
+  })
+})
+
+test.each(['127.0.0.1', '127.8.9.10', '::1', 'localhost'])('the development key is good for %s', (HOST) => {
+  expect(readSettings({ HOST }).bootstrapApiKey).toBe('dev-admin-key')
+})
+
+test.each(['0.0.0.0', '::', '192.168.0.7', '127.0.0.1.example.org', 'localhost.example.org'])(
+  'the development key is refused on %s',
+  (HOST) => {
+    expect(() => readSettings({ HOST })).toThrow('BOOTSTRAP_API_KEY must be a secret of your own')
+    expect(() => readSettings({ HOST, BOOTSTRAP_API_KEY: 'dev-admin-key' })).toThrow('BOOTSTRAP_API_KEY')
+    expect(readSettings({ HOST, BOOTSTRAP_API_KEY: 'a-secret' }).bootstrapApiKey).toBe('a-secret')
+  },
+)
+
+test('every bad value is named, in a line of its own', () => {
+  const read = () => readSettings({ PORT: '70000', SEED: 'yes', DATABASE_URL: 'mysql://x', HOST: '0.0.0.0' })
+  expect(read).toThrow(
+    [
+      'PORT must be 0 to 65535',
+      'SEED must be 0 or 1',
+      'DATABASE_URL must be a postgres:// URL',
+      'BOOTSTRAP_API_KEY must be a secret of your own when HOST (0.0.0.0) is not a loopback address',
+    ].join('\n'),
+  )
+  expect(() => readSettings({ PORT: 'http' })).toThrow('PORT must be a number')
+  expect(() => readSettings({ DATABASE_REPLICA_URL: 'postgres://x/y' })).toThrow('needs DATABASE_URL too')
+})

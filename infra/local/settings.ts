@@ -1,0 +1,78 @@
+import { resolve } from 'node:path'
+import * as z from 'zod'
+
+export interface Settings {
+  port: number
+  host: string
+  /** Absolute. */
+  dataDir: string
+  seed: boolean
+  bootstrapApiKey: string
+  /** Given: no PostgreSQL is started, this one is used. */
+  databaseUrl: string | undefined
+  databaseReplicaUrl: string | undefined
+  logLevel: string
+}
+
+/** Known to everyone who reads this repository, so it is good for a loopback address and nothing else. */
+export const DEVELOPMENT_KEY = 'dev-admin-key'
+
+/** A setting that is missing or unfit; the message has a line for each. */
+export class BadSettings extends Error {
+  override readonly name = 'BadSettings'
+}
+
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
+const portSchema = z.coerce.number('must be a number').int('must be a whole number')
+const databaseSchema = z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' }).optional()
+
+const settingsSchema = z.object({
+  PORT: portSchema.min(0, 'must be 0 to 65535').max(65_535, 'must be 0 to 65535').default(3000),
+  HOST: z.string().default('127.0.0.1'),
+  DATA_DIR: z.string().default('.local'),
+  SEED: z.enum(['0', '1'], 'must be 0 or 1').optional(),
+  BOOTSTRAP_API_KEY: z.string().default(DEVELOPMENT_KEY),
+  DATABASE_URL: databaseSchema,
+  DATABASE_REPLICA_URL: databaseSchema,
+  LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).default('info'),
+})
+
+type Environment = Record<string, string | undefined>
+
+/** Reads the settings of `npm start` from an environment; an empty variable is an absent one. Throws BadSettings. */
+export function readSettings(environment: Environment): Settings {
+  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
+  const parsed = settingsSchema.safeParse(given)
+  const lines = parsed.error?.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`) ?? []
+  lines.push(...contradictions(given))
+  if (!parsed.success || lines.length > 0) throw new BadSettings(lines.join('\n'))
+  const settings = parsed.data
+  return {
+    port: settings.PORT,
+    host: settings.HOST,
+    dataDir: resolve(settings.DATA_DIR),
+    // A database that was there before is somebody's; only a new one is filled without being asked.
+    seed: settings.SEED === undefined ? settings.DATABASE_URL === undefined : settings.SEED === '1',
+    bootstrapApiKey: settings.BOOTSTRAP_API_KEY,
+    databaseUrl: settings.DATABASE_URL,
+    databaseReplicaUrl: settings.DATABASE_REPLICA_URL,
+    logLevel: settings.LOG_LEVEL,
+  }
+}
+
+/** Apart from the schema, whose cross-field checks stay silent as long as any one field is bad. */
+function contradictions({ HOST, BOOTSTRAP_API_KEY, DATABASE_URL, DATABASE_REPLICA_URL }: Environment): string[] {
+  const lines: string[] = []
+  const keyIsPublic = !BOOTSTRAP_API_KEY || BOOTSTRAP_API_KEY === DEVELOPMENT_KEY
+  if (HOST && !isLoopback(HOST) && keyIsPublic) {
+    lines.push(`BOOTSTRAP_API_KEY must be a secret of your own when HOST (${HOST}) is not a loopback address`)
+  }
+  if (DATABASE_REPLICA_URL && !DATABASE_URL) {
+    lines.push('DATABASE_REPLICA_URL needs DATABASE_URL too: the embedded primary brings its own replica')
+  }
+  return lines
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host)
+}

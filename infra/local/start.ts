@@ -1,0 +1,119 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { environment } from '#config'
+import { banner } from './banner.ts'
+import { type Cluster, startCluster } from './cluster.ts'
+import { lockFolder, removeStackFile, writeStackFile } from './data-dir.ts'
+import { checkThatPortIsFree } from './ports.ts'
+import type { Service } from './service.ts'
+import { readSettings, type Settings } from './settings.ts'
+import { createTeardown, type Teardown } from './teardown.ts'
+
+const USAGE = `npm start: PostgreSQL with a replica, every function and the router, in one process.
+
+  PORT                  3000
+  HOST                  127.0.0.1
+  DATA_DIR              .local; where the data and stack.json are
+  SEED                  1; 0 leaves out the demo catalogue, and is the default with a DATABASE_URL
+  BOOTSTRAP_API_KEY     dev-admin-key, on a loopback address only
+  DATABASE_URL          a PostgreSQL to use instead of the embedded one
+  DATABASE_REPLICA_URL  its replica
+  LOG_LEVEL             info
+`
+
+/** Requests get a few seconds to end; what hangs longer must not keep the database from a clean shutdown. */
+const FUNCTIONS_MS = 8_000
+
+const progress = (line: string) => {
+  process.stdout.write(`[${(performance.now() / 1000).toFixed(1).padStart(4)}s] ${line}\n`)
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: { help: { type: 'boolean', short: 'h' } } })
+  if (values.help) {
+    process.stdout.write(USAGE)
+    return
+  }
+  const settings = readSettings(environment())
+  await checkThatPortIsFree(settings)
+  const teardown = createTeardown(progress)
+  try {
+    await bringUp(settings, teardown)
+    await teardown.requested()
+  } catch (error) {
+    teardown.fail(error)
+  }
+  const exitCode = await teardown.run()
+  if (exitCode === 0) progress('stopped')
+  process.exit(exitCode)
+}
+
+async function bringUp(settings: Settings, teardown: Teardown): Promise<void> {
+  const { dataDir, databaseUrl, databaseReplicaUrl, bootstrapApiKey } = settings
+  await mkdir(dataDir, { recursive: true })
+  const lock = await lockFolder(dataDir)
+  teardown.add('releasing the data folder', lock.release)
+  // A killed run left its own behind, and it must not be believed while this one starts.
+  await removeStackFile(dataDir)
+
+  const stack = { refresh: () => {} }
+  // Loading every function takes about as long as starting PostgreSQL, and happens meanwhile.
+  const loading = import('./service.ts')
+  const cluster = databaseUrl ? undefined : await startEmbedded(dataDir, teardown, () => stack.refresh())
+  const { startService } = await loading
+  teardown.signal.throwIfAborted()
+  const service = await startService({
+    ...settings,
+    databaseUrl: databaseUrl ?? cluster?.primaryUrl ?? '',
+    databaseReplicaUrl: cluster ? cluster.replicaUrl : databaseReplicaUrl,
+    progress,
+  })
+  teardown.add('stopping the functions', service.stop, FUNCTIONS_MS)
+  teardown.signal.throwIfAborted()
+  stack.refresh = await publish(settings, service, cluster, teardown)
+  process.stdout.write(banner(service.url, service.functionCount, bootstrapApiKey))
+}
+
+async function startEmbedded(dataDir: string, teardown: Teardown, onChange: () => void): Promise<Cluster> {
+  const cluster = await startCluster({
+    dataDir: join(dataDir, 'postgres'),
+    replica: true,
+    progress,
+    signal: teardown.signal,
+    onUnexpectedExit: (role, detail) => {
+      progress(`the ${role} ended unexpectedly: ${detail}`)
+      onChange()
+    },
+    onRestart: (role) => {
+      progress(`the ${role} is back`)
+      onChange()
+    },
+  })
+  teardown.add('stopping PostgreSQL', cluster.stop)
+  return cluster
+}
+
+/** Writes stack.json. The answer writes it again, after process ids changed. */
+async function publish(settings: Settings, service: Service, cluster: Cluster | undefined, teardown: Teardown) {
+  const { dataDir, databaseUrl, databaseReplicaUrl } = settings
+  const write = () =>
+    writeStackFile(dataDir, {
+      routerUrl: service.url,
+      databaseUrl: databaseUrl ?? cluster?.primaryUrl ?? '',
+      databaseReplicaUrl: (cluster ? cluster.replicaUrl : databaseReplicaUrl) ?? null,
+      pids: { node: process.pid, ...(cluster?.pids() ?? { primary: null, replica: null }) },
+    })
+  await write()
+  // One after the other, and none after the removal: two servers can come back at the same time, or during a stop.
+  let last = Promise.resolve()
+  teardown.add('withdrawing stack.json', () => last.then(() => removeStackFile(dataDir)))
+  return () => {
+    last = last.then(() => (teardown.signal.aborted ? undefined : write())).catch(teardown.fail)
+  }
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
+  process.exit(1)
+})
