@@ -26,19 +26,24 @@ const settingsSchema = z.object({
 })
 
 let settings: z.infer<typeof settingsSchema> | undefined
-const databaseSettings = () => {
+
+/** The settings of this module, read once. Throws a ConfigError: call it at the start, to fail then rather than later. */
+export function databaseSettings(): z.infer<typeof settingsSchema> {
   settings ??= readConfig(settingsSchema)
   return settings
 }
 
-function connect(url: string, max: number, onclose?: () => void): Sql {
+function connect(url: string, max: number, lifetime?: { onclose: () => void }): Sql {
   return postgres(url, {
     max,
     connect_timeout: 5,
     idle_timeout: 60,
+    // Seconds before another attempt to connect. The driver's own grow to 20: longer than a request waits for a server that is back.
+    backoff: (failures: number) => Math.random() * Math.min(0.5, 0.01 * 2 ** failures),
     types: { bigint: { to: 20, from: [20], parse: Number, serialize: String } },
     onnotice: () => {},
-    ...(onclose && { onclose }),
+    // The driver would end a connection of a certain age between two statements, even of one transaction.
+    ...(lifetime && { onclose: lifetime.onclose, max_lifetime: null }),
     connection: {
       application_name: 'stock-management',
       // Bounds for a stuck client or a stuck query; a request's own time-out (5 s by default) is the tighter one.
@@ -49,9 +54,9 @@ function connect(url: string, max: number, onclose?: () => void): Sql {
   })
 }
 
+/** Has another client as soon as its connection has dropped. */
 interface Slot {
   sql: Sql
-  lost: boolean
 }
 
 /** Callers that may wait for a connection; past it the answer is 503 at once rather than a time-out later. */
@@ -67,33 +72,34 @@ function createWriters(url: string, max: number) {
   const idle: Slot[] = []
   const waiting: Array<(slot: Slot) => void> = []
   let opened = 0
+  let isEnding = false
 
-  function openSlot(): Slot {
-    const slot = { lost: false } as Slot
-    renew(slot)
-    return slot
-  }
-
-  function renew(slot: Slot): void {
-    const sql = connect(url, 1, () => {
-      if (slot.sql === sql) slot.lost = true
-    })
-    slot.sql = sql
+  /**
+   * Gives the slot a client for one connection. The one before is ended, not just dropped: it would send the statements
+   * that it still keeps back on its next connection, outside of their transaction.
+   */
+  function renew(slot: Partial<Slot>): Slot {
+    void slot.sql?.end({ timeout: 0 })
+    const onclose = () => {
+      if (slot.sql === sql) renew(slot)
+    }
+    const sql = connect(url, 1, { onclose })
+    return Object.assign(slot, { sql })
   }
 
   function toLease(slot: Slot): Lease {
-    slot.lost = false
     const { sql } = slot
+    const isLost = () => slot.sql !== sql
     return {
       sql,
-      isLost: () => slot.lost || slot.sql !== sql,
+      isLost,
       abandon: () => {
-        renew(slot)
-        void sql.end({ timeout: 0 })
+        if (!isLost()) renew(slot)
       },
       release: () => {
         const next = waiting.shift()
         if (next) next(slot)
+        else if (isEnding) void slot.sql.end({ timeout: 5 })
         else idle.push(slot)
       },
     }
@@ -104,7 +110,7 @@ function createWriters(url: string, max: number) {
     if (slot) return toLease(slot)
     if (opened < max) {
       opened++
-      return toLease(openSlot())
+      return toLease(renew({}))
     }
     if (waiting.length >= WAITERS_MAX) throw overloaded()
     return new Promise((resolve, reject) => {
@@ -120,7 +126,12 @@ function createWriters(url: string, max: number) {
     })
   }
 
-  return { lease, end: () => Promise.all(idle.splice(0).map((slot) => slot.sql.end({ timeout: 5 }))) }
+  function end() {
+    isEnding = true
+    return Promise.all(idle.splice(0).map((slot) => slot.sql.end({ timeout: 5 })))
+  }
+
+  return { lease, end }
 }
 
 function overloaded(): ServiceError {
@@ -160,7 +171,7 @@ export function resetReplica(): void {
   replicaReader = undefined
 }
 
-/** Closes every connection; statements in flight get 5 s. A later call opens new ones. */
+/** Closes every connection; statements in flight get 5 s, and a transaction in flight is let finish. A later call opens new ones. */
 export async function closeDatabase(): Promise<void> {
   const closing = [writers?.end(), primaryReader?.end({ timeout: 5 }), replicaReader?.end({ timeout: 5 })]
   writers = undefined

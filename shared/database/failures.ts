@@ -52,7 +52,11 @@ export function toPublicError(error: unknown): unknown {
     })
   }
   if (error instanceof postgres.PostgresError && error.code.startsWith('22')) {
-    return new ServiceError('validation_failed', `The input can't be stored: ${error.message}.`, { cause: error })
+    const message = `can't be stored: ${error.message}`
+    return new ServiceError('validation_failed', `The input ${message}.`, {
+      issues: [{ path: '', message }],
+      cause: error,
+    })
   }
   return error
 }

@@ -34,18 +34,27 @@ interface StoredAnswer {
 export async function claimKey(tx: Sql, idempotency: IdempotencyKey): Promise<StoredAnswer | undefined> {
   const { apiKeyId, key } = idempotency
   const [[lock], [stored]] = await Promise.all([
-    tx<[{ taken: boolean }]>`select pg_try_advisory_xact_lock(hashtextextended(${`${apiKeyId} ${key}`}, 0)) as taken`,
+    tx<[{ taken: boolean }]>`select ${takeKey(tx, idempotency)} as taken`,
     tx<StoredAnswer[]>`
       select fingerprint, request_id as "requestId", result, failure
       from idempotency_keys
       where api_key_id = ${apiKeyId} and key = ${key} and created_at > now() - interval '24 hours'`,
   ])
+  // A stored answer is final, so it does not matter who holds the lock: another replay of it, for one.
+  if (stored) return replay(stored, idempotency)
   if (!lock.taken) {
     throw new ServiceError('request_in_progress', 'A request with this Idempotency-Key is still running.', {
       retryAfterSeconds: 1,
     })
   }
-  if (!stored) return undefined
+  return undefined
+}
+
+function takeKey(sql: Sql, { apiKeyId, key }: IdempotencyKey) {
+  return sql`pg_try_advisory_xact_lock(hashtextextended(${`${apiKeyId} ${key}`}, 0))`
+}
+
+function replay(stored: StoredAnswer, idempotency: IdempotencyKey): StoredAnswer {
   if (!stored.fingerprint.equals(idempotency.fingerprint)) {
     throw new ServiceError(
       'idempotency_key_reused',
@@ -56,18 +65,22 @@ export async function claimKey(tx: Sql, idempotency: IdempotencyKey): Promise<St
   return stored
 }
 
-/** Keeps the answer of this request with its effect: both are committed, or neither is. */
+/**
+ * Keeps the answer of this request with its effect: both are committed, or neither is. Gives no row where there is an
+ * answer already, or where a twin has taken the key since: a failure is stored after its transaction, and its locks, are gone.
+ */
 export function storeAnswer(
   sql: Sql,
   idempotency: IdempotencyKey,
   answer: { result: unknown } | { failure: StoredFailure },
 ) {
+  const { apiKeyId, key, fingerprint, requestId } = idempotency
   const result = 'result' in answer ? JSON.stringify(answer.result ?? null) : null
   const failure = 'failure' in answer ? JSON.stringify(answer.failure) : null
   return sql`
     insert into idempotency_keys (api_key_id, key, fingerprint, request_id, result, failure, created_at)
-    values (${idempotency.apiKeyId}, ${idempotency.key}, ${idempotency.fingerprint}, ${idempotency.requestId},
-            ${result}::text::json, ${failure}::text::json, now())
+    select ${apiKeyId}, ${key}, ${fingerprint}, ${requestId}, ${result}::text::json, ${failure}::text::json, now()
+    where ${takeKey(sql, idempotency)}
     on conflict (api_key_id, key) do update
       set fingerprint = excluded.fingerprint, request_id = excluded.request_id, result = excluded.result,
           failure = excluded.failure, created_at = excluded.created_at

@@ -38,7 +38,7 @@ export async function readPage<Row, Item, const Keys extends z.ZodType>(
   const last = page.at(-1)
   return {
     items: page.map(list.toItem),
-    nextCursor: last && rows.length > request.limit ? encodeCursor(list.kind, list.keysOf(last)) : null,
+    nextCursor: last !== undefined && rows.length > request.limit ? encodeCursor(list.kind, list.keysOf(last)) : null,
   }
 }
 

@@ -57,27 +57,27 @@ async function run<Result>(lease: Lease, caller: Caller, work: (tx: Sql) => Prom
   try {
     const stored = idempotency && (await claimKey(scope.tx, idempotency))
     if (stored?.failure) {
+      scope.close()
       await rollback(lease)
       return { failure: toFailure(stored.failure) }
     }
     const result = stored ? (stored.result as Result) : await work(scope.tx)
-    const storing = idempotency && !stored ? storeAnswer(scope.tx, idempotency, { result }) : undefined
-    await commit(lease, caller, storing)
+    scope.close()
+    await commit(lease, caller, () => idempotency && !stored && storeAnswer(lease.sql, idempotency, { result }))
     return { result }
   } catch (error) {
+    scope.close()
     await rollback(lease)
     const failure = idempotency && storableFailure(error)
-    // Should a twin have stored its answer meanwhile, this runs again and finds it.
+    // Should a twin have taken the key meanwhile, this runs again and finds its answer.
     if (failure && (await storeAnswer(lease.sql, idempotency, { failure })).length === 0) {
-      throw new StaleRead('an equal request stored its answer first')
+      throw new StaleRead('an equal request took the key first')
     }
     throw error
-  } finally {
-    scope.close()
   }
 }
 
-/** The handle that `work` gets. It refuses statements that would run outside the transaction: after its end, or on a new connection. */
+/** The handle that `work` gets. It refuses statements that would run outside the transaction: behind its end, or on a new connection. */
 function openScope(lease: Lease): { tx: Sql; close: () => void } {
   let closed = false
   const tx = new Proxy(lease.sql, {
@@ -94,9 +94,9 @@ function openScope(lease: Lease): { tx: Sql; close: () => void } {
 }
 
 /** COMMIT of a failed transaction succeeds as ROLLBACK: only its command tag tells. */
-async function commit(lease: Lease, caller: Caller, storing: Promise<unknown> | undefined): Promise<void> {
+async function commit(lease: Lease, caller: Caller, store: () => unknown): Promise<void> {
   if (lease.isLost()) throw connectionLost()
-  const [, committed, [position]] = await Promise.all([storing, lease.sql.unsafe('commit'), currentPosition(lease.sql)])
+  const [, committed, [position]] = await Promise.all([store(), lease.sql.unsafe('commit'), currentPosition(lease.sql)])
   if (committed.command !== 'COMMIT') throw new Error(`the transaction ended with ${committed.command}`)
   caller.consistency.token = formatToken(position)
 }

@@ -85,3 +85,6 @@ export class ServiceError extends Error {
 export function invalid(path: string, message: string): ServiceError {
   return new ServiceError('validation_failed', `${path}: ${message}`, { issues: [{ path, message }] })
 }
+
+/** What comes of an event or a job once it was tried: done with it, never again, or once more later; and why. */
+export type Outcome = { verdict: 'acknowledge' } | { verdict: 'reject' | 'retry'; error: string }

@@ -34,7 +34,7 @@ export const CreateApiKeyRequest = z.strictObject({
     .trim()
     .min(1)
     .max(200)
-    .regex(/^\P{Cc}*$/u, 'must not contain control characters'),
+    .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must not contain control characters'),
   scopes: z.array(z.enum(scopes)).min(1).max(scopes.length),
   expiresAt: z.iso.datetime({ offset: true }).nullish(),
 })

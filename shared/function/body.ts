@@ -1,4 +1,4 @@
-import { ServiceError } from '#errors'
+import { invalid, ServiceError } from '#errors'
 
 /** Deeper input is refused: nothing here is that deep, and recursion over it must end. */
 const JSON_DEPTH_MAX = 32
@@ -13,7 +13,7 @@ export async function readJson(request: Request, accepted: readonly string[], ma
   requireType(request.headers.get('content-type'), accepted)
   try {
     const json: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
-    requireShallow(json, 0)
+    requireSafe(json, [])
     return json
   } catch (error) {
     if (error instanceof ServiceError) throw error
@@ -51,12 +51,15 @@ function requireType(header: string | null, accepted: readonly string[]): void {
   throw new ServiceError('unsupported_media_type', `Send the body as ${accepted.join(' or ')}, in UTF-8.`)
 }
 
-function requireShallow(json: unknown, depth: number): void {
+function requireSafe(json: unknown, path: readonly string[]): void {
   if (typeof json !== 'object' || json === null) return
-  if (depth === JSON_DEPTH_MAX) {
-    throw new ServiceError('validation_failed', `The body is nested more than ${JSON_DEPTH_MAX} levels deep.`, {
-      issues: [{ path: '', message: `is nested more than ${JSON_DEPTH_MAX} levels deep` }],
-    })
+  if (path.length === JSON_DEPTH_MAX) {
+    const message = `is nested more than ${JSON_DEPTH_MAX} levels deep`
+    throw new ServiceError('validation_failed', `The body ${message}.`, { issues: [{ path: '', message }] })
   }
-  for (const member of Object.values(json)) requireShallow(member, depth + 1)
+  for (const [name, member] of Object.entries(json)) {
+    // Schemas skip this member without a word, so that nobody's prototype is set by accident: it would be lost.
+    if (name === '__proto__') throw invalid([...path, name].join('.'), 'is not a known member')
+    requireSafe(member, [...path, name])
+  }
 }

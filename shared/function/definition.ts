@@ -33,7 +33,7 @@ export interface Limits {
 
 export const defaultLimits: Limits = { inFlight: 512, timeoutMs: 5_000, maxBodyBytes: 1024 * 1024 }
 
-/** An HTTP answer as a handler gives it; `body` is sent as JSON. */
+/** An HTTP answer as a handler gives it; `body` is sent as JSON, a string or a stream as it is. */
 export interface Answer {
   status: number
   body?: unknown
@@ -61,6 +61,8 @@ export interface HttpOptions<
   request?: { query?: Query; body?: Body; contentTypes?: readonly string[] }
   /** What it answers, by status; of an error status, the codes. */
   responses: Record<number, z.ZodType | readonly string[] | null>
+  /** The media types of what it answers, if not `application/json` alone. */
+  produces?: readonly string[]
   limits?: Partial<Limits>
   handler: (request: HttpRequest<Path, z.infer<Query>, z.infer<Body>>) => Promise<Answer>
 }
@@ -68,9 +70,9 @@ export interface HttpOptions<
 /** Where a function's requests come from. Everything but `http` arrives as a CloudEvent, `POST /`. */
 export type Trigger =
   | { kind: 'http'; method: Method; path: string }
-  | { kind: 'queue'; queue: string }
-  | { kind: 'stream'; topic: string; group: string }
-  | { kind: 'schedule'; everyMs: number }
+  | { kind: 'queue'; queue: string; prefetch: number }
+  | { kind: 'stream'; topic: string; group: string; types?: readonly string[] | undefined }
+  | { kind: 'schedule' | 'outbox'; everyMs: number }
 
 /** A function: plain data, and a Hono app. Importing one does nothing but declare it. */
 export interface FunctionDefinition {
@@ -81,6 +83,7 @@ export interface FunctionDefinition {
   scope: Scope | undefined
   request: { query?: z.ZodType; body?: z.ZodType; contentTypes: readonly string[] }
   responses: Record<number, z.ZodType | readonly string[] | null>
+  produces: readonly string[]
   app: { fetch: (request: Request, env?: unknown) => Response | Promise<Response> }
   /** Requests being served at this moment. */
   inFlight: () => number
@@ -92,6 +95,10 @@ export function ok(body: unknown, headers: Record<string, string> = {}): Answer 
 
 export function created(location: string, body: unknown, headers: Record<string, string> = {}): Answer {
   return { status: 201, body, headers: { location, ...headers } }
+}
+
+export function accepted(location: string, body: unknown): Answer {
+  return { status: 202, body, headers: { location } }
 }
 
 export function noContent(): Answer {

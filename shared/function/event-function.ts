@@ -36,18 +36,23 @@ interface EventOptions<Data extends z.ZodType> {
   handler: (event: ReceivedEvent<z.infer<Data>>) => Promise<unknown>
 }
 
-/** Declares a function that works a queue's messages: one effect a message, tried again with backoff, then dead-lettered. */
+/**
+ * Declares a function that works a queue's messages: one effect a message, tried again with backoff, then dead-lettered.
+ * A process has `prefetch` of them in hand at once, 1 unless told.
+ */
 export function queueFunction<Data extends z.ZodType>(
-  options: EventOptions<Data> & { queue: string },
+  options: EventOptions<Data> & { queue: string; prefetch?: number },
 ): FunctionDefinition {
-  return eventFunction(options, { kind: 'queue', queue: options.queue })
+  const { queue, prefetch = 1 } = options
+  return eventFunction(options, { kind: 'queue', queue, prefetch })
 }
 
-/** Declares a function that follows a topic's events, in order for one product, as the consumer group `name`. */
+/** Declares a function that follows a topic's events, all or some types, in order for one product, as the consumer group `name`. */
 export function streamFunction<Data extends z.ZodType>(
-  options: EventOptions<Data> & { topic: string },
+  options: EventOptions<Data> & { topic: string; types?: readonly string[] },
 ): FunctionDefinition {
-  return eventFunction(options, { kind: 'stream', topic: options.topic, group: options.name })
+  const { topic, types, name } = options
+  return eventFunction(options, { kind: 'stream', topic, group: name, types })
 }
 
 /** Declares a function that runs every `everyMs`, one run at a time in a process. */
@@ -55,6 +60,13 @@ export function scheduleFunction(
   options: Omit<EventOptions<typeof Tick>, 'data'> & { everyMs: number },
 ): FunctionDefinition {
   return eventFunction({ ...options, data: Tick }, { kind: 'schedule', everyMs: options.everyMs })
+}
+
+/** Declares the function that publishes the outbox: it runs every `everyMs`, and at once where it took longer than that. */
+export function outboxFunction(
+  options: Omit<EventOptions<typeof Tick>, 'data'> & { everyMs: number },
+): FunctionDefinition {
+  return eventFunction({ ...options, data: Tick }, { kind: 'outbox', everyMs: options.everyMs })
 }
 
 const Tick = z.strictObject({})
@@ -78,6 +90,7 @@ function eventFunction<Data extends z.ZodType>(options: EventOptions<Data>, trig
     scope: undefined,
     request: { body: data, contentTypes: ['application/json'] },
     responses: {},
+    produces: [],
     app,
     inFlight: admission.current,
   }
@@ -132,11 +145,17 @@ function decodeURIComponentSafely(value: string): string {
 }
 
 /** The request that brings an event to a function's app, from a trigger or from a test. */
-export function eventRequest(attributes: CloudEventAttributes, data: unknown, traceparent?: string): Request {
+export function eventRequest(
+  attributes: CloudEventAttributes,
+  data: unknown,
+  traceparent?: string,
+  tracestate?: string | null,
+): Request {
   const headers = new Headers({ 'content-type': 'application/json' })
   for (const [name, value] of Object.entries(attributes)) {
     if (value !== undefined) headers.set(`ce-${name}`, encodeURI(value))
   }
   if (traceparent) headers.set('traceparent', traceparent)
+  if (tracestate) headers.set('tracestate', tracestate)
   return new Request('http://function/', { method: 'POST', headers, body: JSON.stringify(data) })
 }

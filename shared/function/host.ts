@@ -7,9 +7,7 @@ import { checkDatabase, closeDatabase, databaseSettings } from '#database'
 import { logger, metricsContentType, renderMetrics } from '#telemetry'
 import type { FunctionDefinition } from './definition.ts'
 import { createHttpServer } from './http-server.ts'
-import { type RunningTrigger, startClock } from './trigger.ts'
-
-export { startClock }
+import type { RunningTrigger } from './trigger.ts'
 
 /** The key that the local stack makes for itself. Anything else that is started with it is a mistake. */
 const DEVELOPMENT_KEY = 'dev-admin-key'
@@ -34,10 +32,17 @@ export interface Host {
   drain: (maxMs?: number) => Promise<void>
 }
 
-/** Serves one function as a process: its requests, `/healthz`, `/readyz`, `/metrics`, and its trigger. Throws a ConfigError. */
-export async function startHost(definition: FunctionDefinition): Promise<Host> {
+/**
+ * Serves one function as a process: its requests, `/healthz`, `/readyz`, `/metrics`, and its trigger, which is handed in so
+ * that a bundle holds no other. Throws a ConfigError.
+ */
+export async function startHost(
+  definition: FunctionDefinition,
+  startTrigger?: (definition: FunctionDefinition) => RunningTrigger,
+): Promise<Host> {
   const settings = readConfig(settingsSchema)
   databaseSettings()
+  if (definition.trigger.kind !== 'http' && !startTrigger) throw new Error(`${definition.name} needs its trigger`)
   let draining = false
   const app = getRequestListener((request) => definition.app.fetch(request))
   const server = createHttpServer((req, res) => {
@@ -47,8 +52,7 @@ export async function startHost(definition: FunctionDefinition): Promise<Host> {
     else void app(req, res)
   })
   const url = await server.listen(settings.PORT, settings.HOST)
-  const trigger: RunningTrigger | undefined =
-    definition.trigger.kind === 'schedule' ? startClock(definition) : undefined
+  const trigger = startTrigger?.(definition)
   logger().info({ function: definition.name, url }, `${definition.name} listens on ${url}`)
   return {
     url,

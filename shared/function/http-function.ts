@@ -63,6 +63,7 @@ export function httpFunction<
     scope,
     request,
     responses,
+    produces: options.produces ?? ['application/json'],
     app,
     inFlight: admission.current,
   }
@@ -166,7 +167,8 @@ function toResponse({ status, body, headers }: Answer, { requestId, caller }: Ex
   if (caller?.idempotency?.replayed) all.set('idempotent-replayed', 'true')
   if (body === undefined) return new Response(null, { status, headers: all })
   if (!all.has('content-type')) all.set('content-type', 'application/json')
-  return new Response(typeof body === 'string' ? body : JSON.stringify(body), { status, headers: all })
+  const isReady = typeof body === 'string' || body instanceof ReadableStream
+  return new Response(isReady ? body : JSON.stringify(body), { status, headers: all })
 }
 
 function problem(

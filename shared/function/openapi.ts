@@ -55,7 +55,7 @@ function tagsOf(operations: Json): string[] {
 type SchemaOf = (schema: z.ZodType, io: 'input' | 'output') => Json
 
 function operationOf(definition: FunctionDefinition, schemaOf: SchemaOf): Json {
-  const { name, summary, scope, trigger, request, responses } = definition
+  const { name, summary, scope, trigger, request, responses, produces } = definition
   if (trigger.kind !== 'http') throw new Error(`${name} has no route`)
   const { body, contentTypes } = request
   const content = body && Object.fromEntries(contentTypes.map((type) => [type, { schema: schemaOf(body, 'input') }]))
@@ -66,7 +66,7 @@ function operationOf(definition: FunctionDefinition, schemaOf: SchemaOf): Json {
     tags: [trigger.path.includes('/stock') ? 'stock' : (trigger.path.split('/')[2] ?? 'other')],
     parameters: parametersOf(definition, schemaOf),
     ...(content && { requestBody: { required: !body.safeParse({}).success, content } }),
-    responses: { ...problemsOf(responses, schemaOf), ...successesOf(responses, schemaOf) },
+    responses: { ...problemsOf(responses, schemaOf), ...successesOf(responses, produces, schemaOf) },
   }
 }
 
@@ -108,12 +108,16 @@ function parametersOf({ trigger, request }: FunctionDefinition, schemaOf: Schema
   ]
 }
 
-function successesOf(responses: FunctionDefinition['responses'], schemaOf: SchemaOf): Json {
+function successesOf(
+  responses: FunctionDefinition['responses'],
+  produces: readonly string[],
+  schemaOf: SchemaOf,
+): Json {
   const successes = Object.entries(responses).filter(([status]) => Number(status) < 400)
   return Object.fromEntries(
     successes.map(([status, schema]) => {
       const content = schema instanceof z.ZodType && {
-        content: { 'application/json': { schema: schemaOf(schema, 'output') } },
+        content: Object.fromEntries(produces.map((type) => [type, { schema: schemaOf(schema, 'output') }])),
       }
       return [status, { description: describe(Number(status)), ...content }]
     }),

@@ -1,11 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { v7 as uuidv7 } from 'uuid'
+import * as z from 'zod'
+import type { Outcome } from '#errors'
 import { logger } from '#telemetry'
 import type { FunctionDefinition } from './definition.ts'
 import { type CloudEventAttributes, eventRequest } from './event-function.ts'
-
-/** What a trigger does with an event after the function has answered: done with it, never again, or once more later. */
-export type Verdict = 'acknowledge' | 'reject' | 'retry'
 
 export interface RunningTrigger {
   /** Takes no more events, and resolves when those in hand are dealt with. */
@@ -15,27 +14,42 @@ export interface RunningTrigger {
 /** Answers that say "not now" although they are 4xx: https://www.rfc-editor.org/rfc/rfc9110#name-408-request-timeout, 425, 429. */
 const PASSING = new Set([408, 425, 429])
 
-/** Hands one event to a function, in process, and reads its verdict off the status. Never throws. */
+/** Hands one event to a function, in process, and reads off its answer what is to become of the event. Never throws. */
 export async function deliver(
   definition: FunctionDefinition,
   attributes: CloudEventAttributes,
   data: unknown,
-  traceparent?: string,
-): Promise<Verdict> {
+  trace?: { traceparent: string; tracestate: string | null | undefined },
+): Promise<Outcome> {
   try {
-    const { status, ok } = await definition.app.fetch(eventRequest(attributes, data, traceparent))
-    if (ok) return 'acknowledge'
-    return status >= 400 && status < 500 && !PASSING.has(status) ? 'reject' : 'retry'
+    const request = eventRequest(attributes, data, trace?.traceparent, trace?.tracestate)
+    const response = await definition.app.fetch(request)
+    if (response.ok) return { verdict: 'acknowledge' }
+    const { status } = response
+    const verdict = status >= 400 && status < 500 && !PASSING.has(status) ? 'reject' : 'retry'
+    return { verdict, error: await reasonOf(response) }
   } catch (error) {
     logger().error({ function: definition.name, err: error }, 'the function threw instead of answering')
-    return 'retry'
+    return { verdict: 'retry', error: String(error).slice(0, REASON_MAX) }
   }
 }
 
-/** Runs a schedule function: first at a random moment within one period, so that many processes spread out, then every period. */
+/** Whoever looks through the dead letters needs a sentence, not a stack. */
+const REASON_MAX = 1_000
+
+const Problem = z.object({ code: z.string(), detail: z.string() })
+
+async function reasonOf(response: Response): Promise<string> {
+  const problem = Problem.safeParse(await response.json().catch(() => undefined))
+  const reason = problem.success ? `${problem.data.code}: ${problem.data.detail}` : `answered ${response.status}`
+  return reason.slice(0, REASON_MAX)
+}
+
+/** Runs a schedule or outbox function: first at a random moment within one period, so that many processes spread out, then every period. */
 export function startClock(definition: FunctionDefinition): RunningTrigger {
-  if (definition.trigger.kind !== 'schedule') throw new Error(`${definition.name} has no schedule`)
-  const { everyMs } = definition.trigger
+  const { trigger } = definition
+  if (trigger.kind !== 'schedule' && trigger.kind !== 'outbox') throw new Error(`${definition.name} has no period`)
+  const { everyMs } = trigger
   const stopping = new AbortController()
   const running = tickUntil(stopping.signal, everyMs, definition)
   return {
@@ -46,6 +60,9 @@ export function startClock(definition: FunctionDefinition): RunningTrigger {
   }
 }
 
+/** While the database is down, a function with a short period would fail, and log it, twenty times a second. */
+const AFTER_FAILURE_MS = 1_000
+
 async function tickUntil(signal: AbortSignal, everyMs: number, definition: FunctionDefinition): Promise<void> {
   let pauseMs = Math.random() * everyMs
   while (!signal.aborted) {
@@ -53,8 +70,9 @@ async function tickUntil(signal: AbortSignal, everyMs: number, definition: Funct
     await sleep(pauseMs, undefined, { signal }).catch(() => {})
     if (signal.aborted) return
     const startedAt = Date.now()
-    await deliver(definition, tick(definition.name), {})
-    pauseMs = Math.max(0, everyMs - (Date.now() - startedAt))
+    const { verdict } = await deliver(definition, tick(definition.name), {})
+    const restMs = verdict === 'acknowledge' ? 0 : AFTER_FAILURE_MS * (0.5 + Math.random())
+    pauseMs = Math.max(restMs, everyMs - (Date.now() - startedAt))
   }
 }
 

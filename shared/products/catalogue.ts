@@ -1,7 +1,7 @@
 import { v7 as uuidv7 } from 'uuid'
 import { type Caller, type Sql, transaction, violatedConstraint } from '#database'
 import { ServiceError } from '#errors'
-import { openBook, totalsOf } from '#stock'
+import { bookTransaction, openBook, totalsOf } from '#stock'
 import { merge } from './merge-patch.ts'
 import { columns, type ProductRow, toProduct, type VersionedProduct } from './product-rows.ts'
 import { type CreateProductRequest, ProductFields, type UpdateProductRequest } from './schema.ts'
@@ -59,8 +59,8 @@ export function updateProduct(
 
 /** Takes a product out of the catalogue; its ledger stays. Throws `product_not_found`, `has_held_reservations`. */
 export function deleteProduct(id: string, caller: Caller): Promise<void> {
-  return transaction(caller, async (tx) => {
-    const book = await openBook(tx, caller, [id])
+  return bookTransaction(caller, async (tx, open) => {
+    const book = await open([id])
     const { sku } = book.product(id)
     const holds = await tx`select 1 from reservation_lines where product_id = ${id} and held_until is not null limit 1`
     if (holds.length > 0) {

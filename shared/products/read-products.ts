@@ -38,7 +38,10 @@ function sortKey(row: ProductWithStock, sort: Filter['sort']): string {
   return sort === 'sku' || sort === 'name' ? row[sort] : row.createdAt.toISOString()
 }
 
-/** The page is chosen before the stock is joined, so only its own products' levels are looked at. */
+/**
+ * The page is chosen before the stock is joined, so only its own products' levels are looked at. Names are searched under
+ * a collation that knows upper and lower case beyond ASCII; the column's own, C, does not.
+ */
 function findPage(sql: Sql, { search, sku, status, sort }: Filter, after: [string, string] | undefined, limit: number) {
   const column = { createdAt: sql`created_at`, '-createdAt': sql`created_at`, sku: sql`sku`, name: sql`name` }[sort]
   const direction = sort === '-createdAt' ? sql`desc` : sql``
@@ -52,7 +55,7 @@ function findPage(sql: Sql, { search, sku, status, sort }: Filter, after: [strin
         and ${after === undefined ? sql`true` : sql`(${column}, id) ${comparison} (${after[0]}, ${after[1]})`}
         and ${sku === undefined ? sql`true` : sql`sku = ${sku}`}
         and ${status === undefined ? sql`true` : sql`status = ${status}`}
-        and ${pattern === undefined ? sql`true` : sql`(name ilike ${pattern} or sku ilike ${pattern})`}
+        and ${pattern === undefined ? sql`true` : sql`(name collate pg_c_utf8 ilike ${pattern} or sku ilike ${pattern})`}
       order by ${column} ${direction}, id ${direction} limit ${limit}
     ) as product ${stockJoin(sql)}
     order by product.${column} ${direction}, product.id ${direction}`

@@ -22,12 +22,20 @@ export type Money = z.infer<typeof Money>
 
 /** What an attribute may hold: any JSON. Its size is bounded as a whole. */
 const ATTRIBUTES_BYTES_MAX = 16 * 1024
+
+/** NUL or a lone surrogate, as JSON.stringify writes them: PostgreSQL keeps them, but fails on whatever looks into such a document. */
+const UNREADABLE = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])/
+
 const Attributes = z
   .record(z.string().min(1).max(100), z.json())
   .refine((attributes) => Object.keys(attributes).length <= 100, 'must not have more than 100 members')
   .refine(
     (attributes) => Buffer.byteLength(JSON.stringify(attributes)) <= ATTRIBUTES_BYTES_MAX,
     `must not be larger than ${ATTRIBUTES_BYTES_MAX} bytes as JSON`,
+  )
+  .refine(
+    (attributes) => !UNREADABLE.test(JSON.stringify(attributes)),
+    'must not contain the character U+0000 or lone surrogates',
   )
 
 const Status = z.enum(['active', 'archived'])

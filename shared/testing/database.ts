@@ -1,9 +1,10 @@
 import { expect, vi } from 'vitest'
 import { primary, type Sql } from '#database'
 
-/** A statement on the test's database, each in a transaction of its own. */
-export const sql = ((strings: TemplateStringsArray, ...values: never[]) =>
-  primary()(strings, ...values)) as unknown as Sql
+/** A statement on the test's database, in a transaction of its own. */
+export const sql = Object.assign((strings: TemplateStringsArray, ...values: never[]) => primary()(strings, ...values), {
+  unsafe: (text: string) => primary().unsafe(text),
+}) as unknown as Sql
 
 /** Runs `work` inside a transaction of another session, which holds its locks until `work` is done; it is rolled back unless `work` commits. */
 export async function inRivalSession<Result>(work: (rival: Sql) => Promise<Result>): Promise<Result> {
@@ -26,7 +27,7 @@ export async function blocked(count = 1): Promise<number[]> {
       expect(rows.length).toBeGreaterThanOrEqual(count)
       return rows.map((row) => row.pid)
     },
-    { timeout: 10_000, interval: 5 },
+    { timeout: 5_000, interval: 5 },
   )
 }
 

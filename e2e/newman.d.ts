@@ -1,0 +1,55 @@
+/** The part of Newman that is used here; the package brings no types. */
+declare module 'newman' {
+  import type { EventEmitter } from 'node:events'
+
+  interface Variable {
+    key: string
+    value: string
+  }
+
+  interface RunOptions {
+    collection: object
+    /** The name of the one folder to run. */
+    folder?: string
+    /** Comes before the collection's own variables. */
+    envVar: Variable[]
+    reporters: string[]
+    /** Of the whole run, a request and a script, in milliseconds. */
+    timeout: number
+    timeoutRequest: number
+    timeoutScript: number
+  }
+
+  interface Item {
+    id: string
+    name: string
+    parent(): { name?: string } | undefined
+  }
+
+  interface Response {
+    code: number
+    text(): string
+  }
+
+  interface ItemEvent {
+    item: Item
+  }
+
+  interface RequestEvent extends ItemEvent {
+    response?: Response
+  }
+
+  interface AssertionEvent extends ItemEvent {
+    assertion: string
+    skipped: boolean
+  }
+
+  interface Emitter extends EventEmitter {
+    on(event: 'beforeItem', listener: (error: Error | null, event: ItemEvent) => void): this
+    on(event: 'request', listener: (error: Error | null, event: RequestEvent) => void): this
+    on(event: 'assertion', listener: (error: Error | null, event: AssertionEvent) => void): this
+    on(event: 'script', listener: (error: Error | null, event: ItemEvent) => void): this
+  }
+
+  export function run(options: RunOptions, done: (error: Error | null) => void): Emitter
+}

@@ -1,0 +1,89 @@
+import type { Emitter, Item, Response } from 'newman'
+
+export interface Counts {
+  /** Assertions, not requests. A request without an answer and a script that throws count as one that failed. */
+  passed: number
+  failed: number
+  skipped: number
+}
+
+export type Write = (text: string) => void
+
+/** Of a story; the rest is counted only. What comes after the first few usually follows from them. */
+const FAILURES_TOLD_MAX = 20
+/** Enough of a body to see the code and the detail of a problem document. */
+const EXCERPT_MAX = 600
+
+/**
+ * Tells how a run goes, story by story: what failed, with the request and its answer, and what was left out.
+ * After `end` it tells nothing more.
+ */
+export function reportOn(run: Emitter, write: Write): { counts: Counts; end: () => void } {
+  const counts = { passed: 0, failed: 0, skipped: 0 }
+  let story: { name: string; startedAt: number; before: Counts } | undefined
+  /** Of the request under way; `isTold` once a failure has shown it. */
+  let answer: { response: Response | undefined; isTold: boolean } | undefined
+  let hasEnded = false
+
+  const endStory = () => {
+    if (story) write(summaryOf(story.before, counts, story.startedAt))
+    story = undefined
+  }
+  const fail = (item: Item, what: string, message: string) => {
+    counts.failed++
+    if (hasEnded || counts.failed - (story?.before.failed ?? 0) > FAILURES_TOLD_MAX) return
+    write(`  FAILED  ${item.name}: ${what}\n${indent(message)}`)
+    if (answer?.response && !answer.isTold) write(indent(excerptOf(answer.response)))
+    if (answer) answer.isTold = true
+  }
+  /** Without an answer every check fails: one failure is enough to say so. */
+  const isUnanswered = () => answer !== undefined && answer.response === undefined
+
+  run.on('beforeItem', (_, { item }) => {
+    answer = undefined
+    const name = item.parent()?.name ?? ''
+    if (hasEnded || name === story?.name) return
+    endStory()
+    write(`${name}\n`)
+    story = { name, startedAt: performance.now(), before: { ...counts } }
+  })
+  run.on('request', (error, { item, response }) => {
+    answer = { response, isTold: false }
+    if (error) fail(item, 'no answer', error.message)
+  })
+  run.on('assertion', (error, { item, assertion, skipped }) => {
+    if (skipped) {
+      counts.skipped++
+      if (!hasEnded) write(`  skipped ${item.name}: ${assertion}\n`)
+    } else if (!error) counts.passed++
+    else if (!isUnanswered()) fail(item, assertion, error.message)
+  })
+  run.on('script', (error, { item }) => {
+    if (error && !isUnanswered()) fail(item, 'its script ended with an error', error.message)
+  })
+  const end = () => {
+    endStory()
+    hasEnded = true
+  }
+  return { counts, end }
+}
+
+function summaryOf(before: Counts, after: Counts, startedAt: number): string {
+  const failed = after.failed - before.failed
+  const skipped = after.skipped - before.skipped
+  const parts = [`${after.passed - before.passed} passed`]
+  if (failed > FAILURES_TOLD_MAX) parts.push(`${failed} failed, of which ${FAILURES_TOLD_MAX} are shown`)
+  else if (failed > 0) parts.push(`${failed} failed`)
+  if (skipped > 0) parts.push(`${skipped} skipped`)
+  return `  ${parts.join(', ')} (${((performance.now() - startedAt) / 1000).toFixed(1)} s)\n`
+}
+
+function excerptOf(response: Response): string {
+  const body = response.text()
+  const rest = body.length > EXCERPT_MAX ? ` … (${body.length} characters)` : ''
+  return `answer: ${response.code} ${body.slice(0, EXCERPT_MAX)}${rest}`
+}
+
+function indent(text: string): string {
+  return `${text.replaceAll(/^/gm, '          ')}\n`
+}

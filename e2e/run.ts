@@ -1,0 +1,150 @@
+import { readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { type Counts, reportOn, type Write } from './report.ts'
+import { startOwnStack } from './stack.ts'
+
+export type { Counts }
+
+export interface EndToEndOptions {
+  /** A stack that runs already, with an admin's key; without it one is started, and stopped afterwards. */
+  stack?: { url: string; key: string }
+  /** The name of the one story to run. */
+  folder?: string | undefined
+  write?: Write
+  /** Ends the run early; a stack that was started for it is stopped then, too. */
+  signal?: AbortSignal
+}
+
+const USAGE = `npm run e2e: the stories of stock-management.postman_collection.json, on a stack of their own.
+
+  npm run e2e -- --folder 'Sold out'       one story
+  npm run e2e -- --url URL --key KEY       on a stack that runs already; KEY is an admin's (npm start: dev-admin-key)
+`
+
+/** Half a minute is usual, a third of it waiting on purpose: for holds and keys that must expire. */
+const RUN_MS_MAX = 10 * 60_000
+/** Twice what the service allows itself. */
+const REQUEST_MS_MAX = 10_000
+const SCRIPT_MS_MAX = 10_000
+
+/** Runs the stories and tells how they go. Throws if they can't be run. */
+export async function runEndToEnd(options: EndToEndOptions = {}): Promise<Counts> {
+  const { stack, folder, write = writeOut, signal = new AbortController().signal } = options
+  const collection = await readCollection(folder)
+  if (stack) {
+    await checkThatItAnswers(stack)
+    return runStories({ collection, folder, ...stack, disposable: false }, write, signal)
+  }
+  write('starting a stack\n')
+  const own = await startOwnStack(signal)
+  try {
+    const counts = await runStories({ collection, folder, ...own, disposable: true }, write, signal)
+    if (counts.failed > 0) write(`the stack’s output ended with:\n${own.tail()}\n`)
+    return counts
+  } finally {
+    write('stopping the stack\n')
+    await own.stop()
+  }
+}
+
+type Collection = { item: Array<{ name: string }> }
+
+async function readCollection(folder: string | undefined): Promise<Collection> {
+  const path = new URL('./stock-management.postman_collection.json', import.meta.url)
+  const collection = JSON.parse(await readFile(path, 'utf8')) as Collection
+  const stories = collection.item.map(({ name }) => name)
+  if (folder !== undefined && !stories.includes(folder)) {
+    throw new Error(`There is no story '${folder}'. There are:\n${stories.map((name) => `  ${name}`).join('\n')}`)
+  }
+  return collection
+}
+
+/** Throws one clear line where every story would fail for the same reason. */
+async function checkThatItAnswers({ url, key }: { url: string; key: string }): Promise<void> {
+  const headers = { authorization: `Bearer ${key}` }
+  const signal = AbortSignal.timeout(REQUEST_MS_MAX)
+  const answer = await fetch(new URL('/v1/api-keys?limit=1', url), { headers, signal }).catch((error: Error) => {
+    throw new Error(`There is no stack at ${url}: ${(error.cause ?? error) as Error}`)
+  })
+  if (!answer.ok) throw new Error(`${url} answers ${answer.status}: is the key an admin's?`)
+}
+
+interface Run {
+  collection: Collection
+  folder: string | undefined
+  url: string
+  key: string
+  disposable: boolean
+}
+
+async function runStories(run: Run, write: Write, signal: AbortSignal): Promise<Counts> {
+  const { collection, folder, url, key, disposable } = run
+  // Loaded here because it takes a second, which --help and a stack that does not start should not have to wait for.
+  const { default: newman } = await import('newman')
+  keepFromProxy(url)
+  signal.throwIfAborted()
+  return new Promise((resolve, reject) => {
+    const variables = { baseUrl: url.replace(/\/+$/, ''), apiKey: key, disposable: String(disposable) }
+    const options = {
+      collection,
+      ...(folder !== undefined && { folder }),
+      envVar: Object.entries(variables).map(([name, value]) => ({ key: name, value })),
+      reporters: [],
+      timeout: RUN_MS_MAX,
+      timeoutRequest: REQUEST_MS_MAX,
+      timeoutScript: SCRIPT_MS_MAX,
+    }
+    const emitter = newman.run(options, (error) => {
+      report.end()
+      if (error) reject(error)
+      else resolve(report.counts)
+    })
+    const report = reportOn(emitter, write)
+    // Newman can't be stopped half-way: it is left to run against a stack that is going away, and no longer listened to.
+    const leave = () => {
+      report.end()
+      reject(signal.reason)
+    }
+    signal.addEventListener('abort', leave, { once: true })
+  })
+}
+
+/** Newman obeys HTTP_PROXY, which on many a company's machine would send even 127.0.0.1 elsewhere. */
+function keepFromProxy(url: string): void {
+  const others = process.env.NO_PROXY ?? process.env.no_proxy
+  process.env.NO_PROXY = [others, new URL(url).hostname].filter(Boolean).join(',')
+}
+
+function writeOut(text: string): void {
+  process.stdout.write(text)
+}
+
+async function main(): Promise<void> {
+  const options = {
+    url: { type: 'string' },
+    key: { type: 'string' },
+    folder: { type: 'string' },
+    help: { type: 'boolean', short: 'h' },
+  } as const
+  const { url, key, folder, help } = parseArgs({ options }).values
+  if (help) return writeOut(USAGE)
+  if ((url === undefined) !== (key === undefined)) throw new Error('--url and --key go together.')
+  const interruption = new AbortController()
+  for (const name of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(name, () => interruption.abort(new Error(`stopped by ${name}`)))
+  }
+  const stack = url !== undefined && key !== undefined ? { stack: { url, key } } : {}
+  const counts = await runEndToEnd({ ...stack, folder, signal: interruption.signal })
+  writeOut(`e2e: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped\n`)
+  // A run that checked nothing has proved nothing.
+  if (counts.failed > 0 || counts.passed === 0) process.exitCode = 1
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  main().catch((error: unknown) => {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
+    writeOut('e2e: 0 passed, 1 failed, 0 skipped\n')
+    process.exit(1)
+  })
+}

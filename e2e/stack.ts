@@ -1,0 +1,91 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+
+export interface OwnStack {
+  url: string
+  key: string
+  /** The last lines that it wrote. */
+  tail: () => string
+  /** Stops it and removes its data. Never throws for a stack that has ended already. */
+  stop: () => Promise<void>
+}
+
+/** A first start initialises a database and a replica: 5 s on a quiet laptop, several times that on a busy build machine. */
+const START_MS_MAX = 120_000
+/** The stack gives itself 30 s. */
+const STOP_MS_MAX = 40_000
+const TAIL_LINES_MAX = 40
+const KEY = 'dev-admin-key'
+const ROOT = fileURLToPath(new URL('..', import.meta.url))
+
+/** What would make the stack use something other than its own data and its own servers. */
+const FOREIGN_SETTINGS = ['DATABASE_URL', 'DATABASE_REPLICA_URL', 'CACHE_URL', 'EVENTS_URL', 'JOBS_URL', 'RATE_LIMIT']
+
+/** Starts a stack on a free port with the demo catalogue, in a folder that is removed with it. Throws with its output if it does not come up. */
+export async function startOwnStack(signal: AbortSignal): Promise<OwnStack> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'stock-e2e-'))
+  const child = spawn(process.execPath, ['--import', 'tsx', 'infra/local/start.ts'], {
+    cwd: ROOT,
+    env: environmentOf(dataDir),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const tail = keepTail(child)
+  const stop = async () => {
+    await end(child)
+    await rm(dataDir, { recursive: true, force: true })
+  }
+  try {
+    const url = await waitForUrl(child, join(dataDir, 'stack.json'), signal)
+    return { url, key: KEY, tail, stop }
+  } catch (error) {
+    await stop()
+    if (signal.aborted) throw error
+    throw new Error(`${(error as Error).message}\nIts output ended with:\n${tail()}`, { cause: error })
+  }
+}
+
+function environmentOf(dataDir: string): NodeJS.ProcessEnv {
+  const own = { HOST: '127.0.0.1', PORT: '0', DATA_DIR: dataDir, SEED: '1', BOOTSTRAP_API_KEY: KEY, LOG_LEVEL: 'warn' }
+  const inherited = Object.entries(process.env).filter(([name]) => !FOREIGN_SETTINGS.includes(name))
+  return { ...Object.fromEntries(inherited), ...own }
+}
+
+async function waitForUrl(child: ChildProcess, stackFile: string, signal: AbortSignal): Promise<string> {
+  const deadline = performance.now() + START_MS_MAX
+  while (performance.now() < deadline) {
+    signal.throwIfAborted()
+    if (hasEnded(child)) throw new Error(`The stack ended with ${child.exitCode ?? child.signalCode} before it was up.`)
+    const stack = await readFile(stackFile, 'utf8').catch(() => undefined)
+    if (stack !== undefined) return (JSON.parse(stack) as { routerUrl: string }).routerUrl
+    await delay(100)
+  }
+  throw new Error(`The stack was not up within ${START_MS_MAX / 1000} s.`)
+}
+
+function keepTail(child: ChildProcess): () => string {
+  let text = ''
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.setEncoding('utf8').on('data', (chunk: string) => {
+      text = (text + chunk).split('\n').slice(-TAIL_LINES_MAX).join('\n')
+    })
+  }
+  return () => text.trimEnd()
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (hasEnded(child)) return
+  const ended = once(child, 'exit')
+  const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS_MAX)
+  child.kill('SIGTERM')
+  await ended
+  clearTimeout(timer)
+}
+
+function hasEnded(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null
+}

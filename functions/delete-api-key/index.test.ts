@@ -1,0 +1,49 @@
+import { describe, expect, it } from 'vitest'
+import { ADMIN_KEY, call, expectNoEffect, functionNamed, newKey, sql } from '#testing'
+import deleteApiKey from './index.ts'
+
+const BOOTSTRAP_ID = '00000000-0000-7000-8000-000000000000'
+const remove = (apiKeyId: string, key = ADMIN_KEY) => call(deleteApiKey, { params: { apiKeyId }, key })
+const tryKey = async (key: string) => (await call(await functionNamed('list-products'), { key })).status
+const idOf = async (key: string) => (await sql`select id from api_keys where prefix = ${key.slice(0, 12)}`)[0]?.id
+
+describe('delete-api-key', () => {
+  it('revokes a key, which is refused here from then on', async () => {
+    const key = await newKey('products:read')
+    expect(await tryKey(key)).toBe(200)
+    const { status, body } = await remove(await idOf(key))
+    expect([status, body]).toEqual([204, undefined])
+    expect(await tryKey(key)).toBe(401)
+    expect(await idOf(key)).toBeUndefined()
+  })
+
+  it('answers 404 for a key that is not there, or no longer', async () => {
+    const id = await idOf(await newKey('products:read'))
+    await remove(id)
+    for (const missing of [id, crypto.randomUUID()]) {
+      const answer = await expectNoEffect(() => remove(missing))
+      expect(answer).toMatchObject({ status: 404, body: { code: 'api_key_not_found' } })
+    }
+  })
+
+  it('refuses to delete the last admin key; keys of other scopes and expired ones do not count', async () => {
+    await newKey('products:write', 'jobs:write')
+    const expired = await idOf(await newKey('admin'))
+    await sql`update api_keys set expires_at = now() - interval '1 second' where id = ${expired}`
+    const answer = await expectNoEffect(() => remove(BOOTSTRAP_ID))
+    expect(answer).toMatchObject({ status: 409, body: { code: 'last_admin_key' } })
+    expect((await remove(expired)).status).toBe(204)
+  })
+
+  it('leaves one when two admins revoke each other at once', async () => {
+    const [one, two] = [await newKey('admin'), await newKey('admin')]
+    const [oneId, twoId] = [await idOf(one), await idOf(two)]
+    // Both are known here by now, so both get past the door.
+    expect([await tryKey(one), await tryKey(two)]).toEqual([200, 200])
+    const [row] = await sql`delete from api_keys where id = ${BOOTSTRAP_ID} returning *`
+    const answers = await Promise.all([remove(twoId, one), remove(oneId, two)])
+    await sql`insert into api_keys ${sql([row as object])}`
+    expect(answers.map(({ status }) => status).sort()).toEqual([204, 409])
+    expect(await sql`select 1 from api_keys where id in ${sql([oneId, twoId])}`).toHaveLength(1)
+  })
+})

@@ -1,0 +1,21 @@
+import type { Caller } from './caller.ts'
+import type { Sql } from './connections.ts'
+import { transaction } from './transaction.ts'
+
+/** Rows a statement, and statements a run: a run never holds locks for long, and a backlog of 200,000 is gone in one. */
+const BATCH_MAX = 10_000
+const BATCHES_MAX = 20
+
+/** Runs a statement that deletes up to `limit` rows, a transaction each, until there are no more. Gives how many it deleted. */
+export async function prune(
+  caller: Caller,
+  deleteSome: (tx: Sql, limit: number) => Promise<{ count: number }>,
+): Promise<number> {
+  let deleted = 0
+  for (let batch = 0; batch < BATCHES_MAX; batch++) {
+    const { count } = await transaction(caller, (tx) => deleteSome(tx, BATCH_MAX))
+    deleted += count
+    if (count < BATCH_MAX) break
+  }
+  return deleted
+}

@@ -1,0 +1,36 @@
+import { describe, expect, it } from 'vitest'
+import { parseToken, systemCaller, transaction } from '#database'
+
+describe('parseToken', () => {
+  it('reads timeline and position as hexadecimal', () => {
+    expect(parseToken('1-0/3000060')).toEqual({ timeline: 1, lsn: '0/3000060' })
+    expect(parseToken('1F-ABCDEF01/FFFFFFFF')).toEqual({ timeline: 31, lsn: 'ABCDEF01/FFFFFFFF' })
+  })
+
+  it('reads every token that a commit gives', async () => {
+    const caller = systemCaller('function:test')
+    await transaction(caller, async (tx) => tx`select 1`)
+    expect(parseToken(caller.consistency.token ?? '')).toMatchObject({ timeline: 1 })
+  })
+
+  it.each([
+    '',
+    '1',
+    '1-',
+    '1-0',
+    '-0/1',
+    '1-0/1 ',
+    '1-0/1-2',
+    'g-0/1',
+    '1-0/123456789',
+    "1-0/1'; drop table products",
+    '1-a/b',
+  ])('refuses %j as a fault of the request', (token) => {
+    expect(() => parseToken(token)).toThrow(
+      expect.objectContaining({
+        code: 'validation_failed',
+        issues: [expect.objectContaining({ path: 'Consistency-Token' })],
+      }),
+    )
+  })
+})

@@ -1,0 +1,136 @@
+import { describe, expect, it, vi } from 'vitest'
+import * as z from 'zod'
+import { ServiceError } from '#errors'
+import { type FunctionDefinition, httpFunction, ok } from '#function'
+import { call, functionNamed, newProduct, sql } from '#testing'
+
+/** A function whose handler the test decides. */
+function functionOf(handler: () => Promise<object>, limits = {}): FunctionDefinition {
+  return httpFunction({
+    name: 'test-function',
+    route: 'POST /v1/test',
+    scope: 'admin',
+    summary: 'For a test.',
+    limits,
+    responses: { 200: z.object({ done: z.boolean() }), 409: ['not_held'], 500: ['internal'] },
+    handler: async () => ok(await handler()),
+  })
+}
+
+function gate() {
+  let open = () => {}
+  const opened = new Promise<void>((resolve) => {
+    open = resolve
+  })
+  return { open, opened }
+}
+
+describe('a function', () => {
+  it('serves as many requests at once as it says, refuses the next, and recovers', async () => {
+    const { open, opened } = gate()
+    const limited = functionOf(() => opened.then(() => ({ done: true })), { inFlight: 3 })
+    const served = [call(limited), call(limited), call(limited)]
+    await vi.waitFor(() => expect(limited.inFlight()).toBe(3))
+    const refused = await call(limited)
+    expect(refused).toMatchObject({ status: 503, body: { code: 'overloaded' } })
+    expect(refused.headers.get('retry-after')).toBe('1')
+    open()
+    expect((await Promise.all(served)).map(({ status }) => status)).toEqual([200, 200, 200])
+    expect(limited.inFlight()).toBe(0)
+    expect((await call(limited)).status).toBe(200)
+  })
+
+  it('counts a refused request neither as served nor as in flight', async () => {
+    const failing = functionOf(async () => {
+      throw new ServiceError('not_held', 'no')
+    })
+    await Promise.all([call(failing), call(failing, { key: null }), call(failing, { body: '{' })])
+    expect(failing.inFlight()).toBe(0)
+  })
+
+  it('answers 503 when its time is up, whatever its handler still does', async () => {
+    const late = functionOf(() => new Promise(() => {}), { timeoutMs: 10 })
+    const answer = await call(late)
+    expect(answer).toMatchObject({ status: 503, body: { code: 'overloaded' } })
+    expect(answer.headers.get('retry-after')).toBe('1')
+  })
+
+  it('answers a defect with a bare 500 that tells nothing of it', async () => {
+    const defective = functionOf(async () => {
+      throw new TypeError('secret: postgres://user:password@host')
+    })
+    const { status, body, headers } = await call(defective)
+    expect([status, body.code, body.title]).toEqual([500, 'internal', 'Internal Server Error'])
+    expect(JSON.stringify(body)).not.toMatch(/secret|postgres|TypeError/)
+    expect(headers.get('cache-control')).toBe('no-store')
+  })
+
+  it('tells a problem in full: type, title, status, detail, instance, code, request id, and what is added', async () => {
+    const failing = functionOf(async () => {
+      throw new ServiceError('not_held', 'The detail.', { extra: { hint: 1 }, issues: [{ path: 'a', message: 'b' }] })
+    })
+    const { body } = await call(failing, { headers: { 'request-id': 'r-1' } })
+    expect(body).toEqual({
+      type: 'about:blank',
+      title: 'Conflict',
+      status: 409,
+      detail: 'The detail.',
+      instance: '/v1/test',
+      code: 'not_held',
+      requestId: 'r-1',
+      errors: [{ path: 'a', message: 'b' }],
+      hint: 1,
+    })
+  })
+
+  it('answers a path that is not its own with not_found', async () => {
+    const response = await functionOf(async () => ({ done: true })).app.fetch(new Request('http://localhost/v1/other'))
+    expect(response.status).toBe(404)
+    expect(await response.json()).toMatchObject({ code: 'not_found', instance: '/v1/other' })
+  })
+
+  it('answers HEAD as GET, without the body', async () => {
+    const getProduct = await functionNamed('get-product')
+    const { id } = await newProduct()
+    const head = await getProduct.app.fetch(
+      new Request(`http://localhost/v1/products/${id}`, {
+        method: 'HEAD',
+        headers: { authorization: 'Bearer test-admin-key' },
+      }),
+    )
+    expect([head.status, head.headers.get('etag'), await head.text()]).toEqual([200, '"1.1"', ''])
+  })
+})
+
+describe('trace context', () => {
+  const traceId = '4bf92f3577b34da6a3ce929d0e0e4736'
+
+  it('is carried from the request into the events it causes', async () => {
+    const adjust = await functionNamed('adjust-stock')
+    const { id } = await newProduct()
+    await call(adjust, {
+      params: { productId: id },
+      body: { quantity: 1, reason: 'received' },
+      headers: { traceparent: `00-${traceId}-00f067aa0ba902b7-01`, tracestate: 'vendor=1' },
+    })
+    const [event] = await sql`
+      select traceparent, tracestate from outbox where product_id = ${id} and type = 'stock.adjusted'`
+    expect(event?.traceparent).toMatch(new RegExp(`^00-${traceId}-(?!00f067aa0ba902b7)[0-9a-f]{16}-01$`))
+    expect(event?.tracestate).toBe('vendor=1')
+  })
+
+  it.each([
+    `00-${'0'.repeat(32)}-00f067aa0ba902b7-01`,
+    `00-${traceId}-0000000000000000-01`,
+    `ff-${traceId}-00f067aa0ba902b7-01`,
+    'junk',
+  ])('is begun anew where the request brings %j', async (traceparent) => {
+    const adjust = await functionNamed('adjust-stock')
+    const { id } = await newProduct()
+    const body = { quantity: 1, reason: 'received' }
+    expect((await call(adjust, { params: { productId: id }, body, headers: { traceparent } })).status).toBe(201)
+    const [event] = await sql`select traceparent from outbox where product_id = ${id} and type = 'stock.adjusted'`
+    expect(event?.traceparent).toMatch(/^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-0[01]$/)
+    expect(event?.traceparent).not.toContain(traceId)
+  })
+})
