@@ -1,0 +1,87 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { counter } from '#telemetry'
+import { type Lease, leaseWriter, type Sql } from './connections.ts'
+import { retryReason, toPublicError } from './failures.ts'
+import { currentPosition, formatToken } from './token.ts'
+
+/** Six attempts back off for about half a second in all, the median life of a pile-up; then the client should know. */
+const ATTEMPTS_MAX = 6
+const BACKOFF_BASE_MS = 10
+const BACKOFF_MAX_MS = 400
+/** The server's own time-outs end a statement after 10 s; this one ends the wait for a server that has gone silent. */
+const TRANSACTION_MAX_MS = 12_000
+
+const retries = counter('database_transaction_retries_total', 'Transactions run again, by reason.', ['reason'])
+
+/**
+ * Runs a transaction's attempt on a connection of its own, and runs it again, a bounded number of times, after a deadlock, a
+ * serialisation failure, a lock time-out or a StaleRead. Throws what the last attempt threw, as a public error.
+ */
+export async function withRetries<Result>(attempt: (lease: Lease) => Promise<Result>): Promise<Result> {
+  for (let count = 1; ; count++) {
+    const lease = await leaseWriter()
+    const watchdog = setTimeout(lease.abandon, TRANSACTION_MAX_MS)
+    try {
+      return await attempt(lease)
+    } catch (error) {
+      const reason = retryReason(error)
+      if (reason === undefined || count === ATTEMPTS_MAX) throw toPublicError(error)
+      retries.inc({ reason })
+    } finally {
+      clearTimeout(watchdog)
+      lease.release()
+    }
+    await sleep(fullJitterMs(count))
+  }
+}
+
+/** "Full jitter": https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/ */
+function fullJitterMs(attempt: number): number {
+  return Math.random() * Math.min(BACKOFF_MAX_MS, BACKOFF_BASE_MS * 2 ** attempt)
+}
+
+/**
+ * Begins a transaction. The handle refuses statements that would run outside of it: behind its end, or on a new connection.
+ * BEGIN is not awaited: it travels with the first statement, and if it fails, so does that one.
+ */
+export function begin(lease: Lease): { tx: Sql; close: () => void } {
+  lease.sql.unsafe('begin').catch(() => {})
+  let closed = false
+  const tx = new Proxy(lease.sql, {
+    apply(sql, self, args) {
+      if (closed) throw new Error('a statement was sent after its transaction had ended')
+      if (lease.isLost()) throw connectionLost()
+      return Reflect.apply(sql, self, args)
+    },
+  })
+  const close = () => {
+    closed = true
+  }
+  return { tx, close }
+}
+
+/**
+ * Sends the last statement, if there is one, and COMMIT, together. Gives the consistency token that covers the commit.
+ * COMMIT of a failed transaction succeeds as ROLLBACK: only its command tag tells, and then this throws.
+ */
+export async function commit(lease: Lease, lastStatement: () => unknown): Promise<string> {
+  if (lease.isLost()) throw connectionLost()
+  const [, committed, [position]] = await Promise.all([
+    lastStatement(),
+    lease.sql.unsafe('commit'),
+    currentPosition(lease.sql),
+  ])
+  if (committed.command !== 'COMMIT') throw new Error(`the transaction ended with ${committed.command}`)
+  return formatToken(position)
+}
+
+/** Fails only where the connection is gone, and the transaction with it. */
+export async function rollback(lease: Lease): Promise<void> {
+  if (!lease.isLost()) await lease.sql.unsafe('rollback').catch(() => {})
+}
+
+function connectionLost(): Error {
+  return Object.assign(new Error('the connection dropped in the middle of a transaction'), {
+    code: 'CONNECTION_CLOSED',
+  })
+}
