@@ -69,7 +69,8 @@ function takeKey(sql: Sql) {
 function replay(answer: StoredAnswer, key: IdempotencyKey): Claim {
   if (!answer.fingerprint.equals(key.fingerprint)) {
     const detail = 'This Idempotency-Key was used for another request. Use a new key.'
-    return { kind: 'refused', error: new ServiceError('idempotency_key_reused', detail) }
+    const issues = [{ path: 'Idempotency-Key', message: 'was used for another request' }]
+    return { kind: 'refused', error: new ServiceError('idempotency_key_reused', detail, { issues }) }
   }
   key.replayed = { requestId: answer.requestId }
   return { kind: 'stored', answer }
