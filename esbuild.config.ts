@@ -3,6 +3,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { type BuildOptions, build, type Metafile } from 'esbuild'
 import type { FunctionDefinition } from '#function'
 import { openApiOf } from '#function/openapi'
+import type * as triggers from '#function/triggers'
 import { loadFunctions } from './infra/local/functions.ts'
 import { docsAssets, docsFolder } from './infra/router/docs.ts'
 import { createMatcher } from './infra/router/match.ts'
@@ -25,12 +26,23 @@ const common: BuildOptions = {
 }
 
 /** What runs when a function's bundle is started: only what its trigger needs is imported, so only that is bundled. */
-function entryOf({ name }: FunctionDefinition): string {
+function entryOf({ name, trigger }: FunctionDefinition): string {
+  const starter = startersOf[trigger.kind]
   return `
     import definition from './functions/${name}/index.ts'
     import { runProcess, startHost } from '#function/host'
-    await runProcess(() => startHost(definition))`
+    ${starter ? `import { ${starter} as startTrigger } from '#function/triggers'` : 'const startTrigger = undefined'}
+    await runProcess(() => startHost(definition, startTrigger))`
 }
+
+/** What runs a function of each kind, of `#function/triggers`. */
+const startersOf = {
+  http: null,
+  queue: 'startQueue',
+  stream: 'startStream',
+  schedule: 'startClock',
+  outbox: 'startOutbox',
+} as const satisfies Record<FunctionDefinition['trigger']['kind'], keyof typeof triggers | null>
 
 function bundleFunction(definition: FunctionDefinition, dist: URL) {
   return build({

@@ -1,8 +1,12 @@
+import { pruneEvents } from '#events'
 import { pruneIdempotencyKeys, scheduleFunction } from '#function'
+import { pruneJobs } from '#jobs'
 
 export default scheduleFunction({
   name: 'prune-history',
   everyMs: 60_000,
-  summary: 'Delete idempotency records that are older than their 24 hours.',
-  handler: async ({ caller }) => ({ deleted: await pruneIdempotencyKeys(caller) }),
+  summary: 'Delete what nobody needs any more: idempotency records of 24 hours, events of 7 days, jobs of 30 days.',
+  handler: async ({ caller }) => ({
+    deleted: (await pruneIdempotencyKeys(caller)) + (await pruneEvents(caller)) + (await pruneJobs(caller)),
+  }),
 })

@@ -42,12 +42,22 @@ export async function invoke(
 ): Promise<Response> {
   const params = { ...invocation.params }
   for (const step of invocation.given) {
-    const response = await send(await loadFunction(step.function), { ...step, headers: {}, event: undefined }, apiKey)
+    const sent = { ...step, data: fill(step.data, params), headers: {}, event: undefined }
+    const response = await send(await loadFunction(step.function), sent, apiKey)
     const answer: unknown = await response.json()
     if (!response.ok) throw new Error(`${step.function}, which must run first, answered ${JSON.stringify(answer)}`)
     for (const [name, path] of Object.entries(step.take)) params[name] ??= String(pick(answer, path))
   }
-  return send(definition, { ...invocation, params }, apiKey)
+  return send(definition, { ...invocation, params, data: fill(invocation.data, params) }, apiKey)
+}
+
+/** The data with what was taken in the place of `{{name}}`: an event has no path that a parameter could go to. */
+function fill(data: Invocation['data'], params: Record<string, string>): Invocation['data'] {
+  if (data === undefined) return undefined
+  const text = JSON.stringify(data).replaceAll(/\{\{(\w+)\}\}/g, (braces, name: string) =>
+    JSON.stringify(params[name] ?? braces).slice(1, -1),
+  )
+  return JSON.parse(text) as Invocation['data']
 }
 
 function pick(answer: unknown, path: string): unknown {

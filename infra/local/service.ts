@@ -2,9 +2,9 @@ import { readFile } from 'node:fs/promises'
 import { overrideEnvironment } from '#config'
 import { checkDatabase, closeDatabase, migrate } from '#database'
 import { ensureBootstrapKey, type FunctionDefinition } from '#function'
-import { startClock } from '#function/host'
 import { createHttpServer } from '#function/http-server'
 import { openApiOf } from '#function/openapi'
+import { type RunningTrigger, startClock, startOutbox, startQueue, startStream } from '#function/triggers'
 import { logger } from '#telemetry'
 import { createRouter } from '../router/router.ts'
 import { loadFunctions } from './functions.ts'
@@ -53,7 +53,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   })
   const server = createHttpServer(router.listener)
   const url = await server.listen(options.port, options.host)
-  const triggers = functions.filter(({ trigger }) => trigger.kind === 'schedule').map(startClock)
+  const triggers = functions.flatMap(startTrigger)
   return {
     url,
     functionCount: functions.length,
@@ -62,6 +62,22 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       await router.close()
       await closeDatabase()
     },
+  }
+}
+
+/** What runs a function whose requests don't come through the router. */
+function startTrigger(definition: FunctionDefinition): RunningTrigger[] {
+  switch (definition.trigger.kind) {
+    case 'http':
+      return []
+    case 'queue':
+      return [startQueue(definition)]
+    case 'stream':
+      return [startStream(definition)]
+    case 'schedule':
+      return [startClock(definition)]
+    case 'outbox':
+      return [startOutbox(definition)]
   }
 }
 

@@ -2,9 +2,11 @@ import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { environment } from '#config'
-import { ADMIN_KEY, call } from '#testing'
+import { systemCaller } from '#database'
+import { submitJob } from '#jobs'
+import { ADMIN_KEY, call, newProduct, sql } from '#testing'
 import { buildAll } from '../../esbuild.config.ts'
 import createProduct from '../../functions/create-product/index.ts'
 import { listeningUrl, type Started, startNode } from './processes.ts'
@@ -58,6 +60,10 @@ describe('the bundles', () => {
     }
     for (const name of inputs.keys()) expect(drivers(name), name).toEqual(name === 'router' ? ['undici'] : ['postgres'])
     expect(inputs.get('get-stock')?.filter((input) => input.startsWith('shared/products'))).toEqual([])
+    const holding = (file: string) => [...inputs].filter(([, files]) => files.includes(file)).map(([name]) => name)
+    expect(holding('shared/events/follow.ts')).toEqual(['detect-low-stock'])
+    expect(holding('shared/events/relay.ts')).toEqual(['publish-events'])
+    expect(holding('shared/jobs/work.ts')).toEqual(['process-job'])
   })
 
   it('serve alone, and through the proxying router', async () => {
@@ -79,6 +85,36 @@ describe('the bundles', () => {
     const openapi = (await (await fetch(`${router}/openapi.json`)).json()) as { paths: object }
     expect(openapi.paths).toHaveProperty(['/v1/reservations', 'post'])
     expect((await fetch(`${router}/docs`)).headers.get('content-type')).toContain('text/html')
+  })
+
+  it('publish, follow and work alone, each from its own trigger, and end when they are told to', async () => {
+    const names = ['publish-events', 'detect-low-stock', 'process-job']
+    const processes = names.map((name) => start(`functions/${name}`))
+    await Promise.all(processes.map(listeningUrl))
+    const product = await newProduct({ lowStockThreshold: 5, initialStock: 1 })
+    const job = await submitJob({ type: 'verify-ledger', payload: {} }, systemCaller('function:test'))
+    await vi.waitFor(
+      async () => {
+        const types = await sql`select type from event_log where product_id = ${product.id} order by position`
+        expect(types.map(({ type }) => type)).toEqual(['product.created', 'stock.adjusted', 'stock.low'])
+        expect(await sql`select state, result from jobs where id = ${job.id}`).toMatchObject([
+          { state: 'succeeded', result: { consistent: true } },
+        ])
+      },
+      { timeout: 20_000, interval: 50 },
+    )
+    for (const { process: child } of processes) child.kill('SIGTERM')
+    expect(await Promise.all(processes.map(({ exit }) => exit))).toEqual([0, 0, 0])
+  })
+
+  it.each([
+    ['publish-events', 'EVENTS_URL'],
+    ['detect-low-stock', 'EVENTS_URL'],
+    ['process-job', 'JOBS_URL'],
+  ])('%s ends with one clear line where there is no adapter for its %s', async (name, variable) => {
+    const failing = start(`functions/${name}`, { [variable]: 'amqp://127.0.0.1', LOG_LEVEL: 'silent' })
+    expect(await failing.exit).toBe(1)
+    expect(failing.lines).toEqual([expect.stringContaining(`${variable}: must be postgres:`)])
   })
 
   it('answer health, readiness and metrics on their own port', async () => {

@@ -16,6 +16,8 @@ const triggerOf = ({ trigger }: FunctionDefinition): string => {
       return `topic \`${trigger.topic}\``
     case 'queue':
       return `queue \`${trigger.queue}\``
+    case 'outbox':
+      return 'the outbox'
   }
 }
 

@@ -63,6 +63,27 @@ describe('a connection that is killed', () => {
   })
 })
 
+describe('closing the database', () => {
+  it('lets a transaction in flight finish, and a later one opens a connection of its own', async () => {
+    let closed: Promise<void> | undefined
+    await transaction(caller(), async (tx) => {
+      await add(tx, 'before')
+      closed = closeDatabase()
+      await add(tx, 'while')
+    })
+    await closed
+    await transaction(caller(), (tx) => add(tx, 'after'))
+    expect(await codes()).toEqual(['after', 'before', 'while'])
+    // Neither the old connections nor their replacements are left behind.
+    await vi.waitFor(async () => {
+      const rows = await sql`
+        select 1 from pg_stat_activity
+        where datname = current_database() and application_name = 'stock-management' and pid <> pg_backend_pid()`
+      expect(rows.length).toBeLessThanOrEqual(1)
+    })
+  })
+})
+
 describe('a network that fails', () => {
   let proxy: TcpProxy
 

@@ -11,23 +11,50 @@ export const eventTypes = {
   'stock.expired': 'stock-events',
   'stock.confirmed': 'stock-events',
   'stock.counted': 'stock-events',
+  'stock.low': 'stock-events',
+  'stock.out': 'stock-events',
+  'stock.back': 'stock-events',
 } as const
 export type EventType = keyof typeof eventTypes
 
+/** The events that tell of a change of stock; the alerts are derived from them. */
+export const stockChanges = [
+  'stock.adjusted',
+  'stock.reserved',
+  'stock.released',
+  'stock.expired',
+  'stock.confirmed',
+  'stock.counted',
+] as const satisfies readonly EventType[]
+
 const Quantity = z.number().int()
+const Version = z.number().int().positive().describe('Counts the events of this product; +1 each time.')
+const Stock = z.object({ onHand: Quantity, reserved: Quantity, available: Quantity })
 
 /** A change of one product's stock at one location, with the product's stock over all locations after it. */
 export const StockEvent = z
   .object({
     productId: z.uuid(),
-    version: z.number().int().positive().describe('Counts the events of this product; +1 each time.'),
+    version: Version,
     location: z.string(),
     onHandDelta: Quantity,
     reservedDelta: Quantity,
-    stock: z.object({ onHand: Quantity, reserved: Quantity, available: Quantity }),
+    stock: Stock,
     reservationId: z.uuid().nullable(),
     reason: z.string().nullable(),
     reference: z.string().nullable(),
   })
   .meta({ id: 'StockEvent' })
 export type StockEvent = z.infer<typeof StockEvent>
+
+/**
+ * `stock.low`, `stock.out` or `stock.back`. `stock` is the product's stock when the alert was given, which may be later than
+ * the change that gave rise to it: `cause` is that change, with the availability that it left.
+ */
+export interface StockAlert {
+  productId: string
+  sku: string
+  lowStockThreshold: number | null
+  stock: z.infer<typeof Stock>
+  cause: { id: string; version: number; available: number }
+}

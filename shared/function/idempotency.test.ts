@@ -62,6 +62,8 @@ const requests: Record<string, () => Promise<CallOptions>> = {
   'extend-reservation': async () => ({ params: { reservationId: await held() }, body: { ttlSeconds: 3_600 } }),
   'confirm-reservation': async () => ({ params: { reservationId: await held() }, body: {} }),
   'release-reservation': async () => ({ params: { reservationId: await held() } }),
+  'submit-job': async () => ({ body: { type: 'verify-ledger', payload: {} } }),
+  'redrive-dead-letters': async () => ({ body: {} }),
 }
 
 async function held() {

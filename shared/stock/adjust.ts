@@ -1,7 +1,7 @@
 import type * as z from 'zod'
-import { type Caller, transaction } from '#database'
+import type { Caller } from '#database'
 import { ServiceError } from '#errors'
-import { openBook } from './book.ts'
+import { bookTransaction } from './book-transaction.ts'
 import { requireLocations } from './locations.ts'
 import type { AdjustRequest, Movement } from './schema.ts'
 
@@ -15,9 +15,9 @@ export function adjustStock(
   caller: Caller,
 ): Promise<Movement> {
   const { quantity, reason, location = 'main', reference, note } = request
-  return transaction(caller, async (tx) => {
+  return bookTransaction(caller, async (tx, open) => {
     await requireLocations(tx, [location])
-    const book = await openBook(tx, caller, [productId])
+    const book = await open([productId])
     const { sku, levels } = book.product(productId)
     const level = levels.find((candidate) => candidate.location === location)
     const available = level ? level.onHand - level.reserved : 0

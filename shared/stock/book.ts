@@ -50,6 +50,9 @@ const eventTypeOf = {
  * all at once, each with its ledger row and its event. Whoever changes stock does it through a book.
  */
 export interface Book {
+  /** How many overdue holds were ended when it was opened, and whether there may be more on its products. */
+  expired: number
+  isCutOff: boolean
   /** Throws `product_not_found` for a product that is not there, or was not asked for when the book was opened. */
   product: (productId: string) => LockedProduct
   /** Applies a change. The caller has made sure that it leaves `0 <= reserved <= onHand`; the database would refuse it. */
@@ -59,19 +62,29 @@ export interface Book {
   save: () => Promise<void>
 }
 
+/** Overdue holds that one transaction ends, at 0.1 ms each: more would keep its locks for longer than a request should wait. */
+export const EXPIRED_MAX = 500
+
 /**
  * Locks the products' stock, in the one order that all transactions keep (by product id), and expires what holds on them
  * are overdue. Products that don't exist are left out; `book.product` tells. Waits at most the lock time-out.
  */
-export async function openBook(tx: Sql, caller: Caller, productIds: Iterable<string>): Promise<Book> {
+export async function openBook(
+  tx: Sql,
+  caller: Caller,
+  productIds: Iterable<string>,
+  expiredMax = EXPIRED_MAX,
+): Promise<Book> {
   const wanted = [...new Set(productIds)]
   // An overdue hold may cover other products too. They are locked with the rest: later would be out of order.
-  const overdue = await findOverdue(tx, wanted)
+  const overdue = await findOverdue(tx, wanted, expiredMax)
   const products = await lockProducts(tx, [...new Set([...wanted, ...overdue.productIds])].sort())
   const movements: NewMovement[] = []
   const events: NewEvent[] = []
 
   const book: Book = {
+    expired: 0,
+    isCutOff: overdue.reservationIds.length === expiredMax,
     product(productId) {
       const product = products.get(productId)
       if (!product) throw new ServiceError('product_not_found', `There is no product with the id '${productId}'.`)
@@ -95,7 +108,9 @@ export async function openBook(tx: Sql, caller: Caller, productIds: Iterable<str
       await Promise.all([saveLevels(tx, changed), insertMovements(tx, movements), publish(tx, events)])
     },
   }
-  if (overdue.reservationIds.length > 0) await expireOverdue(tx, caller, book, overdue.reservationIds)
+  if (overdue.reservationIds.length > 0) {
+    book.expired = await expireOverdue(tx, caller, book, overdue.reservationIds)
+  }
   return book
 }
 

@@ -2,20 +2,18 @@ import type { Caller, Sql } from '#database'
 import type { Book } from './book.ts'
 import { linesOf, lockReservations, setState } from './reservation-rows.ts'
 
-/** Overdue holds that one transaction ends: more would keep its locks for longer than a request should wait. */
-const EXPIRED_MAX = 500
-
-/** Overdue holds on any of the products, and every product that those holds cover. */
+/** At most `max` overdue holds on any of the products, and every product that those holds cover. */
 export async function findOverdue(
   tx: Sql,
   productIds: string[],
+  max: number,
 ): Promise<{ reservationIds: string[]; productIds: string[] }> {
   const rows = await tx<Array<{ reservationId: string; productId: string }>>`
     select line.reservation_id as "reservationId", line.product_id as "productId"
     from (
       select distinct reservation_id from reservation_lines
       where product_id = any(${productIds}::uuid[]) and held_until <= now()
-      limit ${EXPIRED_MAX}
+      limit ${max}
     ) as overdue
     join reservation_lines as line using (reservation_id)`
   return {

@@ -32,6 +32,19 @@ export function findReservations(sql: Sql, ids: string[]) {
   return sql<ReservationRow[]>`select ${columns(sql)} from reservations where id = any(${ids}::uuid[])`
 }
 
+/** Reservations under a condition, newest first, each with its lines: in one statement, so that the two are of one moment. */
+export function readReservations(sql: Sql, condition: ReturnType<typeof columns>, limit: number) {
+  return sql<Array<ReservationRow & { lines: LineRow[] }>>`
+    select ${columns(sql)}, (
+      select json_agg(json_build_object(
+        'reservationId', reservation_id, 'productId', product_id, 'sku', sku, 'location', location, 'quantity', quantity,
+        'confirmedQuantity', confirmed_quantity
+      ) order by line)
+      from reservation_lines where reservation_id = reservations.id
+    ) as lines
+    from reservations where ${condition} order by id desc limit ${limit}`
+}
+
 /** Locks reservations, in the order of their ids. Their products' stock is locked before: that is the order everywhere. */
 export function lockReservations(tx: Sql, ids: string[], { skipLocked = false } = {}) {
   return tx<ReservationRow[]>`

@@ -1,14 +1,14 @@
 import * as z from 'zod'
 import { type Caller, type Page, type PageRequest, read, readPage, type Sql } from '#database'
 import { ServiceError } from '#errors'
-import { findReservations, linesOf, type ReservationRow, toReservation } from './reservation-rows.ts'
+import { readReservations, toReservation } from './reservation-rows.ts'
 import type { Reservation, ReservationFilter } from './schema.ts'
 
 /** Throws `reservation_not_found`. */
 export async function getReservation(id: string, caller: Caller): Promise<Reservation> {
   const find = async (sql: Sql) => {
-    const [[row], lines] = await Promise.all([findReservations(sql, [id]), linesOf(sql, [id])])
-    return row && toReservation(row, lines)
+    const [row] = await readReservations(sql, sql`id = ${id}`, 1)
+    return row && toReservation(row, row.lines)
   }
   const reservation = await read(caller, find, (found) => found === undefined)
   if (!reservation) throw new ServiceError('reservation_not_found', `There is no reservation with the id '${id}'.`)
@@ -25,30 +25,22 @@ export function listReservations(
     keys: z.tuple([z.guid()]),
     fetch: (after, limit) =>
       read(caller, async (sql) => {
-        const rows = await findPage(sql, query, after?.[0], limit)
-        const lines = await linesOf(
-          sql,
-          rows.map((row) => row.id),
-        )
-        return rows.map((row) => toReservation(row, lines))
+        const rows = await readReservations(sql, conditionOf(sql, query, after?.[0]), limit)
+        return rows.map((row) => toReservation(row, row.lines))
       }),
     keysOf: (reservation): [string] => [reservation.id],
     toItem: (reservation) => reservation,
   })
 }
 
-function findPage(sql: Sql, filter: z.infer<typeof ReservationFilter>, after: string | undefined, limit: number) {
+function conditionOf(sql: Sql, filter: z.infer<typeof ReservationFilter>, after: string | undefined) {
   const { reference, holder, state, productId } = filter
-  return sql<ReservationRow[]>`
-    select id, state, expires_at <= clock_timestamp() as "isOverdue", reference, holder, expires_at as "expiresAt",
-           created_at as "createdAt", updated_at as "updatedAt"
-    from reservations
-    where ${after === undefined ? sql`true` : sql`id < ${after}`}
-      and ${reference === undefined ? sql`true` : sql`reference = ${reference}`}
-      and ${holder === undefined ? sql`true` : sql`holder = ${holder}`}
-      and ${state === undefined ? sql`true` : inState(sql, state)}
-      and ${productId === undefined ? sql`true` : sql`id in (select reservation_id from reservation_lines where product_id = ${productId})`}
-    order by id desc limit ${limit}`
+  return sql`
+    ${after === undefined ? sql`true` : sql`id < ${after}`}
+    and ${reference === undefined ? sql`true` : sql`reference = ${reference}`}
+    and ${holder === undefined ? sql`true` : sql`holder = ${holder}`}
+    and ${state === undefined ? sql`true` : inState(sql, state)}
+    and ${productId === undefined ? sql`true` : sql`id in (select reservation_id from reservation_lines where product_id = ${productId})`}`
 }
 
 /** By the state that is shown: an overdue hold is expired. */

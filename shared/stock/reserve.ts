@@ -1,8 +1,9 @@
 import { v7 as uuidv7 } from 'uuid'
 import type * as z from 'zod'
-import { type Caller, type Sql, StaleRead, transaction, violatedConstraint } from '#database'
+import type { Caller, Sql } from '#database'
 import { ServiceError } from '#errors'
-import { type Book, openBook } from './book.ts'
+import type { Book } from './book.ts'
+import { bookTransaction } from './book-transaction.ts'
 import { requireLocations } from './locations.ts'
 import { type LineRow, linesOf, lockReservations, setState } from './reservation-rows.ts'
 import type { Reservation, ReserveRequest } from './schema.ts'
@@ -21,7 +22,7 @@ interface Demand {
  * holds counts as free. Throws `product_not_found`, `location_not_found`, or `insufficient_stock` with every short line.
  */
 export function reserve(request: Request, caller: Caller): Promise<Reservation> {
-  return transaction(caller, async (tx) => {
+  return bookTransaction(caller, async (tx, open) => {
     const [productIds, replaced] = await Promise.all([
       resolveProducts(tx, request.lines),
       findReplaced(tx, request),
@@ -31,7 +32,7 @@ export function reserve(request: Request, caller: Caller): Promise<Reservation> 
       ),
     ])
     const replacedLines = await linesOf(tx, replaced)
-    const book = await openBook(tx, caller, [...productIds, ...replacedLines.map((line) => line.productId)])
+    const book = await open([...productIds, ...replacedLines.map((line) => line.productId)])
     await release(tx, caller, book, replaced, replacedLines)
     const lines = allocate(book, sumDemands(request.lines, productIds))
     const reservation = await insertReservation(tx, request, lines)
@@ -60,10 +61,17 @@ async function resolveProducts(tx: Sql, lines: Request['lines']): Promise<string
   })
 }
 
+/**
+ * The held reservation that the request replaces. Twins pass here one at a time, before any product is locked: each sees,
+ * in the second statement's snapshot, the hold of the twin before it, so nobody is short of stock because of their own hold.
+ */
 async function findReplaced(tx: Sql, { holder, reference }: Request): Promise<string[]> {
   if (holder == null || reference == null) return []
-  const rows = await tx<Array<{ id: string }>>`
-    select id from reservations where state = 'held' and holder = ${holder} and reference = ${reference}`
+  const [, rows] = await Promise.all([
+    tx`select pg_advisory_xact_lock(hashtext(${holder}), hashtext(${reference}))`,
+    tx<Array<{ id: string }>>`
+      select id from reservations where state = 'held' and holder = ${holder} and reference = ${reference}`,
+  ])
   return rows.map((row) => row.id)
 }
 
@@ -132,35 +140,29 @@ function allocate(book: Book, demands: Demand[]): Line[] {
 async function insertReservation(tx: Sql, request: Request, lines: Line[]): Promise<Reservation> {
   const id = uuidv7()
   const { reference = null, holder = null, ttlSeconds } = request
-  try {
-    const [[row]] = await Promise.all([
-      tx<[{ createdAt: Date; expiresAt: Date }]>`
-        insert into reservations (id, state, reference, holder, expires_at, created_at, updated_at)
-        select ${id}, 'held', ${reference}, ${holder}, moment + ${ttlSeconds}::int * interval '1 second', moment, moment
-        from clock_timestamp() as moment
-        returning created_at as "createdAt", expires_at as "expiresAt"`,
-      tx`
-        insert into reservation_lines (reservation_id, line, product_id, sku, location, quantity, held_until)
-        select ${id}, line.number, line.product_id, line.sku, line.location, line.quantity, reservation.expires_at
-        from unnest(${lines.map((line) => line.productId)}::uuid[], ${lines.map((line) => line.sku)}::text[],
-                    ${lines.map((line) => line.location)}::text[], ${lines.map((line) => line.quantity)}::int[])
-          with ordinality as line (product_id, sku, location, quantity, number)
-        join reservations as reservation on reservation.id = ${id}`,
-    ])
-    const createdAt = row.createdAt.toISOString()
-    return {
-      id,
-      state: 'held',
-      lines: lines.map((line) => ({ ...line, confirmedQuantity: 0 })),
-      reference,
-      holder,
-      expiresAt: row.expiresAt.toISOString(),
-      createdAt,
-      updatedAt: createdAt,
-    }
-  } catch (error) {
-    // A twin with this holder and reference got in between the look and the locks: look again, and replace it.
-    if (violatedConstraint(error) === 'reservations_held_once') throw new StaleRead('the hold to replace is newer')
-    throw error
+  const [[row]] = await Promise.all([
+    tx<[{ createdAt: Date; expiresAt: Date }]>`
+      insert into reservations (id, state, reference, holder, expires_at, created_at, updated_at)
+      select ${id}, 'held', ${reference}, ${holder}, moment + ${ttlSeconds}::int * interval '1 second', moment, moment
+      from clock_timestamp() as moment
+      returning created_at as "createdAt", expires_at as "expiresAt"`,
+    tx`
+      insert into reservation_lines (reservation_id, line, product_id, sku, location, quantity, held_until)
+      select ${id}, line.number, line.product_id, line.sku, line.location, line.quantity, reservation.expires_at
+      from unnest(${lines.map((line) => line.productId)}::uuid[], ${lines.map((line) => line.sku)}::text[],
+                  ${lines.map((line) => line.location)}::text[], ${lines.map((line) => line.quantity)}::int[])
+        with ordinality as line (product_id, sku, location, quantity, number)
+      join reservations as reservation on reservation.id = ${id}`,
+  ])
+  const createdAt = row.createdAt.toISOString()
+  return {
+    id,
+    state: 'held',
+    lines: lines.map((line) => ({ ...line, confirmedQuantity: 0 })),
+    reference,
+    holder,
+    expiresAt: row.expiresAt.toISOString(),
+    createdAt,
+    updatedAt: createdAt,
   }
 }

@@ -89,24 +89,31 @@ async function wrongReservations() {
   ]
 }
 
+/** Every event, published or not, in the order in which they were written: what is published is older than what is not. */
+const events = () => sql`(
+  select 0 as stage, position as sequence, topic, type, product_id, version, data from event_log
+  union all select 1, sequence, topic, type, product_id, version, data from outbox
+)`
+
 /** Products whose events are not numbered 1 to n in the order they were written, or lack one for a ledger row. */
 async function wrongVersions() {
   return [
     ...(await sql`
       select product_id, sequence, version, data->>'version' as told, expected from (
-        select *, row_number() over (partition by product_id order by sequence) as expected from outbox
+        select *, row_number() over (partition by product_id order by stage, sequence) as expected
+        from ${events()} as written
       ) as event
       where version <> expected or (data->>'version')::bigint <> version`),
     ...(await sql`
       select level.product_id, level.version, count(event.version) as events
-      from stock_levels as level left join outbox as event using (product_id)
+      from stock_levels as level left join ${events()} as event using (product_id)
       where level.location = 'main' group by level.product_id, level.version having count(event.version) <> level.version`),
     ...(await sql`select product_id, location, version from stock_levels where location <> 'main' and version <> 0`),
     ...(await sql`
       select product_id, movements, events
       from (select product_id, count(*) as movements from stock_movements group by product_id) as ledger
       full join (
-        select product_id, count(*) as events from outbox
+        select product_id, count(*) as events from ${events()} as written
         where topic = 'stock-events' and type not in ('stock.low', 'stock.out', 'stock.back') group by product_id
       ) as told using (product_id)
       where movements is distinct from events`),

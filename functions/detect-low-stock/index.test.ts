@@ -1,0 +1,184 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import { StockEvent } from '#events'
+import { eventRequest } from '#function'
+import { expectConsistent, expire, hold, inRivalSession, newProduct, sql, stockAt } from '#testing'
+import detectLowStock from './index.ts'
+
+interface Told {
+  id: string
+  type: string
+  productId: string
+  version: number
+  data: { version: number; [member: string]: unknown }
+}
+
+let productId: string
+
+/** A product whose threshold is 5, with 10 in stock unless told. */
+async function setUp(lowStockThreshold: number | null = 5, initialStock = 10): Promise<void> {
+  productId = (await newProduct({ lowStockThreshold, initialStock })).id
+}
+
+const events = () => sql<Told[]>`
+  select id, type, product_id as "productId", version, data from outbox
+  where topic = 'stock-events' and product_id = ${productId} order by sequence`
+const isAlert = ({ type }: Told) => ['stock.low', 'stock.out', 'stock.back'].includes(type)
+const alerts = async () => (await events()).filter(isAlert).map(({ type }) => type)
+
+async function deliver({ id, type, data }: Told, status = 200): Promise<void> {
+  const attributes = { id, source: '/topics/stock-events', specversion: '1.0', type } as const
+  const response = await detectLowStock.app.fetch(eventRequest(attributes, data))
+  expect(response.status).toBe(status)
+}
+
+/** Delivers what has been told since `after`, in order, as the trigger does: without the alerts. */
+async function deliverAll(after = 0): Promise<void> {
+  for (const event of await events()) if (event.version > after && !isAlert(event)) await deliver(event)
+}
+
+/** Brings what is available to each of these quantities, one after the other, each change looked at before the next. */
+async function go(...quantities: number[]): Promise<string[]> {
+  for (const quantity of quantities) {
+    const [row] = await sql<[{ available: number; version: number }]>`
+      select sum(on_hand - reserved)::bigint as available, max(version) as version from stock_levels where product_id = ${productId}`
+    await deliverAll()
+    await stockAt(productId, 'main', quantity - row.available)
+    await deliverAll(row.version)
+  }
+  return alerts()
+}
+
+beforeEach(() => setUp())
+
+describe('detect-low-stock', () => {
+  it.each<[string, number[], string[]]>([
+    ['says low once, at the threshold', [6, 5, 4, 1], ['stock.low']],
+    ['says out once, from low', [3, 0], ['stock.low', 'stock.out']],
+    ['says out, and nothing else, where stock falls to nothing at once', [0], ['stock.out']],
+    ['says back when stock rises above the threshold', [5, 6, 7], ['stock.low', 'stock.back']],
+    ['says back when stock rises above nothing, though it is low still', [0, 1, 2], ['stock.out', 'stock.back']],
+    ['says back again when it then rises above the threshold', [0, 1, 6], ['stock.out', 'stock.back', 'stock.back']],
+    ['says back once from nothing to plenty', [0, 10], ['stock.out', 'stock.back']],
+    ['says out again after back, without low between', [0, 1, 0], ['stock.out', 'stock.back', 'stock.out']],
+    ['says all of it again on the next way down', [5, 6, 5], ['stock.low', 'stock.back', 'stock.low']],
+  ])('%s', async (_, quantities, expected) => {
+    expect(await go(...quantities)).toEqual(expected)
+    await expectConsistent()
+  })
+
+  it('never says low without a threshold, but out and back', async () => {
+    await setUp(null)
+    expect(await go(1, 0, 1, 100)).toEqual(['stock.out', 'stock.back'])
+  })
+
+  it('says out rather than low where the threshold is 0', async () => {
+    await setUp(0)
+    expect(await go(1, 0, 1)).toEqual(['stock.out', 'stock.back'])
+  })
+
+  it('says low of a product that is low from the start, and nothing of one that begins with nothing', async () => {
+    await setUp(5, 3)
+    await deliverAll()
+    expect(await alerts()).toEqual(['stock.low'])
+    await setUp(5, 0)
+    expect(await go(10)).toEqual([])
+  })
+
+  it('counts what is held as gone, and what expires as back', async () => {
+    const { id } = await hold([{ productId, quantity: 10 }])
+    await deliverAll()
+    await expire(id)
+    await stockAt(productId, 'main', 1)
+    await deliverAll()
+    expect(await alerts()).toEqual(['stock.out', 'stock.back'])
+    await expectConsistent()
+  })
+
+  it('takes the threshold that holds when it looks', async () => {
+    await sql`update products set low_stock_threshold = 20 where id = ${productId}`
+    expect(await go(11)).toEqual(['stock.low'])
+    await sql`update products set low_stock_threshold = null where id = ${productId}`
+    expect(await go(10)).toEqual(['stock.low', 'stock.back'])
+  })
+
+  it('gives an alert the product’s next version, the stock then, and its cause', async () => {
+    await stockAt(productId, 'main', -7)
+    const cause = (await events()).at(-1)
+    await stockAt(productId, 'main', 50)
+    const change = (await events()).at(-1)
+    if (!cause || !change) throw new Error('there are no events')
+    await deliver(cause)
+    const alert = (await events()).at(-1)
+    expect(alert).toMatchObject({ type: 'stock.low', version: change.version + 1 })
+    expect(alert?.data).toEqual({
+      productId,
+      version: change.version + 1,
+      sku: expect.stringMatching(/^SKU-/),
+      lowStockThreshold: 5,
+      stock: { onHand: 53, reserved: 0, available: 53 },
+      cause: { id: cause.id, version: cause.version, available: 3 },
+    })
+    await deliver(change)
+    expect(await alerts()).toEqual(['stock.low', 'stock.back'])
+    await expectConsistent()
+  })
+
+  it('gives one alert for an event that comes again, later or at the same time', async () => {
+    await stockAt(productId, 'main', -8)
+    const [first, second] = await events()
+    if (!first || !second) throw new Error('there are no events')
+    await Promise.all([second, second, second, second].map((event) => deliver(event)))
+    await deliver(second)
+    await stockAt(productId, 'main', 8)
+    await deliverAll(second.version)
+    for (const event of [second, first]) await deliver(event)
+    expect(await alerts()).toEqual(['stock.low', 'stock.back'])
+  })
+
+  it('is not turned back by an event that is older than what it has seen', async () => {
+    for (const change of [-10, 3, 20]) await stockAt(productId, 'main', change)
+    const [plenty, out, low, back] = await events()
+    if (!plenty || !out || !low || !back) throw new Error('there are no events')
+    for (const event of [plenty, low, out, back, low, out, plenty]) await deliver(event)
+    expect(await alerts()).toEqual(['stock.low', 'stock.back'])
+  })
+
+  it('is not turned back by it either where the newer event changed nothing', async () => {
+    for (const change of [-10, 20]) await stockAt(productId, 'main', change)
+    const [first, out, plenty] = await events()
+    if (!first || !out || !plenty) throw new Error('there are no events')
+    for (const event of [first, plenty, out]) await deliver(event)
+    expect(await alerts()).toEqual([])
+  })
+
+  it('says nothing of a product that is deleted or unknown', async () => {
+    await stockAt(productId, 'main', -10)
+    const [, out] = await events()
+    if (!out) throw new Error('there are no events')
+    await sql`update products set deleted_at = now() where id = ${productId}`
+    await deliver(out)
+    expect(await alerts()).toEqual([])
+    await deliver({ ...out, id: crypto.randomUUID(), data: { ...out.data, productId: crypto.randomUUID() } })
+  })
+
+  it('does not lock the product for a change that leaves it as it was', async () => {
+    await deliverAll()
+    await stockAt(productId, 'main', 1)
+    const last = (await events()).at(-1)
+    if (!last) throw new Error('there are no events')
+    await inRivalSession(async (rival) => {
+      await rival`select 1 from stock_levels where product_id = ${productId} for update`
+      await deliver(last)
+    })
+  })
+
+  it('follows changes of stock, and refuses anything else for good', async () => {
+    expect(detectLowStock.trigger).toMatchObject({ kind: 'stream', topic: 'stock-events', group: 'detect-low-stock' })
+    const [event] = await events()
+    expect(StockEvent.safeParse(event?.data).success).toBe(true)
+    await deliver(
+      { id: crypto.randomUUID(), type: 'stock.low', productId, version: 1, data: { version: 1, sku: 'X' } },
+      422,
+    )
+  })
+})

@@ -1,0 +1,13 @@
+import { httpFunction, ok, pageOf, pageQuery } from '#function'
+import { listDeadLetters } from '#jobs'
+import { DeadLetter } from '#jobs/schema'
+
+export default httpFunction({
+  name: 'list-dead-letters',
+  route: 'GET /v1/dead-letters',
+  scope: 'admin',
+  summary: 'Page through the jobs that have died, newest first.',
+  request: { query: pageQuery() },
+  responses: { 200: pageOf(DeadLetter) },
+  handler: async ({ query, caller }) => ok(await listDeadLetters(query, caller)),
+})

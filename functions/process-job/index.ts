@@ -1,0 +1,20 @@
+import * as z from 'zod'
+import { queueFunction } from '#function'
+import { runJob } from '#jobs'
+import { auditStock, exportStock } from '#stock'
+
+export default queueFunction({
+  name: 'process-job',
+  queue: 'jobs',
+  // A job holds up to two database connections, of ten.
+  prefetch: 4,
+  summary: 'Run a job by its type.',
+  data: z.strictObject({ jobId: z.guid().toLowerCase() }),
+  // The longest job reads one snapshot, which lasts 5 minutes at most.
+  limits: { timeoutMs: 360_000 },
+  handler: ({ attributes, data, caller }) =>
+    runJob(data.jobId, attributes.id, caller, {
+      'verify-ledger': (_, run) => auditStock(run.progress),
+      'export-stock': async ({ format }, run) => ({ format, ...(await exportStock(run.save)) }),
+    }),
+})

@@ -1,0 +1,49 @@
+import { describe, expect, it } from 'vitest'
+import { type ErrorCode, invalid, ServiceError, statusOf } from './index.ts'
+
+describe('error codes', () => {
+  it('have an HTTP error status each', () => {
+    for (const [code, status] of Object.entries(statusOf)) {
+      expect(code).toMatch(/^[a-z]+(_[a-z]+)*$/)
+      expect(status).toBeGreaterThanOrEqual(400)
+      expect(status).toBeLessThan(600)
+    }
+  })
+
+  it.each([
+    ['malformed_json', 400],
+    ['unauthenticated', 401],
+    ['forbidden', 403],
+    ['product_not_found', 404],
+    ['method_not_allowed', 405],
+    ['insufficient_stock', 409],
+    ['request_in_progress', 409],
+    ['version_mismatch', 412],
+    ['too_large', 413],
+    ['unsupported_media_type', 415],
+    ['validation_failed', 422],
+    ['idempotency_key_reused', 422],
+    ['rate_limited', 429],
+    ['overloaded', 503],
+  ] as const)('%s is %d, for good: clients rely on it', (code: ErrorCode, status) => {
+    expect(new ServiceError(code, 'x').status).toBe(status)
+  })
+})
+
+describe('a ServiceError', () => {
+  it('carries what a client may see, and the cause, which it may not', () => {
+    const cause = new Error('inside')
+    const error = new ServiceError('busy', 'Later.', { retryAfterSeconds: 2, extra: { a: 1 }, cause })
+    expect(error).toMatchObject({ code: 'busy', detail: 'Later.', retryAfterSeconds: 2, extra: { a: 1 }, cause })
+    expect(error.message).toBe('busy: Later.')
+    expect(new ServiceError('busy', 'Later.')).toMatchObject({ extra: {}, issues: undefined })
+  })
+
+  it('of an invalid member names it', () => {
+    expect(invalid('lines.0.quantity', 'is too much')).toMatchObject({
+      code: 'validation_failed',
+      detail: 'lines.0.quantity: is too much',
+      issues: [{ path: 'lines.0.quantity', message: 'is too much' }],
+    })
+  })
+})

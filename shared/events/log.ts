@@ -1,0 +1,33 @@
+import { primary, type Sql } from '#database'
+
+/** An event as it is read from a topic. */
+export interface LoggedEvent {
+  position: number
+  id: string
+  type: string
+  productId: string
+  version: number
+  data: unknown
+  occurredAt: Date
+  traceparent: string
+  tracestate: string | null
+}
+
+/** Moves the first `limit` events of the outbox to the end of the log, in their order, as part of `tx`. Gives how many. */
+export async function appendFromOutbox(tx: Sql, limit: number): Promise<number> {
+  const { count } = await tx`
+    with taken as (
+      delete from outbox where sequence in (select sequence from outbox order by sequence limit ${limit})
+      returning sequence, topic, id, type, product_id, version, data, occurred_at, traceparent, tracestate
+    )
+    insert into event_log (topic, id, type, product_id, version, data, occurred_at, traceparent, tracestate)
+    select topic, id, type, product_id, version, data, occurred_at, traceparent, tracestate from taken order by sequence`
+  return count
+}
+
+/** The next events of a topic, from the primary: a replica may be behind, and would only make them late. */
+export function readLog(topic: string, after: number, limit: number): Promise<LoggedEvent[]> {
+  return primary()<LoggedEvent[]>`
+    select position, id, type, product_id as "productId", version, data, occurred_at as "occurredAt", traceparent, tracestate
+    from event_log where topic = ${topic} and position > ${after} order by position limit ${limit}`
+}

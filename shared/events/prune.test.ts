@@ -1,0 +1,56 @@
+import { randomUUID } from 'node:crypto'
+import { beforeEach, describe, expect, it } from 'vitest'
+import { systemCaller } from '#database'
+import { pruneEvents } from '#events'
+import { sql } from '#testing'
+
+const prune = () => pruneEvents(systemCaller('function:test'))
+const ids = async () => (await sql`select id from event_log order by position`).map(({ id }) => id)
+
+/** An event of some days ago, and the position that it got. */
+async function logged(days: number, topic = 'stock-events'): Promise<{ id: string; position: number }> {
+  const [row] = await sql<[{ id: string; position: number }]>`
+    insert into event_log (topic, id, type, product_id, version, data, occurred_at, traceparent)
+    values (${topic}, ${randomUUID()}, 'stock.adjusted', ${randomUUID()}, 1, '{}', now() - ${days}::int * interval '1 day', '')
+    returning id, position`
+  return row
+}
+
+const group = (name: string, position: number) =>
+  sql`insert into event_groups (name, topic, position) values (${name}, 'stock-events', ${position})`
+
+beforeEach(async () => {
+  await sql`truncate event_log, event_groups, inbox`
+})
+
+describe('pruning the log', () => {
+  it('deletes what is older than 7 days, and leaves the rest', async () => {
+    await logged(8)
+    await logged(8, 'product-events')
+    const kept = await logged(6)
+    expect(await prune()).toBe(2)
+    expect(await ids()).toEqual([kept.id])
+  })
+
+  it('leaves what a group has not passed, however old', async () => {
+    const passed = await logged(30)
+    const next = await logged(30)
+    await group('quick', next.position)
+    await group('slow', passed.position)
+    expect(await prune()).toBe(1)
+    expect(await ids()).toEqual([next.id])
+  })
+
+  it('makes the inbox forget an event only after the log has', async () => {
+    const stalled = await logged(30)
+    await group('slow', 0)
+    const gone = randomUUID()
+    await sql`
+      insert into inbox (consumer, event_id, processed_at) values
+        ('slow', ${stalled.id}, now() - interval '30 days'), ('slow', ${gone}, now() - interval '8 days'),
+        ('slow', ${randomUUID()}, now() - interval '6 days')`
+    expect(await prune()).toBe(1)
+    expect(await sql`select 1 from inbox where event_id = ${gone}`).toHaveLength(0)
+    expect(await sql`select 1 from inbox`).toHaveLength(2)
+  })
+})

@@ -1,0 +1,38 @@
+import { type Caller, prune } from '#database'
+import { eventTypes } from './types.ts'
+
+/**
+ * Deletes events that are older than 7 days and that every group has passed, and what the inbox remembers of them. Gives
+ * how many rows. The inbox forgets an event only after the log has, so none that can still come again is taken for new.
+ */
+export async function pruneEvents(caller: Caller): Promise<number> {
+  let deleted = 0
+  for (const topic of new Set(Object.values(eventTypes))) deleted += await pruneTopic(caller, topic)
+  return deleted + (await pruneInbox(caller))
+}
+
+/** Looks at the first rows only, the oldest but for some seconds: a look for the age alone would read the whole topic. */
+function pruneTopic(caller: Caller, topic: string): Promise<number> {
+  return prune(
+    caller,
+    (tx, limit) => tx`
+      delete from event_log
+      where topic = ${topic} and occurred_at < now() - interval '7 days' and position in (
+        select position from event_log
+        where topic = ${topic} and position <= all (select position from event_groups where topic = ${topic})
+        order by position limit ${limit}
+      )`,
+  )
+}
+
+function pruneInbox(caller: Caller): Promise<number> {
+  return prune(
+    caller,
+    (tx, limit) => tx`
+      delete from inbox where (consumer, event_id) in (
+        select consumer, event_id from inbox
+        where processed_at < now() - interval '7 days' and not exists (select from event_log where id = event_id)
+        order by processed_at limit ${limit}
+      )`,
+  )
+}

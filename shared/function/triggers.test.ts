@@ -1,0 +1,162 @@
+import { randomUUID } from 'node:crypto'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import * as z from 'zod'
+import { overrideEnvironment } from '#config'
+import { systemCaller } from '#database'
+import { ServiceError } from '#errors'
+import { publish, relayOutbox } from '#events'
+import { type FunctionDefinition, outboxFunction, queueFunction, streamFunction } from '#function'
+import { type RunningTrigger, startOutbox, startQueue, startStream } from '#function/triggers'
+import { runJob, submitJob } from '#jobs'
+import { sql } from '#testing'
+
+const trace = { traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01', tracestate: 'a=1' }
+const caller = () => systemCaller('api-key:test', trace)
+const until = (check: () => unknown) => vi.waitFor(check, { timeout: 10_000, interval: 10 })
+const started: RunningTrigger[] = []
+const summary = 'For a test.'
+
+function start(run: (definition: FunctionDefinition) => RunningTrigger, definition: FunctionDefinition): void {
+  started.push(run(definition))
+}
+
+beforeEach(async () => {
+  await sql`truncate jobs, event_log, event_groups, dead_events cascade`
+})
+
+afterEach(async () => {
+  await Promise.all(started.splice(0).map((trigger) => trigger.stop()))
+})
+
+describe('a stream function', () => {
+  it('gets a topic’s events as CloudEvents, in the trace of what caused them', async () => {
+    const received: unknown[] = []
+    const definition = streamFunction({
+      name: 'test-stream',
+      summary,
+      topic: 'stock-events',
+      data: z.object({ note: z.string() }),
+      handler: async ({ attributes, data, caller: by }) => {
+        received.push({ attributes, data, traceId: by.trace.traceparent.slice(3, 35), state: by.trace.tracestate })
+      },
+    })
+    const productId = randomUUID()
+    await publish(sql, [{ type: 'stock.low', productId, version: 3, data: { note: 'ü %' }, trace }])
+    await relayOutbox(caller())
+    start(startStream, definition)
+    await until(() => expect(received).toHaveLength(1))
+    const [event] = await sql`select id, occurred_at from event_log`
+    expect(received[0]).toEqual({
+      attributes: {
+        id: event?.id,
+        source: '/topics/stock-events',
+        specversion: '1.0',
+        type: 'stock.low',
+        subject: productId,
+        time: event?.occurred_at.toISOString(),
+      },
+      data: { note: 'ü %' },
+      traceId: trace.traceparent.slice(3, 35),
+      state: 'a=1',
+    })
+  })
+
+  it('dead-letters what the function refuses for good, with its reason', async () => {
+    const definition = streamFunction({
+      name: 'test-refusing',
+      summary,
+      topic: 'stock-events',
+      data: z.object({ note: z.string() }),
+      handler: async () => {},
+    })
+    await publish(sql, [{ type: 'stock.low', productId: randomUUID(), version: 1, data: { note: 1 }, trace }])
+    await relayOutbox(caller())
+    start(startStream, definition)
+    await until(async () => expect(await sql`select 1 from dead_events`).toHaveLength(1))
+    expect(await sql`select group_name, error from dead_events`).toEqual([
+      { group_name: 'test-refusing', error: expect.stringMatching(/^validation_failed: note: /) },
+    ])
+  })
+})
+
+describe('a queue function', () => {
+  const working = (work: () => Promise<object>) =>
+    queueFunction({
+      name: 'test-queue',
+      summary,
+      queue: 'jobs',
+      data: z.strictObject({ jobId: z.guid() }),
+      handler: ({ attributes, data, caller: by }) =>
+        runJob(data.jobId, attributes.id, by, { 'export-stock': work, 'verify-ledger': work }),
+    })
+  const submit = () => submitJob({ type: 'verify-ledger', payload: {} }, caller())
+  const jobOf = async (id: string) => (await sql`select state, attempts, error from jobs where id = ${id}`)[0]
+
+  it('acknowledges a job by running it', async () => {
+    const { id } = await submit()
+    start(
+      startQueue,
+      working(async () => ({ fine: true })),
+    )
+    await until(async () => expect(await jobOf(id)).toMatchObject({ state: 'succeeded', attempts: 1 }))
+  })
+
+  it.each<[string, Error, string, string]>([
+    ['a defect again later', new TypeError('secret'), 'retrying', 'internal: '],
+    ['what is busy again later', new ServiceError('busy', 'not now'), 'retrying', 'busy: not now'],
+    ['what is limited again later', new ServiceError('rate_limited', 'slowly'), 'retrying', 'rate_limited: slowly'],
+    ['never again what is refused', new ServiceError('sku_taken', 'never'), 'dead', 'sku_taken: never'],
+  ])('tries %s', async (_, thrown, state, error) => {
+    const { id } = await submit()
+    const failing = working(async () => {
+      throw thrown
+    })
+    start(startQueue, failing)
+    await until(async () => expect(await jobOf(id)).toMatchObject({ state, attempts: 1 }))
+    const job = await jobOf(id)
+    expect(job?.error.startsWith(error)).toBe(true)
+    expect(job?.error).not.toContain('secret')
+  })
+
+  it('gets a type that it does not know into the dead letters', async () => {
+    const { id } = await submit()
+    await sql`update jobs set type = 'make-coffee'`
+    start(
+      startQueue,
+      working(async () => ({})),
+    )
+    await until(async () => expect(await jobOf(id)).toMatchObject({ state: 'dead', attempts: 1 }))
+    expect(await sql`select error from dead_letters where job_id = ${id}`).toEqual([
+      { error: "validation_failed: type: 'make-coffee' is no type of job" },
+    ])
+  })
+})
+
+describe('an outbox function', () => {
+  it('runs again and again, also after it has failed, until it is stopped', async () => {
+    let runs = 0
+    const handler = async () => {
+      runs++
+      if (runs === 2) throw new Error('once')
+    }
+    const trigger = startOutbox(outboxFunction({ name: 'test-outbox', summary, everyMs: 1, handler }))
+    await until(() => expect(runs).toBeGreaterThan(3))
+    await trigger.stop()
+    const atStop = runs
+    await sql`select pg_sleep(0.05)`
+    expect(runs).toBe(atStop)
+  })
+
+  it('does not start where there is no adapter for the URL', () => {
+    overrideEnvironment({ EVENTS_URL: 'kafka://127.0.0.1:9092' })
+    const definition = outboxFunction({ name: 'test-outbox', summary, everyMs: 1, handler: async () => {} })
+    expect(() => startOutbox(definition)).toThrow('EVENTS_URL: must be postgres:')
+    overrideEnvironment({ EVENTS_URL: undefined })
+  })
+
+  it('can’t be started as anything else', () => {
+    const definition = outboxFunction({ name: 'test-outbox', summary, everyMs: 1, handler: async () => {} })
+    expect(() => startStream(definition)).toThrow('follows no topic')
+    expect(() => startQueue(definition)).toThrow('works no queue')
+  })
+})

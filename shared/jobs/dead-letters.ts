@@ -1,0 +1,53 @@
+import * as z from 'zod'
+import { type Caller, type Page, type PageRequest, read, readPage, transaction } from '#database'
+import { logger } from '#telemetry'
+import type { DeadLetter, RedriveRequest } from './schema.ts'
+
+/** Letters that one request redrives: a transaction of some hundred milliseconds. */
+const REDRIVEN_MAX = 10_000
+
+interface DeadLetterRow extends Omit<DeadLetter, 'diedAt'> {
+  diedAt: Date
+}
+
+/** Dead jobs that have not been redriven, newest first. */
+export function listDeadLetters(page: PageRequest, caller: Caller): Promise<Page<DeadLetter>> {
+  return readPage(page, {
+    kind: 'dead-letters',
+    keys: z.tuple([z.guid()]),
+    fetch: (after, limit) =>
+      read(
+        caller,
+        (sql) => sql<DeadLetterRow[]>`
+          select letter.id, job_id as "jobId", job.type, job.payload, letter.error, letter.attempts, died_at as "diedAt"
+          from dead_letters as letter join jobs as job on job.id = letter.job_id
+          where redriven_at is null and ${after ? sql`letter.id < ${after[0]}` : sql`true`}
+          order by letter.id desc limit ${limit}`,
+      ),
+    keysOf: (row): [string] => [row.id],
+    toItem: ({ diedAt, ...row }) => ({ ...row, diedAt: diedAt.toISOString() }),
+  })
+}
+
+/**
+ * Queues dead jobs again, under their ids, with all of their attempts: those of these dead letters, or the oldest 10,000.
+ * A letter that is not there, or was redriven before, is passed over. Gives how many it redrove.
+ */
+export async function redriveDeadLetters({ ids }: z.infer<typeof RedriveRequest>, caller: Caller): Promise<number> {
+  const redriven = await transaction(caller, async (tx) => {
+    const { count } = await tx`
+      with letter as (
+        select id from dead_letters
+        where redriven_at is null and ${ids ? tx`id = any(${ids}::uuid[])` : tx`true`}
+        order by id limit ${REDRIVEN_MAX} for update
+      ), redriven as (
+        update dead_letters set redriven_at = now(), redriven_by = ${caller.actor}
+        where id in (select id from letter) returning job_id
+      )
+      update jobs set state = 'queued', attempts = 0, run_at = now(), updated_at = now()
+      where id in (select job_id from redriven)`
+    return count
+  })
+  logger().info({ actor: caller.actor, redriven }, 'dead jobs were redriven')
+  return redriven
+}

@@ -1,0 +1,6 @@
+export { listDeadLetters, redriveDeadLetters } from './dead-letters.ts'
+export { pruneJobs } from './prune.ts'
+export { getJobResult } from './result.ts'
+export { type JobRun, runJob } from './run.ts'
+export { getJob, submitJob } from './submit.ts'
+export { work } from './work.ts'

@@ -1,0 +1,102 @@
+import { v7 as uuidv7 } from 'uuid'
+import { type Sql, systemCaller, transaction } from '#database'
+import type { Outcome } from '#errors'
+import { counter } from '#telemetry'
+
+/** How long a worker is believed in without a sign of life. Three signs fit in, so one or two may get lost. */
+export const LEASE_MS = 30_000
+/** Lost jobs that one look deals with: more workers than that don't die at once. */
+const LOST_MAX = 100
+
+/** A job that this process has taken on. `id` is of this delivery: a later one of the same job has another. */
+export interface Claim {
+  id: string
+  jobId: string
+  traceparent: string
+  tracestate: string | null
+}
+
+const settled = counter('jobs_settled_total', 'Attempts at jobs, by what became of the job.', ['state'])
+
+const writing = <Result>(work: (tx: Sql) => Promise<Result>) => transaction(systemCaller('function:jobs'), work)
+
+/** Takes up to `limit` jobs that are due, the longest due first. Rows that another worker is taking are passed over. */
+export function claimJobs(limit: number): Promise<Claim[]> {
+  return writing(
+    (tx) => tx<Claim[]>`
+      update jobs set ${taken(tx, tx`gen_random_uuid()::text`)}
+      where id in (
+        select id from jobs where state in ('queued', 'retrying') and run_at <= now()
+        order by run_at limit ${limit} for update skip locked
+      )
+      returning lease as id, id as "jobId", traceparent, tracestate`,
+  )
+}
+
+/** What a job is set to when an attempt at it begins. */
+export function taken(sql: Sql, lease: ReturnType<Sql>) {
+  return sql`state = 'running', attempts = attempts + 1, lease = ${lease}, locked_until = ${leaseEnd(sql)},
+             progress_done = 0, progress_total = 0, updated_at = now()`
+}
+
+export function leaseEnd(sql: Sql) {
+  return sql`clock_timestamp() + ${LEASE_MS}::int * interval '1 millisecond'`
+}
+
+/** A sign of life of the worker. False if the job is not its own any more. */
+export function keepJob({ id, jobId }: Claim): Promise<boolean> {
+  return writing(async (tx) => {
+    const { count } = await tx`update jobs set locked_until = ${leaseEnd(tx)} where id = ${jobId} and lease = ${id}`
+    return count === 1
+  })
+}
+
+/** Writes down what came of an attempt; a job that is not the worker's any more is left alone. */
+export async function settleJob(claim: Claim, outcome: Outcome): Promise<void> {
+  if (outcome.verdict === 'acknowledge') settled.inc({ state: 'succeeded' })
+  else await writing((tx) => fail(tx, claim, outcome))
+}
+
+/**
+ * The job waits for its next attempt, up to 2, 4, 8 … seconds at random, 10 minutes at most; or it is dead, for good or for
+ * want of attempts, and gets a dead letter in the same statement.
+ */
+async function fail(
+  tx: Sql,
+  { id, jobId }: Pick<Claim, 'id' | 'jobId'>,
+  { verdict, error }: Exclude<Outcome, { verdict: 'acknowledge' }>,
+): Promise<void> {
+  const [job] = await tx<Array<{ state: 'retrying' | 'dead' }>>`
+    with failed as (
+      update jobs set state = case when ${verdict === 'reject'} or attempts >= attempts_max then 'dead' else 'retrying' end,
+        run_at = clock_timestamp() + random() * least(600, 2 ^ attempts) * interval '1 second',
+        error = ${error}, lease = null, locked_until = null, updated_at = now()
+      where id = ${jobId} and lease = ${id} and state = 'running'
+      returning id, state, error, attempts
+    ), letter as (
+      insert into dead_letters (id, job_id, error, attempts)
+      select ${uuidv7()}, id, error, attempts from failed where state = 'dead'
+    )
+    select state from failed`
+  if (job) settled.inc({ state: job.state })
+}
+
+/** Ends the attempts of workers that have died, so that their jobs are tried again, or die with them. */
+export function failLostJobs(): Promise<void> {
+  return writing(async (tx) => {
+    const lost = await tx<Array<{ id: string; jobId: string }>>`
+      select lease as id, id as "jobId" from jobs where state = 'running' and locked_until <= clock_timestamp()
+      limit ${LOST_MAX} for update skip locked`
+    for (const job of lost) await fail(tx, job, { verdict: 'retry', error: 'The process that ran it is gone.' })
+  })
+}
+
+/** Gives jobs back that a stopping worker has not finished, as if they had not been tried. */
+export function handBack(claims: Claim[]): Promise<void> {
+  return writing(async (tx) => {
+    await tx`
+      update jobs set state = case attempts when 1 then 'queued' else 'retrying' end, attempts = attempts - 1,
+        run_at = clock_timestamp(), lease = null, locked_until = null, updated_at = now()
+      where state = 'running' and lease = any(${claims.map(({ id }) => id)}::text[])`
+  })
+}

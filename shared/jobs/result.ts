@@ -1,0 +1,57 @@
+import * as z from 'zod'
+import { type Caller, read, type Sql } from '#database'
+import { ServiceError } from '#errors'
+import { isKept } from './prune.ts'
+import { csvHeader, type Row, toCsv, toNdjson } from './rows.ts'
+import { type ResultFormat, resultFormats } from './schema.ts'
+
+/** The result of a job whose rows are a table. */
+const TableResult = z.object({ format: z.enum(resultFormats), columns: z.array(z.string()) })
+
+export interface JobResult {
+  /** As `get-job` shows it. */
+  result: unknown
+  /** The table, if it is one: in the format that was asked for with the job, or another. */
+  table: { format: ResultFormat; open: (format: ResultFormat) => ReadableStream<Uint8Array> } | undefined
+}
+
+/** Throws `job_not_found` as long as the job has no result. */
+export async function getJobResult(id: string, caller: Caller): Promise<JobResult> {
+  const find = async (sql: Sql) => {
+    const [row] = await sql<Array<{ type: string; result: unknown }>>`
+      select type, result from jobs where id = ${id} and state = 'succeeded' and ${isKept(sql)}`
+    return row
+  }
+  const job = await read(caller, find, (found) => found === undefined)
+  if (!job) throw new ServiceError('job_not_found', `There is no result of a job with the id '${id}', or none yet.`)
+  const { data: table } = TableResult.safeParse(job.result)
+  if (!table) return { result: job.result, table: undefined }
+  const { format, columns } = table
+  return { result: job.result, table: { format, open: (asked) => openTable(id, columns, asked, caller) } }
+}
+
+/** Read a chunk at a time, as fast as the reader takes it: a table may be larger than the memory of a function. */
+function openTable(id: string, columns: string[], format: ResultFormat, caller: Caller): ReadableStream<Uint8Array> {
+  const encoder = new TextEncoder()
+  let number = 0
+  return new ReadableStream({
+    start(controller) {
+      if (format === 'csv') controller.enqueue(encoder.encode(csvHeader(columns)))
+    },
+    async pull(controller) {
+      const rows = await readChunk(id, number++, caller)
+      if (rows) controller.enqueue(encoder.encode(format === 'csv' ? toCsv(columns, rows) : toNdjson(rows)))
+      else controller.close()
+    },
+  })
+}
+
+/** Undefined past the last chunk. What the replica lacks may only be late there, so the primary has the last word. */
+function readChunk(id: string, number: number, caller: Caller): Promise<Row[] | undefined> {
+  const find = async (sql: Sql) => {
+    const [chunk] = await sql<Array<{ rows: Row[] }>>`
+      select rows from job_results where job_id = ${id} and number = ${number}`
+    return chunk?.rows
+  }
+  return read(caller, find, (rows) => rows === undefined)
+}

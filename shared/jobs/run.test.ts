@@ -1,0 +1,136 @@
+import { randomUUID } from 'node:crypto'
+import { beforeEach, describe, expect, it } from 'vitest'
+import { systemCaller, transaction } from '#database'
+import { getJob, type JobRun, runJob, submitJob } from '#jobs'
+import { expectNoEffect, sql } from '#testing'
+import { claimJobs } from './queue.ts'
+import type { Runners } from './run.ts'
+
+const caller = () => systemCaller('function:process-job')
+const submit = (format?: 'csv' | 'ndjson') =>
+  submitJob({ type: 'export-stock', payload: { format } }, systemCaller('api-key:a'))
+
+/** Runs the job with `work` in the place of every type's. */
+function run(jobId: string, work: (payload: object, run: JobRun) => Promise<object>, delivery: string = randomUUID()) {
+  return runJob(jobId, delivery, caller(), { 'export-stock': work, 'verify-ledger': work } satisfies Runners)
+}
+
+const rowsOf = async (id: string) =>
+  (await sql`select number, rows from job_results where job_id = ${id} order by number`).map(({ number, rows }) => [
+    number,
+    rows,
+  ])
+
+beforeEach(async () => {
+  await sql`truncate jobs cascade`
+})
+
+describe('a job that is run', () => {
+  it('gets its payload, works for whoever submitted it, and keeps its result', async () => {
+    const { id } = await submit()
+    const answer = await run(id, async (payload, { caller: by }) => ({ payload, actor: by.actor }))
+    expect(answer).toEqual({ jobId: id, ran: true })
+    expect(await getJob(id, caller())).toMatchObject({
+      state: 'succeeded',
+      attempts: 1,
+      result: { payload: { format: 'csv' }, actor: 'api-key:a' },
+      error: null,
+    })
+  })
+
+  it('is run under the delivery that the worker took it with, as the same attempt', async () => {
+    const { id } = await submit()
+    const [claim] = await claimJobs(1)
+    expect(await run(id, async () => ({}), claim?.id)).toEqual({ jobId: id, ran: true })
+    expect(await getJob(id, caller())).toMatchObject({ state: 'succeeded', attempts: 1 })
+  })
+
+  it('shows how far it is', async () => {
+    const { id } = await submit()
+    await run(id, async (_, { progress }) => {
+      await progress(3, 10)
+      expect(await getJob(id, caller())).toMatchObject({ state: 'running', progress: { done: 3, total: 10 } })
+      return {}
+    })
+  })
+
+  it('is left alone by a delivery that comes again, during and after', async () => {
+    const { id } = await submit()
+    const twice = async () => expect(await run(id, async () => ({ by: 'twin' }))).toEqual({ jobId: id, ran: false })
+    await run(id, async () => {
+      await twice()
+      return { by: 'first' }
+    })
+    await twice()
+    expect(await getJob(id, caller())).toMatchObject({ result: { by: 'first' }, attempts: 1 })
+  })
+
+  it('begins its result anew in the next attempt', async () => {
+    const { id } = await submit()
+    const failing = run(id, async (_, { save }) => {
+      await save([{ attempt: 1 }], 1, 2)
+      await save([{ attempt: 1 }], 2, 2)
+      throw new Error('at the end')
+    })
+    await expect(failing).rejects.toThrow('at the end')
+    await sql`update jobs set state = 'retrying', lease = null, locked_until = null`
+    await run(id, async (_, { save }) => {
+      await save([{ attempt: 2 }, { attempt: 2 }], 2, 2)
+      return {}
+    })
+    expect(await rowsOf(id)).toEqual([[0, [{ attempt: 2 }, { attempt: 2 }]]])
+    expect(await getJob(id, caller())).toMatchObject({ attempts: 2, progress: { done: 2, total: 2 } })
+  })
+
+  it('can’t go on once another attempt has taken it up, and leaves nothing in that one’s result', async () => {
+    const { id } = await submit()
+    const busy = expect.objectContaining({ code: 'busy' })
+    const slow = run(id, async (_, { progress, save }) => {
+      await sql`update jobs set state = 'retrying', lease = null, locked_until = null`
+      await run(id, async (__, other) => {
+        await other.save([{ by: 'second' }], 1, 1)
+        await expect(save([{ by: 'first' }], 1, 1)).rejects.toEqual(busy)
+        await expect(progress(1, 1)).rejects.toEqual(busy)
+        return { by: 'second' }
+      })
+      return { by: 'first' }
+    })
+    await expect(slow).rejects.toEqual(busy)
+    expect(await getJob(id, caller())).toMatchObject({ state: 'succeeded', result: { by: 'second' } })
+    expect(await rowsOf(id)).toEqual([[0, [{ by: 'second' }]]])
+  })
+
+  it.each([
+    ['a type that nobody knows', (sql) => sql`update jobs set type = 'make-coffee'`, 'type'],
+    ['a type that every object has', (sql) => sql`update jobs set type = 'constructor'`, 'type'],
+    ['a payload that nobody can read', (sql) => sql`update jobs set payload = '{"format": "pdf"}'`, 'payload.format'],
+    ['a payload that is none', (sql) => sql`update jobs set payload = '7'`, 'payload'],
+  ] as Array<[string, (run: typeof sql) => Promise<unknown>, string]>)(
+    'refuses %s for good',
+    async (_, spoil, path) => {
+      const { id } = await submit()
+      await spoil(sql)
+      const failing = run(id, async () => ({}))
+      await expect(failing).rejects.toMatchObject({ code: 'validation_failed', issues: [{ path }] })
+    },
+  )
+
+  it('refuses a job that is not there for good', async () => {
+    await expect(run(randomUUID(), async () => ({}))).rejects.toMatchObject({ code: 'job_not_found' })
+  })
+})
+
+describe('submitting a job', () => {
+  it('is part of the change that asks for it', async () => {
+    const request = { type: 'verify-ledger', payload: {} } as const
+    await expectNoEffect(async () => {
+      const failing = transaction(caller(), async (tx) => {
+        await submitJob(request, caller(), tx)
+        throw new Error('the change failed')
+      })
+      await expect(failing).rejects.toThrow('the change failed')
+    })
+    const job = await transaction(caller(), (tx) => submitJob(request, caller(), tx))
+    expect(await getJob(job.id, caller())).toEqual(job)
+  })
+})

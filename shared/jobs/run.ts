@@ -1,0 +1,108 @@
+import { type Caller, type Sql, systemCaller, transaction } from '#database'
+import { invalid, ServiceError } from '#errors'
+import { leaseEnd, taken } from './queue.ts'
+import { type JobType, jobTypes, type PayloadOf } from './schema.ts'
+import { jobNotFound } from './submit.ts'
+
+/** One attempt at a job, as what does the work sees it. Its methods throw `busy` once the job is not this attempt's any more. */
+export interface JobRun {
+  /** On behalf of whoever submitted the job. */
+  caller: Caller
+  progress: (done: number, total: number) => Promise<void>
+  /** Adds rows to the table that is the job's result, in the commit of the progress. */
+  save: (rows: object[], done: number, total: number) => Promise<void>
+}
+
+/** What does the work of each type. Gives the job's result; a throw of a 4xx ends the job, any other is tried again. */
+export type Runners = { [Type in JobType]: (payload: PayloadOf<Type>, run: JobRun) => Promise<object> }
+
+interface TakenJob {
+  type: string
+  payload: unknown
+  actor: string
+}
+
+/**
+ * Runs the job by its type and keeps its result. `deliveryId` names the attempt: the worker has taken the job under it, or
+ * else it is taken here, so an event that comes any other way does the same. A job that is over, or in another's hands, is
+ * left alone. Throws `job_not_found`, `validation_failed` for a type or payload that nothing here can run, or what the work throws.
+ */
+export async function runJob(jobId: string, deliveryId: string, caller: Caller, runners: Runners): Promise<object> {
+  const job = await takeUp(jobId, deliveryId, caller)
+  if (!job) return { jobId, ran: false }
+  const work = workOf(job, runners)
+  const result = await work(startRun(jobId, deliveryId, systemCaller(job.actor, caller.trace)))
+  await finish(jobId, deliveryId, result, caller)
+  return { jobId, ran: true }
+}
+
+/** Locks the job, sees that it is this delivery's, and clears what an earlier attempt has left. */
+function takeUp(jobId: string, lease: string, caller: Caller): Promise<TakenJob | undefined> {
+  return transaction(caller, async (tx) => {
+    const [job] = await tx<Array<TakenJob & { state: string; lease: string | null }>>`
+      select type, payload, actor, state, lease from jobs where id = ${jobId} for update`
+    if (!job) throw jobNotFound(jobId)
+    const isWaiting = job.state === 'queued' || job.state === 'retrying'
+    if (!isWaiting && job.lease !== lease) return undefined
+    if (isWaiting) await tx`update jobs set ${taken(tx, tx`${lease}`)} where id = ${jobId}`
+    await tx`delete from job_results where job_id = ${jobId}`
+    return job
+  })
+}
+
+/** The work with its payload. Both are looked at only now, because a newer or an older version may have queued the job. */
+function workOf({ type, payload }: TakenJob, runners: Runners): (run: JobRun) => Promise<object> {
+  if (!Object.hasOwn(jobTypes, type)) throw invalid('type', `'${type}' is no type of job`)
+  const known = type as JobType
+  const parsed = jobTypes[known].payload.safeParse(payload)
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues
+    throw invalid(['payload', ...(issue?.path ?? [])].join('.'), issue?.message ?? 'is unfit')
+  }
+  // The payload is of the type that the runner takes, which the compiler can't follow over a lookup by name.
+  const runner = runners[known] as (payload: unknown, run: JobRun) => Promise<object>
+  return (run) => runner(parsed.data, run)
+}
+
+function startRun(jobId: string, lease: string, caller: Caller): JobRun {
+  let chunks = 0
+  return {
+    caller,
+    async progress(done, total) {
+      const moved = await transaction(caller, (tx) => tx`${advance(tx, jobId, lease, done, total)}`)
+      requireOurs(moved.count)
+    },
+    async save(rows, done, total) {
+      const number = chunks++
+      const saved = await transaction(
+        caller,
+        (tx) => tx`
+          with job as (${advance(tx, jobId, lease, done, total)} returning id)
+          insert into job_results (job_id, number, rows)
+          select id, ${number}, ${JSON.stringify(rows)}::text::json from job`,
+      )
+      requireOurs(saved.count)
+    },
+  }
+}
+
+/** Progress is a sign of life, too. */
+function advance(sql: Sql, jobId: string, lease: string, done: number, total: number) {
+  return sql`
+    update jobs set progress_done = ${done}, progress_total = ${total}, locked_until = ${leaseEnd(sql)}, updated_at = now()
+    where id = ${jobId} and lease = ${lease} and state = 'running'`
+}
+
+function finish(jobId: string, lease: string, result: object, caller: Caller): Promise<void> {
+  return transaction(caller, async (tx) => {
+    const { count } = await tx`
+      update jobs set state = 'succeeded', result = ${JSON.stringify(result)}::text::json, error = null, lease = null,
+        locked_until = null, updated_at = now()
+      where id = ${jobId} and lease = ${lease} and state = 'running'`
+    requireOurs(count)
+  })
+}
+
+function requireOurs(count: number): void {
+  if (count === 0) throw new ServiceError('busy', 'The job has been taken up by another attempt meanwhile.')
+}

@@ -1,0 +1,93 @@
+import { type Caller, type Sql, transaction } from '#database'
+import { oncePerEvent, type StockAlert, type StockEvent } from '#events'
+import { openBook, totalsOf } from './book.ts'
+
+/** What a product's last alert left it in: `low` and `out` last until a `stock.back` ends them. */
+type AlertState = 'none' | 'low' | 'out'
+type AlertType = 'stock.low' | 'stock.out' | 'stock.back'
+
+/**
+ * Derives `stock.low`, `stock.out` or `stock.back` from a change of stock, on behalf of `consumer`: once, however often it
+ * is told of it. Gives the alert, if there is one.
+ *
+ * By what a change leaves available, a product is `out` (nothing), `low` (no more than its threshold; never without one) or
+ * neither, as which it begins. Alerts are the edges between these, so each is given once, until another comes:
+ *
+ *   to `out`, from wherever:     stock.out
+ *   to `low`, from neither:      stock.low
+ *   to `low`, from `out`:        stock.back; it is low still, and the next rise above the threshold is another stock.back
+ *   to neither, from the others: stock.back
+ *
+ * A change older than one that was seen before says nothing. The threshold is the one that holds when the change is looked
+ * at; a new threshold counts from the next change on.
+ */
+export async function detectAlert(
+  change: StockEvent,
+  eventId: string,
+  consumer: string,
+  caller: Caller,
+): Promise<AlertType | undefined> {
+  if (await passWithoutEdge(change, caller)) return undefined
+  return transaction(caller, async (tx) => {
+    if (!(await oncePerEvent(tx, consumer, eventId))) return undefined
+    return takeEdge(tx, change, eventId, caller)
+  })
+}
+
+/** By far the most changes leave a product as it was: for those one statement is enough, and the product is not locked. */
+function passWithoutEdge({ productId, version, stock }: StockEvent, caller: Caller): Promise<boolean> {
+  return transaction(caller, async (tx) => {
+    const { count } = await tx`
+      update stock_alerts as alert set version = ${version}
+      from products as product
+      where product.id = alert.product_id and alert.product_id = ${productId} and alert.version < ${version}
+        and alert.state = ${stateWith(tx, stock.available)}`
+    return count === 1
+  })
+}
+
+function stateWith(sql: Sql, available: number) {
+  return sql`case when ${available}::int <= 0 then 'out' when ${available}::int <= product.low_stock_threshold then 'low'
+             else 'none' end`
+}
+
+/** The alert takes the product's next version, so it is given under the product's lock, like every other of its events. */
+async function takeEdge(
+  tx: Sql,
+  { productId, version, stock }: StockEvent,
+  eventId: string,
+  caller: Caller,
+): Promise<AlertType | undefined> {
+  const book = await openBook(tx, caller, [productId])
+  const [product] = await tx<Array<{ lowStockThreshold: number | null; last: AlertState; next: AlertState }>>`
+    select product.low_stock_threshold as "lowStockThreshold", coalesce(alert.state, 'none') as last,
+           ${stateWith(tx, stock.available)} as next
+    from products as product left join stock_alerts as alert on alert.product_id = product.id
+    where product.id = ${productId} and product.deleted_at is null`
+  const alert = product && (await remember(tx, productId, product.next, version)) && edge(product.last, product.next)
+  if (alert) {
+    const locked = book.product(productId)
+    const { lowStockThreshold } = product
+    const cause = { id: eventId, version, available: stock.available }
+    const data: StockAlert = { productId, sku: locked.sku, lowStockThreshold, stock: totalsOf(locked), cause }
+    book.announce(caller, alert, productId, data)
+  }
+  // Also without an alert: opening the book may have ended overdue holds.
+  await book.save()
+  return alert || undefined
+}
+
+/** False if a later change has been seen already. */
+async function remember(tx: Sql, productId: string, state: AlertState, version: number): Promise<boolean> {
+  const { count } = await tx`
+    insert into stock_alerts as alert (product_id, state, version) values (${productId}, ${state}, ${version})
+    on conflict (product_id) do update set state = excluded.state, version = excluded.version
+    where alert.version < excluded.version`
+  return count === 1
+}
+
+function edge(last: AlertState, next: AlertState): AlertType | undefined {
+  if (last === next) return undefined
+  if (next === 'out') return 'stock.out'
+  return last === 'none' ? 'stock.low' : 'stock.back'
+}

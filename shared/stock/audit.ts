@@ -1,0 +1,81 @@
+import { type Sql, snapshot } from '#database'
+
+/** Products a statement: some milliseconds of work, or a second where each has a long ledger. */
+const CHUNK_MAX = 1_000
+/** More are of no use to a person, and the first ones say where to look. */
+const DISCREPANCIES_MAX = 100
+
+/** A product's balance at a location, against what the ledger and the held reservations add up to. */
+interface Discrepancy {
+  productId: string
+  location: string
+  onHand: number
+  reserved: number
+  ledgerOnHand: number
+  ledgerReserved: number
+  heldReserved: number
+}
+
+interface Audit {
+  consistent: boolean
+  checkedProducts: number
+  /** At most 100. */
+  discrepancies: Discrepancy[]
+}
+
+/**
+ * Checks every product, deleted ones too, at one moment: what is on hand is the sum of the ledger; what is reserved is the
+ * sum of the ledger, and of the lines of held reservations. Tells after each chunk how many products of all it has checked.
+ */
+export function auditStock(onProgress: (done: number, total: number) => Promise<void>): Promise<Audit> {
+  return snapshot(async (sql) => {
+    const total = await countProducts(sql)
+    const discrepancies: Discrepancy[] = []
+    let consistent = true
+    let done = 0
+    // Bounded: the snapshot's products don't change, and each chunk passes some of them.
+    for (let chunk = await nextChunk(sql, undefined); chunk.length > 0; chunk = await nextChunk(sql, chunk.at(-1))) {
+      const found = await findDiscrepancies(sql, chunk)
+      consistent &&= found.length === 0
+      discrepancies.push(...found.slice(0, DISCREPANCIES_MAX - discrepancies.length))
+      done += chunk.length
+      await onProgress(done, total)
+    }
+    return { consistent, checkedProducts: done, discrepancies }
+  })
+}
+
+async function countProducts(sql: Sql): Promise<number> {
+  const [{ count }] = await sql<[{ count: number }]>`select count(*) from products`
+  return count
+}
+
+async function nextChunk(sql: Sql, after: string | undefined): Promise<string[]> {
+  const rows = await sql<Array<{ id: string }>>`
+    select id from products where ${after === undefined ? sql`true` : sql`id > ${after}`} order by id limit ${CHUNK_MAX}`
+  return rows.map(({ id }) => id)
+}
+
+function findDiscrepancies(sql: Sql, productIds: string[]) {
+  return sql<Discrepancy[]>`
+    with level as (
+      select product_id, location, on_hand, reserved from stock_levels where product_id = any(${productIds}::uuid[])
+    ), ledger as (
+      select product_id, location, sum(on_hand_delta)::bigint as on_hand, sum(reserved_delta)::bigint as reserved
+      from stock_movements where product_id = any(${productIds}::uuid[]) group by product_id, location
+    ), held as (
+      select line.product_id, line.location, sum(line.quantity)::bigint as reserved
+      from reservation_lines as line
+      join reservations as reservation on reservation.id = line.reservation_id and reservation.state = 'held'
+      where line.product_id = any(${productIds}::uuid[]) group by line.product_id, line.location
+    )
+    select * from (
+      select product_id as "productId", location,
+             coalesce(level.on_hand, 0) as "onHand", coalesce(level.reserved, 0) as reserved,
+             coalesce(ledger.on_hand, 0) as "ledgerOnHand", coalesce(ledger.reserved, 0) as "ledgerReserved",
+             coalesce(held.reserved, 0) as "heldReserved"
+      from level full join ledger using (product_id, location) full join held using (product_id, location)
+    ) as balance
+    where "onHand" <> "ledgerOnHand" or reserved <> "ledgerReserved" or reserved <> "heldReserved"
+    order by "productId", location`
+}
