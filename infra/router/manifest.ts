@@ -8,7 +8,7 @@ const Manifest = z.object({
   functions: z.array(
     z.object({
       name: z.string().regex(/^[a-z][a-z0-9-]*$/),
-      kind: z.enum(['http', 'queue', 'stream', 'schedule']),
+      kind: z.enum(['http', 'queue', 'stream', 'schedule', 'outbox']),
       route: z.object({ method: z.enum(['GET', 'POST', 'PATCH', 'PUT', 'DELETE']), path: z.string() }).optional(),
       // Without limits of its own: the API's general bound on bodies, and a time that no answer needs.
       limits: z

@@ -312,7 +312,9 @@ const oddValues = [
 ]
 
 describe.each(
-  ['queue', 'stream', 'schedule'].flatMap(withTrigger).map((definition) => ({ name: definition.name, definition })),
+  ['queue', 'stream', 'schedule', 'outbox']
+    .flatMap(withTrigger)
+    .map((definition) => ({ name: definition.name, definition })),
 )('$name', ({ definition }) => {
   const event = { id: 'e-1', source: 'test', specversion: '1.0', type: 'test' } as const
 
