@@ -49,21 +49,24 @@ describe('verify-ledger', () => {
   })
 
   it('names each balance that differs from its ledger or its holds', async () => {
-    const [ledger, holds, fine] = [1, 2, 3].map(() => newProduct({ initialStock: 10 }))
-    const wrong = [(await ledger)?.id ?? '', (await holds)?.id ?? '']
-    await fine
-    await hold([{ productId: wrong[1] ?? '', quantity: 4 }])
-    await sql`update stock_levels set on_hand = 11 where product_id = ${wrong[0] ?? ''}`
-    await sql`update stock_levels set reserved = 3 where product_id = ${wrong[1] ?? ''}`
-    const { result } = await run('verify-ledger')
-    expect(result).toMatchObject({ consistent: false, checkedProducts: 3 })
-    const base = { location: 'main', ledgerOnHand: 10 }
-    expect(result.discrepancies).toEqual(
-      [
-        { ...base, productId: wrong[0], onHand: 11, reserved: 0, ledgerReserved: 0, heldReserved: 0 },
-        { ...base, productId: wrong[1], onHand: 10, reserved: 3, ledgerReserved: 4, heldReserved: 4 },
-      ].sort((a, b) => ((a.productId ?? '') < (b.productId ?? '') ? -1 : 1)),
-    )
+    const ids: string[] = []
+    for (let made = 0; made < 4; made++) ids.push((await newProduct({ initialStock: 10 })).id)
+    const [counted = '', reserved = '', held = ''] = ids
+    const balance = { location: 'main', onHand: 10, reserved: 0, ledgerOnHand: 10, ledgerReserved: 0, heldReserved: 0 }
+    await sql`update stock_levels set on_hand = 11 where product_id = ${counted}`
+    await hold([{ productId: reserved, quantity: 4 }])
+    await sql`update stock_levels set reserved = 3 where product_id = ${reserved}`
+    const { id } = await hold([{ productId: held, quantity: 2 }])
+    await sql`update reservations set state = 'released' where id = ${id}`
+    expect((await run('verify-ledger')).result).toEqual({
+      consistent: false,
+      checkedProducts: 4,
+      discrepancies: [
+        { ...balance, productId: counted, onHand: 11 },
+        { ...balance, productId: reserved, reserved: 3, ledgerReserved: 4, heldReserved: 4 },
+        { ...balance, productId: held, reserved: 2, ledgerReserved: 2 },
+      ],
+    })
   })
 
   it('checks thousands of products, and lists a hundred discrepancies at most', async () => {

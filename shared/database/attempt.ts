@@ -14,15 +14,15 @@ const TRANSACTION_MAX_MS = 12_000
 const retries = counter('database_transaction_retries_total', 'Transactions run again, by reason.', ['reason'])
 
 /**
- * Runs a transaction's attempt on a connection of its own, and runs it again, a bounded number of times, after a deadlock, a
+ * Runs a transaction's attempt (`count` is 1 for the first) on a connection of its own, and runs it again, a bounded number of times, after a deadlock, a
  * serialisation failure, a lock time-out or a StaleRead. Throws what the last attempt threw, as a public error.
  */
-export async function withRetries<Result>(attempt: (lease: Lease) => Promise<Result>): Promise<Result> {
+export async function withRetries<Result>(attempt: (lease: Lease, count: number) => Promise<Result>): Promise<Result> {
   for (let count = 1; ; count++) {
     const lease = await leaseWriter()
     const watchdog = setTimeout(lease.abandon, TRANSACTION_MAX_MS)
     try {
-      return await attempt(lease)
+      return await attempt(lease, count)
     } catch (error) {
       const reason = retryReason(error)
       if (reason === undefined || count === ATTEMPTS_MAX) throw toPublicError(error)

@@ -1,6 +1,7 @@
 export { type Caller, systemCaller } from './caller.ts'
 export { closeDatabase, databaseSettings, primary, replica, type Sql } from './connections.ts'
 export { StaleRead, violatedConstraint } from './failures.ts'
+export { type Decision, groupCommit, type Member } from './group-commit.ts'
 export { checkDatabase } from './health.ts'
 export type { IdempotencyKey } from './idempotency.ts'
 export { migrate } from './migrate.ts'

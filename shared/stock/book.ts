@@ -50,6 +50,8 @@ const eventTypeOf = {
  * all at once, each with its ledger row and its event. Whoever changes stock does it through a book.
  */
 export interface Book {
+  /** By the database's clock, once all was locked. */
+  openedAt: Date
   /** How many overdue holds were ended when it was opened, and whether there may be more on its products. */
   expired: number
   isCutOff: boolean
@@ -78,11 +80,15 @@ export async function openBook(
   const wanted = [...new Set(productIds)]
   // An overdue hold may cover other products too. They are locked with the rest: later would be out of order.
   const overdue = await findOverdue(tx, wanted, expiredMax)
-  const products = await lockProducts(tx, [...new Set([...wanted, ...overdue.productIds])].sort())
+  const { products, lockedAt } = await lockProducts(tx, [...new Set([...wanted, ...overdue.productIds])].sort())
   const movements: NewMovement[] = []
   const events: NewEvent[] = []
 
+  const changed = new Set<LockedProduct>()
+  const occurredAt = lockedAt.toISOString()
+
   const book: Book = {
+    openedAt: lockedAt,
     expired: 0,
     isCutOff: overdue.reservationIds.length === expiredMax,
     product(productId) {
@@ -92,7 +98,8 @@ export async function openBook(
     },
     change(by, change) {
       const product = book.product(change.productId)
-      const movement = apply(product, by, change)
+      const movement = apply(product, by, change, occurredAt)
+      changed.add(product)
       movements.push(movement)
       events.push(toEvent(product, movement, by))
       return movement
@@ -100,12 +107,13 @@ export async function openBook(
     announce(by, type, productId, data) {
       const product = book.product(productId)
       const version = ++product.version
+      changed.add(product)
       events.push({ type, productId, version, data: { ...data, version }, trace: by.trace })
       return version
     },
     async save() {
-      const changed = [...products.values()].filter((product) => events.some((event) => event.productId === product.id))
-      await Promise.all([saveLevels(tx, changed), insertMovements(tx, movements), publish(tx, events)])
+      if (changed.size === 0) return
+      await Promise.all([saveLevels(tx, [...changed]), insertMovements(tx, movements), publish(tx, events)])
     },
   }
   if (overdue.reservationIds.length > 0) {
@@ -132,10 +140,10 @@ interface LevelRow {
 
 /**
  * The first statement is for stocktakes, which lock the table: waiting for them here, before any row is locked, can't
- * deadlock. The last has a snapshot of its own, taken once the locks are held, so it sees all that was committed under them.
+ * deadlock. The third has a snapshot of its own, taken once the locks are held, so it sees all that was committed under them.
  */
-async function lockProducts(tx: Sql, productIds: string[]): Promise<Map<string, LockedProduct>> {
-  const [, , rows] = await Promise.all([
+async function lockProducts(tx: Sql, productIds: string[]) {
+  const [, , rows, [clock]] = await Promise.all([
     tx`lock table stock_levels in row exclusive mode`,
     tx`
       select product_id from stock_levels
@@ -148,6 +156,7 @@ async function lockProducts(tx: Sql, productIds: string[]): Promise<Map<string, 
       join locations as location on location.code = level.location
       where level.product_id = any(${productIds}::uuid[])
       order by location.priority, location.code`,
+    tx<[{ lockedAt: Date }]>`select date_trunc('milliseconds', clock_timestamp()) as "lockedAt"`,
   ])
   const products = new Map<string, LockedProduct>()
   for (const { productId, sku, location, onHand, reserved, version } of rows) {
@@ -157,10 +166,10 @@ async function lockProducts(tx: Sql, productIds: string[]): Promise<Map<string, 
     product.version += version
     product.levels.push({ location, onHand, reserved, isNew: false, isTouched: false })
   }
-  return products
+  return { products, lockedAt: clock.lockedAt }
 }
 
-function apply(product: LockedProduct, caller: Caller, change: Change): NewMovement {
+function apply(product: LockedProduct, caller: Caller, change: Change, occurredAt: string): NewMovement {
   let level = product.levels.find(({ location }) => location === change.location)
   if (!level) {
     level = { location: change.location, onHand: 0, reserved: 0, isNew: true, isTouched: false }
@@ -186,7 +195,7 @@ function apply(product: LockedProduct, caller: Caller, change: Change): NewMovem
     note: change.note ?? null,
     reservationId: change.reservationId ?? null,
     actor: caller.actor,
-    occurredAt: new Date().toISOString(),
+    occurredAt,
   }
 }
 

@@ -60,6 +60,37 @@ export function linesOf(sql: Sql, reservationIds: string[]) {
     order by reservation_id, line`
 }
 
+/** Adds held reservations with their lines. */
+export async function insertHolds(
+  tx: Sql,
+  holds: ReadonlyArray<{
+    reservation: Reservation
+    lines: ReadonlyArray<Omit<LineRow, 'reservationId' | 'confirmedQuantity'>>
+  }>,
+): Promise<void> {
+  if (holds.length === 0) return
+  const rows = holds.map(({ reservation }) => reservation)
+  const lines = holds.flatMap(({ reservation: { id, expiresAt }, lines: own }) =>
+    own.map((line, index) => ({ ...line, id, expiresAt, number: index + 1 })),
+  )
+  await Promise.all([
+    tx`
+      insert into reservations (id, state, reference, holder, expires_at, created_at, updated_at)
+      select id, 'held', reference, holder, expires_at, created_at, created_at
+      from unnest(${rows.map((row) => row.id)}::uuid[], ${rows.map((row) => row.reference)}::text[],
+                  ${rows.map((row) => row.holder)}::text[], ${rows.map((row) => row.expiresAt)}::timestamptz[],
+                  ${rows.map((row) => row.createdAt)}::timestamptz[])
+        as hold (id, reference, holder, expires_at, created_at)`,
+    tx`
+      insert into reservation_lines (reservation_id, line, product_id, sku, location, quantity, held_until)
+      select * from unnest(
+        ${lines.map((line) => line.id)}::uuid[], ${lines.map((line) => line.number)}::int[],
+        ${lines.map((line) => line.productId)}::uuid[], ${lines.map((line) => line.sku)}::text[],
+        ${lines.map((line) => line.location)}::text[], ${lines.map((line) => line.quantity)}::int[],
+        ${lines.map((line) => line.expiresAt)}::timestamptz[])`,
+  ])
+}
+
 /** Ends reservations: none of their lines holds anything any more. */
 export async function setState(tx: Sql, ids: string[], state: Exclude<ReservationState, 'held'>): Promise<void> {
   await Promise.all([

@@ -1,0 +1,172 @@
+import { createHash } from 'node:crypto'
+import { beforeEach, describe, expect, it } from 'vitest'
+import { ServiceError } from '#errors'
+import { sql } from '#testing'
+import { type Caller, systemCaller } from './caller.ts'
+import { type Decision, type GroupCommitOptions, groupCommit, type Member } from './group-commit.ts'
+
+interface Request {
+  name: string
+  behaviour?: 'refuse' | 'poison' | 'drop-connection'
+}
+
+await sql`create table effects (name text not null)`
+beforeEach(() => sql`truncate effects`)
+
+/** The batches that were decided, in order; a gate that holds the first one back. */
+function recorder(more: Partial<GroupCommitOptions<Request, string>> = {}) {
+  const batches: string[][] = []
+  let open: () => void = () => {}
+  const gate = new Promise<void>((resolve) => {
+    open = resolve
+  })
+  let reached: () => void = () => {}
+  const isHeld = new Promise<void>((resolve) => {
+    reached = resolve
+  })
+  const submit = groupCommit<Request, string>({
+    name: 'test',
+    batchMax: 100,
+    queueMax: 100,
+    ...more,
+    async decide(tx, members) {
+      batches.push(members.map(({ request }) => request.name))
+      reached()
+      await gate
+      const names = members.filter(({ request }) => request.behaviour !== 'refuse').map(({ request }) => request.name)
+      await tx`insert into effects select * from unnest(${names}::text[])`
+      for (const { request } of members) {
+        if (request.behaviour === 'poison') await tx`select 1 / 0`
+        if (request.behaviour === 'drop-connection') await tx`select pg_terminate_backend(pg_backend_pid())`
+      }
+      return members.map(decisionOf)
+    },
+  })
+  return { submit, batches, open, isHeld }
+}
+
+function decisionOf({ request }: Member<Request>): Decision<string> {
+  if (request.behaviour === 'refuse') return { error: new ServiceError('insufficient_stock', 'none left') }
+  return { result: `did ${request.name}` }
+}
+
+const effects = async () =>
+  (await sql<Array<{ name: string }>>`select name from effects`).map(({ name }) => name).sort()
+
+function keyed(key: string, body = key): Caller {
+  const fingerprint = createHash('sha256').update(body).digest()
+  const idempotency = {
+    apiKeyId: '00000000-0000-7000-8000-000000000001',
+    key,
+    fingerprint,
+    requestId: 'r',
+    replayed: undefined,
+  }
+  return { ...systemCaller('test'), idempotency }
+}
+
+describe('a group commit', () => {
+  it('runs what waits while a transaction is in flight as the next one, in the order of arrival', async () => {
+    const { submit, batches, open, isHeld } = recorder()
+    const first = submit({ name: 'a' }, systemCaller('test'))
+    await isHeld
+    const others = ['b', 'c', 'd'].map((name) => submit({ name }, systemCaller('test')))
+    open()
+    expect(await Promise.all([first, ...others])).toEqual(['did a', 'did b', 'did c', 'did d'])
+    expect(batches).toEqual([['a'], ['b', 'c', 'd']])
+  })
+
+  it('answers after the commit, with a token that covers it', async () => {
+    const { submit, open } = recorder()
+    open()
+    const caller = systemCaller('test')
+    await submit({ name: 'a' }, caller)
+    expect(await effects()).toEqual(['a'])
+    expect(caller.consistency.token).toMatch(/^[0-9A-F]+-[0-9A-F]+\/[0-9A-F]+$/)
+  })
+
+  it('refuses one and does the others', async () => {
+    const { submit, open, isHeld } = recorder()
+    const first = submit({ name: 'a' }, systemCaller('test'))
+    await isHeld
+    const refused = submit({ name: 'b', behaviour: 'refuse' }, systemCaller('test'))
+    const last = submit({ name: 'c' }, systemCaller('test'))
+    open()
+    await expect(refused).rejects.toMatchObject({ code: 'insufficient_stock' })
+    expect(await Promise.all([first, last])).toEqual(['did a', 'did c'])
+    expect(await effects()).toEqual(['a', 'c'])
+  })
+
+  it('runs its members one by one if it fails as a whole, so that only the cause fails', async () => {
+    const { submit, batches, open, isHeld } = recorder()
+    const first = submit({ name: 'a' }, systemCaller('test'))
+    await isHeld
+    const poison = submit({ name: 'b', behaviour: 'poison' }, systemCaller('test'))
+    const last = submit({ name: 'c' }, systemCaller('test'))
+    open()
+    await expect(poison).rejects.toMatchObject({ code: 'validation_failed' })
+    expect(await Promise.all([first, last])).toEqual(['did a', 'did c'])
+    expect(batches).toEqual([['a'], ['b', 'c'], ['b'], ['c']])
+    expect(await effects()).toEqual(['a', 'c'])
+  })
+
+  it('fails all of its members, once, when the connection drops, and leaves nothing behind', async () => {
+    const { submit, batches, open, isHeld } = recorder()
+    const first = submit({ name: 'a' }, systemCaller('test'))
+    await isHeld
+    const dropped = submit({ name: 'b', behaviour: 'drop-connection' }, systemCaller('test'))
+    const beside = submit({ name: 'c' }, systemCaller('test'))
+    open()
+    await first
+    await expect(dropped).rejects.toMatchObject({ code: 'unavailable' })
+    await expect(beside).rejects.toMatchObject({ code: 'unavailable' })
+    expect(batches).toEqual([['a'], ['b', 'c']])
+    expect(await submit({ name: 'd' }, systemCaller('test'))).toBe('did d')
+    expect(await effects()).toEqual(['a', 'd'])
+  })
+
+  it('takes no more than its bound, and refuses what the queue can’t hold', async () => {
+    const { submit, batches, open, isHeld } = recorder({ batchMax: 2, queueMax: 3 })
+    const first = submit({ name: 'a' }, systemCaller('test'))
+    await isHeld
+    const others = ['b', 'c', 'd'].map((name) => submit({ name }, systemCaller('test')))
+    await expect(submit({ name: 'e' }, systemCaller('test'))).rejects.toMatchObject({ code: 'overloaded' })
+    open()
+    await Promise.all([first, ...others])
+    expect(batches).toEqual([['a'], ['b', 'c'], ['d']])
+  })
+
+  it('keeps apart, in their order, what must not share a transaction', async () => {
+    const { submit, batches, open, isHeld } = recorder({ keysOf: ({ name }) => [name[0] ?? ''] })
+    const first = submit({ name: 'x1' }, systemCaller('test'))
+    await isHeld
+    const others = ['x2', 'y1', 'x3', 'y2', 'z1'].map((name) => submit({ name }, systemCaller('test')))
+    open()
+    await Promise.all([first, ...others])
+    expect(batches).toEqual([['x1'], ['x2', 'y1', 'z1'], ['x3', 'y2']])
+  })
+
+  it('has one effect for equal requests under one key, and answers them alike', async () => {
+    const { submit, open } = recorder()
+    open()
+    const callers = Array.from({ length: 40 }, () => keyed('k1'))
+    const answers = await Promise.all(callers.map((caller) => submit({ name: 'a' }, caller)))
+    expect(new Set(answers)).toEqual(new Set(['did a']))
+    expect(callers.filter(({ idempotency }) => idempotency?.replayed).length).toBe(39)
+    expect(await effects()).toEqual(['a'])
+  })
+
+  it('refuses another request under a used key, and replays a refusal', async () => {
+    const { submit, open } = recorder()
+    open()
+    await submit({ name: 'a' }, keyed('k2'))
+    await expect(submit({ name: 'b' }, keyed('k2', 'other'))).rejects.toMatchObject({ code: 'idempotency_key_reused' })
+    await expect(submit({ name: 'c', behaviour: 'refuse' }, keyed('k3'))).rejects.toMatchObject({
+      code: 'insufficient_stock',
+    })
+    const again = keyed('k3')
+    await expect(submit({ name: 'c' }, again)).rejects.toMatchObject({ code: 'insufficient_stock' })
+    expect(again.idempotency?.replayed).toEqual({ requestId: 'r' })
+    expect(await effects()).toEqual(['a'])
+  })
+})

@@ -1,0 +1,22 @@
+import { expect, it } from 'vitest'
+import { systemCaller } from '#database'
+import { pruneJobs, submitJob } from '#jobs'
+import { deadJob, sql } from '#testing'
+
+const caller = () => systemCaller('function:test')
+const submit = async () => (await submitJob({ type: 'verify-ledger', payload: {} }, caller())).id
+
+it('jobs that succeeded more than 30 days ago are deleted with their results, and no others', async () => {
+  const dead = await deadJob()
+  const [old, recent, waiting] = [await submit(), await submit(), await submit()]
+  await sql`update jobs set updated_at = now() - interval '31 days'`
+  await sql`update jobs set state = 'succeeded' where id = ${old} or id = ${recent}`
+  await sql`update jobs set updated_at = now() - interval '29 days' where id = ${recent}`
+  for (const id of [old, recent]) {
+    await sql`insert into job_results (job_id, number, rows) values (${id}, 0, '[]'), (${id}, 1, '[]')`
+  }
+  expect(await pruneJobs(caller())).toBe(3)
+  expect((await sql`select id from jobs order by id`).map(({ id }) => id)).toEqual([dead, recent, waiting])
+  expect(await sql`select 1 from job_results`).toHaveLength(2)
+  expect(await sql`select 1 from dead_letters`).toHaveLength(1)
+})

@@ -1,0 +1,93 @@
+import type * as z from 'zod'
+import type { Sql } from '#database'
+import type { LineRow } from './reservation-rows.ts'
+import type { ReserveRequest } from './schema.ts'
+
+type Request = z.infer<typeof ReserveRequest>
+
+/** A held reservation whose place a new one takes. */
+export interface ReplacedHold {
+  id: string
+  lines: LineRow[]
+}
+
+/** What a batch of requests refers to. */
+export interface Lookups {
+  idOfSku: Map<string, string>
+  locations: Set<string>
+  /** By `holdName`. */
+  replaced: Map<string, ReplacedHold>
+  /** Every product that may have to be locked. */
+  productIds: string[]
+}
+
+/** What names a shopper's one hold; none for a request that replaces nothing. */
+export function holdName({ holder, reference }: Pick<Request, 'holder' | 'reference'>): [string] | undefined {
+  return holder == null || reference == null ? undefined : [JSON.stringify([holder, reference])]
+}
+
+/** Finds what the requests refer to, before anything is locked. A sku or location that is not found is not in the answer. */
+export async function lookUp(tx: Sql, requests: readonly Request[]): Promise<Lookups> {
+  const lines = requests.flatMap((request) => request.lines)
+  const [skuRows, locationRows, replaced] = await Promise.all([
+    findSkus(tx, [...new Set(lines.flatMap(({ sku }) => sku ?? []))]),
+    findLocations(tx, [...new Set(lines.flatMap(({ location }) => location ?? []))]),
+    findReplaced(tx, requests),
+  ])
+  const productIds = [
+    ...lines.flatMap(({ productId }) => productId ?? []),
+    ...skuRows.map(({ id }) => id),
+    ...[...replaced.values()].flatMap((hold) => hold.lines.map((line) => line.productId)),
+  ]
+  return {
+    idOfSku: new Map(skuRows.map(({ id, sku }) => [sku, id])),
+    locations: new Set(locationRows.map(({ code }) => code)),
+    replaced,
+    productIds,
+  }
+}
+
+async function findSkus(tx: Sql, skus: string[]): Promise<Array<{ id: string; sku: string }>> {
+  if (skus.length === 0) return []
+  return tx`select id, sku from products where sku = any(${skus}::text[]) and deleted_at is null`
+}
+
+async function findLocations(tx: Sql, codes: string[]): Promise<Array<{ code: string }>> {
+  if (codes.length === 0) return []
+  return tx`select code from locations where code = any(${codes}::text[])`
+}
+
+/**
+ * The held reservations that requests replace. Twins pass here one at a time, before any product is locked: each sees, in
+ * the second statement's snapshot, the hold of the twin before it, so nobody is short of stock because of their own hold.
+ * The locks are taken in one order, so that two batches that share twins can't deadlock.
+ */
+async function findReplaced(tx: Sql, requests: readonly Request[]): Promise<Map<string, ReplacedHold>> {
+  const named = requests.filter((request) => holdName(request) !== undefined)
+  if (named.length === 0) return new Map()
+  const holders = named.map(({ holder }) => holder ?? null)
+  const references = named.map(({ reference }) => reference ?? null)
+  const [, rows] = await Promise.all([
+    tx`
+      select pg_advisory_xact_lock(first, second) from (
+        select distinct hashtext(holder) as first, hashtext(reference) as second
+        from unnest(${holders}::text[], ${references}::text[]) as pair (holder, reference)
+        order by first, second
+      ) as name`,
+    tx<Array<LineRow & { holder: string; reference: string }>>`
+      select holder, reference, line.reservation_id as "reservationId", line.product_id as "productId", line.sku,
+             line.location, line.quantity, line.confirmed_quantity as "confirmedQuantity"
+      from unnest(${holders}::text[], ${references}::text[]) as pair (holder, reference)
+      join reservations as reservation using (holder, reference)
+      join reservation_lines as line on line.reservation_id = reservation.id
+      where reservation.state = 'held'
+      order by line.reservation_id, line.line`,
+  ])
+  const replaced = new Map<string, ReplacedHold>()
+  for (const { holder, reference, ...line } of rows) {
+    const [name = ''] = holdName({ holder, reference }) ?? []
+    const hold = replaced.get(name) ?? { id: line.reservationId, lines: [] }
+    replaced.set(name, { ...hold, lines: [...hold.lines, line] })
+  }
+  return replaced
+}
