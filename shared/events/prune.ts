@@ -17,10 +17,12 @@ function pruneTopic(caller: Caller, topic: string): Promise<number> {
     caller,
     (tx, limit) => tx`
       delete from event_log
-      where topic = ${topic} and occurred_at < now() - interval '7 days' and position in (
-        select position from event_log
-        where topic = ${topic} and position <= all (select position from event_groups where topic = ${topic})
-        order by position limit ${limit}
+      where topic = ${topic} and occurred_at < now() - interval '7 days' and position <= (
+        select max(position) from (
+          select position from event_log
+          where topic = ${topic} and position <= all (select position from event_groups where topic = ${topic})
+          order by position limit ${limit}
+        ) as oldest
       )`,
   )
 }
@@ -29,10 +31,10 @@ function pruneInbox(caller: Caller): Promise<number> {
   return prune(
     caller,
     (tx, limit) => tx`
-      delete from inbox where (consumer, event_id) in (
-        select consumer, event_id from inbox
+      delete from inbox where ctid = any(array(
+        select ctid from inbox
         where processed_at < now() - interval '7 days' and not exists (select from event_log where id = event_id)
         order by processed_at limit ${limit}
-      )`,
+      ))`,
   )
 }

@@ -20,13 +20,13 @@ const published = counter('outbox_published_total', 'Events published.')
  * No cursor: docs/decisions/0003-outbox-without-cursor.md.
  */
 export async function relayOutbox(caller: Caller): Promise<number> {
+  const seconds = await oldestAge()
+  age.set(seconds ?? 0)
+  if (seconds === undefined) return 0
+  // Not before there is something to publish: the environment is slow to read, and this runs twenty times a second.
+  checkEventsSettings()
   let total = 0
   for (let batch = 0; batch < BATCHES_MAX; batch++) {
-    const seconds = await oldestAge()
-    age.set(seconds ?? 0)
-    if (seconds === undefined) break
-    // Not before there is something to publish: the environment is slow to read, and this runs twenty times a second.
-    checkEventsSettings()
     const count = await relayBatch(caller)
     total += count
     if (count < BATCH_MAX) break

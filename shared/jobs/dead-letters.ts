@@ -35,18 +35,19 @@ export function listDeadLetters(page: PageRequest, caller: Caller): Promise<Page
  */
 export async function redriveDeadLetters({ ids }: z.infer<typeof RedriveRequest>, caller: Caller): Promise<number> {
   const redriven = await transaction(caller, async (tx) => {
-    const { count } = await tx`
-      with letter as (
-        select id from dead_letters
-        where redriven_at is null and ${ids ? tx`id = any(${ids}::uuid[])` : tx`true`}
-        order by id limit ${REDRIVEN_MAX} for update
-      ), redriven as (
+    const letters = await tx<Array<{ id: string; jobId: string }>>`
+      select id, job_id as "jobId" from dead_letters
+      where redriven_at is null and ${ids ? tx`id = any(${ids}::uuid[])` : tx`true`}
+      order by id limit ${REDRIVEN_MAX} for update`
+    await Promise.all([
+      tx`
         update dead_letters set redriven_at = now(), redriven_by = ${caller.actor}
-        where id in (select id from letter) returning job_id
-      )
-      update jobs set state = 'queued', attempts = 0, run_at = now(), updated_at = now()
-      where id in (select job_id from redriven)`
-    return count
+        where id = any(${letters.map(({ id }) => id)}::uuid[])`,
+      tx`
+        update jobs set state = 'queued', attempts = 0, run_at = now(), updated_at = now()
+        where id = any(${letters.map(({ jobId }) => jobId)}::uuid[])`,
+    ])
+    return letters.length
   })
   logger().info({ actor: caller.actor, redriven }, 'dead jobs were redriven')
   return redriven

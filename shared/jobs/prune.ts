@@ -9,19 +9,19 @@ export async function pruneJobs(caller: Caller): Promise<number> {
   const rows = await prune(
     caller,
     (tx, limit) => tx`
-      delete from job_results where (job_id, number) in (
-        select job_id, number from job_results join jobs on id = job_id where state = 'succeeded' and not ${isKept(tx)}
+      delete from job_results where ctid = any(array(
+        select job_results.ctid from job_results join jobs on id = job_id where state = 'succeeded' and not ${isKept(tx)}
         limit ${limit}
-      )`,
+      ))`,
   )
   const jobs = await prune(
     caller,
     (tx, limit) => tx`
-      delete from jobs where id in (
+      delete from jobs where id = any(array(
         select id from jobs
         where state = 'succeeded' and not ${isKept(tx)} and not exists (select from job_results where job_id = id)
         order by updated_at limit ${limit}
-      )`,
+      ))`,
   )
   return rows + jobs
 }

@@ -20,15 +20,18 @@ const settled = counter('jobs_settled_total', 'Attempts at jobs, by what became 
 
 const writing = <Result>(work: (tx: Sql) => Promise<Result>) => transaction(systemCaller('function:jobs'), work)
 
-/** Takes up to `limit` jobs that are due, the longest due first. Rows that another worker is taking are passed over. */
+/**
+ * Takes up to `limit` jobs that are due, the longest due first. Rows that another worker is taking are passed over. They are
+ * chosen as an array, which is made once: a join may choose again for every row, and lock more than it takes.
+ */
 export function claimJobs(limit: number): Promise<Claim[]> {
   return writing(
     (tx) => tx<Claim[]>`
       update jobs set ${taken(tx, tx`gen_random_uuid()::text`)}
-      where id in (
+      where id = any(array(
         select id from jobs where state in ('queued', 'retrying') and run_at <= now()
         order by run_at limit ${limit} for update skip locked
-      )
+      ))
       returning lease as id, id as "jobId", traceparent, tracestate`,
   )
 }
