@@ -6,7 +6,10 @@ import { transaction } from './transaction.ts'
 const BATCH_MAX = 10_000
 const BATCHES_MAX = 20
 
-/** Runs a statement that deletes up to `limit` rows, a transaction each, until there are no more. Gives how many it deleted. */
+/**
+ * Runs a statement that deletes up to `limit` rows, a transaction each, until there are no more. Gives how many it deleted.
+ * Choose the rows as an array (`ctid = any(array(select …))`): planned for few rows, a join with them looks at all for each.
+ */
 export async function prune(
   caller: Caller,
   deleteSome: (tx: Sql, limit: number) => Promise<{ count: number }>,

@@ -1,5 +1,5 @@
-import { v7 as uuidv7 } from 'uuid'
 import { type Sql, systemCaller, transaction } from '#database'
+import { newId } from '#ids'
 import type { LoggedEvent } from './log.ts'
 
 /** How long a follower is believed in without a sign of life. Three signs fit in, so one or two may get lost. */
@@ -57,7 +57,7 @@ export function buryEvent(cursor: Cursor, event: LoggedEvent, attempts: number, 
     await tx`
       insert into dead_events (id, group_name, topic, position, type, product_id, version, data, occurred_at, traceparent,
                                tracestate, error, attempts, event_id)
-      select ${uuidv7()}, ${cursor.group}, topic, position, type, product_id, version, data, occurred_at, traceparent,
+      select ${newId()}, ${cursor.group}, topic, position, type, product_id, version, data, occurred_at, traceparent,
              tracestate, ${error}, ${attempts}, id
       from event_log where topic = ${cursor.topic} and position = ${event.position}
       on conflict (group_name, event_id) do nothing`

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { v7 as uuidv7 } from 'uuid'
 import type { Outcome } from '#errors'
+import { newId } from '#ids'
 import { counter, gauge, logger } from '#telemetry'
 import {
   buryEvent,
@@ -64,7 +64,7 @@ export function follow(subscription: Subscription): Following {
 
 async function followUntil(signal: AbortSignal, subscription: Subscription): Promise<void> {
   const { group, topic } = subscription
-  const holder = uuidv7()
+  const holder = newId()
   while (!signal.aborted) {
     try {
       const cursor = await takeCursor(group, topic, holder)

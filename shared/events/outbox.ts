@@ -1,5 +1,5 @@
-import { v7 as uuidv7 } from 'uuid'
 import type { Sql } from '#database'
+import { newId } from '#ids'
 import type { TraceContext } from '#telemetry'
 import { type EventType, eventTypes } from './types.ts'
 
@@ -20,7 +20,7 @@ export async function publish(tx: Sql, events: readonly NewEvent[]): Promise<voi
     select event.id, event.topic, event.type, event.product_id, event.version, event.data::json, now(), event.traceparent,
            event.tracestate
     from unnest(
-      ${events.map(() => uuidv7())}::uuid[],
+      ${events.map(() => newId())}::uuid[],
       ${events.map((event) => eventTypes[event.type])}::text[],
       ${events.map((event) => event.type)}::text[],
       ${events.map((event) => event.productId)}::uuid[],

@@ -119,11 +119,11 @@ describe('the relay', () => {
     expect([...after]).toEqual([...before])
   })
 
-  it('is no slower with a backlog after a quiet time, for which the database has made its plans', async () => {
-    for (let run = 0; run < 10; run++) {
-      await write(sql, randomUUID(), 1)
-      await relay()
-    }
+  it('works off a backlog in one run also where the planner knows the outbox as empty', async () => {
+    await write(sql, randomUUID(), 1)
+    await relay()
+    // As autovacuum does at some time or other. A join that was planned for no rows took longer than the time-out allows.
+    await sql`analyze outbox`
     await sql`
       insert into outbox (id, topic, type, product_id, version, data, occurred_at, traceparent)
       select gen_random_uuid(), 'stock-events', 'stock.adjusted', gen_random_uuid(), 1, '{}', now(), 'trace'

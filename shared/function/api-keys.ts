@@ -1,6 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
-import { v7 as uuidv7 } from 'uuid'
 import * as z from 'zod'
 import {
   type Caller,
@@ -14,6 +13,7 @@ import {
   transaction,
 } from '#database'
 import { invalid, ServiceError } from '#errors'
+import { newId } from '#ids'
 import { type Scope, scopes } from './definition.ts'
 
 export const ApiKey = z
@@ -60,14 +60,12 @@ const digestOf = (key: string) => createHash('sha256').update(key).digest()
 
 /** Who holds `key`; undefined for a key that is unknown, revoked or expired. */
 export async function identify(key: string): Promise<Identity | undefined> {
-  const digest = digestOf(key)
-  const cacheKey = digest.toString('base64')
-  let identity = known.get(cacheKey)
+  let identity = known.get(key)
   if (!identity) {
-    const row = await findByDigest(digest)
+    const row = await findByDigest(digestOf(key))
     if (!row) return undefined
     identity = { apiKeyId: row.id, scopes: row.scopes, expiresAt: row.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY }
-    known.set(cacheKey, identity)
+    known.set(key, identity)
   }
   return identity.expiresAt > Date.now() ? identity : undefined
 }
@@ -97,7 +95,7 @@ export async function createApiKey(
   const apiKey = await transaction(caller, async (tx) => {
     const [row] = await tx<[ApiKeyRow]>`
       insert into api_keys (id, name, scopes, prefix, key_hash, expires_at)
-      values (${uuidv7()}, ${request.name}, ${[...new Set(request.scopes)]}, ${prefix}, ${digestOf(key)}, ${expiresAt})
+      values (${newId()}, ${request.name}, ${[...new Set(request.scopes)]}, ${prefix}, ${digestOf(key)}, ${expiresAt})
       returning ${columns(tx)}`
     return toApiKey(row)
   })

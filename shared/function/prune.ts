@@ -5,9 +5,9 @@ export function pruneIdempotencyKeys(caller: Caller): Promise<number> {
   return prune(
     caller,
     (tx, limit) => tx`
-      delete from idempotency_keys where (api_key_id, key) in (
-        select api_key_id, key from idempotency_keys where created_at <= now() - interval '24 hours'
+      delete from idempotency_keys where ctid = any(array(
+        select ctid from idempotency_keys where created_at <= now() - interval '24 hours'
         order by created_at limit ${limit}
-      )`,
+      ))`,
   )
 }

@@ -1,9 +1,9 @@
-import { v7 as uuidv7 } from 'uuid'
+import { newId } from '#ids'
 
 /** At most 128 visible ASCII characters: anything else could forge a log line or a header. */
 const ACCEPTABLE = /^[\x21-\x7e]{1,128}$/
 
 /** The request's own `Request-Id` if it is fit to be echoed, else a new one. */
 export function requestIdOf(header: string | null | undefined): string {
-  return header && ACCEPTABLE.test(header) ? header : uuidv7()
+  return header && ACCEPTABLE.test(header) ? header : newId()
 }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { v7 as uuidv7 } from 'uuid'
 import * as z from 'zod'
 import type { Outcome } from '#errors'
+import { newId } from '#ids'
 import { logger } from '#telemetry'
 import type { FunctionDefinition } from './definition.ts'
 import { type CloudEventAttributes, eventRequest } from './event-function.ts'
@@ -78,7 +78,7 @@ async function tickUntil(signal: AbortSignal, everyMs: number, definition: Funct
 
 function tick(name: string): CloudEventAttributes {
   return {
-    id: uuidv7(),
+    id: newId(),
     source: 'clock',
     specversion: '1.0',
     type: 'schedule.tick',

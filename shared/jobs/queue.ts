@@ -1,6 +1,6 @@
-import { v7 as uuidv7 } from 'uuid'
 import { type Sql, systemCaller, transaction } from '#database'
 import type { Outcome } from '#errors'
+import { newId } from '#ids'
 import { counter } from '#telemetry'
 
 /** How long a worker is believed in without a sign of life. Three signs fit in, so one or two may get lost. */
@@ -78,7 +78,7 @@ async function fail(
       returning id, state, error, attempts
     ), letter as (
       insert into dead_letters (id, job_id, error, attempts)
-      select ${uuidv7()}, id, error, attempts from failed where state = 'dead'
+      select ${newId()}, id, error, attempts from failed where state = 'dead'
     )
     select state from failed`
   if (job) settled.inc({ state: job.state })

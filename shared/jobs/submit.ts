@@ -1,6 +1,6 @@
-import { v7 as uuidv7 } from 'uuid'
 import { type Caller, read, type Sql, transaction } from '#database'
 import { ServiceError } from '#errors'
+import { newId } from '#ids'
 import { columns, findJob, type JobRow, toJob } from './job-rows.ts'
 import { type Job, type JobType, jobTypes } from './schema.ts'
 
@@ -17,7 +17,7 @@ async function insertJob(
   const { attemptsMax, payload: schema } = jobTypes[type]
   const [row] = await tx<[JobRow]>`
     insert into jobs (id, type, payload, attempts_max, actor, traceparent, tracestate)
-    values (${uuidv7()}, ${type}, ${JSON.stringify(schema.parse(payload))}::text::json, ${attemptsMax}, ${actor},
+    values (${newId()}, ${type}, ${JSON.stringify(schema.parse(payload))}::text::json, ${attemptsMax}, ${actor},
             ${trace.traceparent}, ${trace.tracestate ?? null})
     returning ${columns(tx)}`
   return toJob(row)

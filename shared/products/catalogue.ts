@@ -1,6 +1,6 @@
-import { v7 as uuidv7 } from 'uuid'
 import { type Caller, type Sql, transaction, violatedConstraint } from '#database'
 import { ServiceError } from '#errors'
+import { newId } from '#ids'
 import { bookTransaction, openBook, totalsOf } from '#stock'
 import { merge } from './merge-patch.ts'
 import { columns, type ProductRow, toProduct, type VersionedProduct } from './product-rows.ts'
@@ -10,7 +10,7 @@ import { type CreateProductRequest, ProductFields, type UpdateProductRequest } f
 export function createProduct(request: CreateProductRequest, caller: Caller): Promise<VersionedProduct> {
   const { initialStock, ...fields } = request
   return transaction(caller, async (tx) => {
-    const id = uuidv7()
+    const id = newId()
     const row = await insertProduct(tx, id, fields)
     const book = await openBook(tx, caller, [id])
     book.announce(caller, 'product.created', id, { productId: id, product: withoutStock(row) })

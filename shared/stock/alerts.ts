@@ -37,11 +37,15 @@ export async function detectAlert(
 /** By far the most changes leave a product as it was: for those one statement is enough, and the product is not locked. */
 function passWithoutEdge({ productId, version, stock }: StockEvent, caller: Caller): Promise<boolean> {
   return transaction(caller, async (tx) => {
-    const { count } = await tx`
-      update stock_alerts as alert set version = ${version}
-      from products as product
-      where product.id = alert.product_id and alert.product_id = ${productId} and alert.version < ${version}
-        and alert.state = ${stateWith(tx, stock.available)}`
+    const [, { count }] = await Promise.all([
+      // Not waiting for the disk takes a fifth of the time. A crash that loses this loses what says that the event was seen, too.
+      tx`set local synchronous_commit = off`,
+      tx`
+        update stock_alerts as alert set version = ${version}
+        from products as product
+        where product.id = alert.product_id and alert.product_id = ${productId} and alert.version < ${version}
+          and alert.state = ${stateWith(tx, stock.available)}`,
+    ])
     return count === 1
   })
 }

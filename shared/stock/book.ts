@@ -1,7 +1,7 @@
-import { v7 as uuidv7 } from 'uuid'
 import { type Caller, type Sql, StaleRead } from '#database'
 import { invalid, ServiceError } from '#errors'
 import { type NewEvent, publish } from '#events'
+import { newId } from '#ids'
 import { expireOverdue, findOverdue } from './expiry.ts'
 import { insertMovements, type NewMovement } from './movements.ts'
 import { type movementTypes, ON_HAND_MAX, type StockTotals } from './schema.ts'
@@ -182,7 +182,7 @@ function apply(product: LockedProduct, caller: Caller, change: Change, occurredA
   level.reserved += change.reservedDelta
   level.isTouched = true
   return {
-    id: uuidv7(),
+    id: newId(),
     productId: change.productId,
     location: change.location,
     type: change.type,

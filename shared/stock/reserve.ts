@@ -1,7 +1,7 @@
-import { v7 as uuidv7 } from 'uuid'
 import type * as z from 'zod'
 import { type Decision, groupCommit, type Member, type Sql, StaleRead } from '#database'
 import { ServiceError } from '#errors'
+import { newId } from '#ids'
 import { type AllocatedLine, allocate, sumDemands } from './allocation.ts'
 import { type Book, EXPIRED_MAX, openBook } from './book.ts'
 import { locationNotFound } from './locations.ts'
@@ -117,7 +117,7 @@ function releaseInBook(book: Book, caller: Member<Request>['caller'], { id, line
 function newReservation(request: Request, lines: AllocatedLine[], now: Date): Reservation {
   const { reference = null, holder = null, ttlSeconds } = request
   return {
-    id: uuidv7(),
+    id: newId(),
     state: 'held',
     lines: lines.map((line) => ({ ...line, confirmedQuantity: 0 })),
     reference,
