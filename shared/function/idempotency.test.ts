@@ -62,6 +62,7 @@ const requests: Record<string, () => Promise<CallOptions>> = {
   'extend-reservation': async () => ({ params: { reservationId: await held() }, body: { ttlSeconds: 3_600 } }),
   'confirm-reservation': async () => ({ params: { reservationId: await held() }, body: {} }),
   'release-reservation': async () => ({ params: { reservationId: await held() } }),
+  'count-stock': async () => ({ body: { counts: [{ productId: (await newProduct()).id, counted: 3 }] } }),
   'submit-job': async () => ({ body: { type: 'verify-ledger', payload: {} } }),
   'redrive-dead-letters': async () => ({ body: {} }),
 }

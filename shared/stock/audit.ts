@@ -1,36 +1,21 @@
 import { type Sql, snapshot } from '#database'
+import type { Audit } from './schema.ts'
 
 /** Products a statement: some milliseconds of work, or a second where each has a long ledger. */
 const CHUNK_MAX = 1_000
 /** More are of no use to a person, and the first ones say where to look. */
 const DISCREPANCIES_MAX = 100
 
-/** A product's balance at a location, against what the ledger and the held reservations add up to. */
-interface Discrepancy {
-  productId: string
-  location: string
-  onHand: number
-  reserved: number
-  ledgerOnHand: number
-  ledgerReserved: number
-  heldReserved: number
-}
-
-interface Audit {
-  consistent: boolean
-  checkedProducts: number
-  /** At most 100. */
-  discrepancies: Discrepancy[]
-}
-
 /**
  * Checks every product, deleted ones too, at one moment: what is on hand is the sum of the ledger; what is reserved is the
  * sum of the ledger, and of the lines of held reservations. Tells after each chunk how many products of all it has checked.
  */
-export function auditStock(onProgress: (done: number, total: number) => Promise<void>): Promise<Audit> {
+export function auditStock(
+  onProgress: (done: number, total: number) => Promise<void> = async () => {},
+): Promise<Audit> {
   return snapshot(async (sql) => {
     const total = await countProducts(sql)
-    const discrepancies: Discrepancy[] = []
+    const discrepancies: Audit['discrepancies'] = []
     let consistent = true
     let done = 0
     // Bounded: the snapshot's products don't change, and each chunk passes some of them.
@@ -57,7 +42,7 @@ async function nextChunk(sql: Sql, after: string | undefined): Promise<string[]>
 }
 
 function findDiscrepancies(sql: Sql, productIds: string[]) {
-  return sql<Discrepancy[]>`
+  return sql<Audit['discrepancies']>`
     with level as (
       select product_id, location, on_hand, reserved from stock_levels where product_id = any(${productIds}::uuid[])
     ), ledger as (

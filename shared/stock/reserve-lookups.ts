@@ -47,7 +47,8 @@ export async function lookUp(tx: Sql, requests: readonly Request[]): Promise<Loo
   }
 }
 
-async function findSkus(tx: Sql, skus: string[]): Promise<Array<{ id: string; sku: string }>> {
+/** The products that are not deleted among those with the skus. */
+export async function findSkus(tx: Sql, skus: string[]): Promise<Array<{ id: string; sku: string }>> {
   if (skus.length === 0) return []
   return tx`select id, sku from products where sku = any(${skus}::text[]) and deleted_at is null`
 }

@@ -143,3 +143,58 @@ export const ReservationFilter = z.strictObject({
   state: z.enum(reservationStates).optional(),
   productId: z.guid().toLowerCase().optional(),
 })
+
+export const CountRequest = z.strictObject({
+  counts: z
+    .array(
+      z
+        .strictObject({
+          productId: z.guid().toLowerCase().optional(),
+          sku: Sku.optional(),
+          location: LocationCode.optional(),
+          counted: z.number().int().min(0).max(ON_HAND_MAX),
+        })
+        .refine(
+          (line) => (line.productId === undefined) !== (line.sku === undefined),
+          'must name either productId or sku',
+        ),
+    )
+    .min(1)
+    .max(1_000),
+})
+
+export const CountResult = z
+  .object({
+    counts: z.array(
+      z.object({
+        productId: z.uuid(),
+        location: LocationCode,
+        before: Count,
+        counted: Count,
+        variance: z.number().int(),
+      }),
+    ),
+  })
+  .meta({ id: 'CountResult' })
+export type CountResult = z.infer<typeof CountResult>
+
+export const Audit = z
+  .object({
+    consistent: z.boolean(),
+    checkedProducts: Count,
+    discrepancies: z
+      .array(
+        z.object({
+          productId: z.uuid(),
+          location: LocationCode,
+          onHand: z.number().int(),
+          reserved: z.number().int(),
+          ledgerOnHand: z.number().int(),
+          ledgerReserved: z.number().int(),
+          heldReserved: z.number().int(),
+        }),
+      )
+      .describe('The first 100.'),
+  })
+  .meta({ id: 'Audit' })
+export type Audit = z.infer<typeof Audit>

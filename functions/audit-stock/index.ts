@@ -1,0 +1,14 @@
+import { httpFunction, ok } from '#function'
+import { auditStock } from '#stock'
+import { Audit } from '#stock/schema'
+
+export default httpFunction({
+  name: 'audit-stock',
+  route: 'GET /v1/stock/audit',
+  scope: 'admin',
+  summary: 'Check every balance against the ledger and the holds, at one moment.',
+  responses: { 200: Audit },
+  // It holds a connection and a snapshot for as long as it reads: a minute is enough for some million ledger rows.
+  limits: { inFlight: 2, timeoutMs: 60_000 },
+  handler: async () => ok(await auditStock()),
+})

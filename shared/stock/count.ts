@@ -1,0 +1,85 @@
+import type * as z from 'zod'
+import { type Caller, type Sql, transaction } from '#database'
+import { invalid, ServiceError } from '#errors'
+import { type Book, openBook } from './book.ts'
+import { requireLocations } from './locations.ts'
+import { findSkus } from './reserve-lookups.ts'
+import type { CountRequest, CountResult } from './schema.ts'
+
+interface Counted {
+  productId: string
+  location: string
+  counted: number
+}
+
+/**
+ * Sets balances to what was counted (at `main` unless told), under a lock of the whole table: reads go on, changes of stock
+ * wait. All counts are applied, or none. Throws `product_not_found`, `location_not_found`, `count_below_reserved`,
+ * `validation_failed` for one product and location twice, or `busy` where the lock can't be had.
+ */
+export function countStock({ counts }: z.infer<typeof CountRequest>, caller: Caller): Promise<CountResult> {
+  return transaction(caller, async (tx) => {
+    // Whoever wants to change stock queues behind a stocktake that waits for the table, so it waits for half a second only.
+    await Promise.all([tx`set local lock_timeout = 500`, tx`lock table stock_levels in share row exclusive mode`])
+    const counted = await resolve(tx, counts)
+    requireDistinct(counted)
+    await requireLocations(
+      tx,
+      counted.map(({ location }) => location),
+    )
+    const book = await openBook(
+      tx,
+      caller,
+      counted.map(({ productId }) => productId),
+    )
+    requireCovered(book, counted)
+    const results = counted.map((count) => apply(book, caller, count))
+    await book.save()
+    return { counts: results }
+  })
+}
+
+async function resolve(tx: Sql, counts: z.infer<typeof CountRequest>['counts']): Promise<Counted[]> {
+  const rows = await findSkus(tx, [...new Set(counts.flatMap(({ sku }) => sku ?? []))])
+  const idOf = new Map(rows.map(({ id, sku }) => [sku, id]))
+  return counts.map(({ productId, sku = '', location = 'main', counted }) => {
+    const id = productId ?? idOf.get(sku)
+    if (id === undefined) throw new ServiceError('product_not_found', `There is no product with the sku '${sku}'.`)
+    return { productId: id, location, counted }
+  })
+}
+
+function requireDistinct(counted: Counted[]): void {
+  const seen = new Set<string>()
+  counted.forEach(({ productId, location }, index) => {
+    const key = `${productId} ${location}`
+    if (seen.has(key)) throw invalid(`counts.${index}`, `counts the same product at ${location} again`)
+    seen.add(key)
+  })
+}
+
+/** What is held has been promised: a count below it must be dealt with by people, hold by hold. */
+function requireCovered(book: Book, counted: Counted[]): void {
+  const short = counted.flatMap(({ productId, location, counted: quantity }) => {
+    const { sku } = book.product(productId)
+    const { reserved } = levelOf(book, productId, location)
+    return quantity < reserved ? [{ productId, sku, location, counted: quantity, reserved }] : []
+  })
+  if (short.length === 0) return
+  const detail = 'Less was counted than reservations hold; nothing was changed.'
+  throw new ServiceError('count_below_reserved', detail, { extra: { short } })
+}
+
+function apply(book: Book, caller: Caller, { productId, location, counted }: Counted): CountResult['counts'][number] {
+  const before = levelOf(book, productId, location).onHand
+  const variance = counted - before
+  if (variance !== 0) {
+    book.change(caller, { productId, location, type: 'count', onHandDelta: variance, reservedDelta: 0 })
+  }
+  return { productId, location, before, counted, variance }
+}
+
+function levelOf(book: Book, productId: string, location: string): { onHand: number; reserved: number } {
+  const { levels } = book.product(productId)
+  return levels.find((level) => level.location === location) ?? { onHand: 0, reserved: 0 }
+}
