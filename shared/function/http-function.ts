@@ -1,6 +1,6 @@
 import { Hono } from 'hono'
 import type * as z from 'zod'
-import type { Caller } from '#database'
+import { type Caller, parseToken } from '#database'
 import { ServiceError } from '#errors'
 import { childTrace, logger, type TraceContext, traceIdOf } from '#telemetry'
 import { createAdmission, withDeadline } from './admission.ts'
@@ -126,6 +126,8 @@ async function answerOf(
     idempotency: undefined,
     consistency: { token: request.headers.get('consistency-token') ?? undefined },
   }
+  // Here for every read, whether or not it asks a server that a token is for.
+  if (endpoint.method === 'GET' && caller.consistency.token !== undefined) parseToken(caller.consistency.token)
   exchange.caller = caller
   const params = validateParams(rawParams)
   const query = endpoint.request.query ? validate(endpoint.request.query, queryOf(url)) : undefined
