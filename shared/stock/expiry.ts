@@ -11,8 +11,14 @@ export async function findOverdue(
   const rows = await tx<Array<{ reservationId: string; productId: string }>>`
     select line.reservation_id as "reservationId", line.product_id as "productId"
     from (
-      select distinct reservation_id from reservation_lines
-      where product_id = any(${productIds}::uuid[]) and held_until <= now()
+      select distinct reservation_id
+      from unnest(${productIds}::uuid[]) as wanted (product_id)
+      cross join lateral (
+        -- The order is the index's own, so that whatever the planner believes, it reads no hold that is not overdue.
+        select reservation_id from reservation_lines
+        where product_id = wanted.product_id and held_until <= now()
+        order by held_until limit ${max}
+      ) as held
       limit ${max}
     ) as overdue
     join reservation_lines as line using (reservation_id)`
