@@ -3,8 +3,8 @@ import { type Caller, type Sql, transaction } from '#database'
 import { invalid, ServiceError } from '#errors'
 import { type Book, openBook } from './book.ts'
 import { requireLocations } from './locations.ts'
-import { findSkus } from './reserve-lookups.ts'
 import type { CountRequest, CountResult } from './schema.ts'
+import { findSkus, productIdOf } from './skus.ts'
 
 interface Counted {
   productId: string
@@ -40,12 +40,10 @@ export function countStock({ counts }: z.infer<typeof CountRequest>, caller: Cal
 }
 
 async function resolve(tx: Sql, counts: z.infer<typeof CountRequest>['counts']): Promise<Counted[]> {
-  const rows = await findSkus(tx, [...new Set(counts.flatMap(({ sku }) => sku ?? []))])
-  const idOf = new Map(rows.map(({ id, sku }) => [sku, id]))
-  return counts.map(({ productId, sku = '', location = 'main', counted }) => {
-    const id = productId ?? idOf.get(sku)
-    if (id === undefined) throw new ServiceError('product_not_found', `There is no product with the sku '${sku}'.`)
-    return { productId: id, location, counted }
+  const idOfSku = await findSkus(tx, counts)
+  return counts.map((line) => {
+    const { location = 'main', counted } = line
+    return { productId: productIdOf(line, idOfSku), location, counted }
   })
 }
 

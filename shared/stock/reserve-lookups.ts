@@ -2,6 +2,7 @@ import type * as z from 'zod'
 import type { Sql } from '#database'
 import type { LineRow } from './reservation-rows.ts'
 import type { ReserveRequest } from './schema.ts'
+import { findSkus } from './skus.ts'
 
 type Request = z.infer<typeof ReserveRequest>
 
@@ -29,28 +30,22 @@ export function holdName({ holder, reference }: Pick<Request, 'holder' | 'refere
 /** Finds what the requests refer to, before anything is locked. A sku or location that is not found is not in the answer. */
 export async function lookUp(tx: Sql, requests: readonly Request[]): Promise<Lookups> {
   const lines = requests.flatMap((request) => request.lines)
-  const [skuRows, locationRows, replaced] = await Promise.all([
-    findSkus(tx, [...new Set(lines.flatMap(({ sku }) => sku ?? []))]),
+  const [idOfSku, locationRows, replaced] = await Promise.all([
+    findSkus(tx, lines),
     findLocations(tx, [...new Set(lines.flatMap(({ location }) => location ?? []))]),
     findReplaced(tx, requests),
   ])
   const productIds = [
     ...lines.flatMap(({ productId }) => productId ?? []),
-    ...skuRows.map(({ id }) => id),
+    ...idOfSku.values(),
     ...[...replaced.values()].flatMap((hold) => hold.lines.map((line) => line.productId)),
   ]
   return {
-    idOfSku: new Map(skuRows.map(({ id, sku }) => [sku, id])),
+    idOfSku,
     locations: new Set(locationRows.map(({ code }) => code)),
     replaced,
     productIds,
   }
-}
-
-/** The products that are not deleted among those with the skus. */
-export async function findSkus(tx: Sql, skus: string[]): Promise<Array<{ id: string; sku: string }>> {
-  if (skus.length === 0) return []
-  return tx`select id, sku from products where sku = any(${skus}::text[]) and deleted_at is null`
 }
 
 async function findLocations(tx: Sql, codes: string[]): Promise<Array<{ code: string }>> {

@@ -8,6 +8,7 @@ import { locationNotFound } from './locations.ts'
 import { insertHolds, lockReservations, setState } from './reservation-rows.ts'
 import { holdName, type Lookups, lookUp, type ReplacedHold } from './reserve-lookups.ts'
 import type { Reservation, ReserveRequest } from './schema.ts'
+import { productIdOf } from './skus.ts'
 
 type Request = z.infer<typeof ReserveRequest>
 
@@ -79,7 +80,7 @@ function decideOne(plan: Plan, member: Member<Request>): Decision<Reservation> {
 /** Books one request. All that can fail comes before the first change, so a refusal leaves none. */
 function place(plan: Plan, { request, caller }: Member<Request>): Reservation {
   const { book, lookups, holds, releasedIds } = plan
-  const productIds = request.lines.map((line) => productIdOf(line, lookups))
+  const productIds = request.lines.map((line) => productIdOf(line, lookups.idOfSku))
   for (const { location } of request.lines) {
     if (location !== undefined && !lookups.locations.has(location)) throw locationNotFound(location)
   }
@@ -98,13 +99,6 @@ function place(plan: Plan, { request, caller }: Member<Request>): Reservation {
   }
   holds.push({ reservation, lines })
   return reservation
-}
-
-/** A product by its id is taken as it is: the book tells whether it exists. */
-function productIdOf({ productId, sku = '' }: Request['lines'][number], { idOfSku }: Lookups): string {
-  const id = productId ?? idOfSku.get(sku)
-  if (id === undefined) throw new ServiceError('product_not_found', `There is no product with the sku '${sku}'.`)
-  return id
 }
 
 function releaseInBook(book: Book, caller: Member<Request>['caller'], { id, lines }: ReplacedHold): void {

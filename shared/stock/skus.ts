@@ -1,0 +1,24 @@
+import type { Sql } from '#database'
+import { ServiceError } from '#errors'
+
+/** The products, but for deleted ones, that have one of the skus: sku to id. */
+export async function findSkus(
+  tx: Sql,
+  lines: ReadonlyArray<{ sku?: string | undefined }>,
+): Promise<Map<string, string>> {
+  const skus = [...new Set(lines.flatMap(({ sku }) => sku ?? []))]
+  if (skus.length === 0) return new Map()
+  const rows = await tx<Array<{ id: string; sku: string }>>`
+    select id, sku from products where sku = any(${skus}::text[]) and deleted_at is null`
+  return new Map(rows.map(({ id, sku }) => [sku, id]))
+}
+
+/** The product that a line names. An id is taken as it is: the book tells whether it exists. Throws `product_not_found` for a sku. */
+export function productIdOf(
+  { productId, sku = '' }: { productId?: string | undefined; sku?: string | undefined },
+  idOfSku: ReadonlyMap<string, string>,
+): string {
+  const id = productId ?? idOfSku.get(sku)
+  if (id === undefined) throw new ServiceError('product_not_found', `There is no product with the sku '${sku}'.`)
+  return id
+}
