@@ -2,6 +2,7 @@ import postgres from 'postgres'
 import * as z from 'zod'
 import { integerSetting, readConfig } from '#config'
 import { ServiceError } from '#errors'
+import { arrayTypes } from './array-types.ts'
 
 /** A connection's tagged template. `bigint` columns arrive as numbers: every one of ours stays below 2^53. */
 export type Sql = postgres.Sql<{ bigint: number }>
@@ -40,7 +41,8 @@ function connect(url: string, max: number, lifetime?: { onclose: () => void }): 
     idle_timeout: 60,
     // Seconds before another attempt to connect. The driver's own grow to 20: longer than a request waits for a server that is back.
     backoff: (failures: number) => Math.random() * Math.min(0.5, 0.01 * 2 ** failures),
-    types: { bigint: { to: 20, from: [20], parse: Number, serialize: String } },
+    types: { bigint: { to: 20, from: [20], parse: Number, serialize: String }, ...arrayTypes },
+    fetch_types: false,
     onnotice: () => {},
     // The driver would end a connection of a certain age between two statements, even of one transaction.
     ...(lifetime && { onclose: lifetime.onclose, max_lifetime: null }),

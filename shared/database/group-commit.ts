@@ -116,7 +116,8 @@ async function runBatch<Request, Result>(
   const { name: group } = options
   const startedAt = performance.now()
   batchSize.observe({ group }, batch.length)
-  for (const { enqueuedAt } of batch) queueWait.observe({ group }, (startedAt - enqueuedAt) / 1000)
+  const wait = queueWait.labels(group)
+  for (const { enqueuedAt } of batch) wait.observe((startedAt - enqueuedAt) / 1000)
   try {
     const { decisions, token } = await withRetries((lease, count) => attempt(lease, batch, options, count))
     commitTime.observe({ group }, (performance.now() - startedAt) / 1000)

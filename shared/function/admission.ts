@@ -6,6 +6,8 @@ const duration = histogram('function_duration_seconds', 'Time to answer a reques
 
 /** Counts a function's requests in flight, and refuses the one past its limit. */
 export function createAdmission(name: string, limit: number) {
+  const level = inFlight.labels(name)
+  const durations = new Map<number, ReturnType<typeof duration.labels>>()
   let current = 0
   return {
     current: () => current,
@@ -16,13 +18,15 @@ export function createAdmission(name: string, limit: number) {
           retryAfterSeconds: 1,
         })
       }
-      inFlight.set({ function: name }, ++current)
+      level.set(++current)
     },
     leave() {
-      inFlight.set({ function: name }, --current)
+      level.set(--current)
     },
     observe(status: number, startedAt: number) {
-      duration.observe({ function: name, status: String(status) }, (performance.now() - startedAt) / 1000)
+      const observer = durations.get(status) ?? duration.labels(name, String(status))
+      durations.set(status, observer)
+      observer.observe((performance.now() - startedAt) / 1000)
     },
   }
 }

@@ -3,6 +3,8 @@ import { invalid, ServiceError } from '#errors'
 /** Deeper input is refused: nothing here is that deep, and recursion over it must end. */
 const JSON_DEPTH_MAX = 32
 
+const utf8 = new TextDecoder('utf-8', { fatal: true })
+
 /**
  * The request's body as JSON. An empty body counts as `{}`, whatever its type.
  * Throws `too_large`, `unsupported_media_type` or `malformed_json`.
@@ -12,8 +14,9 @@ export async function readJson(request: Request, accepted: readonly string[], ma
   if (bytes.length === 0) return {}
   requireType(request.headers.get('content-type'), accepted)
   try {
-    const json: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
-    requireSafe(json, [])
+    const json: unknown = JSON.parse(utf8.decode(bytes))
+    const skipped = findSkipped(json, 0)
+    if (skipped) throw invalid(skipped.join('.'), 'is not a known member')
     return json
   } catch (error) {
     if (error instanceof ServiceError) throw error
@@ -58,15 +61,20 @@ function requireType(header: string | null, accepted: readonly string[]): void {
   throw new ServiceError('unsupported_media_type', `Send the body as ${accepted.join(' or ')}, in UTF-8.`)
 }
 
-function requireSafe(json: unknown, path: readonly string[]): void {
-  if (typeof json !== 'object' || json === null) return
-  if (path.length === JSON_DEPTH_MAX) {
+/** Schemas skip a member of this name without a word, so that nobody's prototype is set by accident: it would be lost. */
+const SKIPPED = '__proto__'
+
+/** The path to a member that schemas skip, if there is one. Throws `validation_failed` for what is nested too deeply. */
+function findSkipped(json: unknown, depth: number): string[] | undefined {
+  if (typeof json !== 'object' || json === null) return undefined
+  if (depth === JSON_DEPTH_MAX) {
     const message = `is nested more than ${JSON_DEPTH_MAX} levels deep`
     throw new ServiceError('validation_failed', `The body ${message}.`, { issues: [{ path: '', message }] })
   }
-  for (const [name, member] of Object.entries(json)) {
-    // Schemas skip this member without a word, so that nobody's prototype is set by accident: it would be lost.
-    if (name === '__proto__') throw invalid([...path, name].join('.'), 'is not a known member')
-    requireSafe(member, [...path, name])
+  for (const name of Object.keys(json)) {
+    if (name === SKIPPED) return [name]
+    const path = findSkipped((json as Record<string, unknown>)[name], depth + 1)
+    if (path) return [name, ...path]
   }
+  return undefined
 }

@@ -20,7 +20,7 @@ import {
 import { idempotencyKeyOf } from './idempotency-key.ts'
 import { problemDocument, problemHeaders, toServiceError } from './problem.ts'
 import { requestIdOf } from './request-id.ts'
-import { queryOf, validate, validateParams } from './validate.ts'
+import { pathOf, queryOf, validate, validateParams } from './validate.ts'
 
 /** Declares a function that answers a client's request: who may ask, what is asked and answered, and what does it. */
 export function httpFunction<
@@ -37,16 +37,17 @@ export function httpFunction<
 
   const app = new Hono()
   const pattern = path.replaceAll(/\{(\w+)\}/g, ':$1')
-  app.on(method, pattern, async (c) => {
+  const allowed: readonly string[] = method === 'GET' ? ['GET', 'HEAD'] : [method]
+  app.all(pattern, async (c) => {
+    if (!allowed.includes(c.req.method)) {
+      const allow = allowed.join(', ')
+      const error = new ServiceError('method_not_allowed', `Use ${allow} here.`)
+      return problem(c.req.raw, error, requestIdOf(c.req.header('request-id')), { allow })
+    }
     const startedAt = performance.now()
     const response = await respond(endpoint, c.req.raw, c.req.param(), admission)
     admission.observe(response.status, startedAt)
     return response
-  })
-  app.all(pattern, (c) => {
-    const allow = method === 'GET' ? 'GET, HEAD' : method
-    const error = new ServiceError('method_not_allowed', `Use ${allow} here.`)
-    return problem(c.req.raw, error, requestIdOf(c.req.header('request-id')), { allow })
   })
   app.notFound((c) =>
     problem(
@@ -119,7 +120,6 @@ async function answerOf(
   exchange: Exchange,
 ): Promise<Answer> {
   const identity = await authorize(request.headers.get('authorization'), endpoint.scope)
-  const url = new URL(request.url)
   const caller: Caller = {
     actor: `api-key:${identity.apiKeyId}`,
     trace: exchange.trace,
@@ -130,7 +130,7 @@ async function answerOf(
   if (endpoint.method === 'GET' && caller.consistency.token !== undefined) parseToken(caller.consistency.token)
   exchange.caller = caller
   const params = validateParams(rawParams)
-  const query = endpoint.request.query ? validate(endpoint.request.query, queryOf(url)) : undefined
+  const query = endpoint.request.query ? validate(endpoint.request.query, queryOf(request.url)) : undefined
   let body: unknown
   if (endpoint.method !== 'GET') {
     const json = await readJson(request, endpoint.request.contentTypes, endpoint.limits.maxBodyBytes)
@@ -139,7 +139,7 @@ async function answerOf(
         apiKeyId: identity.apiKeyId,
         requestId: exchange.requestId,
         method: endpoint.method,
-        path: url.pathname,
+        path: pathOf(request.url),
         json,
       })
     }
@@ -164,11 +164,12 @@ async function authorize(header: string | null, scope: Scope): Promise<Identity>
 }
 
 function toResponse({ status, body, headers }: Answer, { requestId, caller }: Exchange): Response {
-  const all = new Headers({ 'request-id': requestId, ...headers })
-  if (caller?.consistency.token) all.set('consistency-token', caller.consistency.token)
-  if (caller?.idempotency?.replayed) all.set('idempotent-replayed', 'true')
+  // A plain object with lower-case names: a Headers would be taken apart again on its way out.
+  const all: Record<string, string> = { 'request-id': requestId, ...headers }
+  if (caller?.consistency.token) all['consistency-token'] = caller.consistency.token
+  if (caller?.idempotency?.replayed) all['idempotent-replayed'] = 'true'
   if (body === undefined) return new Response(null, { status, headers: all })
-  if (!all.has('content-type')) all.set('content-type', 'application/json')
+  all['content-type'] ??= 'application/json'
   const isReady = typeof body === 'string' || body instanceof ReadableStream
   return new Response(isReady ? body : JSON.stringify(body), { status, headers: all })
 }
@@ -180,7 +181,7 @@ function problem(
   headers: Record<string, string> = {},
   firstRequestId = requestId,
 ): Response {
-  const document = problemDocument(error, { instance: new URL(request.url).pathname, requestId: firstRequestId })
+  const document = problemDocument(error, { instance: pathOf(request.url), requestId: firstRequestId })
   return new Response(JSON.stringify(document), {
     status: error.status,
     headers: { 'request-id': requestId, ...problemHeaders(error), ...headers },

@@ -39,10 +39,18 @@ export function validateParams(params: Record<string, string>): Record<string, s
   return Object.fromEntries(Object.entries(params).map(([name, value]) => [name, value.toLowerCase()]))
 }
 
-/** The query's parameters by name. One given twice is an error rather than a guess. */
-export function queryOf(url: URL): Record<string, string> {
+/** The path of an absolute URL: `/v1/products` of `http://host/v1/products?limit=5`. */
+export function pathOf(url: string): string {
+  const start = url.indexOf('/', url.indexOf('//') + 2)
+  const end = url.indexOf('?', start)
+  return end === -1 ? url.slice(start) : url.slice(start, end)
+}
+
+/** The parameters of a URL's query by name. One given twice is an error rather than a guess. */
+export function queryOf(url: string): Record<string, string> {
   const query: Record<string, string> = {}
-  for (const [name, value] of url.searchParams) {
+  if (!url.includes('?')) return query
+  for (const [name, value] of new URL(url).searchParams) {
     if (Object.hasOwn(query, name)) {
       throw new ServiceError('validation_failed', `${name}: is given twice`, {
         issues: [{ path: name, message: 'is given twice' }],

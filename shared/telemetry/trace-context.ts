@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto'
+import { randomFillSync } from 'node:crypto'
 
 /** W3C Trace Context of the work in hand, as it is carried in headers and stored in the outbox. */
 export interface TraceContext {
@@ -12,14 +12,24 @@ const TRACEPARENT = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]
 /** The caller's trace with a new span id of our own; a new, unsampled trace where the caller sent none or a broken one. */
 export function childTrace(traceparent: string | null | undefined, tracestate?: string | null): TraceContext {
   const parent = TRACEPARENT.exec(traceparent ?? '')
-  const spanId = randomHex().slice(16)
-  if (!parent) return { traceparent: `00-${randomHex()}-${spanId}-00`, tracestate: undefined }
+  const random = randomHex()
+  const spanId = random.slice(32)
+  if (!parent) return { traceparent: `00-${random.slice(0, 32)}-${spanId}-00`, tracestate: undefined }
   return { traceparent: `00-${parent[1]}-${spanId}-${parent[2]}`, tracestate: tracestate || undefined }
 }
 
-/** 32 hexadecimal digits, nearly all random. Node keeps entropy for UUIDs in stock, so this costs a tenth of `randomBytes`. */
+/** Random bytes come in stocks of 512 traces, at a tenth of the price of asking for each. */
+const stock = Buffer.alloc(24 * 512)
+let used = stock.length
+
+/** 48 hexadecimal digits: a trace id and a span id. */
 function randomHex(): string {
-  return randomUUID().replaceAll('-', '')
+  if (used === stock.length) {
+    randomFillSync(stock)
+    used = 0
+  }
+  used += 24
+  return stock.toString('hex', used - 24, used)
 }
 
 /** The trace id, for a log line. */
