@@ -1,5 +1,17 @@
 import { afterAll, describe, expect, it } from 'vitest'
-import { call, expectConsistent, expectNoEffect, expire, hold, newProduct, sql, stockAt } from '#testing'
+import {
+  ADMIN_KEY,
+  blocked,
+  call,
+  expectConsistent,
+  expectNoEffect,
+  expire,
+  hold,
+  inRivalSession,
+  newProduct,
+  sql,
+  stockAt,
+} from '#testing'
 import reserveStock from './index.ts'
 
 const reserve = (body: object) => call(reserveStock, { body })
@@ -11,6 +23,32 @@ const stateOf = async (id: string) => (await sql`select state from reservations 
 afterAll(expectConsistent)
 
 describe('reserve-stock', () => {
+  it('does nothing for a client that hangs up before its turn', async () => {
+    const { id: productId } = await newProduct({ initialStock: 5 })
+    const send = (signal: AbortSignal) =>
+      reserveStock.app.fetch(
+        new Request('http://localhost/v1/reservations', {
+          method: 'POST',
+          headers: { authorization: `Bearer ${ADMIN_KEY}`, 'content-type': 'application/json' },
+          body: JSON.stringify(one(productId)),
+          signal,
+        }),
+      )
+    const leaving = new AbortController()
+    const staying = new AbortController()
+    const answers = await inRivalSession(async (rival) => {
+      await rival`select 1 from stock_levels where product_id = ${productId} for update`
+      const first = send(staying.signal)
+      await blocked()
+      const others = [send(leaving.signal), send(staying.signal)]
+      leaving.abort()
+      return [first, ...others]
+    })
+    const statuses = (await Promise.all(answers)).map(({ status }) => status)
+    expect(statuses).toEqual([201, 499, 201])
+    expect(await reservedOf(productId)).toBe(2)
+  })
+
   it('holds stock for 15 minutes unless told', async () => {
     const { id: productId, sku } = await newProduct({ initialStock: 5 })
     const { status, body, headers } = await reserve(one(productId, 2))

@@ -7,6 +7,7 @@ import { environment } from '#config'
 import { ADMIN_KEY } from '#testing'
 import { listeningUrl, type Started, startNode } from './processes.ts'
 
+const HEADERS = { authorization: `Bearer ${ADMIN_KEY}`, 'content-type': 'application/json' }
 const FIXTURE = fileURLToPath(new URL('host-fixture.ts', import.meta.url))
 
 let host: Started
@@ -25,8 +26,7 @@ afterEach(async () => {
 
 /** Posts over a connection that stays open, and gives the answer's head. */
 function post(body: object, agent = new Agent({ keepAlive: true })): Promise<IncomingMessage> {
-  const headers = { authorization: `Bearer ${ADMIN_KEY}`, 'content-type': 'application/json' }
-  const sent = request(`${url}/v1/misbehave`, { method: 'POST', agent, headers })
+  const sent = request(`${url}/v1/misbehave`, { method: 'POST', agent, headers: HEADERS })
   sent.end(JSON.stringify(body))
   return once(sent, 'response').then(([response]) => response as IncomingMessage)
 }
@@ -51,6 +51,19 @@ describe('a function’s process', () => {
     expect(await bodyOf(response)).toEqual({ slept: 700 })
     expect(await host.exit).toBe(0)
     await expect(post({})).rejects.toThrow('ECONNREFUSED')
+  })
+
+  it('lets a function know that its client has hung up, or was told that its time is up', async () => {
+    const hangsUp = request(`${url}/v1/misbehave`, { method: 'POST', headers: HEADERS })
+    hangsUp.on('error', () => {})
+    hangsUp.end(JSON.stringify({ sleepMs: 500 }))
+    await handling(1)
+    hangsUp.destroy()
+    expect((await post({ sleepMs: 2_000 })).statusCode).toBe(503)
+    expect((await post({ sleepMs: 600 })).statusCode).toBe(200)
+    const told = () => host.lines.filter((line) => line.startsWith('the client')).map((line) => line.split(' ').at(-1))
+    await host.line(() => (told().length === 3 ? true : undefined))
+    expect(told()).toEqual(['gone', 'gone', 'there'])
   })
 
   it('answers 503 when its time is up, and what is past its limit at once', async () => {

@@ -12,9 +12,11 @@ export interface Caller {
   trace: TraceContext
   idempotency: IdempotencyKey | undefined
   consistency: { token: string | undefined }
+  /** True once whoever asked has hung up, or was told that it took too long: what has not begun by then need not begin. */
+  isGone: () => boolean
 }
 
 /** The caller of work that no client asked for: schedules, seeds, migrations. */
 export function systemCaller(actor: string, trace: TraceContext = childTrace(undefined)): Caller {
-  return { actor, trace, idempotency: undefined, consistency: { token: undefined } }
+  return { actor, trace, idempotency: undefined, consistency: { token: undefined }, isGone: () => false }
 }

@@ -125,6 +125,21 @@ describe('a group commit', () => {
     expect(await effects()).toEqual(['a', 'd'])
   })
 
+  it('leaves out whoever has gone by the time that their transaction begins', async () => {
+    const { submit, batches, open, isHeld } = recorder()
+    let isGone = false
+    const first = submit({ name: 'a' }, { ...systemCaller('test'), isGone: () => isGone })
+    await isHeld
+    const gone = submit({ name: 'b' }, { ...systemCaller('test'), isGone: () => isGone })
+    const last = submit({ name: 'c' }, systemCaller('test'))
+    isGone = true
+    open()
+    await expect(gone).rejects.toMatchObject({ code: 'client_closed_request' })
+    expect(await Promise.all([first, last])).toEqual(['did a', 'did c'])
+    expect(batches).toEqual([['a'], ['c']])
+    expect(await effects()).toEqual(['a', 'c'])
+  })
+
   it('takes no more than its bound, and refuses what the queue can’t hold', async () => {
     const { submit, batches, open, isHeld } = recorder({ batchMax: 2, queueMax: 3 })
     const first = submit({ name: 'a' }, systemCaller('test'))

@@ -54,7 +54,8 @@ const singles = counter('group_commit_failed_batches_total', 'Batches whose memb
 /**
  * Runs the requests that wait while a transaction is in flight as the next one: a hot row is then locked, and the log
  * flushed, once for many. Each is answered after the commit that holds its effect, under its own idempotency key, as
- * `transaction` would have it. Rejects with `overloaded` when the queue is full or the wait too long.
+ * `transaction` would have it. Rejects with `overloaded` when the queue is full or the wait too long, and with
+ * `client_closed_request`, having done nothing, where the caller is gone when its turn comes.
  */
 export function groupCommit<Request, Result>(options: GroupCommitOptions<Request, Result>) {
   const { name: group, queueMax } = options
@@ -94,6 +95,10 @@ function takeBatch<Request, Result>(
   const now = performance.now()
   for (const entry of queue) {
     const { request, caller } = entry
+    if (caller.isGone()) {
+      entry.reject(new ServiceError('client_closed_request', 'Whoever asked has gone before the work began.'))
+      continue
+    }
     if (now - entry.enqueuedAt > WAIT_MAX_MS) {
       entry.reject(overloaded('The request has waited for too long.'))
       continue

@@ -84,6 +84,7 @@ interface Exchange {
   requestId: string
   trace: TraceContext
   caller: Caller | undefined
+  isAnswered: boolean
 }
 
 async function respond(
@@ -94,13 +95,14 @@ async function respond(
 ): Promise<Response> {
   const requestId = requestIdOf(request.headers.get('request-id'))
   const trace = childTrace(request.headers.get('traceparent'), request.headers.get('tracestate'))
-  const exchange: Exchange = { requestId, trace, caller: undefined }
+  const exchange: Exchange = { requestId, trace, caller: undefined, isAnswered: false }
   try {
     admission.enter()
     try {
       const answer = await withDeadline(endpoint.limits.timeoutMs, answerOf(endpoint, request, params, exchange))
       return toResponse(answer, exchange)
     } finally {
+      exchange.isAnswered = true
       admission.leave()
     }
   } catch (thrown) {
@@ -125,6 +127,7 @@ async function answerOf(
     trace: exchange.trace,
     idempotency: undefined,
     consistency: { token: request.headers.get('consistency-token') ?? undefined },
+    isGone: () => exchange.isAnswered || request.signal.aborted,
   }
   // Here for every read, whether or not it asks a server that a token is for.
   if (endpoint.method === 'GET' && caller.consistency.token !== undefined) parseToken(caller.consistency.token)
