@@ -34,7 +34,7 @@ export function databaseSettings(): z.infer<typeof settingsSchema> {
   return settings
 }
 
-function connect(url: string, max: number, lifetime?: { onclose: () => void }): Sql {
+function connect(url: string, max: number, writer?: { onclose: () => void }): Sql {
   return postgres(url, {
     max,
     connect_timeout: 5,
@@ -45,13 +45,16 @@ function connect(url: string, max: number, lifetime?: { onclose: () => void }): 
     fetch_types: false,
     onnotice: () => {},
     // The driver would end a connection of a certain age between two statements, even of one transaction.
-    ...(lifetime && { onclose: lifetime.onclose, max_lifetime: null }),
+    ...(writer && { onclose: writer.onclose, max_lifetime: null }),
     connection: {
       application_name: 'stock-management',
       // Bounds for a stuck client or a stuck query; a request's own time-out (5 s by default) is the tighter one.
       statement_timeout: 10_000,
       lock_timeout: 3_000,
       idle_in_transaction_session_timeout: 10_000,
+      // What is asked for often is in memory, where a page found by index costs no more than the next one.
+      random_page_cost: 1.1,
+      jit: 'off',
     },
   })
 }
@@ -59,7 +62,15 @@ function connect(url: string, max: number, lifetime?: { onclose: () => void }): 
 /** Has another client as soon as its connection has dropped. */
 interface Slot {
   sql: Sql
+  /** When its statements were last planned anew, by `performance.now()`. */
+  plannedAt: number
 }
+
+/**
+ * A prepared statement keeps its plan, made when its tables were empty perhaps, until their statistics change: minutes in
+ * which every reservation read a whole table that had grown since. Planning anew takes a millisecond or two.
+ */
+const PLANS_MAX_AGE_MS = 10_000
 
 /** Callers that may wait for a connection; past it the answer is 503 at once rather than a time-out later. */
 const WAITERS_MAX = 2_000
@@ -86,11 +97,16 @@ function createWriters(url: string, max: number) {
       if (slot.sql === sql) renew(slot)
     }
     const sql = connect(url, 1, { onclose })
-    return Object.assign(slot, { sql })
+    return Object.assign(slot, { sql, plannedAt: performance.now() })
   }
 
   function toLease(slot: Slot): Lease {
     const { sql } = slot
+    if (performance.now() - slot.plannedAt > PLANS_MAX_AGE_MS) {
+      slot.plannedAt = performance.now()
+      // Not awaited: it travels ahead of whatever comes next, which fails if it does.
+      sql.unsafe('discard plans').catch(() => {})
+    }
     const isLost = () => slot.sql !== sql
     return {
       sql,

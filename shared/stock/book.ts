@@ -5,6 +5,7 @@ import { newId } from '#ids'
 import { expireOverdue, findOverdue } from './expiry.ts'
 import { type LockedProduct, lockProducts, saveLevels } from './levels.ts'
 import { insertMovements, type NewMovement } from './movements.ts'
+import { setState } from './reservation-rows.ts'
 import { type movementTypes, ON_HAND_MAX, type StockTotals } from './schema.ts'
 
 export interface Change {
@@ -30,13 +31,14 @@ const eventTypeOf = {
 
 /**
  * The stock of some products, locked, in memory: changes are decided and applied here, in order, and `save` writes them
- * all at once, each with its ledger row and its event. Whoever changes stock does it through a book.
+ * all at once, each with its ledger row and its event. A book that is not saved leaves no trace. Whoever changes stock
+ * does it through a book.
  */
 export interface Book {
   /** By the database's clock, once all was locked. */
   openedAt: Date
-  /** How many overdue holds were ended when it was opened, and whether there may be more on its products. */
-  expired: number
+  /** The overdue holds that end with it, and whether there may be more on its products. */
+  expiredIds: readonly string[]
   isCutOff: boolean
   /** Throws `product_not_found` for a product that is not there, or was not asked for when the book was opened. */
   product: (productId: string) => LockedProduct
@@ -72,7 +74,7 @@ export async function openBook(
 
   const book: Book = {
     openedAt: lockedAt,
-    expired: 0,
+    expiredIds: [],
     isCutOff: overdue.reservationIds.length === expiredMax,
     product(productId) {
       const product = products.get(productId)
@@ -96,11 +98,16 @@ export async function openBook(
     },
     async save() {
       if (changed.size === 0) return
-      await Promise.all([saveLevels(tx, [...changed]), insertMovements(tx, movements), publish(tx, events)])
+      await Promise.all([
+        setState(tx, book.expiredIds, 'expired'),
+        saveLevels(tx, [...changed]),
+        insertMovements(tx, movements),
+        publish(tx, events),
+      ])
     },
   }
   if (overdue.reservationIds.length > 0) {
-    book.expired = await expireOverdue(tx, caller, book, overdue.reservationIds)
+    book.expiredIds = await expireOverdue(tx, caller, book, overdue.reservationIds)
   }
   return book
 }

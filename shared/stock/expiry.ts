@@ -1,6 +1,6 @@
 import type { Caller, Sql } from '#database'
 import type { Book } from './book.ts'
-import { linesOf, lockReservations, setState } from './reservation-rows.ts'
+import { linesOf, lockReservations } from './reservation-rows.ts'
 
 /** At most `max` overdue holds on any of the products, and every product that those holds cover. */
 export async function findOverdue(
@@ -28,11 +28,14 @@ export async function findOverdue(
   }
 }
 
-/** Ends those of the reservations that are held and overdue. Their products are locked in `book`; a row that another sweep has locked is skipped. */
-export async function expireOverdue(tx: Sql, caller: Caller, book: Book, reservationIds: string[]): Promise<number> {
+/**
+ * Books the end of those of the reservations that are held and overdue, and gives their ids. Their products are locked in
+ * `book`; a row that another sweep has locked is skipped.
+ */
+export async function expireOverdue(tx: Sql, caller: Caller, book: Book, reservationIds: string[]): Promise<string[]> {
   const locked = await lockReservations(tx, reservationIds, { skipLocked: true })
   const overdue = locked.filter(({ state, isOverdue }) => state === 'held' && isOverdue).map(({ id }) => id)
-  if (overdue.length === 0) return 0
+  if (overdue.length === 0) return []
   for (const line of await linesOf(tx, overdue)) {
     book.change(
       { ...caller, actor: 'function:expire-reservations' },
@@ -46,6 +49,5 @@ export async function expireOverdue(tx: Sql, caller: Caller, book: Book, reserva
       },
     )
   }
-  await setState(tx, overdue, 'expired')
-  return overdue.length
+  return overdue
 }

@@ -36,15 +36,15 @@ export async function lockProducts(tx: Sql, productIds: string[]) {
   const [, , rows, [clock]] = await Promise.all([
     tx`lock table stock_levels in row exclusive mode`,
     tx`
-      select product_id from stock_levels
-      where product_id = any(${productIds}::uuid[]) and location = 'main'
-      order by product_id for update`,
+      select product_id from unnest(${productIds}::uuid[]) as wanted (id)
+      join stock_levels as level on level.product_id = wanted.id and level.location = 'main'
+      order by product_id for update of level`,
     tx<LevelRow[]>`
-      select level.product_id as "productId", product.sku, level.location, level.on_hand as "onHand", level.reserved, level.version
-      from stock_levels as level
-      join products as product on product.id = level.product_id and product.deleted_at is null
+      select product.id as "productId", product.sku, level.location, level.on_hand as "onHand", level.reserved, level.version
+      from unnest(${productIds}::uuid[]) as wanted (id)
+      cross join lateral (select id, sku from products where id = wanted.id and deleted_at is null limit 1) as product
+      join stock_levels as level on level.product_id = product.id
       join locations as location on location.code = level.location
-      where level.product_id = any(${productIds}::uuid[])
       order by location.priority, location.code`,
     tx<[{ lockedAt: Date }]>`select date_trunc('milliseconds', clock_timestamp()) as "lockedAt"`,
   ])

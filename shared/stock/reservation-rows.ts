@@ -92,7 +92,12 @@ export async function insertHolds(
 }
 
 /** Ends reservations: none of their lines holds anything any more. */
-export async function setState(tx: Sql, ids: string[], state: Exclude<ReservationState, 'held'>): Promise<void> {
+export async function setState(
+  tx: Sql,
+  ids: readonly string[],
+  state: Exclude<ReservationState, 'held'>,
+): Promise<void> {
+  if (ids.length === 0) return
   await Promise.all([
     tx`update reservations set state = ${state}, updated_at = clock_timestamp() where id = any(${ids}::uuid[])`,
     tx`update reservation_lines set held_until = null where reservation_id = any(${ids}::uuid[]) and held_until is not null`,

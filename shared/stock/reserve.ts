@@ -48,7 +48,7 @@ async function decide(
   if (!first) return []
   // After a refusal with overdue holds left, the next attempt ends more of them.
   const book = await openBook(tx, first.caller, lookups.productIds, EXPIRED_MAX * 20 ** (attempt - 1))
-  await forgetEnded(tx, lookups)
+  await forgetEnded(tx, book, lookups)
   const plan: Plan = { book, lookups, holds: [], releasedIds: [] }
   const decisions = members.map((member) => decideOne(plan, member))
   const isShort = decisions.some((decision) => 'error' in decision && decision.error.code === 'insufficient_stock')
@@ -57,14 +57,15 @@ async function decide(
   return decisions
 }
 
-/** Keeps of the holds to be replaced those that are held still, now that they are locked: an overdue one has been ended. */
-async function forgetEnded(tx: Sql, { replaced }: Lookups): Promise<void> {
+/** Keeps of the holds to be replaced those that are held still, now that they are locked, and do not end as overdue. */
+async function forgetEnded(tx: Sql, book: Book, { replaced }: Lookups): Promise<void> {
   if (replaced.size === 0) return
   const rows = await lockReservations(
     tx,
     [...replaced.values()].map(({ id }) => id),
   )
   const held = new Set(rows.filter(({ state }) => state === 'held').map(({ id }) => id))
+  for (const id of book.expiredIds) held.delete(id)
   for (const [name, { id }] of replaced) if (!held.has(id)) replaced.delete(name)
 }
 
@@ -123,7 +124,6 @@ function newReservation(request: Request, lines: AllocatedLine[], now: Date): Re
 }
 
 async function write(tx: Sql, { book, holds, releasedIds }: Plan): Promise<void> {
-  // First, or the new hold of a shopper would meet the old one in the unique index.
-  if (releasedIds.length > 0) await setState(tx, releasedIds, 'released')
-  await Promise.all([insertHolds(tx, holds), book.save()])
+  // Sent together, and run in this order: a shopper's old hold must have ended before the new one meets it in the unique index.
+  await Promise.all([setState(tx, releasedIds, 'released'), book.save(), insertHolds(tx, holds)])
 }

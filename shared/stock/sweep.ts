@@ -24,7 +24,7 @@ export async function sweepReservations(caller: Caller, batchesMax = 20): Promis
         rows.flatMap((row) => row.productIds),
       )
       await book.save()
-      return book.expired
+      return book.expiredIds.length
     })
     expired += ended
     // Of a full batch, nothing is left to end where another sweep was faster: it goes on, so this one need not.
