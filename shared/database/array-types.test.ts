@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { sql } from '#testing'
-import { fromArrayLiteral, toArrayLiteral } from './array-types.ts'
+import { arrayTypes } from './array-types.ts'
 import { primary } from './connections.ts'
 
 const odd = [
@@ -51,11 +51,11 @@ describe('an array literal', () => {
     expect(row?.read).toEqual(times.map((time) => new Date(time)))
   })
 
-  it('refuses an undefined element', () => {
-    expect(() => toArrayLiteral([undefined])).toThrow(TypeError)
-  })
-
-  it('is read back', () => {
-    expect(fromArrayLiteral(toArrayLiteral(odd), String)).toEqual(odd)
+  it('refuses an undefined element, and what would be two', async () => {
+    expect(() => arrayTypes.texts.serialize([undefined])).toThrow(TypeError)
+    const id = '01890000-0000-7000-8000-00000000000f'
+    const smuggled = primary()`select array_length(${[`${id},${id}`]}::uuid[], 1)`
+    await expect(smuggled).rejects.toThrow('invalid input syntax for type uuid')
+    await expect(primary()`select ${['', id]}::uuid[]`).rejects.toThrow('malformed array literal')
   })
 })

@@ -17,17 +17,20 @@ export async function publish(tx: Sql, events: readonly NewEvent[]): Promise<voi
   if (events.length === 0) return
   await tx`
     insert into outbox (id, topic, type, product_id, version, data, occurred_at, traceparent, tracestate)
-    select event.id, event.topic, event.type, event.product_id, event.version, event.data::json, now(), event.traceparent,
+    select event.id, event.topic, event.type, event.product_id, event.version, event.data, now(), event.traceparent,
            event.tracestate
-    from unnest(
-      ${events.map(() => newId())}::uuid[],
-      ${events.map((event) => eventTypes[event.type])}::text[],
-      ${events.map((event) => event.type)}::text[],
-      ${events.map((event) => event.productId)}::uuid[],
-      ${events.map((event) => event.version)}::bigint[],
-      ${events.map((event) => JSON.stringify(event.data))}::text[],
-      ${events.map((event) => event.trace.traceparent)}::text[],
-      ${events.map((event) => event.trace.tracestate ?? null)}::text[]
-    ) with ordinality as event (id, topic, type, product_id, version, data, traceparent, tracestate, line)
+    from rows from (
+      unnest(
+        ${events.map(() => newId())}::uuid[],
+        ${events.map((event) => eventTypes[event.type])}::text[],
+        ${events.map((event) => event.type)}::text[],
+        ${events.map((event) => event.productId)}::uuid[],
+        ${events.map((event) => event.version)}::bigint[],
+        ${events.map((event) => event.trace.traceparent)}::text[],
+        ${events.map((event) => event.trace.tracestate ?? null)}::text[]
+      ),
+      -- One document: as texts in an array, each would be escaped once more.
+      json_array_elements(${JSON.stringify(events.map((event) => event.data))}::text::json)
+    ) with ordinality as event (id, topic, type, product_id, version, traceparent, tracestate, data, line)
     order by event.line`
 }

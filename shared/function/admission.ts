@@ -32,24 +32,14 @@ export function createAdmission(name: string, limit: number) {
 }
 
 /** `work`'s result, or `overloaded` once it has taken longer than `limitMs`. What it does after that is its own affair. */
-export async function withDeadline<Result>(limitMs: number, work: Promise<Result>): Promise<Result> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(
-        new ServiceError(
-          'overloaded',
-          `The answer took longer than ${limitMs} ms. Repeat the request with its Idempotency-Key.`,
-          {
-            retryAfterSeconds: 1,
-          },
-        ),
-      )
-    }, limitMs)
+export function withDeadline<Result>(limitMs: number, work: Promise<Result>): Promise<Result> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(late(limitMs)), limitMs)
+    work.finally(() => clearTimeout(timer)).then(resolve, reject)
   })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
-  }
+}
+
+function late(limitMs: number): ServiceError {
+  const detail = `The answer took longer than ${limitMs} ms. Repeat the request with its Idempotency-Key.`
+  return new ServiceError('overloaded', detail, { retryAfterSeconds: 1 })
 }

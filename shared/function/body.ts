@@ -49,6 +49,7 @@ function tooLarge(maxBytes: number): ServiceError {
 }
 
 function requireType(header: string | null, accepted: readonly string[]): void {
+  if (header !== null && accepted.includes(header)) return
   const [type = '', ...parameters] = (header ?? '')
     .toLowerCase()
     .split(';')

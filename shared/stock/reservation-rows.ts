@@ -70,8 +70,8 @@ export async function insertHolds(
 ): Promise<void> {
   if (holds.length === 0) return
   const rows = holds.map(({ reservation }) => reservation)
-  const lines = holds.flatMap(({ reservation: { id, expiresAt }, lines: own }) =>
-    own.map((line, index) => ({ ...line, id, expiresAt, number: index + 1 })),
+  const lines = holds.flatMap(({ reservation, lines: own }) =>
+    own.map((line, index) => ({ line, reservation, number: index + 1 })),
   )
   await Promise.all([
     tx`
@@ -84,10 +84,10 @@ export async function insertHolds(
     tx`
       insert into reservation_lines (reservation_id, line, product_id, sku, location, quantity, held_until)
       select * from unnest(
-        ${lines.map((line) => line.id)}::uuid[], ${lines.map((line) => line.number)}::int[],
-        ${lines.map((line) => line.productId)}::uuid[], ${lines.map((line) => line.sku)}::text[],
-        ${lines.map((line) => line.location)}::text[], ${lines.map((line) => line.quantity)}::int[],
-        ${lines.map((line) => line.expiresAt)}::timestamptz[])`,
+        ${lines.map(({ reservation }) => reservation.id)}::uuid[], ${lines.map(({ number }) => number)}::int[],
+        ${lines.map(({ line }) => line.productId)}::uuid[], ${lines.map(({ line }) => line.sku)}::text[],
+        ${lines.map(({ line }) => line.location)}::text[], ${lines.map(({ line }) => line.quantity)}::int[],
+        ${lines.map(({ reservation }) => reservation.expiresAt)}::timestamptz[])`,
   ])
 }
 

@@ -30,6 +30,8 @@ export const reserve = groupCommit<Request, Reservation>({
 /** What a batch writes at its end. */
 interface Plan {
   book: Book
+  /** When its stock was locked: what its reservations have as their creation. */
+  createdAt: string
   lookups: Lookups
   holds: Array<{ reservation: Reservation; lines: AllocatedLine[] }>
   releasedIds: string[]
@@ -49,7 +51,7 @@ async function decide(
   // After a refusal with overdue holds left, the next attempt ends more of them.
   const book = await openBook(tx, first.caller, lookups.productIds, EXPIRED_MAX * 20 ** (attempt - 1))
   await forgetEnded(tx, book, lookups)
-  const plan: Plan = { book, lookups, holds: [], releasedIds: [] }
+  const plan: Plan = { book, createdAt: book.openedAt.toISOString(), lookups, holds: [], releasedIds: [] }
   const decisions = members.map((member) => decideOne(plan, member))
   const isShort = decisions.some((decision) => 'error' in decision && decision.error.code === 'insufficient_stock')
   if (isShort && book.isCutOff) throw new StaleRead('overdue holds were left')
@@ -93,7 +95,7 @@ function place(plan: Plan, { request, caller }: Member<Request>): Reservation {
     releasedIds.push(old.id)
     releaseInBook(book, caller, old)
   }
-  const reservation = newReservation(request, lines, book.openedAt)
+  const reservation = newReservation(request, lines, plan)
   for (const { productId, location, quantity } of lines) {
     const change = { productId, location, type: 'reserved', onHandDelta: 0, reservedDelta: quantity } as const
     book.change(caller, { ...change, reservationId: reservation.id, reference: request.reference ?? undefined })
@@ -109,7 +111,7 @@ function releaseInBook(book: Book, caller: Member<Request>['caller'], { id, line
   }
 }
 
-function newReservation(request: Request, lines: AllocatedLine[], now: Date): Reservation {
+function newReservation(request: Request, lines: AllocatedLine[], { book, createdAt }: Plan): Reservation {
   const { reference = null, holder = null, ttlSeconds } = request
   return {
     id: newId(),
@@ -117,9 +119,9 @@ function newReservation(request: Request, lines: AllocatedLine[], now: Date): Re
     lines: lines.map((line) => ({ ...line, confirmedQuantity: 0 })),
     reference,
     holder,
-    expiresAt: new Date(now.getTime() + ttlSeconds * 1_000).toISOString(),
-    createdAt: now.toISOString(),
-    updatedAt: now.toISOString(),
+    expiresAt: new Date(book.openedAt.getTime() + ttlSeconds * 1_000).toISOString(),
+    createdAt,
+    updatedAt: createdAt,
   }
 }
 
