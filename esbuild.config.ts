@@ -105,13 +105,22 @@ export async function buildAll(dist: URL): Promise<Map<string, string[]>> {
   }
   await rm(dist, { recursive: true, force: true })
   await mkdir(dist, { recursive: true })
-  const results = await Promise.all([
-    ...functions.map((definition) => bundleFunction(definition, dist)),
-    bundleRouter(dist),
-  ])
+  const results = await Promise.all([...functions.map((one) => bundleFunction(one, dist)), bundleRouter(dist)])
   await writeFile(new URL('manifest.json', dist), `${JSON.stringify(manifestOf(functions, version), null, 2)}\n`)
   const names = [...functions.map(({ name }) => name), 'router']
   return new Map(results.map(({ metafile }, index) => [names[index] ?? '', bundledSources(metafile)]))
+}
+
+/** Builds the bundles of some functions alone into `dist`. Throws for a name that no function has. */
+export async function buildFunctions(names: Iterable<string>, dist: URL): Promise<void> {
+  const functions = await loadFunctions()
+  await Promise.all(
+    Array.from(new Set(names), (name) => {
+      const definition = functions.find((candidate) => candidate.name === name)
+      if (!definition) throw new Error(`There is no function named ${name}.`)
+      return bundleFunction(definition, dist)
+    }),
+  )
 }
 
 function bundledSources(metafile: Metafile | undefined): string[] {

@@ -1,14 +1,17 @@
 import { ServiceError } from '#errors'
 import { gauge, histogram } from '#telemetry'
 
-const inFlight = gauge('function_in_flight', 'Requests being served.', ['function'])
+const admissions = new Map<string, () => number>()
+const inFlight = gauge('function_in_flight', 'Requests being served.', ['function'], () => {
+  for (const [name, current] of admissions) inFlight.set({ function: name }, current())
+})
 const duration = histogram('function_duration_seconds', 'Time to answer a request.', ['function', 'status'])
 
 /** Counts a function's requests in flight, and refuses the one past its limit. */
 export function createAdmission(name: string, limit: number) {
-  const level = inFlight.labels(name)
   const durations = new Map<number, ReturnType<typeof duration.labels>>()
   let current = 0
+  admissions.set(name, () => current)
   return {
     current: () => current,
     /** Throws `overloaded` past the limit: early, while a retry elsewhere still helps. */
@@ -18,10 +21,10 @@ export function createAdmission(name: string, limit: number) {
           retryAfterSeconds: 1,
         })
       }
-      level.set(++current)
+      current++
     },
     leave() {
-      level.set(--current)
+      current--
     },
     observe(status: number, startedAt: number) {
       const observer = durations.get(status) ?? duration.labels(name, String(status))

@@ -15,7 +15,7 @@ export function bookTransaction<Result>(
     let isCutOff = false
     try {
       return await work(tx, async (productIds) => {
-        const book = await openBook(tx, caller, productIds, expiredMax)
+        const book = await openBook(tx, caller, productIds, { expiredMax })
         isCutOff = book.isCutOff
         return book
       })

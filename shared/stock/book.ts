@@ -54,13 +54,14 @@ export const EXPIRED_MAX = 500
 
 /**
  * Locks the products' stock, in the one order that all transactions keep (by product id), and expires what holds on them
- * are overdue. Products that don't exist are left out; `book.product` tells. Waits at most the lock time-out.
+ * are overdue, but with `skipLocked` for those that others work on. Products that don't exist are left out; `book.product`
+ * tells. Waits at most the lock time-out.
  */
 export async function openBook(
   tx: Sql,
   caller: Caller,
   productIds: Iterable<string>,
-  expiredMax = EXPIRED_MAX,
+  { expiredMax = EXPIRED_MAX, skipLocked = false } = {},
 ): Promise<Book> {
   const wanted = [...new Set(productIds)]
   // An overdue hold may cover other products too. They are locked with the rest: later would be out of order.
@@ -107,7 +108,7 @@ export async function openBook(
     },
   }
   if (overdue.reservationIds.length > 0) {
-    book.expiredIds = await expireOverdue(tx, caller, book, overdue.reservationIds)
+    book.expiredIds = await expireOverdue(tx, caller, book, overdue.reservationIds, { skipLocked })
   }
   return book
 }

@@ -30,10 +30,16 @@ export async function findOverdue(
 
 /**
  * Books the end of those of the reservations that are held and overdue, and gives their ids. Their products are locked in
- * `book`; a row that another sweep has locked is skipped.
+ * `book`. A row that is locked itself, by an extension perhaps, is waited for, or skipped by whoever has time.
  */
-export async function expireOverdue(tx: Sql, caller: Caller, book: Book, reservationIds: string[]): Promise<string[]> {
-  const locked = await lockReservations(tx, reservationIds, { skipLocked: true })
+export async function expireOverdue(
+  tx: Sql,
+  caller: Caller,
+  book: Book,
+  reservationIds: string[],
+  { skipLocked = false } = {},
+): Promise<string[]> {
+  const locked = await lockReservations(tx, reservationIds, { skipLocked })
   const overdue = locked.filter(({ state, isOverdue }) => state === 'held' && isOverdue).map(({ id }) => id)
   if (overdue.length === 0) return []
   for (const line of await linesOf(tx, overdue)) {

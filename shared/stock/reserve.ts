@@ -1,5 +1,5 @@
 import type * as z from 'zod'
-import { type Decision, groupCommit, type Member, type Sql, StaleRead } from '#database'
+import { type Caller, type Decision, groupCommit, type Member, type Sql, StaleRead } from '#database'
 import { ServiceError } from '#errors'
 import { newId } from '#ids'
 import { type AllocatedLine, allocate, sumDemands } from './allocation.ts'
@@ -49,7 +49,7 @@ async function decide(
   const [first] = members
   if (!first) return []
   // After a refusal with overdue holds left, the next attempt ends more of them.
-  const book = await openBook(tx, first.caller, lookups.productIds, EXPIRED_MAX * 20 ** (attempt - 1))
+  const book = await openBook(tx, first.caller, lookups.productIds, { expiredMax: EXPIRED_MAX * 20 ** (attempt - 1) })
   await forgetEnded(tx, book, lookups)
   const plan: Plan = { book, createdAt: book.openedAt.toISOString(), lookups, holds: [], releasedIds: [] }
   const decisions = members.map((member) => decideOne(plan, member))
@@ -93,7 +93,7 @@ function place(plan: Plan, { request, caller }: Member<Request>): Reservation {
 
   if (old) {
     releasedIds.push(old.id)
-    releaseInBook(book, caller, old)
+    releaseInBook(book, caller, old, request.reference ?? undefined)
   }
   const reservation = newReservation(request, lines, plan)
   for (const { productId, location, quantity } of lines) {
@@ -104,10 +104,10 @@ function place(plan: Plan, { request, caller }: Member<Request>): Reservation {
   return reservation
 }
 
-function releaseInBook(book: Book, caller: Member<Request>['caller'], { id, lines }: ReplacedHold): void {
+function releaseInBook(book: Book, caller: Caller, { id, lines }: ReplacedHold, reference: string | undefined): void {
   for (const { productId, location, quantity } of lines) {
     const change = { productId, location, type: 'released', onHandDelta: 0, reservedDelta: -quantity } as const
-    book.change(caller, { ...change, reservationId: id })
+    book.change(caller, { ...change, reservationId: id, reference })
   }
 }
 

@@ -22,6 +22,7 @@ export async function sweepReservations(caller: Caller, batchesMax = 20): Promis
         tx,
         caller,
         rows.flatMap((row) => row.productIds),
+        { skipLocked: true },
       )
       await book.save()
       return book.expiredIds.length

@@ -10,8 +10,14 @@ export function counter<Label extends string>(name: string, help: string, labelN
   return new Counter({ name, help, labelNames: [...labelNames], registers: [registry] })
 }
 
-export function gauge<Label extends string>(name: string, help: string, labelNames: readonly Label[] = []) {
-  return new Gauge({ name, help, labelNames: [...labelNames], registers: [registry] })
+/** A gauge; `collect`, if given, sets it when it is asked for. */
+export function gauge<Label extends string>(
+  name: string,
+  help: string,
+  labelNames: readonly Label[] = [],
+  collect: () => void = () => {},
+) {
+  return new Gauge({ name, help, labelNames: [...labelNames], registers: [registry], collect })
 }
 
 /** A histogram; durations are in seconds. The default buckets run from 1 ms to 10 s, around the latencies a function has. */

@@ -1,0 +1,67 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { environment } from '#config'
+import { buildFunctions } from '../../esbuild.config.ts'
+import { listeningUrl, type Started, startNode } from './processes.ts'
+
+/** One process of a function's bundle. */
+export interface Member {
+  name: string
+  /** Where it listens: elsewhere after each restart. */
+  url: () => string
+  /** Its own metrics, in the Prometheus text format. */
+  metrics: () => Promise<string>
+  /** SIGKILL, and the wait for its end. */
+  kill: () => Promise<void>
+  restart: () => Promise<void>
+}
+
+export interface Fleet {
+  members: Member[]
+  /** Those that serve one function. */
+  of: (name: string) => Member[]
+  stop: () => Promise<void>
+}
+
+/** Builds the bundles and starts a process for each name, on the database of this test; a name may come several times. */
+export async function startFleet(names: string[]): Promise<Fleet> {
+  // Outside of the repository, so that no node_modules folder can help.
+  const dist = new URL(`${pathToFileURL(await mkdtemp(join(tmpdir(), 'stock-fleet-'))).href}/`)
+  await buildFunctions(names, dist)
+  const members = names.map((name) => createMember(name, fileURLToPath(new URL(`functions/${name}/index.mjs`, dist))))
+  const stop = async () => {
+    await Promise.all(members.map((member) => member.kill()))
+    await rm(dist, { recursive: true, force: true })
+  }
+  try {
+    await Promise.all(members.map((member) => member.restart()))
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  return { members, of: (wanted) => members.filter(({ name }) => name === wanted), stop }
+}
+
+function createMember(name: string, file: string): Member {
+  let started: Started | undefined
+  let url = ''
+  return {
+    name,
+    url: () => url,
+    metrics: async () => (await fetch(`${url}/metrics`)).text(),
+    async kill() {
+      started?.process.kill('SIGKILL')
+      await started?.exit
+      started = undefined
+    },
+    async restart() {
+      const { DATABASE_URL = '' } = environment()
+      // A load test is one client to the rate limit.
+      const settings = { DATABASE_URL, PORT: '0', HOST: '127.0.0.1', RATE_LIMIT: '0', LOG_LEVEL: 'info' }
+      started = startNode(file, settings)
+      url = await listeningUrl(started)
+    },
+  }
+}

@@ -1,0 +1,123 @@
+import { createHash, randomUUID } from 'node:crypto'
+import { type Caller, systemCaller } from '#database'
+import type * as stockModule from '#stock'
+import { type Movement, type ProductStock, type Reservation, ReserveRequest } from '#stock/schema'
+import { expire, newProduct, sql, stockAt } from '#testing'
+
+export interface Line {
+  productId: string
+  quantity: number
+  location?: string | undefined
+}
+
+export type Request =
+  | { kind: 'reserve'; lines: Line[]; cart: string | undefined; key: string | undefined }
+  | { kind: 'confirm' | 'release' | 'expire'; id: string }
+  | { kind: 'adjust'; line: Required<Line> }
+  | { kind: 'look'; productId: string }
+  | { kind: 'sweep' }
+
+export type Answer =
+  | { code: 'reserved' | 'confirmed' | 'released'; reservation: Reservation }
+  | { code: 'adjusted'; movement: Movement }
+  | { code: 'seen'; stock: ProductStock }
+  | { code: 'done' }
+  | { code: string; shortages: unknown }
+
+/** One call, from its start to its end on a clock that ticks once for each of either. */
+export interface Operation {
+  request: Request
+  start: number
+  end: number
+  answer: Answer
+  /** The answer is an earlier one's, by their common key. */
+  isReplay: boolean
+}
+
+/** The service as several processes would offer it, with a record of everything that was asked and answered. */
+export interface Shop {
+  productIds: string[]
+  operations: Operation[]
+  /** Every reservation that any client has been told of, and those whose deadline has been moved into the past. */
+  known: string[]
+  overdue: Set<string>
+  ask: (instance: number, request: Request) => Promise<Answer>
+  /** The ledger before the first operation. */
+  sequenceBefore: number
+}
+
+export const LOCATIONS = ['main', 'back'] as const
+export const STOCK_AT = { main: 6, back: 4 } as const
+const API_KEY_ID = randomUUID()
+
+/** Opens a shop of two products; `instances` are the stock module, once for each process that it stands for. */
+export async function openShop(instances: ReadonlyArray<typeof stockModule>): Promise<Shop> {
+  const products = [await newProduct(), await newProduct()]
+  const run = randomUUID()
+  for (const { id } of products) for (const name of LOCATIONS) await stockAt(id, name, STOCK_AT[name])
+  const [{ last }] = await sql<[{ last: number }]>`select max(sequence) as last from stock_movements`
+  let clock = 0
+
+  const shop: Shop = {
+    productIds: products.map(({ id }) => id),
+    operations: [],
+    known: [],
+    overdue: new Set(),
+    sequenceBefore: last,
+    async ask(instance, request) {
+      const stock = instances[instance % instances.length]
+      if (!stock) throw new Error('a shop needs an instance')
+      const caller = callerFor(request, run)
+      const start = ++clock
+      const answer = await perform(stock, request, caller, run).catch(toRefusal)
+      const isReplay = caller.idempotency?.replayed !== undefined
+      shop.operations.push({ request, start, end: ++clock, answer, isReplay })
+      if ('reservation' in answer && !shop.known.includes(answer.reservation.id)) shop.known.push(answer.reservation.id)
+      return answer
+    },
+  }
+  return shop
+}
+
+function callerFor(request: Request, run: string): Caller {
+  const caller = systemCaller('function:test')
+  if (request.kind !== 'reserve' || request.key === undefined) return caller
+  const fingerprint = createHash('sha256').update(JSON.stringify(request)).digest()
+  const key = `${run} ${request.key}`
+  return {
+    ...caller,
+    idempotency: { apiKeyId: API_KEY_ID, key, fingerprint, requestId: randomUUID(), replayed: undefined },
+  }
+}
+
+async function perform(stock: typeof stockModule, request: Request, caller: Caller, run: string): Promise<Answer> {
+  switch (request.kind) {
+    case 'reserve': {
+      const name = request.cart === undefined ? {} : { holder: run, reference: request.cart }
+      const parsed = ReserveRequest.parse({ lines: request.lines, ...name })
+      return { code: 'reserved', reservation: await stock.reserve(parsed, caller) }
+    }
+    case 'confirm':
+      return { code: 'confirmed', reservation: await stock.confirm(request.id, {}, caller) }
+    case 'release':
+      return { code: 'released', reservation: await stock.release(request.id, caller) }
+    case 'adjust': {
+      const { productId, quantity, location = 'main' } = request.line
+      const movement = await stock.adjustStock(productId, { quantity, location, reason: 'correction' }, caller)
+      return { code: 'adjusted', movement }
+    }
+    case 'look':
+      return { code: 'seen', stock: await stock.getStock(request.productId, caller) }
+    case 'expire':
+      await expire(request.id)
+      return { code: 'done' }
+    case 'sweep':
+      await stock.sweepReservations(caller)
+      return { code: 'done' }
+  }
+}
+
+function toRefusal(error: { code?: string; extra?: { shortages?: unknown } }): Answer {
+  if (error.code === undefined) throw error
+  return { code: error.code, shortages: error.extra?.shortages }
+}

@@ -1,0 +1,109 @@
+import { createHash, randomUUID } from 'node:crypto'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { type Caller, type IdempotencyKey, type Sql, systemCaller } from '#database'
+import { adjustStock, confirm, countStock, getStock, reserve } from '#stock'
+import { ReserveRequest } from '#stock/schema'
+import { renderMetrics } from '#telemetry'
+import { blocked, expectConsistent, hold, inRivalSession, newProduct, sql } from '#testing'
+
+const caller = () => systemCaller('function:test')
+
+function callerWith(key: string): Caller & { idempotency: IdempotencyKey } {
+  const fingerprint = createHash('sha256').update(key).digest()
+  const idempotency = { apiKeyId: randomUUID(), key, fingerprint, requestId: 'first', replayed: undefined }
+  return { ...caller(), idempotency }
+}
+
+/** Transactions that were run again, by reason. */
+async function retries(): Promise<Record<string, number>> {
+  const counts = (await renderMetrics()).matchAll(/database_transaction_retries_total\{reason="(\w+)"\} (\d+)/g)
+  return Object.fromEntries([...counts].map(([, reason, count]) => [reason, Number(count)]))
+}
+
+async function expectRetries(before: Record<string, number>, reason: string): Promise<void> {
+  expect(await retries()).toEqual({ ...before, [reason]: (before[reason] ?? 0) + 1 })
+}
+
+/** Two products, in the order in which everybody locks them. */
+async function pair(): Promise<[string, string]> {
+  const products = [await newProduct({ initialStock: 10 }), await newProduct({ initialStock: 10 })]
+  const [first = '', second = ''] = products.map(({ id }) => id).sort()
+  return [first, second]
+}
+
+const lock = (rival: Sql, productId: string) => rival`
+  select 1 from stock_levels where product_id = ${productId} for update`
+
+/** Runs `work` into a deadlock with a session that locks the pair from behind. It waited first, so it is the one that is ended. */
+async function intoDeadlock<Result>([first, second]: [string, string], work: () => Promise<Result>): Promise<Result> {
+  return inRivalSession(async (rival) => {
+    await lock(rival, second)
+    const working = work()
+    await blocked()
+    await lock(rival, first)
+    await rival`commit`
+    return working
+  })
+}
+
+afterEach(expectConsistent)
+
+describe('after a deadlock with a session that locks in the opposite order', () => {
+  it('a reservation is made by the next attempt, once, and the retry is counted', async () => {
+    const products = await pair()
+    const lines = products.map((productId) => ({ productId, quantity: 3 }))
+    const request = ReserveRequest.parse({ lines, reference: 'deadlocked' })
+    const by = callerWith('deadlocked')
+    const before = await retries()
+    const made = await intoDeadlock(products, () => reserve(request, by))
+    await expectRetries(before, 'deadlock_detected')
+    expect(by.idempotency.replayed).toBeUndefined()
+    const again = { ...by, idempotency: { ...by.idempotency } }
+    expect(await reserve(request, again)).toEqual(made)
+    expect(again.idempotency.replayed).toEqual({ requestId: 'first' })
+    expect(await sql`select id from reservations where reference = 'deadlocked'`).toEqual([{ id: made.id }])
+    for (const id of products) expect(await getStock(id, caller())).toMatchObject({ onHand: 10, reserved: 3 })
+  })
+
+  it('those that share its transaction, and those behind it, are each served once', async () => {
+    const products = await pair()
+    const lines = products.map((productId) => ({ productId, quantity: 1 }))
+    const before = await retries()
+    const made = await intoDeadlock(products, async () => {
+      // The first goes alone. The rest share the next transaction, which is the one that is retried.
+      const alone = hold([{ productId: (await newProduct({ initialStock: 1 })).id, quantity: 1 }])
+      const rest = Array.from({ length: 8 }, (_, index) => hold(index % 2 ? lines : [...lines].reverse()))
+      await alone
+      return Promise.all(rest)
+    })
+    await expectRetries(before, 'deadlock_detected')
+    expect(new Set(made.map(({ id }) => id)).size).toBe(8)
+    for (const id of products) expect(await getStock(id, caller())).toMatchObject({ onHand: 10, reserved: 8 })
+  })
+
+  it('a confirmation takes the goods once', async () => {
+    const products = await pair()
+    const { id } = await hold(products.map((productId) => ({ productId, quantity: 4 })))
+    const before = await retries()
+    const confirmed = await intoDeadlock(products, () => confirm(id, {}, caller()))
+    await expectRetries(before, 'deadlock_detected')
+    expect(confirmed.state).toBe('confirmed')
+    for (const product of products) expect(await getStock(product, caller())).toMatchObject({ onHand: 6, reserved: 0 })
+  })
+})
+
+describe('after a lock that could not be had in time', () => {
+  it('a stocktake counts with the next attempt, with what has happened meanwhile, and the retry is counted', async () => {
+    const { id: productId } = await newProduct({ initialStock: 10 })
+    const before = await retries()
+    const count = await inRivalSession(async (rival) => {
+      await rival`lock table stock_levels in row exclusive mode`
+      const counting = countStock({ counts: [{ productId, counted: 7 }] }, caller())
+      await vi.waitFor(() => expectRetries(before, 'lock_not_available'), { timeout: 5_000, interval: 5 })
+      await adjustStock(productId, { quantity: -2, reason: 'lost' }, caller())
+      await rival`commit`
+      return counting
+    })
+    expect(count).toEqual({ counts: [{ productId, location: 'main', before: 8, counted: 7, variance: -1 }] })
+  })
+})
