@@ -1,10 +1,11 @@
+import type { HttpBindings } from '@hono/node-server'
 import { Hono } from 'hono'
 import type * as z from 'zod'
 import { type Caller, parseToken } from '#database'
 import { ServiceError } from '#errors'
 import { childTrace, logger, type TraceContext, traceIdOf } from '#telemetry'
 import { createAdmission, withDeadline } from './admission.ts'
-import { type Identity, identify } from './api-keys.ts'
+import { authorize } from './authorize.ts'
 import { readJson } from './body.ts'
 import {
   type Answer,
@@ -45,7 +46,7 @@ export function httpFunction<
       return problem(c.req.raw, error, requestIdOf(c.req.header('request-id')), { allow })
     }
     const startedAt = performance.now()
-    const response = await respond(endpoint, c.req.raw, c.req.param(), admission)
+    const response = await respond(endpoint, c.req.raw, c.req.param(), admission, outgoingOf(c.env))
     admission.observe(response.status, startedAt)
     return response
   })
@@ -84,7 +85,7 @@ interface Exchange {
   requestId: string
   trace: TraceContext
   caller: Caller | undefined
-  isAnswered: boolean
+  isGone: () => boolean
 }
 
 async function respond(
@@ -92,17 +93,21 @@ async function respond(
   request: Request,
   params: Record<string, string>,
   admission: ReturnType<typeof createAdmission>,
+  outgoing: HttpBindings['outgoing'] | undefined,
 ): Promise<Response> {
+  let isAnswered = false
+  // The signal tells as well, and would do for all, but to make one costs as much as to read the body.
+  const isGone = () => isAnswered || (outgoing ? outgoing.destroyed : request.signal.aborted)
   const requestId = requestIdOf(request.headers.get('request-id'))
   const trace = childTrace(request.headers.get('traceparent'), request.headers.get('tracestate'))
-  const exchange: Exchange = { requestId, trace, caller: undefined, isAnswered: false }
+  const exchange: Exchange = { requestId, trace, caller: undefined, isGone }
   try {
     admission.enter()
     try {
       const answer = await withDeadline(endpoint.limits.timeoutMs, answerOf(endpoint, request, params, exchange))
       return toResponse(answer, exchange)
     } finally {
-      exchange.isAnswered = true
+      isAnswered = true
       admission.leave()
     }
   } catch (thrown) {
@@ -113,6 +118,11 @@ async function respond(
     const extra = replayed && error.status < 500 ? { 'idempotent-replayed': 'true' } : {}
     return problem(request, error, requestId, extra, replayed?.requestId)
   }
+}
+
+/** What the answer is written to, where the request came over HTTP: node-server hands it on as Hono's environment. */
+function outgoingOf(env: unknown): HttpBindings['outgoing'] | undefined {
+  return (env as Partial<HttpBindings> | undefined)?.outgoing
 }
 
 async function answerOf(
@@ -127,7 +137,7 @@ async function answerOf(
     trace: exchange.trace,
     idempotency: undefined,
     consistency: { token: request.headers.get('consistency-token') ?? undefined },
-    isGone: () => exchange.isAnswered || request.signal.aborted,
+    isGone: exchange.isGone,
   }
   // Here for every read, whether or not it asks a server that a token is for.
   if (endpoint.method === 'GET' && caller.consistency.token !== undefined) parseToken(caller.consistency.token)
@@ -149,21 +159,6 @@ async function answerOf(
     body = endpoint.request.body ? validate(endpoint.request.body, json) : undefined
   }
   return endpoint.handler({ params, query, body, headers: request.headers, caller })
-}
-
-async function authorize(header: string | null, scope: Scope): Promise<Identity> {
-  const key = /^Bearer +([\x21-\x7e]{1,512})$/i.exec(header ?? '')?.[1]
-  const identity = key === undefined ? undefined : await identify(key)
-  if (!identity) {
-    throw new ServiceError(
-      'unauthenticated',
-      'Send an API key as `Authorization: Bearer <key>`; this request had none that is valid.',
-    )
-  }
-  if (!identity.scopes.includes(scope) && !identity.scopes.includes('admin')) {
-    throw new ServiceError('forbidden', `This API key lacks the scope ${scope}.`)
-  }
-  return identity
 }
 
 function toResponse({ status, body, headers }: Answer, { requestId, caller }: Exchange): Response {
