@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { counter } from '#telemetry'
 import { type Lease, leaseWriter, type Sql } from './connections.ts'
 import { retryReason, toPublicError } from './failures.ts'
+import { pipeline } from './pipeline.ts'
 import { currentPosition, formatToken } from './token.ts'
 
 /** Six attempts back off for about half a second in all, the median life of a pile-up; then the client should know. */
@@ -61,13 +62,13 @@ export function begin(lease: Lease): { tx: Sql; close: () => void } {
 }
 
 /**
- * Sends the last statement, if there is one, and COMMIT, together. Gives the consistency token that covers the commit.
- * COMMIT of a failed transaction succeeds as ROLLBACK: only its command tag tells, and then this throws.
+ * Sends the last statements, if there are any, and COMMIT, together. Gives the consistency token that covers the commit.
+ * Throws what a statement failed with. COMMIT of a failed transaction succeeds as ROLLBACK: its command tag tells.
  */
-export async function commit(lease: Lease, lastStatement: () => unknown): Promise<string> {
+export async function commit(lease: Lease, lastStatements: () => unknown): Promise<string> {
   if (lease.isLost()) throw connectionLost()
-  const [, committed, [position]] = await Promise.all([
-    lastStatement(),
+  const [, committed, [position]] = await pipeline([
+    lastStatements(),
     lease.sql.unsafe('commit'),
     currentPosition(lease.sql),
   ])

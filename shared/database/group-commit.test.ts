@@ -34,12 +34,12 @@ function recorder(more: Partial<GroupCommitOptions<Request, string>> = {}) {
       reached()
       await gate
       const names = members.filter(({ request }) => request.behaviour !== 'refuse').map(({ request }) => request.name)
-      await tx`insert into effects select * from unnest(${names}::text[])`
+      const written = [tx`insert into effects select * from unnest(${names}::text[])`.execute()]
       for (const { request } of members) {
-        if (request.behaviour === 'poison') await tx`select 1 / 0`
+        if (request.behaviour === 'poison') written.push(tx`select 1 / 0`.execute())
         if (request.behaviour === 'drop-connection') await tx`select pg_terminate_backend(pg_backend_pid())`
       }
-      return members.map(decisionOf)
+      return { decisions: members.map(decisionOf), written: Promise.all(written) }
     },
   })
   return { submit, batches, open, isHeld }

@@ -5,6 +5,7 @@ import type { Caller } from './caller.ts'
 import type { Lease, Sql } from './connections.ts'
 import { isConnectionFailure } from './failures.ts'
 import { type Answer, claimKeys, nameOf, storableFailure, storeAnswers, toFailure } from './idempotency.ts'
+import { pipeline } from './pipeline.ts'
 
 export interface Member<Request> {
   request: Request
@@ -23,10 +24,16 @@ export interface GroupCommitOptions<Request, Result> {
   /** What no two requests of one transaction may have in common. */
   keysOf?: (request: Request) => string[]
   /**
-   * Decides and writes all of a batch within `tx`, a decision a member, in their order. A refusal is a decision and leaves no
-   * write. What it throws fails the whole batch: then each member gets a transaction of its own. `attempt` is 1 for the first.
+   * Decides all of a batch within `tx`, a decision a member, in their order, and sends the writes, which `written` waits for:
+   * the commit travels right behind them. A refusal is a decision and leaves no write. What it throws fails the whole batch:
+   * then each member gets a transaction of its own. `attempt` is 1 for the first.
    */
-  decide: (tx: Sql, members: ReadonlyArray<Member<Request>>, attempt: number) => Promise<Array<Decision<Result>>>
+  decide: (tx: Sql, members: ReadonlyArray<Member<Request>>, attempt: number) => Promise<Decided<Result>>
+}
+
+export interface Decided<Result> {
+  decisions: Array<Decision<Result>>
+  written: Promise<unknown>
 }
 
 interface Entry<Request, Result> extends Member<Request> {
@@ -159,10 +166,12 @@ async function attempt<Request, Result>(
   try {
     const claimed = await claim<Request, Result>(tx, batch)
     const open = batch.filter((member) => !claimed.has(member))
-    const fresh = open.length === 0 ? [] : await decide(tx, open, count)
-    const decisionOf = new Map(open.map((member, index) => [member, fresh[index]]))
+    const fresh = open.length === 0 ? undefined : await decide(tx, open, count)
+    // Should the connection be gone by now, nobody waits for it.
+    fresh?.written.catch(() => {})
+    const decisionOf = new Map(open.map((member, index) => [member, fresh?.decisions[index]]))
     close()
-    const token = await commit(lease, () => store(lease.sql, decisionOf))
+    const token = await commit(lease, () => pipeline([fresh?.written, store(lease.sql, decisionOf)]))
     const decisions = batch.map((member) => claimed.get(member) ?? decisionOf.get(member))
     return { decisions: decisions as Array<Decision<Result>>, token }
   } catch (error) {

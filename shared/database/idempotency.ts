@@ -1,5 +1,6 @@
 import { type ErrorCode, type Issue, ServiceError } from '#errors'
 import type { Sql } from './connections.ts'
+import { pipeline } from './pipeline.ts'
 
 /** One request under an `Idempotency-Key`. `replayed` is set when its answer came from the record of an earlier one. */
 export interface IdempotencyKey {
@@ -42,7 +43,7 @@ export function nameOf({ apiKeyId, key }: IdempotencyKey): string {
  * together; the second has its own snapshot, so it sees what the last holder committed.
  */
 export async function claimKeys(tx: Sql, keys: readonly IdempotencyKey[]): Promise<Claim[]> {
-  const [locks, answers] = await Promise.all([
+  const [locks, answers] = await pipeline([
     tx<Array<{ taken: boolean }>>`
       select ${takeKey(tx)} as taken from unnest(${keys.map(nameOf)}::text[]) with ordinality as key (name, line)
       order by line`,

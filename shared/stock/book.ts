@@ -1,9 +1,9 @@
-import type { Caller, Sql } from '#database'
+import { type Caller, pipeline, type Sql } from '#database'
 import { invalid, ServiceError } from '#errors'
 import { type NewEvent, publish } from '#events'
 import { newId } from '#ids'
 import { expireOverdue, findOverdue } from './expiry.ts'
-import { type LockedProduct, lockProducts, saveLevels } from './levels.ts'
+import { type LockedProduct, lockProducts, saveLevels, tryLockProducts } from './levels.ts'
 import { insertMovements, type NewMovement } from './movements.ts'
 import { setState } from './reservation-rows.ts'
 import { type movementTypes, ON_HAND_MAX, type StockTotals } from './schema.ts'
@@ -63,20 +63,26 @@ export async function openBook(
   productIds: Iterable<string>,
   { expiredMax = EXPIRED_MAX, skipLocked = false } = {},
 ): Promise<Book> {
-  const wanted = [...new Set(productIds)]
-  // An overdue hold may cover other products too. They are locked with the rest: later would be out of order.
-  const overdue = await findOverdue(tx, wanted, expiredMax)
-  const { products, lockedAt } = await lockProducts(tx, [...new Set([...wanted, ...overdue.productIds])].sort())
+  const wanted = [...new Set(productIds)].sort()
+  // Sent together: the locks are held for as short as can be.
+  const [{ products, lockedAt }, overdue] = await pipeline([
+    lockProducts(tx, wanted),
+    findOverdue(tx, wanted, expiredMax),
+  ])
+  // An overdue hold may cover other products too: it ends if they can be had at once.
+  const others = new Set([...overdue.values()].flat().filter((id) => !products.has(id)))
+  if (others.size > 0) for (const [id, other] of await tryLockProducts(tx, [...others])) products.set(id, other)
+  const endingIds = [...overdue].filter(([, ids]) => ids.every((id) => products.has(id))).map(([id]) => id)
+
   const movements: NewMovement[] = []
   const events: NewEvent[] = []
-
   const changed = new Set<LockedProduct>()
   const occurredAt = lockedAt.toISOString()
 
   const book: Book = {
     openedAt: lockedAt,
     expiredIds: [],
-    isCutOff: overdue.reservationIds.length === expiredMax,
+    isCutOff: overdue.size === expiredMax || endingIds.length < overdue.size,
     product(productId) {
       const product = products.get(productId)
       if (!product) throw new ServiceError('product_not_found', `There is no product with the id '${productId}'.`)
@@ -99,7 +105,7 @@ export async function openBook(
     },
     async save() {
       if (changed.size === 0) return
-      await Promise.all([
+      await pipeline([
         setState(tx, book.expiredIds, 'expired'),
         saveLevels(tx, [...changed]),
         insertMovements(tx, movements),
@@ -107,9 +113,7 @@ export async function openBook(
       ])
     },
   }
-  if (overdue.reservationIds.length > 0) {
-    book.expiredIds = await expireOverdue(tx, caller, book, overdue.reservationIds, { skipLocked })
-  }
+  if (endingIds.length > 0) book.expiredIds = await expireOverdue(tx, caller, book, endingIds, { skipLocked })
   return book
 }
 

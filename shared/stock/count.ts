@@ -1,5 +1,5 @@
 import type * as z from 'zod'
-import { type Caller, type Sql, transaction } from '#database'
+import { type Caller, pipeline, type Sql, transaction } from '#database'
 import { invalid, ServiceError } from '#errors'
 import { type Book, openBook } from './book.ts'
 import { requireLocations } from './locations.ts'
@@ -20,7 +20,7 @@ interface Counted {
 export function countStock({ counts }: z.infer<typeof CountRequest>, caller: Caller): Promise<CountResult> {
   return transaction(caller, async (tx) => {
     // Whoever wants to change stock queues behind a stocktake that waits for the table, so it waits for half a second only.
-    await Promise.all([tx`set local lock_timeout = 500`, tx`lock table stock_levels in share row exclusive mode`])
+    await pipeline([tx`set local lock_timeout = 500`, tx`lock table stock_levels in share row exclusive mode`])
     const counted = await resolve(tx, counts)
     requireDistinct(counted)
     await requireLocations(

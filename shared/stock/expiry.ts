@@ -2,12 +2,8 @@ import type { Caller, Sql } from '#database'
 import type { Book } from './book.ts'
 import { linesOf, lockReservations } from './reservation-rows.ts'
 
-/** At most `max` overdue holds on any of the products, and every product that those holds cover. */
-export async function findOverdue(
-  tx: Sql,
-  productIds: string[],
-  max: number,
-): Promise<{ reservationIds: string[]; productIds: string[] }> {
+/** At most `max` overdue holds on any of the products: for each, the products that it covers. */
+export async function findOverdue(tx: Sql, productIds: string[], max: number): Promise<Map<string, string[]>> {
   const rows = await tx<Array<{ reservationId: string; productId: string }>>`
     select line.reservation_id as "reservationId", line.product_id as "productId"
     from (
@@ -16,16 +12,17 @@ export async function findOverdue(
       cross join lateral (
         -- The order is the index's own, so that whatever the planner believes, it reads no hold that is not overdue.
         select reservation_id from reservation_lines
-        where product_id = wanted.product_id and held_until <= now()
+        where product_id = wanted.product_id and held_until <= statement_timestamp()
         order by held_until limit ${max}
       ) as held
       limit ${max}
     ) as overdue
     join reservation_lines as line using (reservation_id)`
-  return {
-    reservationIds: [...new Set(rows.map((row) => row.reservationId))],
-    productIds: [...new Set(rows.map((row) => row.productId))],
+  const overdue = new Map<string, string[]>()
+  for (const { reservationId, productId } of rows) {
+    overdue.set(reservationId, [...(overdue.get(reservationId) ?? []), productId])
   }
+  return overdue
 }
 
 /**

@@ -1,4 +1,4 @@
-import { type Sql, StaleRead } from '#database'
+import { pipeline, type Sql } from '#database'
 
 /** One product's balance at one location. */
 export interface Level {
@@ -28,26 +28,45 @@ interface LevelRow {
 }
 
 /**
- * Locks products, in the order given, and reads their balances; `lockedAt` is the database's time then. Products that don't
- * exist are left out. The first statement is for stocktakes, which lock the table: waiting for them here, before any row is locked, can't
- * deadlock. The third has a snapshot of its own, taken once the locks are held, so it sees all that was committed under them.
+ * Locks products, in the order of their ids, and reads their balances; `lockedAt` is the database's time then. Products that
+ * don't exist are left out. The first statement is for stocktakes, which lock the table: waiting for them here, before any
+ * row is locked, can't deadlock. Each has a snapshot of its own, so the third sees all that was committed under the locks.
  */
 export async function lockProducts(tx: Sql, productIds: string[]) {
-  const [, , rows, [clock]] = await Promise.all([
+  const [, , rows, [clock]] = await pipeline([
     tx`lock table stock_levels in row exclusive mode`,
-    tx`
-      select product_id from unnest(${productIds}::uuid[]) as wanted (id)
-      join stock_levels as level on level.product_id = wanted.id and level.location = 'main'
-      order by product_id for update of level`,
-    tx<LevelRow[]>`
-      select product.id as "productId", product.sku, level.location, level.on_hand as "onHand", level.reserved, level.version
-      from unnest(${productIds}::uuid[]) as wanted (id)
-      cross join lateral (select id, sku from products where id = wanted.id and deleted_at is null limit 1) as product
-      join stock_levels as level on level.product_id = product.id
-      join locations as location on location.code = level.location
-      order by location.priority, location.code`,
+    lockRows(tx, productIds),
+    readRows(tx, productIds),
     tx<[{ lockedAt: Date }]>`select date_trunc('milliseconds', clock_timestamp()) as "lockedAt"`,
   ])
+  return { products: toProducts(rows), lockedAt: clock.lockedAt }
+}
+
+/** Locks those of the products that nobody else has locked. It waits for nobody, so it may come out of order. */
+export async function tryLockProducts(tx: Sql, productIds: string[]): Promise<Map<string, LockedProduct>> {
+  const locked = await lockRows(tx, productIds, { skipLocked: true })
+  const ids = locked.map(({ id }) => id)
+  return toProducts(await readRows(tx, ids))
+}
+
+function lockRows(tx: Sql, productIds: string[], { skipLocked = false } = {}) {
+  return tx<Array<{ id: string }>>`
+    select product_id as id from unnest(${productIds}::uuid[]) as wanted (id)
+    join stock_levels as level on level.product_id = wanted.id and level.location = 'main'
+    order by product_id for update of level ${skipLocked ? tx`skip locked` : tx``}`
+}
+
+function readRows(tx: Sql, productIds: string[]) {
+  return tx<LevelRow[]>`
+    select product.id as "productId", product.sku, level.location, level.on_hand as "onHand", level.reserved, level.version
+    from unnest(${productIds}::uuid[]) as wanted (id)
+    cross join lateral (select id, sku from products where id = wanted.id and deleted_at is null limit 1) as product
+    join stock_levels as level on level.product_id = product.id
+    join locations as location on location.code = level.location
+    order by location.priority, location.code`
+}
+
+function toProducts(rows: readonly LevelRow[]): Map<string, LockedProduct> {
   const products = new Map<string, LockedProduct>()
   for (const { productId, sku, location, onHand, reserved, version } of rows) {
     const product = products.get(productId) ?? { id: productId, sku, version: 0, levels: [] }
@@ -56,7 +75,7 @@ export async function lockProducts(tx: Sql, productIds: string[]) {
     product.version += version
     product.levels.push({ location, onHand, reserved, isNew: false, isTouched: false })
   }
-  return { products, lockedAt: clock.lockedAt }
+  return products
 }
 
 /** Writes the balances that changed, and the version of every product: one statement for the rows that are there, one for new ones. */
@@ -67,11 +86,9 @@ export async function saveLevels(tx: Sql, products: LockedProduct[]): Promise<vo
       .filter(({ location, isTouched }) => isTouched || location === 'main')
       .map((level) => ({ ...level, productId: id, version: level.location === 'main' ? version : 0 })),
   )
-  const known = rows.filter(({ isNew }) => !isNew)
   const fresh = rows.filter(({ isNew }) => isNew)
-  const updated = await updateLevels(tx, known)
-  if (updated.count !== known.length) throw new StaleRead('a stock level vanished under its lock')
-  if (fresh.length > 0) await insertLevels(tx, fresh)
+  const known = rows.filter(({ isNew }) => !isNew)
+  await pipeline([updateLevels(tx, known), fresh.length > 0 && insertLevels(tx, fresh)])
 }
 
 type SavedLevel = Level & { productId: string; version: number }

@@ -1,4 +1,4 @@
-import type { Sql } from '#database'
+import { pipeline, type Sql } from '#database'
 import type { Reservation, ReservationState } from './schema.ts'
 
 export interface ReservationRow {
@@ -73,7 +73,7 @@ export async function insertHolds(
   const lines = holds.flatMap(({ reservation, lines: own }) =>
     own.map((line, index) => ({ line, reservation, number: index + 1 })),
   )
-  await Promise.all([
+  await pipeline([
     tx`
       insert into reservations (id, state, reference, holder, expires_at, created_at, updated_at)
       select id, 'held', reference, holder, expires_at, created_at, created_at
@@ -98,7 +98,7 @@ export async function setState(
   state: Exclude<ReservationState, 'held'>,
 ): Promise<void> {
   if (ids.length === 0) return
-  await Promise.all([
+  await pipeline([
     tx`update reservations set state = ${state}, updated_at = clock_timestamp() where id = any(${ids}::uuid[])`,
     tx`update reservation_lines set held_until = null where reservation_id = any(${ids}::uuid[]) and held_until is not null`,
   ])

@@ -1,5 +1,5 @@
 import type * as z from 'zod'
-import type { Sql } from '#database'
+import { pipeline, type Sql } from '#database'
 import type { LineRow } from './reservation-rows.ts'
 import type { ReserveRequest } from './schema.ts'
 import { findSkus } from './skus.ts'
@@ -30,7 +30,7 @@ export function holdName({ holder, reference }: Pick<Request, 'holder' | 'refere
 /** Finds what the requests refer to, before anything is locked. A sku or location that is not found is not in the answer. */
 export async function lookUp(tx: Sql, requests: readonly Request[]): Promise<Lookups> {
   const lines = requests.flatMap((request) => request.lines)
-  const [idOfSku, locationRows, replaced] = await Promise.all([
+  const [idOfSku, locationRows, replaced] = await pipeline([
     findSkus(tx, lines),
     findLocations(tx, [...new Set(lines.flatMap(({ location }) => location ?? []))]),
     findReplaced(tx, requests),
@@ -63,7 +63,7 @@ async function findReplaced(tx: Sql, requests: readonly Request[]): Promise<Map<
   if (named.length === 0) return new Map()
   const holders = named.map(({ holder }) => holder ?? null)
   const references = named.map(({ reference }) => reference ?? null)
-  const [, rows] = await Promise.all([
+  const [, rows] = await pipeline([
     tx`
       select pg_advisory_xact_lock(first, second) from (
         select distinct hashtext(holder) as first, hashtext(reference) as second

@@ -1,5 +1,14 @@
 import type * as z from 'zod'
-import { type Caller, type Decision, groupCommit, type Member, type Sql, StaleRead } from '#database'
+import {
+  type Caller,
+  type Decided,
+  type Decision,
+  groupCommit,
+  type Member,
+  pipeline,
+  type Sql,
+  StaleRead,
+} from '#database'
 import { ServiceError } from '#errors'
 import { newId } from '#ids'
 import { type AllocatedLine, allocate, sumDemands } from './allocation.ts'
@@ -42,13 +51,13 @@ async function decide(
   tx: Sql,
   members: ReadonlyArray<Member<Request>>,
   attempt: number,
-): Promise<Array<Decision<Reservation>>> {
+): Promise<Decided<Reservation>> {
   const lookups = await lookUp(
     tx,
     members.map(({ request }) => request),
   )
   const [first] = members
-  if (!first) return []
+  if (!first) return { decisions: [], written: Promise.resolve() }
   // After a refusal with overdue holds left, the next attempt ends more of them.
   const book = await openBook(tx, first.caller, lookups.productIds, { expiredMax: EXPIRED_MAX * 20 ** (attempt - 1) })
   await forgetEnded(tx, book, lookups)
@@ -56,8 +65,7 @@ async function decide(
   const decisions = members.map((member) => decideOne(plan, member))
   const isShort = decisions.some((decision) => 'error' in decision && decision.error.code === 'insufficient_stock')
   if (isShort && book.isCutOff) throw new StaleRead('overdue holds were left')
-  await write(tx, plan)
-  return decisions
+  return { decisions, written: write(tx, plan) }
 }
 
 /** Keeps of the holds to be replaced those that are held still, now that they are locked, and do not end as overdue. */
@@ -128,5 +136,5 @@ function newReservation(request: Request, lines: AllocatedLine[], { book, create
 
 async function write(tx: Sql, { book, holds, releasedIds }: Plan): Promise<void> {
   // Sent together, and run in this order: a shopper's old hold must have ended before the new one meets it in the unique index.
-  await Promise.all([setState(tx, releasedIds, 'released'), book.save(), insertHolds(tx, holds)])
+  await pipeline([setState(tx, releasedIds, 'released'), book.save(), insertHolds(tx, holds)])
 }

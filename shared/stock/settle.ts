@@ -1,5 +1,5 @@
 import type * as z from 'zod'
-import { type Caller, type Sql, transaction } from '#database'
+import { type Caller, pipeline, type Sql, transaction } from '#database'
 import { invalid, ServiceError } from '#errors'
 import { type Book, openBook } from './book.ts'
 import {
@@ -69,7 +69,7 @@ export function extend(
     const [row] = await lockReservations(tx, [id])
     if (!row) throw notFound(id)
     if (row.state !== 'held' || row.isOverdue) throw notHeld(row)
-    const [[extended], , lines] = await Promise.all([
+    const [[extended], , lines] = await pipeline([
       tx<[{ expiresAt: Date; updatedAt: Date }]>`
         update reservations set expires_at = moment + ${ttlSeconds}::int * interval '1 second', updated_at = moment
         from clock_timestamp() as moment
@@ -103,7 +103,7 @@ function settle(
     if (row.state === state) return toReservation(row, await linesOf(tx, [id]))
     if (row.state !== 'held' || row.isOverdue) throw notHeld(row, state)
     const settled = await bookLines(tx, { row, lines, book })
-    await Promise.all([book.save(), setState(tx, [id], state)])
+    await pipeline([book.save(), setState(tx, [id], state)])
     const [ended] = await findReservations(tx, [id])
     return toReservation(ended ?? row, settled)
   })
