@@ -44,7 +44,7 @@ export async function startHost(
   databaseSettings()
   if (definition.trigger.kind !== 'http' && !startTrigger) throw new Error(`${definition.name} needs its trigger`)
   let draining = false
-  const app = getRequestListener((request) => definition.app.fetch(request))
+  const app = getRequestListener((request, env) => definition.app.fetch(request, env))
   const server = createHttpServer((req, res) => {
     const operation = operations[req.url ?? '']
     if (req.headers.expect !== undefined) res.writeContinue()
