@@ -1,44 +1,64 @@
-import { Pool } from 'undici'
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { closeLater } from './closing.ts'
 
-export interface Load {
+export interface Job {
+  /** Connections are dealt out to them in turn. */
+  ports: number[]
+  path: string
+  headers: Record<string, string>
+  /** Sends an Idempotency-Key of its own with each request. */
+  idempotencyPrefix?: string
+  connections: number
+  /** By number; each request picks one at random. */
+  products: { first: number; count: number }
+  warmSeconds: number
+  seconds: number
+  /** What counts as done. */
+  expectedStatus: number
+  /** Undefined: as fast as answers come. */
+  ratePerSecond?: number
+  requestsMax?: number
+}
+
+export interface LoadResult {
+  /** Answers of the expected status, within the measured seconds. */
   perSecond: number
   p50Ms: number
   p99Ms: number
-  /** How often each status was answered. */
-  statuses: Record<number, number>
+  maxMs: number
+  /** How often each status was answered, warming up included. */
+  answers: Record<string, number>
+  /** How many of them were of another status than expected. */
+  unexpected: number
+  /** What the client itself took of a core for each request: it shares the cores with what it measures. */
+  clientMicroseconds: number
+  /** The ids that came with 201, warming up included. */
+  acknowledged: string[]
 }
 
-/** Asks over `connections` connections, each as fast as it is answered (closed loop), for `seconds`. */
-export async function runLoad(
-  origin: string,
-  connections: number,
-  seconds: number,
-  requestOf: () => { path: string; body: object },
-  headers: Record<string, string>,
-): Promise<Load> {
-  const pool = new Pool(origin, { connections, pipelining: 1 })
-  const latencies: number[] = []
-  const statuses: Record<number, number> = {}
-  const until = performance.now() + seconds * 1_000
-  const one = async () => {
-    while (performance.now() < until) {
-      const { path, body } = requestOf()
-      const startedAt = performance.now()
-      const answer = await pool.request({ path, method: 'POST', headers, body: JSON.stringify(body) })
-      await answer.body.dump()
-      latencies.push(performance.now() - startedAt)
-      statuses[answer.statusCode] = 1 + (statuses[answer.statusCode] ?? 0)
-    }
+/** Runs a load in a process of its own. Throws when that fails: a connection is refused, or answers stay out. */
+export async function runLoad(job: Job): Promise<LoadResult> {
+  const child = fork(fileURLToPath(new URL('load-client.ts', import.meta.url)), {
+    execArgv: ['--import', import.meta.resolve('tsx')],
+    serialization: 'advanced',
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  })
+  const exit = once(child, 'exit')
+  const stop = closeLater(async () => {
+    child.kill('SIGKILL')
+    await exit
+  })
+  try {
+    const result = once(child, 'message')
+    child.send(job)
+    const ended = exit.then(([code]) => {
+      throw new Error(`the load client ended with ${code}`)
+    })
+    const [message] = await Promise.race([result, ended])
+    return message as LoadResult
+  } finally {
+    await stop()
   }
-  const startedAt = performance.now()
-  await Promise.all(Array.from({ length: connections }, one))
-  const elapsed = (performance.now() - startedAt) / 1_000
-  await pool.close()
-  latencies.sort((a, b) => a - b)
-  const at = (share: number) => latencies[Math.floor(latencies.length * share)] ?? Number.NaN
-  return { perSecond: latencies.length / elapsed, p50Ms: at(0.5), p99Ms: at(0.99), statuses }
-}
-
-export function median(values: number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
 }

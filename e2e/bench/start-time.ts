@@ -6,11 +6,30 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
+import { closeLater } from './closing.ts'
 
-/** Time from spawning a process to its first HTTP answer: a function's bundle against the barest bundles there can be. */
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const ROUNDS = 9
 const START_MAX_MS = 10_000
+
+/** Milliseconds from spawning a process to its first HTTP answer: a function's bundle against the barest bundles there can be. */
+export async function measureStart(progress: (line: string) => void): Promise<Record<string, number[]>> {
+  const folder = await mkdtemp(join(tmpdir(), 'start-time-'))
+  const remove = closeLater(() => rm(folder, { recursive: true, force: true }))
+  await writeFile(join(folder, 'package.json'), '{"type":"module"}')
+  const candidates = {
+    'bare node:http': await bundle(BARE_NODE, join(folder, 'node.mjs')),
+    'bare Hono': await bundle(BARE_HONO, join(folder, 'hono.mjs')),
+    'reserve-stock': join(root, 'dist/functions/reserve-stock/index.mjs'),
+  }
+  const times: Record<string, number[]> = {}
+  for (let round = 1; round <= ROUNDS; round++) {
+    for (const [name, file] of Object.entries(candidates)) times[name] = [...(times[name] ?? []), await startTime(file)]
+    progress(`start, round ${round} of ${ROUNDS}`)
+  }
+  await remove()
+  return times
+}
 
 const BARE_NODE = `
   import { createServer } from 'node:http'
@@ -72,36 +91,3 @@ function answers(port: number): Promise<boolean> {
     asking.end()
   })
 }
-
-const median = (values: number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
-
-async function main(): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), 'start-time-'))
-  try {
-    await writeFile(join(folder, 'package.json'), '{"type":"module"}')
-    const candidates = {
-      'bare node:http': await bundle(BARE_NODE, join(folder, 'node.mjs')),
-      'bare Hono': await bundle(BARE_HONO, join(folder, 'hono.mjs')),
-      'reserve-stock': join(root, 'dist/functions/reserve-stock/index.mjs'),
-    }
-    const times = new Map<string, number[]>()
-    for (let round = 0; round < ROUNDS; round++) {
-      for (const [name, file] of Object.entries(candidates)) {
-        times.set(name, [...(times.get(name) ?? []), await startTime(file)])
-      }
-      process.stdout.write(`\rround ${round + 1} of ${ROUNDS}`)
-    }
-    const base = median(times.get('bare Hono') ?? [])
-    process.stdout.write('\n\n| start to first answer | median ms | min-max | of bare Hono |\n|---|---|---|---|\n')
-    for (const [name, values] of times) {
-      const range = `${Math.min(...values).toFixed(0)}-${Math.max(...values).toFixed(0)}`
-      process.stdout.write(
-        `| ${name} | ${median(values).toFixed(0)} | ${range} | ${(median(values) / base).toFixed(2)} |\n`,
-      )
-    }
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
-}
-
-await main()

@@ -1,0 +1,40 @@
+import { auditStock } from '#stock'
+import { productId } from './catalogue.ts'
+import { type Arena, useDatabase } from './site.ts'
+
+/** How many of the reservations are not there, as held ones with their line. Ledger and balances are for the audit. */
+export async function countMissing({ sql }: Arena, reservationIds: string[]): Promise<number> {
+  const [row] = await sql<[{ missing: number }]>`
+    select count(*)::int as missing
+    from json_array_elements_text(${JSON.stringify(reservationIds)}::text::json) as acknowledged (id)
+    where not exists (
+      select from reservations as reservation
+      join reservation_lines as line on line.reservation_id = reservation.id
+      where reservation.id = acknowledged.id::uuid and reservation.state = 'held'
+    )`
+  return row.missing
+}
+
+/** Reservations in the ledger under an actor's name. */
+export async function countByActor({ sql }: Arena, actor: string): Promise<number> {
+  const [row] = await sql<
+    [{ count: number }]
+  >`select count(*)::int as count from stock_movements where actor = ${actor}`
+  return row.count
+}
+
+/** Products whose balance differs from their ledger or their holds: the service's own audit. Nothing may run meanwhile. */
+export async function countInconsistent({ url }: Arena): Promise<number> {
+  await useDatabase(url)
+  const audit = await auditStock()
+  return audit.discrepancies.length
+}
+
+/** Pieces of a product in held reservations. */
+export async function countSold({ sql }: Arena, number: number): Promise<number> {
+  const [row] = await sql<[{ sold: number }]>`
+    select coalesce(sum(line.quantity), 0)::int as sold
+    from reservation_lines as line join reservations as reservation on reservation.id = line.reservation_id
+    where reservation.state = 'held' and line.product_id = ${productId(number)}`
+  return row.sold
+}

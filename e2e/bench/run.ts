@@ -1,0 +1,65 @@
+import { withClosing } from './closing.ts'
+import { measureLarge } from './large.ts'
+import { measureLatency } from './latency.ts'
+import { type Options, type Part, readOptions } from './options.ts'
+import { measureProcesses } from './processes.ts'
+import { publish } from './publish.ts'
+import { measureRates } from './rates.ts'
+import { measureRefused } from './refused.ts'
+import { describeMachine, type Section, writeResults } from './results.ts'
+import { type Site, startSite } from './site.ts'
+import { measureStart } from './start-time.ts'
+
+type Measure = (
+  site: Site,
+  options: Options,
+  progress: (line: string) => void,
+) => Promise<Pick<Section, 'series' | 'sellOuts' | 'note'> & { transactions?: string }>
+
+const measures: Record<Exclude<Part, 'start'>, Measure> = {
+  rates: measureRates,
+  latency: measureLatency,
+  processes: measureProcesses,
+  refused: measureRefused,
+  large: measureLarge,
+}
+
+const startedAt = performance.now()
+
+function progress(line: string): void {
+  process.stderr.write(`${((performance.now() - startedAt) / 1_000).toFixed(0).padStart(5)} s  ${line}\n`)
+}
+
+async function main(): Promise<void> {
+  const options = optionsOrExit()
+  await withClosing(async () => {
+    let site: Site | undefined
+    for (const part of options.render ? [] : options.parts) {
+      if (part === 'start') {
+        await writeResults(options.folder, { start: { ...stamp(), millisecondsTo: await measureStart(progress) } })
+        continue
+      }
+      site ??= await startSite(progress)
+      const { transactions, ...measured } = await measures[part](site, options, progress)
+      const machine = { ...describeMachine(), postgresql: site.serverVersion, ...(transactions && { transactions }) }
+      const { rounds, seconds, warmSeconds, connections, products, largeProducts } = options
+      const settings = { rounds, seconds, warmSeconds, connections, products, largeProducts }
+      // After each part, so that an interrupted run leaves what it has.
+      await writeResults(options.folder, { [part]: { ...stamp(), machine, settings, ...measured } })
+    }
+    process.stdout.write(`\n${await publish(options.folder)}\n`)
+  })
+}
+
+function optionsOrExit(): Options {
+  try {
+    return readOptions()
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message} --help says more.\n`)
+    process.exit(2)
+  }
+}
+
+const stamp = () => ({ measuredAt: new Date().toISOString(), machine: describeMachine() })
+
+await main()

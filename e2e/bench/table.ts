@@ -1,0 +1,127 @@
+import { type Comparison, compare, type Spread, seriesOf, spreadOf, valuesOf } from './ratios.ts'
+import type { Results, Section } from './results.ts'
+
+/** The results as Markdown: what a reader needs to judge them, with their machine. */
+export function renderTables(results: Results): string {
+  const { start, ...sections } = results
+  const blocks = [
+    comparisonTable(compare(results)),
+    results.rates && ratesTable(results.rates),
+    results.latency && latencyTable(results.latency),
+    table(
+      ['part', 'measured', 'answers a second', 'min-max', 'lost', 'wrong balances'],
+      (['processes', 'refused', 'large'] as const).flatMap((part) => otherRows(part, results[part])),
+    ),
+    start && startTable(start.millisecondsTo),
+    Object.entries(sections)
+      .map(([part, section]) => provenance(part, section))
+      .join('\n'),
+  ]
+  return blocks.filter((block) => block !== undefined && block !== '').join('\n\n')
+}
+
+function table(head: string[], rows: string[][]): string {
+  if (rows.length === 0) return ''
+  const line = (cells: string[]) => `| ${cells.join(' | ')} |`
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n')
+}
+
+function comparisonTable(comparisons: Comparison[]): string {
+  return table(
+    ['compared', 'median', 'min-max', 'floor / aim', ''],
+    comparisons.map(({ label, unit, target, verdict, ...spread }) => {
+      const write = unit === 'ms' ? (value: number) => `${value.toFixed(1)} ms` : (value: number) => short(value)
+      const aims = target ? `${target.floor} / ${target.aim}${unit === 'ms' ? ' ms' : ''}` : ''
+      return [label, `**${write(spread.median)}**`, range(spread, write), aims, verdict]
+    }),
+  )
+}
+
+function ratesTable({ series, sellOuts, settings }: Section): string {
+  const contenders = [...new Set(series.map(({ contender }) => contender))]
+  return table(
+    [
+      'reservations a second',
+      'hot',
+      'min-max',
+      `${whole(settings.products)} products`,
+      'min-max',
+      'lost',
+      'wrong balances',
+      'oversold',
+    ],
+    contenders.map((contender) => {
+      const rates = ['hot', 'spread'].flatMap((scenario) => {
+        const own = series.find((each) => each.contender === contender && each.scenario === scenario)
+        if (!own) return ['', '']
+        const spread = valuesOf(own, 'perSecond')
+        return [whole(spread.median), range(spread, whole)]
+      })
+      const all = series.filter((each) => each.contender === contender).flatMap(({ measurements }) => measurements)
+      const sales = sellOuts?.[contender] ?? []
+      const oversold = sales.reduce((sum, { sold, pieces }) => sum + Math.max(0, sold - pieces), 0)
+      const of = sales.reduce((sum, { pieces }) => sum + pieces, 0)
+      return [contender, ...rates, lostOf(all), wrongOf(all), `${oversold} of ${whole(of)}`]
+    }),
+  )
+}
+
+function latencyTable(section: Section): string {
+  const contenders = [...new Set(section.series.map(({ contender }) => contender))]
+  return table(
+    ['at half of saturation, one hot product', 'arrivals a second', 'p50 ms', 'min-max', 'p99 ms', 'min-max'],
+    contenders.flatMap((contender) => {
+      const half = seriesOf(section, contender, 'half')
+      if (!half) return []
+      const p50 = valuesOf(half, 'p50Ms')
+      const p99 = valuesOf(half, 'p99Ms')
+      const arrivals = whole(valuesOf(half, 'arrivalsPerSecond').median)
+      return [[contender, arrivals, p50.median.toFixed(1), range(p50, tenth), p99.median.toFixed(1), range(p99, tenth)]]
+    }),
+  )
+}
+
+function otherRows(part: string, section: Section | undefined): string[][] {
+  return (section?.series ?? []).map(({ contender, scenario, measurements }) => {
+    const spread = spreadOf(measurements.map(({ perSecond }) => perSecond))
+    const name = contender === 'reserve-stock' ? scenario : `${contender}, ${scenario}`
+    return [part, name, whole(spread.median), range(spread, whole), lostOf(measurements), wrongOf(measurements)]
+  })
+}
+
+function startTable(millisecondsTo: Record<string, number[]>): string {
+  const bare = spreadOf(millisecondsTo['bare Hono'] ?? []).median
+  return table(
+    ['from start to first answer', 'median ms', 'min-max', 'of bare Hono'],
+    Object.entries(millisecondsTo).map(([name, values]) => {
+      const spread = spreadOf(values)
+      return [name, whole(spread.median), range(spread, whole), short(spread.median / bare)]
+    }),
+  )
+}
+
+function provenance(part: string, { machine, settings, measuredAt, note, series }: Section): string {
+  const unexpected = series.flatMap(({ contender, scenario, measurements }) => {
+    const count = sum(measurements.map((measurement) => measurement.unexpected ?? 0))
+    return count > 0 ? [`${whole(count)} answers of ${contender} (${scenario}) were of another status.`] : []
+  })
+  const { cores, model, memoryGiB, node, postgresql, transactions } = machine
+  const software = [`node ${node}`, `PostgreSQL ${postgresql}`, transactions].filter(Boolean).join(', ')
+  const runs = `${settings.rounds} ${settings.rounds === 1 ? 'round' : 'rounds'} of ${settings.seconds} s over ${settings.connections} connections`
+  const hardware = `${cores} cores of ${model}, ${memoryGiB} GiB`
+  return `* ${part}: ${[measuredAt.slice(0, 10), runs, hardware, software].join('; ')}.${[note, ...unexpected].map((text) => text && ` ${text}`).join('')}`
+}
+
+type Counted = Array<{ acknowledged: number; lost: number; inconsistent?: number }>
+
+const lostOf = (measurements: Counted) =>
+  `${sum(measurements.map(({ lost }) => lost))} of ${whole(sum(measurements.map(({ acknowledged }) => acknowledged)))}`
+const wrongOf = (measurements: Counted) => String(sum(measurements.map(({ inconsistent }) => inconsistent ?? 0)))
+const sum = (values: number[]) => values.reduce((total, value) => total + value, 0)
+
+export const whole = (value: number) => Math.round(value).toLocaleString('en')
+const tenth = (value: number) => value.toFixed(1)
+/** Three digits are more than the noise leaves. */
+export const short = (value: number) =>
+  value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2)
+const range = ({ min, max }: Spread, write: (value: number) => string) => `${write(min)}-${write(max)}`
