@@ -25,9 +25,9 @@ afterEach(async () => {
 })
 
 /** Posts over a connection that stays open, and gives the answer's head. */
-function post(body: object, agent = new Agent({ keepAlive: true })): Promise<IncomingMessage> {
+function post(body: object | Buffer, agent = new Agent({ keepAlive: true })): Promise<IncomingMessage> {
   const sent = request(`${url}/v1/misbehave`, { method: 'POST', agent, headers: HEADERS })
-  sent.end(JSON.stringify(body))
+  sent.end(Buffer.isBuffer(body) ? body : JSON.stringify(body))
   return once(sent, 'response').then(([response]) => response as IncomingMessage)
 }
 
@@ -64,6 +64,17 @@ describe('a function’s process', () => {
     const told = () => host.lines.filter((line) => line.startsWith('the client')).map((line) => line.split(' ').at(-1))
     await host.line(() => (told().length === 3 ? true : undefined))
     expect(told()).toEqual(['gone', 'gone', 'there'])
+  })
+
+  it.each(['ff', 'c0af', 'eda080', 'f09f'])('refuses a body with the bytes %s, which are not UTF-8', async (bytes) => {
+    const body = Buffer.concat([Buffer.from('{"sleepMs":0,"crash":"'), Buffer.from(bytes, 'hex'), Buffer.from('"}')])
+    const response = await post(body)
+    expect(await bodyOf(response)).toMatchObject({ status: 400, code: 'malformed_json' })
+  })
+
+  it('reads a body that has the replacement character itself', async () => {
+    const response = await post({ crash: 'größe \uFFFD 🚚' })
+    expect(await bodyOf(response)).toMatchObject({ status: 422, errors: [{ path: 'crash' }] })
   })
 
   it('answers 503 when its time is up, and what is past its limit at once', async () => {

@@ -5,31 +5,53 @@ const JSON_DEPTH_MAX = 32
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
+/** What a decoder puts in the place of bytes that are not UTF-8. */
+const REPLACEMENT = '\uFFFD'
+
 /**
  * The request's body as JSON. An empty body counts as `{}`, whatever its type.
  * Throws `too_large`, `unsupported_media_type` or `malformed_json`.
  */
 export async function readJson(request: Request, accepted: readonly string[], maxBytes: number): Promise<unknown> {
-  const bytes = await readBytes(request, maxBytes)
-  if (bytes.length === 0) return {}
+  const text = await readText(request, maxBytes)
+  if (text === '') return {}
   requireType(request.headers.get('content-type'), accepted)
+  const json = parse(text)
+  const skipped = findSkipped(json, 0)
+  if (skipped) throw invalid(skipped.join('.'), 'is not a known member')
+  return json
+}
+
+async function readText(request: Request, maxBytes: number): Promise<string> {
+  const length = request.headers.get('content-length')
+  if (Number(length ?? 0) > maxBytes) throw tooLarge(maxBytes)
+  if (length === null) return decode(await readChunks(request, maxBytes))
+  // The server holds a body to its declared length. A buffer for it would cost a tenth of all that a small request does.
+  const text = await request.text()
+  // Where bytes were replaced, it has become longer, but for a character of four bytes that lacks the last: that one is read as
+  // U+FFFD, which may be sent as well.
+  if (text.includes(REPLACEMENT) && Buffer.byteLength(text) !== Number(length)) throw malformed('not valid UTF-8')
+  return text
+}
+
+function decode(bytes: Uint8Array): string {
   try {
-    const json: unknown = JSON.parse(utf8.decode(bytes))
-    const skipped = findSkipped(json, 0)
-    if (skipped) throw invalid(skipped.join('.'), 'is not a known member')
-    return json
-  } catch (error) {
-    if (error instanceof ServiceError) throw error
-    throw new ServiceError('malformed_json', `The body is not JSON in UTF-8: ${(error as Error).message}.`)
+    return utf8.decode(bytes)
+  } catch {
+    throw malformed('not valid UTF-8')
   }
 }
 
-async function readBytes(request: Request, maxBytes: number): Promise<Uint8Array> {
-  const length = request.headers.get('content-length')
-  if (Number(length ?? 0) > maxBytes) throw tooLarge(maxBytes)
-  // The server holds a body to its declared length, and reads it whole in a tenth of the time that a stream takes.
-  if (length !== null) return new Uint8Array(await request.arrayBuffer())
-  return readChunks(request, maxBytes)
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw malformed((error as Error).message)
+  }
+}
+
+function malformed(why: string): ServiceError {
+  return new ServiceError('malformed_json', `The body is not JSON in UTF-8: ${why}.`)
 }
 
 async function readChunks(request: Request, maxBytes: number): Promise<Uint8Array> {
