@@ -62,7 +62,9 @@ export function deleteProduct(id: string, caller: Caller): Promise<void> {
   return bookTransaction(caller, async (tx, open) => {
     const book = await open([id])
     const { sku } = book.product(id)
-    const holds = await tx`select 1 from reservation_lines where product_id = ${id} and held_until is not null limit 1`
+    const holds = await tx`
+      select 1 from reservation_lines
+      where product_id = ${id} and held_until is not null and reservation_id <> all(${book.expiredIds}::uuid[]) limit 1`
     if (holds.length > 0) {
       throw new ServiceError(
         'has_held_reservations',
