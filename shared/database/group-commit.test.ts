@@ -3,7 +3,8 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import { ServiceError } from '#errors'
 import { sql } from '#testing'
 import { type Caller, systemCaller } from './caller.ts'
-import { type Decision, type GroupCommitOptions, groupCommit, type Member } from './group-commit.ts'
+import type { Decision, Member } from './group-answers.ts'
+import { type GroupCommitOptions, groupCommit } from './group-commit.ts'
 
 interface Request {
   name: string
