@@ -5,6 +5,7 @@ import { sql } from '#testing'
 import { type Caller, systemCaller } from './caller.ts'
 import type { Decision, Member } from './group-answers.ts'
 import { type GroupCommitOptions, groupCommit } from './group-commit.ts'
+import { pipeline } from './pipeline.ts'
 
 interface Request {
   name: string
@@ -15,7 +16,10 @@ await sql`create table effects (name text not null)`
 beforeEach(() => sql`truncate effects`)
 
 /** The batches that were decided, in order; a gate that holds the first one back. */
-function recorder(more: Partial<GroupCommitOptions<Request, string>> = {}) {
+function recorder(
+  more: Partial<GroupCommitOptions<Request, string>> = {},
+  covers: (request: Request) => boolean = () => false,
+) {
   const batches: string[][] = []
   let open: () => void = () => {}
   const gate = new Promise<void>((resolve) => {
@@ -30,17 +34,29 @@ function recorder(more: Partial<GroupCommitOptions<Request, string>> = {}) {
     batchMax: 100,
     queueMax: 100,
     ...more,
-    async decide(tx, members) {
-      batches.push(members.map(({ request }) => request.name))
+    async open(tx) {
+      const batch: string[] = []
+      batches.push(batch)
       reached()
       await gate
-      const names = members.filter(({ request }) => request.behaviour !== 'refuse').map(({ request }) => request.name)
-      const written = [tx`insert into effects select * from unnest(${names}::text[])`.execute()]
-      for (const { request } of members) {
-        if (request.behaviour === 'poison') written.push(tx`select 1 / 0`.execute())
-        if (request.behaviour === 'drop-connection') await tx`select pg_terminate_backend(pg_backend_pid())`
+      const requests: Request[] = []
+      return {
+        covers,
+        decide(member) {
+          batch.push(member.request.name)
+          requests.push(member.request)
+          return decisionOf(member)
+        },
+        async write() {
+          const names = requests.filter(({ behaviour }) => behaviour !== 'refuse').map(({ name }) => name)
+          const has = (wanted: Request['behaviour']) => requests.some(({ behaviour }) => behaviour === wanted)
+          await pipeline([
+            tx`insert into effects select * from unnest(${names}::text[])`,
+            has('poison') && tx`select 1 / 0`,
+            has('drop-connection') && tx`select pg_terminate_backend(pg_backend_pid())`,
+          ])
+        },
       }
-      return { decisions: members.map(decisionOf), written: Promise.all(written) }
     },
   })
   return { submit, batches, open, isHeld }
@@ -75,6 +91,21 @@ describe('a group commit', () => {
     open()
     expect(await Promise.all([first, ...others])).toEqual(['did a', 'did b', 'did c', 'did d'])
     expect(batches).toEqual([['a'], ['b', 'c', 'd']])
+  })
+
+  it('lets those that come while it waits for its locks join, where the locks do for them and they bring no key', async () => {
+    const { submit, batches, open, isHeld } = recorder({ batchMax: 3 }, ({ name }) => name !== 'uncovered')
+    const first = submit({ name: 'a' }, systemCaller('test'))
+    await isHeld
+    const others = ['uncovered', 'b', 'c', 'd'].map((name) => submit({ name }, systemCaller('test')))
+    const withKey = submit({ name: 'keyed' }, keyed('joins-not'))
+    open()
+    expect(await Promise.all([first, ...others, withKey])).toHaveLength(6)
+    expect(batches).toEqual([
+      ['a', 'b', 'c'],
+      ['uncovered', 'd', 'keyed'],
+    ])
+    expect(await effects()).toEqual(['a', 'b', 'c', 'd', 'keyed', 'uncovered'])
   })
 
   it('answers after the commit, with a token that covers it', async () => {

@@ -1,43 +1,32 @@
 import { ServiceError } from '#errors'
-import { counter, gauge, histogram } from '#telemetry'
+import { counter, histogram } from '#telemetry'
 import { begin, commit, rollback, withRetries } from './attempt.ts'
 import type { Caller } from './caller.ts'
 import type { Lease, Sql } from './connections.ts'
 import { isConnectionFailure } from './failures.ts'
 import { claim, type Decision, type Member, store } from './group-answers.ts'
-import { nameOf } from './idempotency.ts'
+import { createQueue, type Entry, type QueueOptions } from './group-queue.ts'
 import { pipeline } from './pipeline.ts'
 
-export interface GroupCommitOptions<Request, Result> {
-  /** For the metrics. */
-  name: string
-  /** Requests in one transaction. */
-  batchMax: number
-  /** Requests that may wait for the next one. */
-  queueMax: number
-  /** What no two requests of one transaction may have in common. */
-  keysOf?: (request: Request) => string[]
+export interface GroupCommitOptions<Request, Result> extends QueueOptions<Request> {
   /**
-   * Decides all of a batch within `tx`, a decision a member, in their order, and sends the writes, which `written` waits for:
-   * the commit travels right behind them. A refusal is a decision and leaves no write. What it throws fails the whole batch:
-   * then each member gets a transaction of its own. `attempt` is 1 for the first.
+   * Takes the locks that the members' requests need, within `tx`, and reads what deciding on them needs. `attempt` is 1 for the
+   * first. What it or the group throws fails the whole batch: then each member gets a transaction of its own.
    */
-  decide: (tx: Sql, members: ReadonlyArray<Member<Request>>, attempt: number) => Promise<Decided<Result>>
+  open: (tx: Sql, members: Batch<Member<Request>>, attempt: number) => Promise<Group<Request, Result>>
 }
 
-export interface Decided<Result> {
-  decisions: Array<Decision<Result>>
-  written: Promise<unknown>
+/** What a batch is decided with, while its locks are held. */
+export interface Group<Request, Result> {
+  /** Whether a request that came while the locks were waited for can be decided under them. */
+  covers: (request: Request) => boolean
+  /** Decides one request; called in the order of arrival. A refusal is a decision and leaves no write. */
+  decide: (member: Member<Request>) => Decision<Result>
+  /** Sends the writes of all that was decided: the commit travels right behind them. */
+  write: () => Promise<unknown>
 }
 
-interface Entry<Request, Result> extends Member<Request> {
-  enqueuedAt: number
-  resolve: (result: Result) => void
-  reject: (error: unknown) => void
-}
-
-/** Past this, whoever asked has given up (a function's default time-out is 5 s): its place in the batch is better used. */
-const WAIT_MAX_MS = 4_000
+type Batch<Item> = [Item, ...Item[]]
 
 const batchSize = histogram(
   'group_commit_batch_size',
@@ -45,105 +34,85 @@ const batchSize = histogram(
   ['group'],
   [1, 2, 4, 8, 16, 32, 64, 128, 256],
 )
-const queueWait = histogram('group_commit_wait_seconds', 'Time from a request to the begin of its transaction.', [
-  'group',
-])
 const commitTime = histogram('group_commit_transaction_seconds', 'Time that a transaction of a group takes.', ['group'])
-const queueLength = gauge('group_commit_queue_length', 'Requests that wait for the next transaction.', ['group'])
+const joined = counter(
+  'group_commit_joined_total',
+  'Requests that joined a transaction while it waited for its locks.',
+  ['group'],
+)
 const singles = counter('group_commit_failed_batches_total', 'Batches whose members were run one by one.', ['group'])
 
 /**
  * Runs the requests that wait while a transaction is in flight as the next one: a hot row is then locked, and the log
- * flushed, once for many. Each is answered after the commit that holds its effect, under its own idempotency key, as
- * `transaction` would have it. Rejects with `overloaded` when the queue is full or the wait too long, and with
- * `client_closed_request`, having done nothing, where the caller is gone when its turn comes.
+ * flushed, once for many. Those that come while it waits for its locks join it, where the locks do for them too. Each is
+ * answered after the commit that holds its effect, under its own idempotency key, as `transaction` would have it. Rejects
+ * with `overloaded` when the queue is full or the wait too long, and with `client_closed_request`, having done nothing,
+ * where the caller is gone when its turn comes.
  */
 export function groupCommit<Request, Result>(options: GroupCommitOptions<Request, Result>) {
-  const { name: group, queueMax } = options
-  let queue: Array<Entry<Request, Result>> = []
+  const queue = createQueue<Request, Result>(options)
   let isRunning = false
 
   async function run(): Promise<void> {
     isRunning = true
-    while (queue.length > 0) {
-      const taken = takeBatch(queue, options)
-      queue = taken.left
-      queueLength.set({ group }, queue.length)
-      if (taken.batch.length > 0) await runBatch(taken.batch, options)
+    while (queue.length() > 0) {
+      const [first, ...others] = queue.take([])
+      if (!first) continue
+      const settle = await runBatch([first, ...others], options, queue.take)
+      // The next batch's statements go out first (the driver sends at the end of a turn of the event loop): the database then
+      // works while this one's answers are written.
+      if (queue.length() === 0) settle()
+      else setImmediate(setImmediate, settle)
     }
     isRunning = false
   }
 
   return (request: Request, caller: Caller): Promise<Result> =>
     new Promise((resolve, reject) => {
-      if (queue.length >= queueMax) {
-        reject(overloaded(`${queueMax} requests already wait for their turn.`))
-        return
-      }
-      queue.push({ request, caller, resolve, reject, enqueuedAt: performance.now() })
+      queue.add({ request, caller, resolve, reject, enqueuedAt: performance.now() })
       if (!isRunning) void run()
     })
 }
 
-/** The next batch, in the order of arrival. A request that has something in common with one before it is left for the next. */
-function takeBatch<Request, Result>(
-  queue: ReadonlyArray<Entry<Request, Result>>,
-  { batchMax, keysOf }: GroupCommitOptions<Request, Result>,
-) {
-  const batch: Array<Entry<Request, Result>> = []
-  const left: Array<Entry<Request, Result>> = []
-  const seen = new Set<string>()
-  const now = performance.now()
-  for (const entry of queue) {
-    const { request, caller } = entry
-    if (caller.isGone()) {
-      entry.reject(new ServiceError('client_closed_request', 'Whoever asked has gone before the work began.'))
-      continue
-    }
-    if (now - entry.enqueuedAt > WAIT_MAX_MS) {
-      entry.reject(overloaded('The request has waited for too long.'))
-      continue
-    }
-    const keys = keysOf?.(request) ?? []
-    if (caller.idempotency) keys.push(`key ${nameOf(caller.idempotency)}`)
-    if (batch.length === batchMax || keys.some((key) => seen.has(key))) left.push(entry)
-    else batch.push(entry)
-    // Those left behind count too, so that equals stay in their order.
-    for (const key of keys) seen.add(key)
-  }
-  return { batch, left }
-}
+type Take<Request, Result> = ReturnType<typeof createQueue<Request, Result>>['take']
 
-/** Runs a batch to its end: every member is settled, none is left behind. */
+/** Runs a batch to its end, and gives what tells every member of it. */
 async function runBatch<Request, Result>(
-  batch: Array<Entry<Request, Result>>,
+  batch: Batch<Entry<Request, Result>>,
   options: GroupCommitOptions<Request, Result>,
-): Promise<void> {
+  take: Take<Request, Result>,
+): Promise<() => void> {
   const { name: group } = options
   const startedAt = performance.now()
-  batchSize.observe({ group }, batch.length)
-  const wait = queueWait.labels(group)
-  for (const { enqueuedAt } of batch) wait.observe((startedAt - enqueuedAt) / 1000)
   try {
-    const { decisions, token } = await withRetries((lease, count) => attempt(lease, batch, options, count))
+    const { decisions, token } = await withRetries((lease, count) => attempt(lease, batch, options, count, take))
+    batchSize.observe({ group }, batch.length)
     commitTime.observe({ group }, (performance.now() - startedAt) / 1000)
-    batch.forEach((entry, index) => {
-      const decision = decisions[index]
-      entry.caller.consistency.token = token
-      if (decision === undefined) entry.reject(new Error(`${group} left a request undecided`))
-      else if ('error' in decision) entry.reject(decision.error)
-      else entry.resolve(decision.result)
-    })
+    return () => {
+      for (const entry of batch) settle(entry, decisions.get(entry), token)
+    }
   } catch (error) {
-    const [only] = batch
     // Without a database, one by one would only take longer to fail.
-    if (only === undefined || batch.length === 1 || isUnavailable(error)) {
-      for (const entry of batch) entry.reject(error)
-      return
+    if (batch.length === 1 || isUnavailable(error)) {
+      return () => {
+        for (const entry of batch) entry.reject(error)
+      }
     }
     singles.inc({ group })
-    for (const entry of batch) await runBatch([entry], options)
+    for (const entry of batch) (await runBatch([entry], options, () => []))()
+    return () => {}
   }
+}
+
+function settle<Request, Result>(
+  { caller, resolve, reject }: Entry<Request, Result>,
+  decision: Decision<Result> | undefined,
+  token: string,
+): void {
+  caller.consistency.token = token
+  if (decision === undefined) reject(new Error('a group left a request undecided'))
+  else if ('error' in decision) reject(decision.error)
+  else resolve(decision.result)
 }
 
 function isUnavailable(error: unknown): boolean {
@@ -152,29 +121,30 @@ function isUnavailable(error: unknown): boolean {
 
 async function attempt<Request, Result>(
   lease: Lease,
-  batch: ReadonlyArray<Member<Request>>,
-  { decide }: GroupCommitOptions<Request, Result>,
+  batch: Batch<Entry<Request, Result>>,
+  { name, open }: GroupCommitOptions<Request, Result>,
   count: number,
-): Promise<{ decisions: Array<Decision<Result>>; token: string }> {
+  take: Take<Request, Result>,
+): Promise<{ decisions: Map<Member<Request>, Decision<Result>>; token: string }> {
   const { tx, close } = begin(lease)
   try {
-    const claimed = await claim<Request, Result>(tx, batch)
-    const open = batch.filter((member) => !claimed.has(member))
-    const fresh = open.length === 0 ? undefined : await decide(tx, open, count)
+    // Sent together. A member whose answer is stored already has locks taken for nothing, which harms nobody.
+    const [claimed, group] = await pipeline([claim<Request, Result>(tx, batch), open(tx, batch, count)])
+    const late = take(batch, ({ request }) => group.covers(request))
+    batch.push(...late)
+    joined.inc({ group: name }, late.length)
+    for (const [member, decision] of await claim<Request, Result>(tx, late)) claimed.set(member, decision)
+    const decided = new Map<Member<Request>, Decision<Result>>()
+    for (const member of batch) if (!claimed.has(member)) decided.set(member, group.decide(member))
+    const written = group.write()
     // Should the connection be gone by now, nobody waits for it.
-    fresh?.written.catch(() => {})
-    const decisionOf = new Map(open.map((member, index) => [member, fresh?.decisions[index]]))
+    written.catch(() => {})
     close()
-    const token = await commit(lease, () => pipeline([fresh?.written, store(lease.sql, decisionOf)]))
-    const decisions = batch.map((member) => claimed.get(member) ?? decisionOf.get(member))
-    return { decisions: decisions as Array<Decision<Result>>, token }
+    const token = await commit(lease, () => pipeline([written, store(lease.sql, decided)]))
+    return { decisions: new Map([...claimed, ...decided]), token }
   } catch (error) {
     close()
     await rollback(lease)
     throw error
   }
-}
-
-function overloaded(detail: string): ServiceError {
-  return new ServiceError('overloaded', `${detail} Try again shortly.`, { retryAfterSeconds: 1 })
 }

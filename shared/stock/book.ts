@@ -40,6 +40,8 @@ export interface Book {
   /** The overdue holds that end with it, and whether there may be more on its products. */
   expiredIds: readonly string[]
   isCutOff: boolean
+  /** Whether the product is there, and locked. */
+  has: (productId: string) => boolean
   /** Throws `product_not_found` for a product that is not there, or was not asked for when the book was opened. */
   product: (productId: string) => LockedProduct
   /** Applies a change. The caller has made sure that it leaves `0 <= reserved <= onHand`; the database would refuse it. */
@@ -83,6 +85,7 @@ export async function openBook(
     openedAt: lockedAt,
     expiredIds: [],
     isCutOff: overdue.size === expiredMax || endingIds.length < overdue.size,
+    has: (productId) => products.has(productId),
     product(productId) {
       const product = products.get(productId)
       if (!product) throw new ServiceError('product_not_found', `There is no product with the id '${productId}'.`)

@@ -1,8 +1,8 @@
 import type * as z from 'zod'
 import {
   type Caller,
-  type Decided,
   type Decision,
+  type Group,
   groupCommit,
   type Member,
   pipeline,
@@ -34,7 +34,7 @@ export const reserve = groupCommit<Request, Reservation>({
   // What several processes' worth of connections can send; at 5,000 requests a second it is gone in a second.
   queueMax: 4_096,
   keysOf: (request) => holdName(request) ?? [],
-  decide,
+  open,
 })
 
 /** What a batch writes at its end. */
@@ -45,27 +45,41 @@ interface Plan {
   lookups: Lookups
   holds: Array<{ reservation: Reservation; lines: AllocatedLine[] }>
   releasedIds: string[]
+  isShort: boolean
 }
 
-async function decide(
+async function open(
   tx: Sql,
-  members: ReadonlyArray<Member<Request>>,
+  members: [Member<Request>, ...Array<Member<Request>>],
   attempt: number,
-): Promise<Decided<Reservation>> {
+): Promise<Group<Request, Reservation>> {
   const lookups = await lookUp(
     tx,
     members.map(({ request }) => request),
   )
-  const [first] = members
-  if (!first) return { decisions: [], written: Promise.resolve() }
   // After a refusal with overdue holds left, the next attempt ends more of them.
-  const book = await openBook(tx, first.caller, lookups.productIds, { expiredMax: EXPIRED_MAX * 20 ** (attempt - 1) })
+  const { caller } = members[0]
+  const book = await openBook(tx, caller, lookups.productIds, { expiredMax: EXPIRED_MAX * 20 ** (attempt - 1) })
   await forgetEnded(tx, book, lookups)
-  const plan: Plan = { book, createdAt: book.openedAt.toISOString(), lookups, holds: [], releasedIds: [] }
-  const decisions = members.map((member) => decideOne(plan, member))
-  const isShort = decisions.some((decision) => 'error' in decision && decision.error.code === 'insufficient_stock')
-  if (isShort && book.isCutOff) throw new StaleRead('overdue holds were left')
-  return { decisions, written: write(tx, plan) }
+  const createdAt = book.openedAt.toISOString()
+  const plan: Plan = { book, createdAt, lookups, holds: [], releasedIds: [], isShort: false }
+  return {
+    covers: (request) => isCovered(plan, request),
+    decide: (member) => decide(plan, member),
+    async write() {
+      if (plan.isShort && book.isCutOff) throw new StaleRead('overdue holds were left')
+      await write(tx, plan)
+    },
+  }
+}
+
+/** Whether all that a request refers to has been looked up and locked. A hold of its shopper's would have to be, too. */
+function isCovered({ book, lookups: { idOfSku, locations } }: Plan, request: Request): boolean {
+  if (holdName(request)) return false
+  return request.lines.every(({ productId, sku, location }) => {
+    const id = productId ?? (sku && idOfSku.get(sku))
+    return id !== undefined && book.has(id) && (location === undefined || locations.has(location))
+  })
 }
 
 /** Keeps of the holds to be replaced those that are held still, now that they are locked, and do not end as overdue. */
@@ -80,12 +94,13 @@ async function forgetEnded(tx: Sql, book: Book, { replaced }: Lookups): Promise<
   for (const [name, { id }] of replaced) if (!held.has(id)) replaced.delete(name)
 }
 
-function decideOne(plan: Plan, member: Member<Request>): Decision<Reservation> {
+function decide(plan: Plan, member: Member<Request>): Decision<Reservation> {
   try {
     return { result: place(plan, member) }
   } catch (error) {
-    if (error instanceof ServiceError) return { error }
-    throw error
+    if (!(error instanceof ServiceError)) throw error
+    plan.isShort ||= error.code === 'insufficient_stock'
+    return { error }
   }
 }
 
