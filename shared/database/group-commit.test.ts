@@ -93,19 +93,62 @@ describe('a group commit', () => {
     expect(batches).toEqual([['a'], ['b', 'c', 'd']])
   })
 
-  it('lets those that come while it waits for its locks join, where the locks do for them and they bring no key', async () => {
-    const { submit, batches, open, isHeld } = recorder({ batchMax: 3 }, ({ name }) => name !== 'uncovered')
+  it('lets those that come while it waits for its locks join, where the locks do for them', async () => {
+    const { submit, batches, open, isHeld } = recorder({ batchMax: 4 }, ({ name }) => name !== 'uncovered')
     const first = submit({ name: 'a' }, systemCaller('test'))
     await isHeld
-    const others = ['uncovered', 'b', 'c', 'd'].map((name) => submit({ name }, systemCaller('test')))
-    const withKey = submit({ name: 'keyed' }, keyed('joins-not'))
+    const used = keyed('joins')
+    const requests: Array<[string, Caller]> = [
+      ['uncovered', systemCaller('test')],
+      ['b', used],
+      ['again', keyed('joins')],
+      ['c', systemCaller('test')],
+      ['d', keyed('joins too')],
+      ['e', systemCaller('test')],
+    ]
+    const others = requests.map(([name, caller]) => submit({ name }, caller))
     open()
-    expect(await Promise.all([first, ...others, withKey])).toHaveLength(6)
-    expect(batches).toEqual([
-      ['a', 'b', 'c'],
-      ['uncovered', 'd', 'keyed'],
+    expect(await Promise.all([first, ...others])).toEqual([
+      'did a',
+      'did uncovered',
+      'did b',
+      'did b',
+      'did c',
+      'did d',
+      'did e',
     ])
-    expect(await effects()).toEqual(['a', 'b', 'c', 'd', 'keyed', 'uncovered'])
+    expect(batches).toEqual([
+      ['a', 'b', 'c', 'd'],
+      ['uncovered', 'e'],
+    ])
+    expect(await effects()).toEqual(['a', 'b', 'c', 'd', 'e', 'uncovered'])
+    const replay = keyed('joins')
+    expect(await submit({ name: 'b' }, replay)).toBe('did b')
+    expect(replay.idempotency?.replayed).toBeDefined()
+  })
+
+  it('refuses nobody who joins: the next one decides on them', async () => {
+    const { submit, batches, open, isHeld } = recorder({}, () => true)
+    const first = submit({ name: 'a' }, systemCaller('test'))
+    await isHeld
+    const refused = submit({ name: 'b', behaviour: 'refuse' }, keyed('refused late'))
+    const joins = submit({ name: 'c' }, systemCaller('test'))
+    open()
+    await expect(refused).rejects.toMatchObject({ code: 'insufficient_stock' })
+    expect(await Promise.all([first, joins])).toEqual(['did a', 'did c'])
+    expect(batches).toEqual([['a', 'b', 'c'], ['b']])
+    expect(await effects()).toEqual(['a', 'c'])
+  })
+
+  it('tells those that have joined, once, when the connection drops', async () => {
+    const { submit, open, isHeld } = recorder({}, () => true)
+    const first = submit({ name: 'a' }, systemCaller('test'))
+    await isHeld
+    const joins = submit({ name: 'b', behaviour: 'drop-connection' }, systemCaller('test'))
+    open()
+    await expect(first).rejects.toMatchObject({ code: 'unavailable' })
+    await expect(joins).rejects.toMatchObject({ code: 'unavailable' })
+    expect(await effects()).toEqual([])
   })
 
   it('answers after the commit, with a token that covers it', async () => {

@@ -26,6 +26,8 @@ const WAIT_MAX_MS = 4_000
 const queueWait = histogram('group_commit_wait_seconds', 'Time from a request until it is in a transaction.', ['group'])
 const queueLength = gauge('group_commit_queue_length', 'Requests that wait for the next transaction.', ['group'])
 
+export type Queue<Request, Result> = ReturnType<typeof createQueue<Request, Result>>
+
 /** The requests that wait for a transaction, in the order of their arrival. */
 export function createQueue<Request, Result>({ name: group, batchMax, queueMax, keysOf }: QueueOptions<Request>) {
   type Waiting = Entry<Request, Result>
@@ -44,6 +46,11 @@ export function createQueue<Request, Result>({ name: group, batchMax, queueMax, 
     add(entry: Waiting): void {
       if (waiting.length < queueMax) waiting.push(entry)
       else entry.reject(overloaded(`${queueMax} requests already wait for their turn.`))
+    },
+
+    /** Puts back what was taken, for another batch. */
+    giveBack(entries: readonly Waiting[]): void {
+      waiting = [...entries, ...waiting]
     },
 
     /**

@@ -187,8 +187,9 @@ function problem(
 }
 
 function logFailure(name: string, error: ServiceError, thrown: unknown, { requestId, trace }: Exchange): void {
+  const level = error.status >= 500 ? 'error' : 'debug'
+  if (!logger().isLevelEnabled(level)) return
   const entry = { function: name, code: error.code, request_id: requestId, trace_id: traceIdOf(trace) }
-  if (error.status >= 500)
-    logger().error({ ...entry, err: error.code === 'internal' ? thrown : (error.cause ?? error) }, error.detail)
-  else logger().debug(entry, error.detail)
+  const err = error.code === 'internal' ? thrown : (error.cause ?? error)
+  logger()[level]({ ...entry, ...(level === 'error' && { err }) }, error.detail)
 }

@@ -1,5 +1,4 @@
 import type * as z from 'zod'
-import { ServiceError } from '#errors'
 import type { Book } from './book.ts'
 import type { LineRow } from './reservation-rows.ts'
 import type { ReserveRequest } from './schema.ts'
@@ -25,15 +24,27 @@ export function sumDemands(lines: z.infer<typeof ReserveRequest>['lines'], produ
   return [...demands.values()].sort((a, b) => Number(b.location !== undefined) - Number(a.location !== undefined))
 }
 
+/** A demand that can't be served, and the most that one location could give. */
+interface Shortage {
+  productId: string
+  sku: string
+  requested: number
+  available: number
+}
+
 /**
- * Where each demand is served from, with what `replaced` holds counting as free. Nothing is booked yet.
- * Throws `product_not_found`, or `insufficient_stock` that lists every demand that can't be served.
+ * Where each demand is served from, with what `replaced` holds counting as free; or, if there are any, every demand that can't
+ * be served. Nothing is booked yet. Throws `product_not_found`.
  */
-export function allocate(book: Book, demands: readonly Demand[], replaced: readonly LineRow[]): AllocatedLine[] {
+export function allocate(
+  book: Book,
+  demands: readonly Demand[],
+  replaced: readonly LineRow[],
+): { lines: AllocatedLine[]; shortages: Shortage[] } {
   const free = new Map<string, number>()
   const add = (key: string, quantity: number) => free.set(key, quantity + (free.get(key) ?? 0))
   for (const { productId, location, quantity } of replaced) add(`${productId} ${location}`, quantity)
-  const shortages: object[] = []
+  const shortages: Shortage[] = []
   const lines = demands.flatMap(({ productId, quantity, location }) => {
     const { sku, levels } = book.product(productId)
     const offers = levels
@@ -51,10 +62,5 @@ export function allocate(book: Book, demands: readonly Demand[], replaced: reado
     add(source.key, -quantity)
     return [{ productId, sku, location: source.location, quantity }]
   })
-  if (shortages.length > 0) {
-    throw new ServiceError('insufficient_stock', 'There is not enough stock; nothing was held.', {
-      extra: { shortages },
-    })
-  }
-  return lines
+  return { lines, shortages }
 }

@@ -96,16 +96,15 @@ async function forgetEnded(tx: Sql, book: Book, { replaced }: Lookups): Promise<
 
 function decide(plan: Plan, member: Member<Request>): Decision<Reservation> {
   try {
-    return { result: place(plan, member) }
+    return place(plan, member)
   } catch (error) {
-    if (!(error instanceof ServiceError)) throw error
-    plan.isShort ||= error.code === 'insufficient_stock'
-    return { error }
+    if (error instanceof ServiceError) return { error }
+    throw error
   }
 }
 
-/** Books one request. All that can fail comes before the first change, so a refusal leaves none. */
-function place(plan: Plan, { request, caller }: Member<Request>): Reservation {
+/** Books one request. All that can be refused comes before the first change, so a refusal leaves none. */
+function place(plan: Plan, { request, caller }: Member<Request>): Decision<Reservation> {
   const { book, lookups, holds, releasedIds } = plan
   const productIds = request.lines.map((line) => productIdOf(line, lookups.idOfSku))
   for (const { location } of request.lines) {
@@ -113,7 +112,12 @@ function place(plan: Plan, { request, caller }: Member<Request>): Reservation {
   }
   const [name] = holdName(request) ?? []
   const old = name === undefined ? undefined : lookups.replaced.get(name)
-  const lines = allocate(book, sumDemands(request.lines, productIds), old?.lines ?? [])
+  const { lines, shortages } = allocate(book, sumDemands(request.lines, productIds), old?.lines ?? [])
+  if (shortages.length > 0) {
+    plan.isShort = true
+    // Not thrown: to a sold-out product this is the usual answer, and a throw costs as much as the rest of this function.
+    return { error: insufficientStock(shortages) }
+  }
 
   if (old) {
     releasedIds.push(old.id)
@@ -125,7 +129,12 @@ function place(plan: Plan, { request, caller }: Member<Request>): Reservation {
     book.change(caller, { ...change, reservationId: reservation.id, reference: request.reference ?? undefined })
   }
   holds.push({ reservation, lines })
-  return reservation
+  return { result: reservation }
+}
+
+function insufficientStock(shortages: readonly object[]): ServiceError {
+  const detail = 'There is not enough stock; nothing was held.'
+  return new ServiceError('insufficient_stock', detail, { extra: { shortages } })
 }
 
 function releaseInBook(book: Book, caller: Caller, { id, lines }: ReplacedHold, reference: string | undefined): void {
