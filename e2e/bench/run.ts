@@ -1,5 +1,5 @@
 import { withClosing } from './closing.ts'
-import { measureLarge } from './large.ts'
+import { LARGE_SERVER, measureLarge } from './large.ts'
 import { measureLatency } from './latency.ts'
 import { type Options, type Part, readOptions } from './options.ts'
 import { measureProcesses } from './processes.ts'
@@ -39,6 +39,7 @@ async function main(): Promise<void> {
         await writeResults(options.folder, { start: { ...stamp(), millisecondsTo: await measureStart(progress) } })
         continue
       }
+      if (part === 'large') site = await startSite(progress, LARGE_SERVER)
       site ??= await startSite(progress)
       const { transactions, ...measured } = await measures[part](site, options, progress)
       const machine = { ...describeMachine(), postgresql: site.serverVersion, ...(transactions && { transactions }) }

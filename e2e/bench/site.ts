@@ -32,13 +32,21 @@ export interface Arena {
   remove(): Promise<void>
 }
 
-export async function startSite(progress: (line: string) => void): Promise<Site> {
+/** `settings` are the server's, besides `fsync`, which is on. */
+export async function startSite(
+  progress: (line: string) => void,
+  settings: Record<string, string> = {},
+): Promise<Site> {
   const parent = fileURLToPath(new URL('../../.local', import.meta.url))
   await mkdir(parent, { recursive: true })
   const folder = await mkdtemp(join(parent, 'bench-'))
   closeLater(() => rm(folder, { recursive: true, force: true }))
   progress('starting PostgreSQL')
-  const cluster = await startCluster({ dataDir: join(folder, 'data'), replica: false, settings: { fsync: 'on' } })
+  const cluster = await startCluster({
+    dataDir: join(folder, 'data'),
+    replica: false,
+    settings: { ...settings, fsync: 'on' },
+  })
   closeLater(cluster.stop)
   const sql = postgres(cluster.primaryUrl, { max: 1, onnotice: () => {} })
   closeLater(() => sql.end({ timeout: 1 }))
