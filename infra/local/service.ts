@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
-import { overrideEnvironment } from '#config'
+import { closeCache } from '#cache'
+import { environment, overrideEnvironment } from '#config'
 import { checkDatabase, closeDatabase, migrate } from '#database'
 import { ensureBootstrapKey, type FunctionDefinition } from '#function'
 import { createHttpServer } from '#function/http-server'
@@ -38,6 +39,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     DATABASE_REPLICA_URL: databaseReplicaUrl,
     LOG_LEVEL: logLevel,
     DATABASE_POOL_MAX: '20',
+    CACHE_URL: environment().CACHE_URL ?? 'memory:',
   })
   progress('bringing the schema up to date')
   await migrate()
@@ -60,7 +62,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     async stop() {
       await Promise.all([server.close(DRAIN_MS), ...triggers.map((trigger) => trigger.stop())])
       await router.close()
-      await closeDatabase()
+      await Promise.all([closeDatabase(), closeCache()])
     },
   }
 }

@@ -24,7 +24,10 @@ export class BadSettings extends Error {
 
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
 const portSchema = z.coerce.number('must be a number').int('must be a whole number')
-const databaseSchema = z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' }).optional()
+const databaseSchema = z
+  .string()
+  .regex(/^postgres(ql)?:\/\/\S+$/, 'must be a postgres:// URL')
+  .optional()
 
 const settingsSchema = z.object({
   PORT: portSchema.min(0, 'must be 0 to 65535').max(65_535, 'must be 0 to 65535').default(3000),

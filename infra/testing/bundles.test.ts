@@ -11,8 +11,8 @@ import { buildAll } from '../../esbuild.config.ts'
 import createProduct from '../../functions/create-product/index.ts'
 import { listeningUrl, type Started, startNode } from './processes.ts'
 
-/** A function that outgrows this has dragged in something it does not use: the largest has 370 kB. */
-const BUNDLE_BYTES_MAX = 450_000
+/** A function that outgrows this has dragged in something it does not use: the largest has 600 kB, 190 of them the Redis client. */
+const BUNDLE_BYTES_MAX = 650_000
 
 let dist: URL
 let inputs: Map<string, string[]>
@@ -58,7 +58,12 @@ describe('the bundles', () => {
         ['postgres', 'ioredis', 'kafkajs', 'amqplib', 'undici'].includes(each ?? ''),
       )
     }
-    for (const name of inputs.keys()) expect(drivers(name), name).toEqual(name === 'router' ? ['undici'] : ['postgres'])
+    const driversOf = (files: string[]) =>
+      files.includes('shared/cache/redis.ts') ? ['ioredis', 'postgres'] : ['postgres']
+    for (const [name, files] of inputs) {
+      expect(drivers(name).sort(), name).toEqual(name === 'router' ? ['undici'] : driversOf(files))
+    }
+    expect(inputs.get('process-job')?.filter((input) => input.startsWith('shared/cache'))).toEqual([])
     expect(inputs.get('get-stock')?.filter((input) => input.startsWith('shared/products'))).toEqual([])
     const holding = (file: string) => [...inputs].filter(([, files]) => files.includes(file)).map(([name]) => name)
     expect(holding('shared/events/follow.ts')).toEqual(['detect-low-stock'])

@@ -16,6 +16,8 @@ export interface Answer {
   /** The body, byte for byte. */
   text: string
   location: string | undefined
+  /** The consistency token: not the same for the same answer again. */
+  token: string | undefined
   isReplay: boolean
 }
 
@@ -50,9 +52,16 @@ export function createClient(connections: number): Client {
     try {
       const response = await poolOf(url).request({ path, method: 'POST', headers, body: JSON.stringify(body) })
       const text = await response.body.text()
-      const { location, 'idempotent-replayed': replayed } = response.headers
+      const { location, 'idempotent-replayed': replayed, 'consistency-token': token } = response.headers
       const { code } = JSON.parse(text) as { code?: string }
-      return { status: response.statusCode, code, text, location: location?.toString(), isReplay: replayed === 'true' }
+      return {
+        status: response.statusCode,
+        code,
+        text,
+        location: location?.toString(),
+        token: token?.toString(),
+        isReplay: replayed === 'true',
+      }
     } catch (error) {
       if (isConnectionFailure(error)) return undefined
       throw error

@@ -25,12 +25,17 @@ export interface Fleet {
   stop: () => Promise<void>
 }
 
-/** Builds the bundles and starts a process for each name, on the database of this test; a name may come several times. */
-export async function startFleet(names: string[]): Promise<Fleet> {
+/**
+ * Builds the bundles and starts a process for each name, on the database of this test, with more settings if given; a name may
+ * come several times.
+ */
+export async function startFleet(names: string[], settings: Record<string, string> = {}): Promise<Fleet> {
   // Outside of the repository, so that no node_modules folder can help.
   const dist = new URL(`${pathToFileURL(await mkdtemp(join(tmpdir(), 'stock-fleet-'))).href}/`)
   await buildFunctions(names, dist)
-  const members = names.map((name) => createMember(name, fileURLToPath(new URL(`functions/${name}/index.mjs`, dist))))
+  const members = names.map((name) =>
+    createMember(name, fileURLToPath(new URL(`functions/${name}/index.mjs`, dist)), settings),
+  )
   const stop = async () => {
     await Promise.all(members.map((member) => member.kill()))
     await rm(dist, { recursive: true, force: true })
@@ -44,7 +49,7 @@ export async function startFleet(names: string[]): Promise<Fleet> {
   return { members, of: (wanted) => members.filter(({ name }) => name === wanted), stop }
 }
 
-function createMember(name: string, file: string): Member {
+function createMember(name: string, file: string, more: Record<string, string>): Member {
   let started: Started | undefined
   let url = ''
   return {
@@ -59,7 +64,7 @@ function createMember(name: string, file: string): Member {
     async restart() {
       const { DATABASE_URL = '' } = environment()
       // A load test is one client to the rate limit.
-      const settings = { DATABASE_URL, PORT: '0', HOST: '127.0.0.1', RATE_LIMIT: '0', LOG_LEVEL: 'info' }
+      const settings = { DATABASE_URL, PORT: '0', HOST: '127.0.0.1', RATE_LIMIT: '0', LOG_LEVEL: 'info', ...more }
       started = startNode(file, settings)
       url = await listeningUrl(started)
     },

@@ -1,9 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { counter } from '#telemetry'
-import { type Lease, leaseWriter, type Sql } from './connections.ts'
-import { retryReason, toPublicError } from './failures.ts'
+import type { Sql } from './connect.ts'
+import { leaseWriter, suspectPrimary } from './connections.ts'
+import { isConnectionFailure, retryReason, toPublicError } from './failures.ts'
 import { pipeline } from './pipeline.ts'
 import { currentPosition, formatToken } from './token.ts'
+import type { Lease } from './writers.ts'
 
 /** Six attempts back off for about half a second in all, the median life of a pile-up; then the client should know. */
 const ATTEMPTS_MAX = 6
@@ -25,6 +27,7 @@ export async function withRetries<Result>(attempt: (lease: Lease, count: number)
     try {
       return await attempt(lease, count)
     } catch (error) {
+      if (isConnectionFailure(error)) suspectPrimary()
       const reason = retryReason(error)
       if (reason === undefined || count === ATTEMPTS_MAX) throw toPublicError(error)
       retries.inc({ reason })
@@ -61,11 +64,21 @@ export function begin(lease: Lease): { tx: Sql; close: () => void } {
   return { tx, close }
 }
 
+/** What is to be done right behind a transaction's commit, with the token that covers it. */
+const afterwards = new WeakMap<Sql, Array<(token: string) => void>>()
+
+/** Has `work` done once the transaction of `tx` has committed, before anyone is told: it must be quick, and not throw. */
+export function afterCommit(tx: Sql, work: (token: string) => void): void {
+  const works = afterwards.get(tx)
+  if (works) works.push(work)
+  else afterwards.set(tx, [work])
+}
+
 /**
  * Sends the last statements, if there are any, and COMMIT, together. Gives the consistency token that covers the commit.
  * Throws what a statement failed with. COMMIT of a failed transaction succeeds as ROLLBACK: its command tag tells.
  */
-export async function commit(lease: Lease, lastStatements: () => unknown): Promise<string> {
+export async function commit(lease: Lease, tx: Sql, lastStatements: () => unknown): Promise<string> {
   if (lease.isLost()) throw connectionLost()
   const [, committed, [position]] = await pipeline([
     lastStatements(),
@@ -73,7 +86,9 @@ export async function commit(lease: Lease, lastStatements: () => unknown): Promi
     currentPosition(lease.sql),
   ])
   if (committed.command !== 'COMMIT') throw new Error(`the transaction ended with ${committed.command}`)
-  return formatToken(position)
+  const token = formatToken(position)
+  for (const work of afterwards.get(tx) ?? []) work(token)
+  return token
 }
 
 /** Fails only where the connection is gone, and the transaction with it. */

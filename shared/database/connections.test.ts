@@ -103,9 +103,10 @@ describe('a network that fails', () => {
 
   it('when a transaction begins leaves none of its statements to run without it', async () => {
     await throughProxy(async () => {
-      proxy.refuse(1)
+      proxy.cut()
       const failing = transaction(caller(), (tx) => Promise.all([add(tx, 'a'), add(tx, 'b'), add(tx, 'c')]))
       await expect(failing).rejects.toMatchObject({ code: 'unavailable' })
+      proxy.mend()
       await transaction(caller(), async (tx) => tx`lock table locations in share row exclusive mode`)
       expect(await codes()).toEqual([])
       await expectRecovered()

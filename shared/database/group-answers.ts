@@ -1,6 +1,6 @@
 import type { ServiceError } from '#errors'
 import type { Caller } from './caller.ts'
-import type { Sql } from './connections.ts'
+import type { Sql } from './connect.ts'
 import { type Answer, claimKeys, storableFailure, storeAnswers, toFailure } from './idempotency.ts'
 
 export interface Member<Request> {

@@ -1,8 +1,9 @@
 import { begin, commit, rollback } from './attempt.ts'
-import type { Lease, Sql } from './connections.ts'
+import type { Sql } from './connect.ts'
 import { claim, type Decision, type Member, store } from './group-answers.ts'
 import type { Entry, Queue } from './group-queue.ts'
 import { pipeline } from './pipeline.ts'
+import type { Lease } from './writers.ts'
 
 export type Batch<Item> = [Item, ...Item[]]
 
@@ -43,7 +44,7 @@ export async function commitBatch<Request, Result>(
     // Should the connection be gone by now, nobody waits for it.
     written.catch(() => {})
     close()
-    const token = await commit(lease, () => pipeline([written, store(lease.sql, decided)]))
+    const token = await commit(lease, tx, () => pipeline([written, store(lease.sql, decided)]))
     return { decisions: new Map([...claimed, ...decided]), token }
   } catch (error) {
     close()

@@ -1,4 +1,4 @@
-import { primary, replica } from './connections.ts'
+import { primary, replica, suspectPrimary } from './connections.ts'
 
 const ANSWER_MAX_MS = 2_000
 
@@ -6,6 +6,7 @@ const ANSWER_MAX_MS = 2_000
 export async function checkDatabase(): Promise<Record<string, string>> {
   const [primaryFailure, replicaFailure] = await Promise.all([failureOf(primary()), failureOf(replica())])
   if (primaryFailure === undefined) return {}
+  suspectPrimary()
   return { primary: primaryFailure, ...(replicaFailure && { replica: replicaFailure }) }
 }
 

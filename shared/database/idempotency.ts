@@ -1,5 +1,5 @@
 import { type ErrorCode, type Issue, ServiceError } from '#errors'
-import type { Sql } from './connections.ts'
+import type { Sql } from './connect.ts'
 import { pipeline } from './pipeline.ts'
 
 /** One request under an `Idempotency-Key`. `replayed` is set when its answer came from the record of an earlier one. */

@@ -1,5 +1,5 @@
 import { readdir, readFile } from 'node:fs/promises'
-import type { Sql } from './connections.ts'
+import type { Sql } from './connect.ts'
 import { leaseWriter } from './connections.ts'
 
 const FILE_NAME = /^\d{4}_[a-z0-9_]+\.sql$/

@@ -1,5 +1,5 @@
 import type { Caller } from './caller.ts'
-import type { Sql } from './connections.ts'
+import type { Sql } from './connect.ts'
 import { transaction } from './transaction.ts'
 
 /** Rows a statement, and statements a run: a run never holds locks for long, and a backlog of 200,000 is gone in one. */

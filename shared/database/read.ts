@@ -1,91 +1,116 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { bulkhead, isBulkheadRejectedError } from 'cockatiel'
+import { ServiceError } from '#errors'
 import { counter } from '#telemetry'
 import type { Caller } from './caller.ts'
-import { primary, replica, resetReplica, type Sql } from './connections.ts'
+import type { Sql } from './connect.ts'
+import { primary, suspectPrimary } from './connections.ts'
 import { isConnectionFailure, retryReason, toPublicError } from './failures.ts'
-import { parseToken } from './token.ts'
+import { type ReplicaWatch, watchReplica } from './replica.ts'
+import { databaseSettings } from './settings.ts'
+import { currentPosition, formatToken, parseToken } from './token.ts'
+import { within } from './within.ts'
 
-/** How long a read with a token waits for the replica to catch up before it goes to the primary. */
-const REPLAY_WAIT_MS = 150
-/** A replica that failed or stalled is left alone for this long. */
-const REPLICA_REST_MS = 2_000
 /** A replica that takes longer than this for a read is taken for stalled. */
 const REPLICA_READ_MAX_MS = 2_000
+/** Reads that wait for one of the primary's connections while it stands in for the replica: at 1 ms a read, over in 50 ms. */
+const STAND_IN_WAITING_MAX = 500
+/** Where there is no replica, what a process may have in flight waits; a function's own limit is below that. */
+const WAITING_MAX = 10_000
 
 const reads = counter('database_reads_total', 'Reads, by the server that answered and why.', ['server', 'reason'])
 
-let replicaRestsUntil = 0
+type Query<Result> = (sql: Sql) => Promise<Result>
 
-/**
- * Runs a query that changes nothing: on the replica if it is there and, for a caller with a consistency token, has
- * replayed that far; else on the primary. `query` may run twice. With `unless`, a replica's answer for which it holds is
- * asked for again on the primary: a thing that is missing there may only be late. Throws ServiceErrors only, but for defects.
- */
-export async function read<Result>(
-  caller: Caller,
-  query: (sql: Sql) => Promise<Result>,
-  unless: (result: Result) => boolean = () => false,
-): Promise<Result> {
-  const fromReplica = await readReplica(caller, query)
-  if (fromReplica && !unless(fromReplica.result)) return fromReplica.result
-  try {
-    const result = await query(primary())
-    reads.inc({ server: 'primary', reason: fromReplica ? 'missing_on_replica' : 'not_replayed_or_down' })
-    return result
-  } catch (error) {
-    throw toPublicError(error)
+interface Readers {
+  watch: ReplicaWatch | undefined
+  /** Bounds what the primary is asked: a replica that lags must not bring it down. */
+  toPrimary: ReturnType<typeof bulkhead>
+}
+
+let readers: Readers | undefined
+
+function openReaders(): Readers {
+  const { DATABASE_REPLICA_URL, DATABASE_POOL_MAX } = databaseSettings()
+  const hasReplica = DATABASE_REPLICA_URL !== undefined
+  return {
+    watch: hasReplica ? watchReplica() : undefined,
+    toPrimary: bulkhead(DATABASE_POOL_MAX, hasReplica ? STAND_IN_WAITING_MAX : WAITING_MAX),
   }
 }
 
-/** The replica's answer, or undefined where the primary should be asked instead. */
-async function readReplica<Result>(
+/** Stops watching the replica; the next read begins anew. */
+export function stopReading(): void {
+  readers?.watch?.stop()
+  readers = undefined
+}
+
+/**
+ * Runs a query that changes nothing: on the replica if it is well and, for a caller with a consistency token, has replayed
+ * that far; else on the primary. `query` may run twice. With `unless`, a replica's answer for which it holds is asked for
+ * again on the primary: a thing that is missing there may only be late. Throws ServiceErrors only, but for defects:
+ * `overloaded` where too many wait for the primary.
+ */
+export async function read<Result>(
   caller: Caller,
-  query: (sql: Sql) => Promise<Result>,
-): Promise<{ result: Result } | undefined> {
+  query: Query<Result>,
+  unless: (result: Result) => boolean = () => false,
+): Promise<Result> {
+  const fromReplica = await onReplica(caller, query)
+  if (fromReplica && !unless(fromReplica.result)) return fromReplica.result
+  return onPrimary(query, fromReplica ? 'missing_on_replica' : 'not_replayed_or_down')
+}
+
+/** As `read`, with a token for what the answer covers: it may be newer, but not older. */
+export async function readAsOf<Result>(
+  caller: Caller,
+  query: Query<Result>,
+  unless: (result: Result) => boolean = () => false,
+): Promise<{ result: Result; asOf: string }> {
+  const fromReplica = await onReplica(caller, query)
+  if (fromReplica?.asOf && !unless(fromReplica.result)) return { result: fromReplica.result, asOf: fromReplica.asOf }
+  const [position] = await onPrimary((sql) => currentPosition(sql), 'position')
+  const result = await onPrimary(query, fromReplica ? 'missing_on_replica' : 'not_replayed_or_down')
+  return { result, asOf: formatToken(position) }
+}
+
+/** The replica's answer, or undefined where the primary should be asked instead. */
+async function onReplica<Result>(
+  caller: Caller,
+  query: Query<Result>,
+): Promise<{ result: Result; asOf: string | undefined } | undefined> {
   const { token } = caller.consistency
   const position = token === undefined ? undefined : parseToken(token)
-  const sql = Date.now() < replicaRestsUntil ? undefined : replica()
-  if (!sql) return undefined
+  readers ??= openReaders()
+  const { watch } = readers
+  const sql = await watch?.inRotation()
+  if (!watch || !sql) return undefined
+  if (position && !(await watch.hasReplayed(position))) return undefined
+  // Before the query: what it sees is this, or later.
+  const replayed = watch.replayed()
   try {
-    return await within(REPLICA_READ_MAX_MS, async () => {
-      if (position && !(await replayed(sql, position))) return undefined
-      const result = await query(sql)
-      reads.inc({ server: 'replica', reason: position ? 'replayed' : 'no_token' })
-      return { result }
-    })
+    const result = await within(REPLICA_READ_MAX_MS, () => query(sql))
+    reads.inc({ server: 'replica', reason: position ? 'replayed' : 'no_token' })
+    return { result, asOf: replayed && formatToken(replayed) }
   } catch (error) {
     // A recovery conflict (40001) cancels one query; the replica itself is well.
     if (retryReason(error)) return undefined
     if (!isConnectionFailure(error)) throw toPublicError(error)
-    replicaRestsUntil = Date.now() + REPLICA_REST_MS * (1 + Math.random())
-    resetReplica()
+    watch.failed(error)
     return undefined
   }
 }
 
-/** Waits until the replica, on the same timeline, has replayed the position. A promoted server is no replica any more. */
-async function replayed(sql: Sql, { timeline, lsn }: { timeline: number; lsn: string }): Promise<boolean> {
-  const deadline = Date.now() + REPLAY_WAIT_MS
-  for (let pauseMs = 1; ; pauseMs = Math.min(pauseMs * 2, 20)) {
-    const [row] = await sql<[{ here: boolean | null }]>`
-      select pg_is_in_recovery() and timeline_id = ${timeline} and pg_last_wal_replay_lsn() >= ${lsn}::pg_lsn as here
-      from pg_control_checkpoint()`
-    if (row.here) return true
-    if (Date.now() + pauseMs > deadline) return false
-    await sleep(pauseMs)
-  }
-}
-
-async function within<Result>(limitMs: number, work: () => Promise<Result>): Promise<Result> {
-  let timer: NodeJS.Timeout | undefined
-  const stalled = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(Object.assign(new Error('the replica did not answer in time'), { code: 'CONNECT_TIMEOUT' }))
-    }, limitMs)
-  })
+async function onPrimary<Result>(query: Query<Result>, reason: string): Promise<Result> {
+  readers ??= openReaders()
   try {
-    return await Promise.race([work(), stalled])
-  } finally {
-    clearTimeout(timer)
+    const result = await readers.toPrimary.execute(() => query(primary()))
+    reads.inc({ server: 'primary', reason })
+    return result
+  } catch (error) {
+    if (isConnectionFailure(error)) suspectPrimary()
+    if (!isBulkheadRejectedError(error)) throw toPublicError(error)
+    throw new ServiceError('overloaded', 'Too many reads wait for the primary database. Try again shortly.', {
+      retryAfterSeconds: 1,
+    })
   }
 }

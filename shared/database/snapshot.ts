@@ -1,4 +1,5 @@
-import { leaseWriter, type Sql } from './connections.ts'
+import type { Sql } from './connect.ts'
+import { leaseWriter } from './connections.ts'
 import { toPublicError } from './failures.ts'
 
 /** Longer, and the rows that it keeps from being vacuumed would slow down everybody else. */

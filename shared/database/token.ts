@@ -1,5 +1,5 @@
 import { invalid } from '#errors'
-import type { Sql } from './connections.ts'
+import type { Sql } from './connect.ts'
 
 /** A place in the write-ahead log: what `Consistency-Token` carries, written `<timeline>-<hi>/<lo>`, all hexadecimal. */
 export interface LogPosition {
@@ -18,6 +18,18 @@ export function parseToken(token: string): LogPosition {
   const [, timeline, lsn] = TOKEN.exec(token) ?? []
   if (!timeline || !lsn) throw invalid('Consistency-Token', 'is not a token that this service gave out')
   return { timeline: Number.parseInt(timeline, 16), lsn }
+}
+
+/** The bytes of log before a position: two positions of one timeline are as far apart as these. */
+export function offsetOf(lsn: string): number {
+  const [high = '', low = ''] = lsn.split('/')
+  // Exact below 2^53: eight pebibytes of log.
+  return Number.parseInt(high, 16) * 2 ** 32 + Number.parseInt(low, 16)
+}
+
+/** Whether whoever is at `here` has all that the log had at `there`. Of another timeline, nobody can tell. */
+export function covers(here: LogPosition, there: LogPosition): boolean {
+  return here.timeline === there.timeline && offsetOf(here.lsn) >= offsetOf(there.lsn)
 }
 
 /**

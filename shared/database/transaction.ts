@@ -1,9 +1,10 @@
 import type { ServiceError } from '#errors'
 import { begin, commit, rollback, withRetries } from './attempt.ts'
 import type { Caller } from './caller.ts'
-import type { Lease, Sql } from './connections.ts'
+import type { Sql } from './connect.ts'
 import { StaleRead } from './failures.ts'
 import { claimKeys, storableFailure, storeAnswers, toFailure } from './idempotency.ts'
+import type { Lease } from './writers.ts'
 
 type Outcome<Result> = { result: Result } | { failure: ServiceError }
 
@@ -37,7 +38,7 @@ async function attempt<Result>(
     const result = claim?.kind === 'stored' ? (claim.answer.result as Result) : await work(tx)
     close()
     const store = () => key && claim?.kind === 'taken' && storeAnswers(lease.sql, [{ key, answer: { result } }])
-    caller.consistency.token = await commit(lease, store)
+    caller.consistency.token = await commit(lease, tx, store)
     return { result }
   } catch (error) {
     close()

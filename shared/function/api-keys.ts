@@ -58,10 +58,11 @@ const known = new LRUCache<string, Identity & { expiresAt: number }>({ max: 10_0
 
 const digestOf = (key: string) => createHash('sha256').update(key).digest()
 
-/** Who holds `key`; undefined for a key that is unknown, revoked or expired. */
-export async function identify(key: string): Promise<Identity | undefined> {
+/** Who holds `key`; undefined for a key that is unknown, revoked or expired. `admit` comes before a look into the database. */
+export async function identify(key: string, admit: () => Promise<void>): Promise<Identity | undefined> {
   let identity = known.get(key)
   if (!identity) {
+    await admit()
     const row = await findByDigest(digestOf(key))
     if (!row) return undefined
     identity = { apiKeyId: row.id, scopes: row.scopes, expiresAt: row.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY }

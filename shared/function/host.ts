@@ -2,11 +2,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { getRequestListener } from '@hono/node-server'
 import * as z from 'zod'
+import { cacheSettings, closeCache } from '#cache'
 import { ConfigError, integerSetting, readConfig } from '#config'
 import { checkDatabase, closeDatabase, databaseSettings } from '#database'
 import { logger, metricsContentType, renderMetrics } from '#telemetry'
 import type { FunctionDefinition } from './definition.ts'
 import { createHttpServer } from './http-server.ts'
+import { rateLimits } from './rate-limit.ts'
 import type { RunningTrigger } from './trigger.ts'
 
 /** The key that the local stack makes for itself. Anything else that is started with it is a mistake. */
@@ -42,6 +44,8 @@ export async function startHost(
 ): Promise<Host> {
   const settings = readConfig(settingsSchema)
   databaseSettings()
+  cacheSettings()
+  rateLimits()
   if (definition.trigger.kind !== 'http' && !startTrigger) throw new Error(`${definition.name} needs its trigger`)
   let draining = false
   const app = getRequestListener((request, env) => definition.app.fetch(request, env))
@@ -60,7 +64,7 @@ export async function startHost(
       draining = true
       await sleep(settings.DRAIN_DELAY_MS)
       await Promise.all([server.close(maxMs), trigger?.stop()])
-      await closeDatabase()
+      await Promise.all([closeDatabase(), closeCache()])
     },
   }
 }

@@ -1,11 +1,12 @@
 import type { HttpBindings } from '@hono/node-server'
 import { Hono } from 'hono'
 import type * as z from 'zod'
+import type { Withdrawal } from '#cache'
 import { type Caller, parseToken } from '#database'
 import { ServiceError } from '#errors'
 import { childTrace, logger, type TraceContext, traceIdOf } from '#telemetry'
 import { createAdmission, withDeadline } from './admission.ts'
-import { authorize } from './authorize.ts'
+import { authenticate, requireScope } from './authorize.ts'
 import { readJson } from './body.ts'
 import {
   type Answer,
@@ -20,6 +21,7 @@ import {
 } from './definition.ts'
 import { idempotencyKeyOf } from './idempotency-key.ts'
 import { problemDocument, problemHeaders, toServiceError } from './problem.ts'
+import { addressOf, admitUnknownKey, countRequest, rateLimitHeaders, requireToken } from './rate-limit.ts'
 import { requestIdOf } from './request-id.ts'
 import { pathOf, queryOf, validate, validateParams } from './validate.ts'
 
@@ -46,7 +48,13 @@ export function httpFunction<
       return problem(c.req.raw, error, requestIdOf(c.req.header('request-id')), { allow })
     }
     const startedAt = performance.now()
-    const response = await respond(endpoint, c.req.raw, c.req.param(), admission, outgoingOf(c.env))
+    const response = await respond(
+      endpoint,
+      c.req.raw,
+      c.req.param(),
+      admission,
+      c.env as Partial<HttpBindings> | undefined,
+    )
     admission.observe(response.status, startedAt)
     return response
   })
@@ -85,6 +93,10 @@ interface Exchange {
   requestId: string
   trace: TraceContext
   caller: Caller | undefined
+  /** What is left to the API key. */
+  withdrawal: Withdrawal | undefined
+  /** Where the request came over HTTP: node-server hands it on as Hono's environment. */
+  http: Partial<HttpBindings> | undefined
   isGone: () => boolean
 }
 
@@ -93,14 +105,14 @@ async function respond(
   request: Request,
   params: Record<string, string>,
   admission: ReturnType<typeof createAdmission>,
-  outgoing: HttpBindings['outgoing'] | undefined,
+  http: Partial<HttpBindings> | undefined,
 ): Promise<Response> {
   let isAnswered = false
   // The signal tells as well, and would do for all, but to make one costs as much as to read the body.
-  const isGone = () => isAnswered || (outgoing ? outgoing.destroyed : request.signal.aborted)
+  const isGone = () => isAnswered || (http?.outgoing ? http.outgoing.destroyed : request.signal.aborted)
   const requestId = requestIdOf(request.headers.get('request-id'))
   const trace = childTrace(request.headers.get('traceparent'), request.headers.get('tracestate'))
-  const exchange: Exchange = { requestId, trace, caller: undefined, isGone }
+  const exchange: Exchange = { requestId, trace, caller: undefined, withdrawal: undefined, http, isGone }
   try {
     admission.enter()
     try {
@@ -115,14 +127,12 @@ async function respond(
     logFailure(endpoint.name, error, thrown, exchange)
     // A replayed failure is the first answer again, its request id included.
     const replayed = exchange.caller?.idempotency?.replayed
-    const extra = replayed && error.status < 500 ? { 'idempotent-replayed': 'true' } : {}
+    const extra = {
+      ...rateLimitHeaders(exchange.withdrawal),
+      ...(replayed && error.status < 500 && { 'idempotent-replayed': 'true' }),
+    }
     return problem(request, error, requestId, extra, replayed?.requestId)
   }
-}
-
-/** What the answer is written to, where the request came over HTTP: node-server hands it on as Hono's environment. */
-function outgoingOf(env: unknown): HttpBindings['outgoing'] | undefined {
-  return (env as Partial<HttpBindings> | undefined)?.outgoing
 }
 
 async function answerOf(
@@ -131,7 +141,11 @@ async function answerOf(
   rawParams: Record<string, string>,
   exchange: Exchange,
 ): Promise<Answer> {
-  const identity = await authorize(request.headers.get('authorization'), endpoint.scope)
+  const admit = () => admitUnknownKey(addressOf(exchange.http?.incoming))
+  const identity = await authenticate(request.headers.get('authorization'), admit)
+  exchange.withdrawal = await countRequest(identity.apiKeyId)
+  if (exchange.withdrawal) requireToken(exchange.withdrawal)
+  requireScope(identity, endpoint.scope)
   const caller: Caller = {
     actor: `api-key:${identity.apiKeyId}`,
     trace: exchange.trace,
@@ -161,9 +175,9 @@ async function answerOf(
   return endpoint.handler({ params, query, body, headers: request.headers, caller })
 }
 
-function toResponse({ status, body, headers }: Answer, { requestId, caller }: Exchange): Response {
+function toResponse({ status, body, headers }: Answer, { requestId, caller, withdrawal }: Exchange): Response {
   // A plain object with lower-case names: a Headers would be taken apart again on its way out.
-  const all: Record<string, string> = { 'request-id': requestId, ...headers }
+  const all: Record<string, string> = { 'request-id': requestId, ...rateLimitHeaders(withdrawal), ...headers }
   if (caller?.consistency.token) all['consistency-token'] = caller.consistency.token
   if (caller?.idempotency?.replayed) all['idempotent-replayed'] = 'true'
   if (body === undefined) return new Response(null, { status, headers: all })

@@ -1,9 +1,11 @@
-import { type Caller, type Sql, transaction, violatedConstraint } from '#database'
+import { invalidate } from '#cache'
+import { afterCommit, type Caller, type Sql, transaction, violatedConstraint } from '#database'
 import { ServiceError } from '#errors'
 import { newId } from '#ids'
 import { bookTransaction, openBook, totalsOf } from '#stock'
 import { merge } from './merge-patch.ts'
 import { columns, type ProductRow, toProduct, type VersionedProduct } from './product-rows.ts'
+import { CATALOGUE } from './read-products.ts'
 import { type CreateProductRequest, ProductFields, type UpdateProductRequest } from './schema.ts'
 
 /** Adds a product to the catalogue and receives its initial stock. Throws `sku_taken`. */
@@ -25,6 +27,7 @@ export function createProduct(request: CreateProductRequest, caller: Caller): Pr
       book.change(caller, { ...change, onHandDelta: initialStock })
     }
     await book.save()
+    changesCatalogue(tx)
     const locked = book.product(id)
     return { product: toProduct(row, totalsOf(locked)), stockVersion: locked.version }
   })
@@ -53,6 +56,7 @@ export function updateProduct(
     const updated = fields ? await writeProduct(tx, id, fields) : row
     if (fields) book.announce(caller, 'product.updated', id, { productId: id, product: withoutStock(updated) })
     await book.save()
+    changesCatalogue(tx)
     return { product: toProduct(updated, totalsOf(locked)), stockVersion: locked.version }
   })
 }
@@ -74,7 +78,13 @@ export function deleteProduct(id: string, caller: Caller): Promise<void> {
     book.announce(caller, 'product.deleted', id, { productId: id, sku })
     await book.save()
     await tx`update products set deleted_at = now() where id = ${id}`
+    changesCatalogue(tx)
   })
+}
+
+/** Once this has committed, no older page of the catalogue is served from the cache. */
+function changesCatalogue(tx: Sql): void {
+  afterCommit(tx, (token) => invalidate([CATALOGUE], token))
 }
 
 /** With its stock level at `main`, which is the product's lock. */

@@ -1,6 +1,7 @@
 import * as z from 'zod'
-import { type Caller, type Page, type PageRequest, read, readPage, type Sql } from '#database'
-import { productNotFound } from '#stock'
+import { cached } from '#cache'
+import { type Caller, type Page, type PageRequest, read, readAsOf, readPage, type Sql } from '#database'
+import { cacheGroup, productNotFound } from '#stock'
 import {
   columns,
   findProducts,
@@ -13,22 +14,65 @@ import type { Product, ProductFilter } from './schema.ts'
 
 /** Throws `product_not_found`. */
 export async function getProduct(id: string, caller: Caller): Promise<VersionedProduct> {
-  const [row] = await read(
-    caller,
-    (sql) => findProducts(sql, [id]),
-    (rows) => rows.length === 0,
+  const product = await cached(productCache(id), caller, (by) =>
+    readAsOf(
+      by,
+      async (sql) => {
+        const [row] = await findProducts(sql, [id])
+        return row ? fromRow(row) : null
+      },
+      (found) => found === null,
+    ),
   )
-  if (!row) throw productNotFound(id)
-  return fromRow(row)
+  if (!product) throw productNotFound(id)
+  return product
 }
+
+/** Every change of a product or its stock invalidates it, so it may be kept for long. */
+const productCache = (id: string) => ({
+  name: 'product',
+  key: `product ${id}`,
+  group: cacheGroup(id),
+  freshMs: 30_000,
+  staleMs: 30_000,
+  missingMs: 1_000,
+})
 
 type Filter = z.infer<typeof ProductFilter>
 
-export function listProducts(query: Filter & PageRequest, caller: Caller): Promise<Page<Product>> {
+/** A page of the catalogue. The first page of all products is what everybody asks for, so that one is cached. */
+export async function listProducts(query: Filter & PageRequest, caller: Caller): Promise<Page<Product>> {
+  const { search, sku, status, sort, cursor, limit } = query
+  const isEverybodys = (search ?? sku ?? status ?? cursor) === undefined
+  if (!isEverybodys) return findProductPage(query, (find) => read(caller, find))
+  return cached(pageCache(sort, limit), caller, async (by) => {
+    let asOf = ''
+    const result = await findProductPage(query, async (find) => {
+      const found = await readAsOf(by, find)
+      asOf = found.asOf
+      return found.result
+    })
+    return { result, asOf }
+  })
+}
+
+export const CATALOGUE = 'catalogue'
+
+/** A change of the catalogue invalidates it. One of a product's stock does not: that it shows a moment later. */
+const pageCache = (sort: string, limit: number) => ({
+  name: 'products',
+  key: `products ${sort} ${limit}`,
+  group: CATALOGUE,
+  freshMs: 1_000,
+})
+
+type Find = (sql: Sql) => Promise<ProductWithStock[]>
+
+function findProductPage(query: Filter & PageRequest, run: (find: Find) => Promise<ProductWithStock[]>) {
   return readPage(query, {
     kind: `products ${query.sort}`,
     keys: z.tuple([query.sort === 'sku' || query.sort === 'name' ? z.string() : z.iso.datetime(), z.guid()]),
-    fetch: (after, limit) => read(caller, (sql) => findPage(sql, query, after, limit)),
+    fetch: (after, limit) => run((sql) => findPage(sql, query, after, limit)),
     keysOf: (row): [string, string] => [sortKey(row, query.sort), row.id],
     toItem: (row) => fromRow(row).product,
   })

@@ -1,7 +1,9 @@
-import { type Caller, pipeline, type Sql } from '#database'
+import { invalidate } from '#cache'
+import { afterCommit, type Caller, pipeline, type Sql } from '#database'
 import { invalid, ServiceError } from '#errors'
 import { type NewEvent, publish } from '#events'
 import { newId } from '#ids'
+import { cacheGroup } from './cache-group.ts'
 import { expireOverdue, findOverdue } from './expiry.ts'
 import { type LockedProduct, lockProducts, saveLevels, tryLockProducts } from './levels.ts'
 import { insertMovements, type NewMovement } from './movements.ts'
@@ -108,6 +110,12 @@ export async function openBook(
     },
     async save() {
       if (changed.size === 0) return
+      afterCommit(tx, (token) =>
+        invalidate(
+          Array.from(changed, ({ id }) => cacheGroup(id)),
+          token,
+        ),
+      )
       await pipeline([
         setState(tx, book.expiredIds, 'expired'),
         saveLevels(tx, [...changed]),

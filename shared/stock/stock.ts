@@ -1,5 +1,7 @@
-import { type Caller, read, type Sql } from '#database'
+import { cached } from '#cache'
+import { type Caller, read, readAsOf, type Sql } from '#database'
 import { ServiceError } from '#errors'
+import { cacheGroup } from './cache-group.ts'
 import type { ProductStock } from './schema.ts'
 
 /** Throws `product_not_found` unless the product is there and not deleted. */
@@ -21,17 +23,30 @@ interface BalanceRow {
 
 /** A product's stock, over all locations and at each. What an overdue hold still occupies counts as available. */
 export async function getStock(productId: string, caller: Caller): Promise<ProductStock> {
-  const rows = await read(
-    caller,
-    (sql) => balances(sql, productId),
-    (found) => found.length === 0,
+  const rows = await cached(stockCache(productId), caller, (by) =>
+    readAsOf(
+      by,
+      async (sql) => {
+        const found = await balances(sql, productId)
+        return found.length === 0 ? null : [...found]
+      },
+      (found) => found === null,
+    ),
   )
-  if (rows.length === 0) throw productNotFound(productId)
+  if (rows === null) throw productNotFound(productId)
   const locations = rows.map((row) => ({ ...row, available: row.onHand - row.reserved }))
   const onHand = locations.reduce((sum, row) => sum + row.onHand, 0)
   const reserved = locations.reduce((sum, row) => sum + row.reserved, 0)
   return { productId, onHand, reserved, available: onHand - reserved, locations }
 }
+
+/** A hold that comes to its deadline frees stock without a write, until the sweeper comes: so not for long. */
+const stockCache = (productId: string) => ({
+  name: 'stock',
+  key: `stock ${productId}`,
+  group: cacheGroup(productId),
+  freshMs: 250,
+})
 
 function balances(sql: Sql, productId: string) {
   return sql<BalanceRow[]>`

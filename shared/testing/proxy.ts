@@ -4,8 +4,10 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 export interface TcpProxy {
   /** The address to use in place of the server's. */
   url: string
-  /** Cuts the next connections as soon as they are made. */
-  refuse: (count: number) => void
+  /** Cuts what is connected, and every connection as soon as it is made. */
+  cut: () => void
+  /** Lets connections be made again. */
+  mend: () => void
   /** Stops passing bytes on, in both directions, without closing anything. */
   freeze: () => void
   close: () => Promise<void>
@@ -15,10 +17,9 @@ export interface TcpProxy {
 export async function openProxy(target: string): Promise<TcpProxy> {
   const { hostname, port } = new URL(target)
   const sockets = new Set<Socket>()
-  let refusals = 0
+  let isCut = false
   const server = createServer((client) => {
-    if (refusals > 0) {
-      refusals--
+    if (isCut) {
       client.resetAndDestroy()
       return
     }
@@ -28,6 +29,7 @@ export async function openProxy(target: string): Promise<TcpProxy> {
       // A cut connection is what this is for.
       socket.on('error', () => {})
       socket.on('close', () => {
+        sockets.delete(socket)
         client.destroy()
         upstream.destroy()
       })
@@ -42,8 +44,12 @@ export async function openProxy(target: string): Promise<TcpProxy> {
   url.port = String((server.address() as AddressInfo).port)
   return {
     url: url.href,
-    refuse: (count) => {
-      refusals = count
+    cut: () => {
+      isCut = true
+      for (const socket of sockets) socket.destroy()
+    },
+    mend: () => {
+      isCut = false
     },
     freeze: () => {
       for (const socket of sockets) socket.unpipe().pause()

@@ -1,0 +1,106 @@
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { freePort } from '../ports.ts'
+import { waitUntil } from '../waits.ts'
+
+const run = promisify(execFile)
+
+export interface RunningRedis {
+  url: string
+  pid: number
+  /** What runs, for a line that says so. */
+  description: string
+  stop: () => Promise<void>
+}
+
+const START_MAX_MS = 10_000
+const STOP_MAX_MS = 5_000
+/** Debian's package lists and the package are some megabytes: this is for a very slow mirror. */
+const INSTALL_MAX_MS = 180_000
+
+/**
+ * Makes sure that there is a `redis-server`: installs Debian's package where there is none and this is root on Debian. Gives its
+ * version; throws with what to do instead.
+ */
+export async function ensureRedis(progress: (line: string) => void): Promise<string> {
+  const present = await version()
+  if (present) return present
+  const canInstall = process.getuid?.() === 0 && (await succeeds('apt-get', ['--version']))
+  if (canInstall) {
+    progress('installing redis-server with apt-get')
+    const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+    const install = ['install', '--yes', '--no-install-recommends', 'redis-server']
+    try {
+      await run('apt-get', ['update'], { env, timeout: INSTALL_MAX_MS })
+      await run('apt-get', install, { env, timeout: INSTALL_MAX_MS })
+    } catch (error) {
+      throw new Error(`redis-server could not be installed: ${(error as Error).message}`)
+    }
+  }
+  const installed = await version()
+  if (installed) return installed
+  throw new Error('there is no redis-server: install it (apt-get install redis-server, brew install redis)')
+}
+
+/** Such as `7.0.15`; undefined where there is none. */
+async function version(): Promise<string | undefined> {
+  const { stdout } = await run('redis-server', ['--version']).catch(() => ({ stdout: '' }))
+  return /v=(\S+)/.exec(stdout)?.[1]
+}
+
+async function succeeds(command: string, args: string[]): Promise<boolean> {
+  return run(command, args).then(
+    () => true,
+    () => false,
+  )
+}
+
+/** Starts a Redis of its own on a loopback port, which keeps nothing on disk. Throws with its output if it does not come up. */
+export async function startRedis({ port }: { port?: number } = {}): Promise<RunningRedis> {
+  const at = port ?? (await freePort())
+  const folder = await mkdtemp(join(tmpdir(), 'stock-redis-'))
+  const options = { port: at, bind: '127.0.0.1', dir: folder, save: '', appendonly: 'no', databases: 1_024 }
+  const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)])
+  const child = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (text) => {
+      output = `${output}${text}`.slice(-4_000)
+    })
+  }
+  const exit = once(child, 'exit').catch((error: Error) => {
+    output = error.message
+  })
+  const hasEnded = () => child.exitCode !== null || child.signalCode !== null || child.pid === undefined
+  const stop = async () => {
+    const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MAX_MS)
+    // One that is paused would not hear of SIGTERM.
+    child.kill('SIGCONT')
+    child.kill('SIGTERM')
+    if (!hasEnded()) await exit
+    clearTimeout(timer)
+    await rm(folder, { recursive: true, force: true })
+  }
+  await waitUntil(async () => hasEnded() || (await listens(at)), START_MAX_MS, 10)
+  if (hasEnded() || !(await listens(at))) {
+    await stop()
+    throw new Error(`redis-server did not start: ${output}`)
+  }
+  return { url: `redis://127.0.0.1:${at}`, pid: child.pid ?? 0, description: `redis-server on port ${at}`, stop }
+}
+
+function listens(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ port, host: '127.0.0.1' })
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once('error', () => resolve(false))
+  })
+}

@@ -1,0 +1,115 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, beforeEach, describe, expect, inject, it, vi } from 'vitest'
+import { cached, closeCache, invalidate, takeToken } from '#cache'
+import { overrideEnvironment } from '#config'
+import { type Caller, systemCaller } from '#database'
+import { renderMetrics } from '#telemetry'
+import { type RunningRedis, startRedis } from '../local/engines/redis.ts'
+
+// A Redis of its own for each test, which is stopped, paused and started again under those who use it.
+
+const options = { name: 'test', key: 'key', group: 'group', freshMs: 60_000 }
+const caller = (token?: string): Caller => ({ ...systemCaller('function:test'), consistency: { token } })
+let redis: RunningRedis
+let loads = 0
+
+const read = (value: string, asOf = '1-0/1') =>
+  cached(options, caller(), async () => {
+    loads++
+    return { result: value, asOf }
+  })
+
+async function metric(name: string): Promise<number> {
+  return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(await renderMetrics())?.[1] ?? 0)
+}
+
+/** How long the slowest of many takes. */
+async function slowestMs(count: number, work: () => Promise<unknown>): Promise<number> {
+  const times = Array.from({ length: count }, async () => {
+    const startedAt = performance.now()
+    await work()
+    return performance.now() - startedAt
+  })
+  return Math.max(...(await Promise.all(times)))
+}
+
+describe.skipIf(inject('redisUrl') === undefined)('a Redis that fails', () => {
+  beforeEach(async () => {
+    redis = await startRedis()
+    overrideEnvironment({ CACHE_URL: redis.url })
+    await closeCache()
+    loads = 0
+    await read('first')
+    await vi.waitFor(async () => {
+      await read('first')
+      const before = loads
+      await read('first')
+      expect(loads).toBe(before)
+    })
+    loads = 0
+  })
+  afterEach(async () => {
+    await closeCache()
+    overrideEnvironment({ CACHE_URL: undefined })
+    await redis.stop()
+  })
+
+  it('by going away costs no read more than a moment, fails none, and is used again once it is back', async () => {
+    const port = Number(new URL(redis.url).port)
+    await redis.stop()
+    for (let round = 0; round < 20; round++) expect(await read(`load ${round}`)).toBe(`load ${round}`)
+    expect(loads).toBe(20)
+    expect(await metric('redis_breaker_open')).toBe(1)
+    expect(await slowestMs(500, () => read('many'))).toBeLessThan(500)
+    redis = await startRedis({ port })
+    await vi.waitFor(
+      async () => {
+        await read('back')
+        const before = loads
+        await read('back')
+        expect(loads).toBe(before)
+      },
+      { timeout: 10_000, interval: 100 },
+    )
+    expect(await metric('redis_breaker_open')).toBe(0)
+  })
+
+  it('by going silent costs a quarter of a second at first, and nothing after that', async () => {
+    process.kill(redis.pid, 'SIGSTOP')
+    expect(await slowestMs(100, () => read('silent'))).toBeLessThan(1_000)
+    expect(await slowestMs(100, () => read('silent'))).toBeLessThan(1_000)
+    expect(await metric('redis_breaker_open')).toBe(1)
+    expect(await slowestMs(500, () => read('silent'))).toBeLessThan(500)
+    process.kill(redis.pid, 'SIGCONT')
+    await vi.waitFor(
+      async () => {
+        const before = loads
+        await read('back')
+        expect(loads).toBe(before)
+      },
+      { timeout: 10_000, interval: 100 },
+    )
+  })
+
+  it('does not keep what was changed while it was away: it learns of it when it is back', async () => {
+    process.kill(redis.pid, 'SIGSTOP')
+    invalidate(['group'], '1-0/9')
+    await sleep(300)
+    process.kill(redis.pid, 'SIGCONT')
+    await vi.waitFor(async () => expect(await read('changed', '1-0/9')).toBe('changed'), {
+      timeout: 10_000,
+      interval: 50,
+    })
+  })
+
+  it('leaves each process to count requests by itself, and that is told', async () => {
+    const size = { ratePerSecond: 0.001, burst: 3 }
+    expect((await takeToken('key', size)).remaining).toBe(2)
+    await redis.stop()
+    const before = await metric('rate_limit_local_total')
+    const taken = []
+    for (let count = 0; count < 5; count++) taken.push(await takeToken('key', size))
+    expect(taken.map(({ isAllowed }) => isAllowed)).toEqual([true, true, true, false, false])
+    expect((await metric('rate_limit_local_total')) - before).toBe(5)
+  })
+})

@@ -1,0 +1,230 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { environment, overrideEnvironment } from '#config'
+import { type Caller, closeDatabase, primary, read, readAsOf, type Sql, systemCaller, transaction } from '#database'
+import { renderMetrics } from '#telemetry'
+import { openProxy, type TcpProxy } from '#testing'
+import { type Pair, startPair } from './replica-fixture.ts'
+
+let pair: Pair
+let proxy: TcpProxy
+
+beforeAll(async () => {
+  pair = await startPair()
+})
+afterAll(() => pair.stop())
+
+beforeEach(async () => {
+  proxy = await openProxy(pair.replicaUrl)
+  overrideEnvironment({ DATABASE_REPLICA_URL: proxy.url })
+  await closeDatabase()
+})
+afterEach(async () => {
+  await pair.onReplica((sql) => sql`select pg_wal_replay_resume()`)
+  await proxy.close()
+  await closeDatabase()
+})
+
+const callerWith = (token?: string): Caller => ({ ...systemCaller('function:test'), consistency: { token } })
+
+async function whoAnswers(sql: Sql): Promise<'primary' | 'replica'> {
+  const [row] = await sql<[{ isReplica: boolean }]>`select pg_is_in_recovery() as "isReplica"`
+  return row.isReplica ? 'replica' : 'primary'
+}
+
+const pauseReplay = () => pair.onReplica((sql) => sql`select pg_wal_replay_pause()`)
+
+/** A write, as `caller`: what it gets is a token that a paused replica never reaches. */
+const write = (caller: Caller) => transaction(caller, async (tx) => tx`update locations set name = name || '.'`)
+
+async function metric(name: string): Promise<number> {
+  const line = new RegExp(`^${name.replaceAll(/[{}"]/g, '\\$&')} (\\S+)$`, 'm').exec(await renderMetrics())
+  return Number(line?.[1] ?? 0)
+}
+
+const replicaAgain = () =>
+  vi.waitFor(async () => expect(await read(callerWith(), whoAnswers)).toBe('replica'), {
+    timeout: 10_000,
+    interval: 50,
+  })
+
+describe('a read', () => {
+  it('is answered by the replica where the caller has written nothing', async () => {
+    expect(await read(callerWith(), whoAnswers)).toBe('replica')
+  })
+
+  it('that follows a write sees it, and so does one that brings its token: from the replica, once that has it', async () => {
+    const caller = callerWith()
+    await transaction(caller, async (tx) => tx`update locations set name = 'renamed'`)
+    const nameAndServer = async (sql: Sql) =>
+      sql`select name, pg_is_in_recovery() as "isReplica" from locations where code = 'main'`
+    expect(await read(caller, nameAndServer)).toEqual([{ name: 'renamed', isReplica: true }])
+    expect(await read(callerWith(caller.consistency.token), nameAndServer)).toEqual([
+      { name: 'renamed', isReplica: true },
+    ])
+  })
+
+  it('is answered by the primary, soon, where the replica does not come to have what the caller wrote', async () => {
+    await pauseReplay()
+    const caller = callerWith()
+    await write(caller)
+    const startedAt = performance.now()
+    expect(await read(caller, whoAnswers)).toBe('primary')
+    expect(performance.now() - startedAt).toBeGreaterThanOrEqual(150)
+    expect(await read(callerWith(), whoAnswers)).toBe('replica')
+  })
+
+  it.each(['7-0/1', '0-0/1'])('is answered by the primary for a token of another timeline: %s', async (token) => {
+    expect(await read(callerWith(token), whoAnswers)).toBe('primary')
+  })
+
+  it('refuses a token that is none, before it asks anyone', async () => {
+    const query = vi.fn(whoAnswers)
+    await expect(read(callerWith('junk'), query)).rejects.toMatchObject({ code: 'validation_failed' })
+    expect(query).not.toHaveBeenCalled()
+  })
+
+  it('asks the primary for what the replica does not have', async () => {
+    expect(await read(callerWith(), whoAnswers, (name) => name === 'replica')).toBe('primary')
+    expect(await read(callerWith(), whoAnswers, (name) => name === 'primary')).toBe('replica')
+  })
+
+  it('is tried once more, on the primary, where the replica has to cancel it for what it replays', async () => {
+    const query = vi.fn(async (sql: Sql) => {
+      await sql`do $$ begin if pg_is_in_recovery() then raise sqlstate '40001'; end if; end $$`
+      return whoAnswers(sql)
+    })
+    expect(await read(callerWith(), query)).toBe('primary')
+    expect(query).toHaveBeenCalledTimes(2)
+    expect(await read(callerWith(), whoAnswers)).toBe('replica')
+  })
+
+  it('gives a fault of the query as it is, from the replica too', async () => {
+    const failing = read(callerWith(), (sql) => sql`select 1 / 0`)
+    await expect(failing).rejects.toMatchObject({ code: 'validation_failed' })
+    await expect(read(callerWith(), (sql) => sql`select nonsense`)).rejects.toThrow('nonsense')
+  })
+
+  it('is refused as unavailable while no server answers', async () => {
+    const { DATABASE_URL } = environment()
+    overrideEnvironment({ DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none', DATABASE_REPLICA_URL: undefined })
+    await closeDatabase()
+    await expect(read(callerWith(), whoAnswers)).rejects.toMatchObject({ code: 'unavailable', retryAfterSeconds: 1 })
+    overrideEnvironment({ DATABASE_URL })
+  })
+
+  it('tells what it covers: a token that what it has seen is at or past, wherever it was answered', async () => {
+    const caller = callerWith()
+    await write(caller)
+    const { asOf } = await readAsOf(caller, whoAnswers)
+    expect(await read(callerWith(asOf), whoAnswers)).toBe('replica')
+    await pauseReplay()
+    await write(caller)
+    const late = await readAsOf(caller, whoAnswers)
+    expect(late.result).toBe('primary')
+    const [row] = await primary()<[{ isPast: boolean }]>`
+      select ${late.asOf.split('-')[1] ?? ''}::pg_lsn >= ${caller.consistency.token?.split('-')[1] ?? ''}::pg_lsn as "isPast"`
+    expect(row.isPast).toBe(true)
+  })
+})
+
+describe('the replica', () => {
+  it('is left alone while it is down, and comes back by itself', async () => {
+    expect(await read(callerWith(), whoAnswers)).toBe('replica')
+    proxy.cut()
+    expect(await read(callerWith(), whoAnswers)).toBe('primary')
+    expect(await metric('database_replica_in_rotation')).toBe(0)
+    proxy.mend()
+    await replicaAgain()
+    expect(await metric('database_replica_in_rotation')).toBe(1)
+  })
+
+  it('is left alone from the first read on where it was never there', async () => {
+    proxy.cut()
+    expect(await read(callerWith(), whoAnswers)).toBe('primary')
+    proxy.mend()
+    await replicaAgain()
+  })
+
+  it('is given up where it has gone silent, with the reads that wait for it', async () => {
+    expect(await read(callerWith(), whoAnswers)).toBe('replica')
+    const absences = await metric('database_replica_absences_total{reason="unreachable"}')
+    proxy.freeze()
+    const startedAt = performance.now()
+    const answers = await Promise.all(Array.from({ length: 50 }, () => read(callerWith(), whoAnswers)))
+    expect(new Set(answers)).toContain('primary')
+    expect(performance.now() - startedAt).toBeLessThan(5_000)
+    expect(await metric('database_replica_absences_total{reason="unreachable"}')).toBe(absences + 1)
+    await replicaAgain()
+  })
+
+  it('is not read from while it is too far behind in time, and its lag is told in bytes and seconds', async () => {
+    overrideEnvironment({ DATABASE_REPLICA_LAG_MAX_MS: '800' })
+    await closeDatabase()
+    expect(await read(callerWith(), whoAnswers)).toBe('replica')
+    await pauseReplay()
+    await write(callerWith())
+    await vi.waitFor(async () => expect(await read(callerWith(), whoAnswers)).toBe('primary'), {
+      timeout: 10_000,
+      interval: 50,
+    })
+    expect(await metric('database_replica_lag_seconds')).toBeGreaterThan(0.8)
+    expect(await metric('database_replica_lag_bytes')).toBeGreaterThan(0)
+    await pair.onReplica((sql) => sql`select pg_wal_replay_resume()`)
+    await replicaAgain()
+    expect(await metric('database_replica_lag_seconds')).toBe(0)
+    overrideEnvironment({ DATABASE_REPLICA_LAG_MAX_MS: undefined })
+  })
+
+  it('is not read from while it is too far behind in bytes', async () => {
+    overrideEnvironment({ DATABASE_REPLICA_LAG_MAX_BYTES: '100000' })
+    await closeDatabase()
+    expect(await read(callerWith(), whoAnswers)).toBe('replica')
+    await pauseReplay()
+    await primary().unsafe('create table ballast as select generate_series(1, 20000); drop table ballast')
+    await vi.waitFor(async () => expect(await read(callerWith(), whoAnswers)).toBe('primary'), {
+      timeout: 10_000,
+      interval: 50,
+    })
+    overrideEnvironment({ DATABASE_REPLICA_LAG_MAX_BYTES: undefined })
+  })
+})
+
+describe('many reads that wait for what they wrote', () => {
+  it('share one question to the replica at a time, and all are served by it', async () => {
+    const caller = callerWith()
+    await read(callerWith(), whoAnswers)
+    await pauseReplay()
+    await write(caller)
+    const looksBefore = await metric('database_replica_looks_total')
+    const answers = Array.from({ length: 500 }, () => read(callerWith(caller.consistency.token), whoAnswers))
+    await pair.onReplica((sql) => sql`select pg_wal_replay_resume()`)
+    expect(new Set(await Promise.all(answers))).toEqual(new Set(['replica']))
+    expect((await metric('database_replica_looks_total')) - looksBefore).toBeLessThan(50)
+  })
+
+  it('reach a primary that stands in only so many at a time; what can’t wait there is refused at once', async () => {
+    await read(callerWith(), whoAnswers)
+    await pauseReplay()
+    const caller = callerWith()
+    await write(caller)
+    let now = 0
+    let most = 0
+    const slow = async (sql: Sql) => {
+      now++
+      most = Math.max(most, now)
+      await sql`select pg_sleep(0.01)`.finally(() => now--)
+      return whoAnswers(sql)
+    }
+    const tokens = Array.from({ length: 2_000 }, () => read(callerWith(caller.consistency.token), slow))
+    const withToken = Promise.allSettled(tokens)
+    const without = Array.from({ length: 200 }, () => read(callerWith(), whoAnswers))
+    expect(new Set(await Promise.all(without))).toEqual(new Set(['replica']))
+    const settled = await withToken
+    const served = settled.filter((result) => result.status === 'fulfilled')
+    const refused = settled.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
+    expect(new Set(served.map(({ value }) => value))).toEqual(new Set(['primary']))
+    expect(new Set(refused.map(({ code }) => code))).toEqual(new Set(['overloaded']))
+    expect(served.length).toBeGreaterThanOrEqual(510)
+    expect(most).toBeLessThanOrEqual(10)
+  })
+})

@@ -1,0 +1,54 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { environment, overrideEnvironment } from '#config'
+import { closeDatabase, migrate } from '#database'
+import { ensureBootstrapKey } from '#function'
+import { ADMIN_KEY } from '#testing'
+import { type Cluster, type ClusterOptions, startCluster } from '../local/cluster.ts'
+import { type Connection, withConnection } from '../local/sql.ts'
+import { waitUntil } from '../local/waits.ts'
+
+/** A primary and its replica, for one test file alone: to be paused, stopped and killed. The service in this process uses them. */
+export interface Pair {
+  cluster: Cluster
+  primaryUrl: string
+  replicaUrl: string
+  /** Statements on the replica itself, whatever the service thinks of it. */
+  onReplica: <Result>(work: (sql: Connection) => Promise<Result>) => Promise<Result>
+  stop: () => Promise<void>
+}
+
+/** Whether the replica has what was written last. */
+async function hasKey(replicaUrl: string): Promise<boolean> {
+  const found = withConnection(replicaUrl, (sql) => sql`select 1 from api_keys`)
+  return found.then(
+    (rows) => rows.length > 0,
+    () => false,
+  )
+}
+
+export async function startPair(options: Partial<ClusterOptions> = {}): Promise<Pair> {
+  const { DATABASE_URL: home, DATABASE_REPLICA_URL: homeReplica } = environment()
+  const dataDir = await mkdtemp(join(tmpdir(), 'stock-pair-'))
+  const cluster = await startCluster({ dataDir, replica: true, fsync: false, ...options })
+  const { primaryUrl, replicaUrl = '' } = cluster
+  const stop = async () => {
+    await closeDatabase()
+    overrideEnvironment({ DATABASE_URL: home, DATABASE_REPLICA_URL: homeReplica })
+    await cluster.stop()
+    await rm(dataDir, { recursive: true, force: true })
+  }
+  try {
+    await closeDatabase()
+    overrideEnvironment({ DATABASE_URL: primaryUrl, DATABASE_REPLICA_URL: replicaUrl })
+    await migrate()
+    await ensureBootstrapKey(ADMIN_KEY)
+    await closeDatabase()
+    await waitUntil(() => hasKey(replicaUrl), 10_000)
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  return { cluster, primaryUrl, replicaUrl, onReplica: (work) => withConnection(replicaUrl, work), stop }
+}

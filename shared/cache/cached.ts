@@ -1,0 +1,144 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Caller } from '#database'
+import { counter } from '#telemetry'
+import { later, reaches } from './floor.ts'
+import { openStore } from './open-store.ts'
+import type { CacheStore, Entry, Found, Place } from './store.ts'
+
+export interface CacheOptions extends Place {
+  /** Of what is cached, for the metrics: from a bounded set. */
+  name: string
+  /** How long a value is served as it is, give or take a tenth, at random. */
+  freshMs: number
+  /** How long it is served after that, while it is loaded anew. */
+  staleMs?: number
+  /** The same for "there is no such thing": a value of null. */
+  missingMs?: number
+}
+
+/** What a load gives: a value that JSON can hold, null for a thing that is not there; and a token for what it covers. */
+export interface Loaded<Value> {
+  result: Value
+  asOf: string
+}
+
+/** As long as a load in another process usually takes; after that, loading it here too is the smaller evil. */
+const OTHERS_WAIT_MS = 100
+const OTHERS_POLL_MS = 10
+/** Loads that this process shares; past it, each reader loads for itself. */
+const FLIGHTS_MAX = 10_000
+
+const requests = counter('cache_requests_total', 'Reads through the cache, by what came of them.', ['cache', 'outcome'])
+const failures = counter('cache_failures_total', 'Times that the cache did not answer, and was done without.', [
+  'operation',
+])
+
+interface Flight {
+  /** What its load covers at least; undefined if it promises nothing. */
+  atLeast: string | undefined
+  promise: Promise<Loaded<unknown>>
+}
+
+const flights = new Map<string, Flight>()
+
+/**
+ * The value at a place in the cache, or else what `load` gives, which is called with a caller whose token says how new it has to
+ * be. A caller with a token is never given a value that may be older than it. Readers of one key share a load, within a process
+ * and, as far as the cache answers, across processes. Throws what `load` throws, and nothing of its own.
+ */
+export async function cached<Value>(
+  options: CacheOptions,
+  caller: Caller,
+  load: (caller: Caller) => Promise<Loaded<Value>>,
+): Promise<Value> {
+  const store = openStore()
+  if (!store) return (await load(caller)).result
+  const { token } = caller.consistency
+  const found = await look(store, options, token === undefined)
+  const { entry } = found
+  if (entry && (token === undefined || reaches(entry.asOf, token))) {
+    const isFresh = Date.now() < entry.freshUntil
+    requests.inc({ cache: options.name, outcome: isFresh ? 'hit' : 'stale' })
+    // Whoever gets the stale value does not wait for the new one, and does not fail with it.
+    if (!isFresh) share(store, options, caller, found.floor, load).catch(() => {})
+    return JSON.parse(entry.json) as Value
+  }
+  requests.inc({ cache: options.name, outcome: entry ? 'too_old' : 'miss' })
+  if (token === undefined && !found.isLeased && !flights.has(options.key)) {
+    const others = await waitForOthers(store, options)
+    if (others) return JSON.parse(others.json) as Value
+  }
+  return (await share(store, options, caller, later(token, found.floor), load)).result as Value
+}
+
+/** Joins a load under way that is new enough, or begins one. */
+function share<Value>(
+  store: CacheStore,
+  options: CacheOptions,
+  caller: Caller,
+  atLeast: string | undefined,
+  load: (caller: Caller) => Promise<Loaded<Value>>,
+): Promise<Loaded<unknown>> {
+  const { key } = options
+  const underWay = flights.get(key)
+  if (underWay && (atLeast === undefined || (underWay.atLeast && reaches(underWay.atLeast, atLeast)))) {
+    return underWay.promise
+  }
+  const promise = loadAndKeep(store, options, { ...caller, consistency: { token: atLeast } }, load)
+  if (flights.size >= FLIGHTS_MAX) return promise
+  const flight: Flight = { atLeast, promise }
+  flights.set(key, flight)
+  const land = () => {
+    if (flights.get(key) === flight) flights.delete(key)
+  }
+  promise.then(land, land)
+  return promise
+}
+
+async function loadAndKeep<Value>(
+  store: CacheStore,
+  options: CacheOptions,
+  caller: Caller,
+  load: (caller: Caller) => Promise<Loaded<Value>>,
+): Promise<Loaded<Value>> {
+  let loaded: Loaded<Value>
+  try {
+    loaded = await load(caller)
+  } catch (error) {
+    void attempt('release', () => store.release(options))
+    throw error
+  }
+  const { freshMs, staleMs = 0, missingMs = freshMs } = options
+  const isMissing = loaded.result === null
+  // A tenth more or less, so that what was loaded together does not all end together.
+  const lifeMs = (isMissing ? missingMs : freshMs) * (0.9 + Math.random() * 0.2)
+  const entry: Entry = { json: JSON.stringify(loaded.result), asOf: loaded.asOf, freshUntil: Date.now() + lifeMs }
+  // Nobody waits for it: who asks meanwhile joins or loads.
+  void attempt('put', () => store.put(options, entry, Math.ceil(lifeMs + (isMissing ? 0 : staleMs))))
+  return loaded
+}
+
+async function look(store: CacheStore, place: Place, lease: boolean): Promise<Found> {
+  // Without the cache, everybody loads.
+  return (await attempt('get', () => store.get(place, lease))) ?? { isLeased: true }
+}
+
+/** What another process, which has the lease, puts there meanwhile. */
+async function waitForOthers(store: CacheStore, place: Place): Promise<Entry | undefined> {
+  for (let waitedMs = 0; waitedMs < OTHERS_WAIT_MS; waitedMs += OTHERS_POLL_MS) {
+    await sleep(OTHERS_POLL_MS)
+    const { entry, isLeased } = await look(store, place, true)
+    if (entry || isLeased) return entry
+  }
+  return undefined
+}
+
+/** Undefined where the cache fails. */
+async function attempt<Result>(operation: string, work: () => Promise<Result> | Result): Promise<Result | undefined> {
+  try {
+    return await work()
+  } catch {
+    failures.inc({ operation })
+    return undefined
+  }
+}

@@ -1,0 +1,5 @@
+export { type CacheOptions, cached, type Loaded } from './cached.ts'
+export { closeCache } from './close.ts'
+export { invalidate } from './invalidate.ts'
+export { cacheSettings } from './settings.ts'
+export { type BucketSize, takeToken, type Withdrawal } from './token-bucket.ts'

@@ -1,0 +1,119 @@
+import { LRUCache } from 'lru-cache'
+import { counter } from '#telemetry'
+import { connectRedis, type RedisConnection } from './redis.ts'
+import { cacheSettings } from './settings.ts'
+
+/** Tokens come back at a rate, up to a number that may be spent at once. */
+export interface BucketSize {
+  ratePerSecond: number
+  burst: number
+}
+
+export interface Withdrawal {
+  isAllowed: boolean
+  /** Whole tokens that are left. */
+  remaining: number
+  /** Until the bucket is full again. */
+  fullAfterSeconds: number
+  /** Until there is a token; 0 where there is one now. */
+  tokenAfterSeconds: number
+}
+
+export interface TokenBuckets {
+  /** Takes a token from the bucket with this name, if it has one. A bucket that nobody knows is full. */
+  take: (name: string, size: BucketSize) => Promise<Withdrawal> | Withdrawal
+  close: () => Promise<void> | void
+}
+
+/** Buckets of one process: the least recently used are forgotten, which fills them. */
+const BUCKETS_MAX = 100_000
+
+/** Token buckets in this process. https://en.wikipedia.org/wiki/Token_bucket */
+export function createMemoryBuckets(now: () => number = () => performance.now()): TokenBuckets {
+  const buckets = new LRUCache<string, { tokens: number; at: number }>({ max: BUCKETS_MAX })
+  return {
+    take(name, size) {
+      const at = now()
+      const before = buckets.get(name) ?? { tokens: size.burst, at }
+      const tokens = Math.min(size.burst, before.tokens + ((at - before.at) / 1_000) * size.ratePerSecond)
+      const isAllowed = tokens >= 1
+      const left = isAllowed ? tokens - 1 : tokens
+      buckets.set(name, { tokens: left, at })
+      return toWithdrawal(isAllowed, left, size)
+    },
+    close: () => buckets.clear(),
+  }
+}
+
+/** KEYS: bucket. ARGV: tokens a second, tokens at most. Gives whether there was a token, and what is left. By Redis's own clock. */
+const TAKE = `
+  local time = redis.call('time')
+  local now = time[1] * 1000 + time[2] / 1000
+  local rate, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
+  local bucket = redis.call('hmget', KEYS[1], 'tokens', 'at')
+  local tokens = tonumber(bucket[1]) or burst
+  local elapsed = math.max(0, now - (tonumber(bucket[2]) or now))
+  tokens = math.min(burst, tokens + elapsed / 1000 * rate)
+  local allowed = 0
+  if tokens >= 1 then
+    tokens = tokens - 1
+    allowed = 1
+  end
+  local left = string.format('%.17g', tokens)
+  redis.call('hset', KEYS[1], 'tokens', left, 'at', string.format('%.17g', now))
+  -- By then it is full, and as good as forgotten.
+  redis.call('pexpire', KEYS[1], math.ceil(burst / rate * 1000) + 1000)
+  return { allowed, left }`
+
+/** Token buckets that all processes share. */
+export function createRedisBuckets(connection: RedisConnection): TokenBuckets {
+  const take = connection.script<[number, string]>('bucketTake', TAKE, 1)
+  return {
+    async take(name, size) {
+      const [allowed, left] = await take([`bucket:${name}`], [size.ratePerSecond, size.burst])
+      return toWithdrawal(allowed === 1, Number(left), size)
+    },
+    close: connection.close,
+  }
+}
+
+function toWithdrawal(isAllowed: boolean, tokens: number, { ratePerSecond, burst }: BucketSize): Withdrawal {
+  return {
+    isAllowed,
+    remaining: Math.floor(tokens),
+    fullAfterSeconds: (burst - tokens) / ratePerSecond,
+    tokenAfterSeconds: Math.max(0, (1 - tokens) / ratePerSecond),
+  }
+}
+
+const local = counter('rate_limit_local_total', 'Requests counted in this process alone, since Redis did not answer.')
+
+let opened: { shared: TokenBuckets | undefined; own: TokenBuckets } | undefined
+
+/**
+ * Takes a token: from a bucket in Redis that all processes share, or, where there is no Redis or it does not answer, from one of
+ * this process alone.
+ */
+export async function takeToken(name: string, size: BucketSize): Promise<Withdrawal> {
+  opened ??= open()
+  if (!opened.shared) return opened.own.take(name, size)
+  try {
+    return await opened.shared.take(name, size)
+  } catch {
+    local.inc()
+    return opened.own.take(name, size)
+  }
+}
+
+function open() {
+  const { CACHE_URL } = cacheSettings()
+  const isShared = CACHE_URL !== undefined && CACHE_URL !== 'memory:'
+  // A connection of its own: what it has to wait for is a token, and not a product of 100 kB.
+  return { shared: isShared ? createRedisBuckets(connectRedis(CACHE_URL)) : undefined, own: createMemoryBuckets() }
+}
+
+export async function closeBuckets(): Promise<void> {
+  const closing = opened?.shared?.close()
+  opened = undefined
+  await closing
+}

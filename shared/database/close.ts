@@ -1,0 +1,8 @@
+import { closeConnections } from './connections.ts'
+import { stopReading } from './read.ts'
+
+/** Closes every connection; statements in flight get 5 s, and a transaction in flight is let finish. A later call opens new ones. */
+export async function closeDatabase(): Promise<void> {
+  stopReading()
+  await closeConnections()
+}

@@ -1,0 +1,36 @@
+import postgres from 'postgres'
+import { within } from './within.ts'
+
+/** A server that takes longer to say what it is would be no good as a primary. */
+const ANSWER_MAX_MS = 1_000
+
+/**
+ * The URL of the server that takes writes; undefined if there is none now. All are asked at once. Of several, which happens when
+ * a primary that was taken for dead comes back, it is the one on the latest timeline: it was promoted last.
+ */
+export async function findPrimary(urls: readonly string[]): Promise<string | undefined> {
+  const answers = await Promise.all(urls.map(async (url) => ({ url, timeline: await timelineOfPrimary(url) })))
+  const [first] = answers
+    .filter((answer) => answer.timeline !== undefined)
+    .sort((a, b) => (b.timeline ?? 0) - (a.timeline ?? 0))
+  return first?.url
+}
+
+/** The timeline that a server writes; undefined for a standby, and for one that does not answer. */
+async function timelineOfPrimary(url: string): Promise<number | undefined> {
+  const sql = postgres(url, { max: 1, connect_timeout: 1, onnotice: () => {}, fetch_types: false })
+  try {
+    const [row] = await within(
+      ANSWER_MAX_MS,
+      () => sql<[{ timeline: number | null }]>`
+        select case when not pg_is_in_recovery() then ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int end
+          as timeline`,
+    )
+    return row.timeline ?? undefined
+  } catch {
+    // Whatever is wrong with it, it is no primary.
+    return undefined
+  } finally {
+    void sql.end({ timeout: 0 })
+  }
+}

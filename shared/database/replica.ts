@@ -1,0 +1,207 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { counter, gauge, logger } from '#telemetry'
+import type { Sql } from './connect.ts'
+import { primary, replica, replicaEpoch, resetReplica, suspectPrimary } from './connections.ts'
+import { createLagClock } from './lag.ts'
+import { databaseSettings } from './settings.ts'
+import { covers, currentPosition, type LogPosition, offsetOf } from './token.ts'
+import { within } from './within.ts'
+
+/** Why nobody reads from a replica: it does not answer, is too far behind, or has become a primary of its own. */
+type Absence = 'unreachable' | 'lagging' | 'promoted'
+
+/** How far the replica had replayed the log when it was looked at, and on which connections that was. */
+interface Sight extends LogPosition {
+  isInRecovery: boolean
+  epoch: number
+}
+
+/** Between two looks at the replica: half as much again or less, at random, so that processes don't look in step. */
+const CHECK_MS = 1_000
+/** A look that takes longer finds the replica stalled. */
+const LOOK_MAX_MS = 1_000
+/** How long a read with a token waits for the replica to catch up before it goes to the primary. */
+const REPLAY_WAIT_MS = 150
+/** Reads that may wait for that; past it they go to the primary, and wait there in a queue that is bounded too. */
+const WAITERS_MAX = 1_000
+const POLL_MAX_MS = 20
+
+const rotation = gauge('database_replica_in_rotation', 'Whether reads go to the replica.')
+const lagBytes = gauge(
+  'database_replica_lag_bytes',
+  'Log that the primary has written and the replica has not replayed.',
+)
+const lagSeconds = gauge('database_replica_lag_seconds', 'How long ago the primary was where the replica is now.')
+const absences = counter('database_replica_absences_total', 'Times that the replica left rotation, by reason.', [
+  'reason',
+])
+
+const looks = counter('database_replica_looks_total', 'Times that the replica was asked how far it is.')
+
+export interface ReplicaWatch {
+  /** The replica's connections while it may be read from. The first call waits, shortly, for the first look at it. */
+  inRotation: () => Promise<Sql | undefined>
+  /** A position that the replica is known to have replayed; it may be further by now. */
+  replayed: () => LogPosition | undefined
+  /** Waits, at most 150 ms, until it has replayed `position`. One loop looks for all who wait. */
+  hasReplayed: (position: LogPosition) => Promise<boolean>
+  /** Takes the replica out of rotation, with whatever waits on it, until a look finds it well. */
+  failed: (error: unknown) => void
+  stop: () => void
+}
+
+/** Watches the replica: looks at it once a second, and takes it out of rotation and back in. */
+export function watchReplica(): ReplicaWatch {
+  const { DATABASE_REPLICA_LAG_MAX_BYTES, DATABASE_REPLICA_LAG_MAX_MS } = databaseSettings()
+  const stopping = new AbortController()
+  const lag = createLagClock()
+  const waiting = new Map<(hasReplayed: boolean) => void, LogPosition>()
+  let sight: Sight | undefined
+  // Nothing is known before the first look.
+  let absence: Absence | 'unknown' | undefined = 'unknown'
+  let isPolling = false
+  const firstLook = check()
+  void keepChecking()
+
+  async function keepChecking(): Promise<void> {
+    await firstLook
+    while (!stopping.signal.aborted) {
+      const pauseMs = CHECK_MS * (0.5 + Math.random())
+      await sleep(pauseMs, undefined, { signal: stopping.signal, ref: false }).catch(() => {})
+      if (!stopping.signal.aborted) await check()
+    }
+  }
+
+  async function check(): Promise<void> {
+    try {
+      const [here, there] = await Promise.all([within(LOOK_MAX_MS, look), positionOfPrimary()])
+      judge(here, there)
+    } catch (error) {
+      failed(error)
+    }
+  }
+
+  async function look(): Promise<Sight> {
+    looks.inc()
+    const epoch = replicaEpoch()
+    // Where it streams, the timeline is that of the stream; its control file tells of the last restart point only.
+    const [row] = await requireReplica()<[LogPosition & { isInRecovery: boolean }]>`
+      select pg_is_in_recovery() as "isInRecovery", coalesce(pg_last_wal_replay_lsn(), '0/0')::text as lsn,
+             coalesce((select received_tli from pg_stat_wal_receiver), timeline_id) as timeline
+      from pg_control_checkpoint()`
+    sight = { ...row, epoch }
+    return sight
+  }
+
+  function judge(here: Sight, there: LogPosition | undefined): void {
+    if (stopping.signal.aborted) return
+    if (!here.isInRecovery) leave('promoted')
+    // Without a primary, a replica that is behind is better than nothing.
+    else if (there === undefined) join()
+    else {
+      const bytes = Math.max(0, offsetOf(there.lsn) - offsetOf(here.lsn))
+      const ms = lag.measure(offsetOf(here.lsn), offsetOf(there.lsn))
+      lagBytes.set(bytes)
+      lagSeconds.set(ms / 1_000)
+      if (bytes > DATABASE_REPLICA_LAG_MAX_BYTES || ms > DATABASE_REPLICA_LAG_MAX_MS) leave('lagging')
+      else join()
+    }
+  }
+
+  function leave(reason: Absence): void {
+    if (absence !== reason) {
+      absences.inc({ reason })
+      logger().warn({ reason }, 'reads leave the replica')
+    }
+    absence = reason
+    rotation.set(0)
+  }
+
+  function join(): void {
+    if (absence !== undefined && absence !== 'unknown') logger().info('reads go to the replica again')
+    absence = undefined
+    rotation.set(1)
+  }
+
+  function failed(error: unknown): void {
+    if (stopping.signal.aborted) return
+    logger().debug({ err: error }, 'the replica does not answer')
+    leave('unreachable')
+    sight = undefined
+    resetReplica()
+    for (const tell of waiting.keys()) tell(false)
+  }
+
+  function replayed(): Sight | undefined {
+    return sight?.epoch === replicaEpoch() ? sight : undefined
+  }
+
+  function hasReplayed(position: LogPosition): Promise<boolean> {
+    const known = replayed()
+    if (known && covers(known, position)) return Promise.resolve(true)
+    // A timeline that the replica has left behind it will never come to.
+    if ((known && known.timeline > position.timeline) || waiting.size >= WAITERS_MAX) return Promise.resolve(false)
+    return new Promise((resolve) => {
+      const tell = (has: boolean) => {
+        clearTimeout(timer)
+        waiting.delete(tell)
+        resolve(has)
+      }
+      const timer = setTimeout(tell, REPLAY_WAIT_MS, false)
+      waiting.set(tell, position)
+      if (!isPolling) void poll()
+    })
+  }
+
+  async function poll(): Promise<void> {
+    isPolling = true
+    try {
+      for (let pauseMs = 1; waiting.size > 0; pauseMs = Math.min(pauseMs * 2, POLL_MAX_MS)) {
+        const here = await look()
+        for (const [tell, position] of waiting) {
+          if (!here.isInRecovery) tell(false)
+          else if (covers(here, position)) tell(true)
+        }
+        if (waiting.size > 0) await sleep(pauseMs)
+      }
+    } catch (error) {
+      failed(error)
+    } finally {
+      isPolling = false
+    }
+  }
+
+  return {
+    async inRotation() {
+      if (absence === 'unknown') await Promise.race([firstLook, sleep(REPLAY_WAIT_MS, undefined, { ref: false })])
+      return absence === undefined ? replica() : undefined
+    },
+    replayed,
+    hasReplayed,
+    failed,
+    stop: () => stopping.abort(),
+  }
+}
+
+function requireReplica(): Sql {
+  const sql = replica()
+  if (!sql) throw new Error('there is no replica to be watched')
+  return sql
+}
+
+let asking: Promise<LogPosition | undefined> | undefined
+
+/** Where the primary's log ends; undefined while it does not answer. One question at a time waits for it. */
+async function positionOfPrimary(): Promise<LogPosition | undefined> {
+  asking ??= currentPosition(primary()).then(
+    ([position]) => position,
+    () => undefined,
+  )
+  const asked = asking
+  void asked.then(() => {
+    if (asking === asked) asking = undefined
+  })
+  const position = await Promise.race([asked, sleep(LOOK_MAX_MS, undefined, { ref: false })])
+  if (!position) suspectPrimary()
+  return position
+}

@@ -1,0 +1,43 @@
+import * as z from 'zod'
+import { integerSetting, readConfig } from '#config'
+
+const SERVER = 'must be a postgres:// URL, such as the databaseUrl in .local/stack.json'
+
+const serverUrl = z.string({ error: SERVER }).refine((url) => serverUrls(url).every(isServerUrl), SERVER)
+
+const settingsSchema = z.object({
+  /** May name several servers, `postgres://user:password@one:5432,two:5432/stock`: whichever is the primary is used. */
+  DATABASE_URL: serverUrl,
+  DATABASE_REPLICA_URL: serverUrl.optional(),
+  DATABASE_POOL_MAX: integerSetting({ min: 1, max: 100, default: 10 }),
+  /** A replica that is further behind than either is not read from. */
+  DATABASE_REPLICA_LAG_MAX_BYTES: integerSetting({ min: 0, max: Number.MAX_SAFE_INTEGER, default: 64 * 1024 * 1024 }),
+  DATABASE_REPLICA_LAG_MAX_MS: integerSetting({ min: 0, max: 86_400_000, default: 10_000 }),
+  /** What a commit waits for; the server's own setting where none is given. */
+  DATABASE_SYNCHRONOUS_COMMIT: z.enum(['on', 'local', 'remote_write', 'remote_apply']).optional(),
+})
+
+export type DatabaseSettings = z.infer<typeof settingsSchema>
+
+let settings: DatabaseSettings | undefined
+
+/** The settings of this module, read once. Throws a ConfigError: call it at the start, to fail then rather than later. */
+export function databaseSettings(): DatabaseSettings {
+  settings ??= readConfig(settingsSchema)
+  return settings
+}
+
+export function forgetSettings(): void {
+  settings = undefined
+}
+
+/** A URL for each server that `url` names, in their order: they differ in host and port alone. */
+export function serverUrls(url: string): string[] {
+  const [, before = '', hosts = '', after = ''] = /^([^/]+\/\/(?:[^/?#]*@)?)([^/?#@]*)(.*)$/s.exec(url) ?? []
+  return hosts.split(',').map((host) => `${before}${host}${after}`)
+}
+
+/** A driver's own parser takes nearly anything, and fails when it connects. */
+function isServerUrl(url: string): boolean {
+  return URL.canParse(url) && /^postgres(ql)?:$/.test(new URL(url).protocol) && new URL(url).hostname !== ''
+}

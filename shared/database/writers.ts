@@ -1,0 +1,124 @@
+import { ServiceError } from '#errors'
+import { connect, type Sql } from './connect.ts'
+
+/** A connection held by one transaction and by nothing else. */
+export interface Lease {
+  sql: Sql
+  /** True once the connection has dropped: what it had begun is gone, and its next statement would run outside of it. */
+  isLost: () => boolean
+  /** Cuts the connection: every statement in flight on it fails at once. */
+  abandon: () => void
+  release: () => void
+}
+
+interface WriterOptions {
+  max: number
+  synchronousCommit: string | undefined
+}
+
+/** Has another client as soon as its connection has dropped. */
+interface Slot {
+  sql: Sql
+  /** When its statements were last planned anew, by `performance.now()`. */
+  plannedAt: number
+}
+
+/**
+ * A prepared statement keeps its plan, made when its tables were empty perhaps, until their statistics change: minutes in
+ * which every reservation read a whole table that had grown since. Planning anew takes a millisecond or two.
+ */
+const PLANS_MAX_AGE_MS = 10_000
+
+/** Callers that may wait for a connection; past it the answer is 503 at once rather than a time-out later. */
+const WAITERS_MAX = 2_000
+const LEASE_WAIT_MS = 5_000
+
+/**
+ * The primary's connections for transactions: one single-connection client a slot, so that BEGIN and what follows share
+ * a connection by construction, and a dropped connection is known before its next statement. postgres.js's own pool
+ * promises neither: see docs/decisions/0002-leased-connections.md.
+ */
+export function createWriters(firstUrl: string, { max, synchronousCommit }: WriterOptions) {
+  let url = firstUrl
+  const slots: Slot[] = []
+  const idle: Slot[] = []
+  const waiting: Array<(slot: Slot) => void> = []
+  let isEnding = false
+
+  /**
+   * Gives the slot a client for one connection. The one before is ended, not just dropped: it would send the statements
+   * that it still keeps back on its next connection, outside of their transaction.
+   */
+  function renew(slot: Partial<Slot>): Slot {
+    void slot.sql?.end({ timeout: 0 })
+    const onclose = () => {
+      if (slot.sql === sql) renew(slot)
+    }
+    const sql = connect(url, { max: 1, onclose, isKept: true, synchronousCommit })
+    return Object.assign(slot, { sql, plannedAt: performance.now() })
+  }
+
+  function toLease(slot: Slot): Lease {
+    const { sql } = slot
+    if (performance.now() - slot.plannedAt > PLANS_MAX_AGE_MS) {
+      slot.plannedAt = performance.now()
+      // Not awaited: it travels ahead of whatever comes next, which fails if it does.
+      sql.unsafe('discard plans').catch(() => {})
+    }
+    const isLost = () => slot.sql !== sql
+    return {
+      sql,
+      isLost,
+      abandon: () => {
+        if (!isLost()) renew(slot)
+      },
+      release: () => {
+        const next = waiting.shift()
+        if (next) next(slot)
+        else if (isEnding) void slot.sql.end({ timeout: 5 })
+        else idle.push(slot)
+      },
+    }
+  }
+
+  async function lease(): Promise<Lease> {
+    const slot = idle.pop()
+    if (slot) return toLease(slot)
+    if (slots.length < max) {
+      const opened = renew({})
+      slots.push(opened)
+      return toLease(opened)
+    }
+    if (waiting.length >= WAITERS_MAX) throw overloaded()
+    return new Promise((resolve, reject) => {
+      const take = (freed: Slot) => {
+        clearTimeout(timer)
+        resolve(toLease(freed))
+      }
+      const timer = setTimeout(() => {
+        waiting.splice(waiting.indexOf(take), 1)
+        reject(overloaded())
+      }, LEASE_WAIT_MS)
+      waiting.push(take)
+    })
+  }
+
+  function end() {
+    isEnding = true
+    return Promise.all(idle.splice(0).map((slot) => slot.sql.end({ timeout: 5 })))
+  }
+
+  /** Cuts every connection, with what is in flight on it; the next ones go to another server. */
+  function moveTo(otherUrl: string) {
+    url = otherUrl
+    for (const slot of slots) renew(slot)
+  }
+
+  return { lease, moveTo, end }
+}
+
+function overloaded(): ServiceError {
+  return new ServiceError('overloaded', 'Every database connection is busy. Try again shortly.', {
+    retryAfterSeconds: 1,
+  })
+}
