@@ -3,6 +3,7 @@ import { MOVEMENTS_A_PRODUCT } from './catalogue.ts'
 import { countInconsistent } from './checks.ts'
 import { httpContender } from './contenders.ts'
 import type { Options } from './options.ts'
+import { measurePages } from './pages.ts'
 import type { Section } from './results.ts'
 import { createRecorder, rotated } from './rounds.ts'
 import { startReserveStock } from './servers.ts'
@@ -15,7 +16,7 @@ const BYTES_A_PRODUCT = 12_000
  * 6 GB of data on a server with its default of 128 MB would measure how fast pages are moved between its memory and the operating
  * system's; and with a checkpoint every 1 GB, each page that is touched would be logged whole again and again.
  */
-export const LARGE_SERVER = { shared_buffers: '2GB', max_wal_size: '8GB' }
+export const LARGE_SERVER = { settings: { shared_buffers: '2GB', max_wal_size: '8GB' } }
 
 /** The spread load over many products and a long ledger, against the same over few. */
 export async function measureLarge(
@@ -37,6 +38,7 @@ export async function measureLarge(
   const few = await site.createArena(options.products)
   const note = `${sizeOf(many)}, generated in ${generatedIn} s, against ${sizeOf(few)}.`
   progress(note)
+  await measurePages(many, site, options, recorder)
   const servers = [await startReserveStock(many.url, site.folder), await startReserveStock(few.url, site.folder)]
   const contenders = [many, few].map((arena, index) => ({
     products: { first: 1, count: arena.products },

@@ -64,7 +64,25 @@ async function run(job: Job): Promise<LoadResult> {
   }
 }
 
-function requestMaker({ path, products, headers, idempotencyPrefix }: Job): () => string {
+function requestMaker(job: Job): () => string {
+  return job.method === 'GET' ? readMaker(job) : reservationMaker(job)
+}
+
+function readMaker({ path, products, headers, some }: Job): () => string {
+  const linesOf = (all: Record<string, string>) =>
+    Object.entries({ host: '127.0.0.1', ...all })
+      .map(([name, value]) => `${name}: ${value}\r\n`)
+      .join('')
+  const lines = linesOf(headers)
+  const others = linesOf({ ...headers, ...some?.headers })
+  return () => {
+    const number = products.first + Math.floor(Math.random() * products.count)
+    const isOther = some !== undefined && Math.random() * 100 < some.percent
+    return `GET ${path.replace('{productId}', productId(number))} HTTP/1.1\r\n${isOther ? others : lines}\r\n`
+  }
+}
+
+function reservationMaker({ path, products, headers, idempotencyPrefix }: Job): () => string {
   let count = 0
   const lines = Object.entries({ host: '127.0.0.1', ...headers }).map(([name, value]) => `${name}: ${value}\r\n`)
   const length = body(products.first).length

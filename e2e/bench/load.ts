@@ -6,7 +6,11 @@ import { closeLater } from './closing.ts'
 export interface Job {
   /** Connections are dealt out to them in turn. */
   ports: number[]
+  /** `{productId}` in it stands for the product that a request is about. */
   path: string
+  method?: 'GET' | 'POST'
+  /** Headers of so many requests of each hundred, in place of what the others have. */
+  some?: { percent: number; headers: Record<string, string> }
   headers: Record<string, string>
   /** Sends an Idempotency-Key of its own with each request. */
   idempotencyPrefix?: string

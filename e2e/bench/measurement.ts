@@ -14,6 +14,8 @@ export interface Measurement {
   /** Reservations that were said to be held, warming up included, and those of them that are not in the database. */
   acknowledged: number
   lost: number
+  /** Transactions on the primary for each thousand reads. */
+  primaryPerThousand?: number
   /** Products whose balance is not the sum of the ledger and of the holds, after the run; undefined where it was not asked. */
   inconsistent?: number
 }

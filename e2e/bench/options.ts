@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
 /** What can be measured, in the order in which it is. */
-export const parts = ['start', 'rates', 'latency', 'processes', 'refused', 'large'] as const
+export const parts = ['start', 'rates', 'latency', 'processes', 'refused', 'reads', 'replica', 'large'] as const
 export type Part = (typeof parts)[number]
 
 export interface Options {
@@ -35,7 +35,10 @@ parts (--part, repeatable; default: all but large)
   latency    p50 and p99 at half of what saturates, with arrivals that don't wait for answers
   processes  four processes on one hot product against one
   refused    refusals for want of stock against acceptances
-  large      1,000,000 products and 10,000,000 ledger rows against 10,000 and 100,000 (also: --large; needs 12 GB of disk)
+  reads      get-product with each cache and rate limit against a bare handler with the same answer
+  replica    what a replica and a cache take off the primary; what it costs to commit on the replica too
+  large      1,000,000 products and 10,000,000 ledger rows against 10,000 and 100,000, and the catalogue's page 10,000 against
+             its first (also: --large; needs 12 GB of disk)
 
   --rounds N          alternations (5)                --connections N     HTTP connections in all (256)
   --seconds N         of each measurement (5)         --products N        that the spread load chooses from (10,000)

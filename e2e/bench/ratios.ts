@@ -44,6 +44,28 @@ const ratios: Array<{ label: string; of: Name; to: Name; target?: { floor: numbe
     to: ['refused', 'reserve-stock', 'accepted'],
     target: { floor: 1.5, aim: 4 },
   },
+  ...['cache in memory', 'cache in Redis', 'no cache'].map((contender, index) => ({
+    label: `get-product, ${contender} ÷ bare Hono handler`,
+    of: ['reads', contender, 'get-product'] satisfies Name as Name,
+    to: ['reads', 'bare Hono handler', 'get-product'] satisfies Name as Name,
+    ...(index < 2 && { target: { floor: 0.4, aim: 0.6 } }),
+  })),
+  ...['memory', 'Redis'].map((place) => ({
+    label: `get-product, requests counted in ${place} ÷ not counted`,
+    of: ['reads', `cache in ${place}, counted in ${place}`, 'get-product'] satisfies Name as Name,
+    to: ['reads', `cache in ${place}`, 'get-product'] satisfies Name as Name,
+  })),
+  {
+    label: 'commits that wait for the replica ÷ for the disk, one hot product',
+    of: ['replica', 'commits wait for the replica', 'hot'],
+    to: ['replica', 'commits wait for the disk', 'hot'],
+  },
+  {
+    label: 'list-products, page 10,000 ÷ page 1, of {largeProducts} products',
+    of: ['large', 'list-products', 'page 10000'],
+    to: ['large', 'list-products', 'page 1'],
+    target: { floor: 0.67, aim: 0.67 },
+  },
 ]
 
 function compared(other: string, targets: Partial<Record<'hot' | 'spread', { floor: number; aim: number }>>) {
@@ -106,7 +128,7 @@ export function seriesOf(section: Section | undefined, contender: string, scenar
 
 export function valuesOf(
   { measurements }: Series,
-  member: 'perSecond' | 'p50Ms' | 'p99Ms' | 'arrivalsPerSecond',
+  member: 'perSecond' | 'p50Ms' | 'p99Ms' | 'arrivalsPerSecond' | 'primaryPerThousand',
 ): Spread {
   return spreadOf(measurements.map((measurement: Measurement) => measurement[member] ?? Number.NaN))
 }

@@ -5,7 +5,9 @@ import { type Options, type Part, readOptions } from './options.ts'
 import { measureProcesses } from './processes.ts'
 import { publish } from './publish.ts'
 import { measureRates } from './rates.ts'
+import { measureReads } from './reads.ts'
 import { measureRefused } from './refused.ts'
+import { measureReplica } from './replica.ts'
 import { describeMachine, type Section, writeResults } from './results.ts'
 import { type Site, startSite } from './site.ts'
 import { measureStart } from './start-time.ts'
@@ -21,7 +23,15 @@ const measures: Record<Exclude<Part, 'start'>, Measure> = {
   latency: measureLatency,
   processes: measureProcesses,
   refused: measureRefused,
+  reads: measureReads,
+  replica: measureReplica,
   large: measureLarge,
+}
+
+/** Parts that need a server of their own, which those behind them use as well. */
+const serverOf: Partial<Record<Part, Parameters<typeof startSite>[1]>> = {
+  replica: { replica: true },
+  large: LARGE_SERVER,
 }
 
 const startedAt = performance.now()
@@ -39,8 +49,8 @@ async function main(): Promise<void> {
         await writeResults(options.folder, { start: { ...stamp(), millisecondsTo: await measureStart(progress) } })
         continue
       }
-      if (part === 'large') site = await startSite(progress, LARGE_SERVER)
-      site ??= await startSite(progress)
+      const server = serverOf[part]
+      if (server || !site) site = await startSite(progress, server)
       const { transactions, ...measured } = await measures[part](site, options, progress)
       const machine = { ...describeMachine(), postgresql: site.serverVersion, ...(transactions && { transactions }) }
       const { rounds, seconds, warmSeconds, connections, products, largeProducts } = options

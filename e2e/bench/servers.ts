@@ -15,29 +15,54 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 /** A process that is stopped with SIGTERM, and with SIGKILL where that is not enough. */
 const STOP_MS = 15_000
 
-let bundle: Promise<string> | undefined
+const bundles = new Map<string, Promise<string>>()
 
-/** The function's bundle, as `npm run build` made it, under its own host, in a process of its own. */
-export async function startReserveStock(databaseUrl: string, folder: string): Promise<RunningServer> {
-  bundle ??= copyBundle(folder)
-  return start(await bundle, databaseUrl)
+/** `reserve-stock` in a process of its own. */
+export function startReserveStock(
+  databaseUrl: string,
+  folder: string,
+  settings: Record<string, string> = {},
+): Promise<RunningServer> {
+  return startFunction('reserve-stock', databaseUrl, folder, settings)
+}
+
+/** A function's bundle, as `npm run build` made it, under its own host, in a process of its own. One client is all the load there is: no rate limit. */
+export async function startFunction(
+  name: string,
+  databaseUrl: string,
+  folder: string,
+  settings: Record<string, string> = {},
+): Promise<RunningServer> {
+  const bundle = bundles.get(name) ?? copyBundle(name, folder)
+  bundles.set(name, bundle)
+  return start(await bundle, databaseUrl, { RATE_LIMIT: '0', ...settings })
 }
 
 /** A copy, so that a build in the middle of a run changes nothing about it. */
-async function copyBundle(folder: string): Promise<string> {
-  const copy = join(folder, 'reserve-stock')
-  await cp(join(ROOT, 'dist/functions/reserve-stock'), copy, { recursive: true })
+async function copyBundle(name: string, folder: string): Promise<string> {
+  const copy = join(folder, name)
+  await cp(join(ROOT, 'dist/functions', name), copy, { recursive: true })
   return join(copy, 'index.mjs')
 }
 
-/** The naive handler, bundled as the function is. */
-export async function startNaive(databaseUrl: string, folder: string): Promise<RunningServer> {
-  const outfile = join(folder, 'naive-server.mjs')
+/** The naive handler of a reservation, bundled as the function is. */
+export function startNaive(databaseUrl: string, folder: string): Promise<RunningServer> {
+  return startRival('naive-server', databaseUrl, folder)
+}
+
+/** A server of this folder, bundled as the functions are. */
+export async function startRival(
+  name: string,
+  databaseUrl: string,
+  folder: string,
+  settings: Record<string, string> = {},
+): Promise<RunningServer> {
+  const outfile = join(folder, `${name}.mjs`)
   // The CommonJS part of the server's adapter asks for node's own modules.
   const banner = { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" }
-  const entry = fileURLToPath(new URL('naive-server.ts', import.meta.url))
+  const entry = fileURLToPath(new URL(`${name}.ts`, import.meta.url))
   await build({ entryPoints: [entry], outfile, banner, bundle: true, minify: true, platform: 'node', format: 'esm' })
-  return start(outfile, databaseUrl)
+  return start(outfile, databaseUrl, settings)
 }
 
 /** Starts `node file` and waits until it says on which URL it listens. */

@@ -23,6 +23,8 @@ export interface Site {
   createEmpty(name: string): Promise<string>
   serverVersion: string
   folder: string
+  /** A URL of the replica's, for one of the primary's. Throws where there is no replica. */
+  replicaUrlOf(url: string): string
 }
 
 export interface Arena {
@@ -35,7 +37,7 @@ export interface Arena {
 /** `settings` are the server's, besides `fsync`, which is on. */
 export async function startSite(
   progress: (line: string) => void,
-  settings: Record<string, string> = {},
+  { settings = {}, replica = false }: { settings?: Record<string, string>; replica?: boolean } = {},
 ): Promise<Site> {
   const parent = fileURLToPath(new URL('../../.local', import.meta.url))
   await mkdir(parent, { recursive: true })
@@ -44,7 +46,7 @@ export async function startSite(
   progress('starting PostgreSQL')
   const cluster = await startCluster({
     dataDir: join(folder, 'data'),
-    replica: false,
+    replica,
     settings: { ...settings, fsync: 'on' },
   })
   closeLater(cluster.stop)
@@ -56,12 +58,18 @@ export async function startSite(
     return urlOf(cluster.primaryUrl, name)
   }
 
+  const { replicaUrl } = cluster
+  const replicaUrlOf = (url: string) => {
+    if (replicaUrl === undefined) throw new Error('this site has no replica')
+    return urlOf(replicaUrl, new URL(url).pathname.slice(1))
+  }
   const templates = new Map<number, string>()
   let arenas = 0
   return {
     folder,
     serverVersion: row.server_version,
     createEmpty,
+    replicaUrlOf,
     async createArena(products) {
       const template = templates.get(products) ?? (await fillTemplate(products))
       templates.set(products, template)

@@ -10,8 +10,11 @@ export function renderTables(results: Results): string {
     results.latency && latencyTable(results.latency),
     table(
       ['part', 'measured', 'answers a second', 'min-max', 'lost', 'wrong balances'],
-      (['processes', 'refused', 'large'] as const).flatMap((part) => otherRows(part, results[part])),
+      (['processes', 'refused', 'reads', 'replica', 'large'] as const).flatMap((part) =>
+        otherRows(part, results[part]),
+      ),
     ),
+    results.replica && primaryTable(results.replica),
     start && startTable(start.millisecondsTo),
     Object.entries(sections)
       .map(([part, section]) => provenance(part, section))
@@ -87,6 +90,28 @@ function otherRows(part: string, section: Section | undefined): string[][] {
     const name = contender === 'reserve-stock' ? scenario : `${contender}, ${scenario}`
     return [part, name, whole(spread.median), range(spread, whole), lostOf(measurements), wrongOf(measurements)]
   })
+}
+
+function primaryTable(section: Section): string {
+  return table(
+    [
+      'reads, 5 % of which insist on the primary',
+      'transactions on the primary for each 1,000',
+      'min-max',
+      'reads a second',
+    ],
+    section.series
+      .filter(({ scenario }) => scenario === 'reads')
+      .map((series) => {
+        const spread = valuesOf(series, 'primaryPerThousand')
+        return [
+          series.contender,
+          whole(spread.median),
+          range(spread, whole),
+          whole(valuesOf(series, 'perSecond').median),
+        ]
+      }),
+  )
 }
 
 function startTable(millisecondsTo: Record<string, number[]>): string {

@@ -2,21 +2,21 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, inject, it, vi } from 'vitest'
 import { cached, closeCache, invalidate, takeToken } from '#cache'
 import { overrideEnvironment } from '#config'
-import { type Caller, systemCaller } from '#database'
+import { systemCaller, transaction } from '#database'
 import { renderMetrics } from '#telemetry'
 import { type RunningRedis, startRedis } from '../local/engines/redis.ts'
 
 // A Redis of its own for each test, which is stopped, paused and started again under those who use it.
 
 const options = { name: 'test', key: 'key', group: 'group', freshMs: 60_000 }
-const caller = (token?: string): Caller => ({ ...systemCaller('function:test'), consistency: { token } })
+const caller = () => systemCaller('function:test')
 let redis: RunningRedis
 let loads = 0
 
-const read = (value: string, asOf = '1-0/1') =>
+const read = (value: string) =>
   cached(options, caller(), async () => {
     loads++
-    return { result: value, asOf }
+    return value
   })
 
 async function metric(name: string): Promise<number> {
@@ -93,10 +93,12 @@ describe.skipIf(inject('redisUrl') === undefined)('a Redis that fails', () => {
 
   it('does not keep what was changed while it was away: it learns of it when it is back', async () => {
     process.kill(redis.pid, 'SIGSTOP')
-    invalidate(['group'], '1-0/9')
+    const changed = caller()
+    await transaction(changed, async (tx) => tx`select 1`)
+    invalidate(['group'], changed.consistency.token ?? '')
     await sleep(300)
     process.kill(redis.pid, 'SIGCONT')
-    await vi.waitFor(async () => expect(await read('changed', '1-0/9')).toBe('changed'), {
+    await vi.waitFor(async () => expect(await read('changed')).toBe('changed'), {
       timeout: 10_000,
       interval: 50,
     })

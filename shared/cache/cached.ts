@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Caller } from '#database'
+import { type Caller, read, readAsOf, type Sql } from '#database'
 import { counter } from '#telemetry'
-import { later, reaches } from './floor.ts'
+import { isPast, later, reaches } from './floor.ts'
 import { openStore } from './open-store.ts'
 import type { CacheStore, Entry, Found, Place } from './store.ts'
 
@@ -42,17 +42,29 @@ interface Flight {
 const flights = new Map<string, Flight>()
 
 /**
- * The value at a place in the cache, or else what `load` gives, which is called with a caller whose token says how new it has to
- * be. A caller with a token is never given a value that may be older than it. Readers of one key share a load, within a process
- * and, as far as the cache answers, across processes. Throws what `load` throws, and nothing of its own.
+ * What a query reads, as `read` would, through the cache: null for a thing that is not there, else a value that JSON can hold. A
+ * caller with a token is never given a value that may be older than it. Readers of one key share a query, within a process and,
+ * as far as the cache answers, across processes. Throws what `read` throws, and nothing of its own.
  */
-export async function cached<Value>(
+export function cached<Value>(
+  options: CacheOptions,
+  caller: Caller,
+  query: (sql: Sql) => Promise<Value>,
+): Promise<Value> {
+  const store = openStore()
+  if (!store) return read(caller, query, isMissing)
+  return throughCache(store, options, caller, (by) => readAsOf(by, query, isMissing))
+}
+
+const isMissing = (value: unknown) => value === null
+
+/** The same with any load: it is called with a caller whose token says how new the value has to be. */
+export async function throughCache<Value>(
+  store: CacheStore,
   options: CacheOptions,
   caller: Caller,
   load: (caller: Caller) => Promise<Loaded<Value>>,
 ): Promise<Value> {
-  const store = openStore()
-  if (!store) return (await load(caller)).result
   const { token } = caller.consistency
   const found = await look(store, options, token === undefined)
   const { entry } = found
@@ -60,7 +72,7 @@ export async function cached<Value>(
     const isFresh = Date.now() < entry.freshUntil
     requests.inc({ cache: options.name, outcome: isFresh ? 'hit' : 'stale' })
     // Whoever gets the stale value does not wait for the new one, and does not fail with it.
-    if (!isFresh) share(store, options, caller, found.floor, load).catch(() => {})
+    if (!isFresh) share(store, options, caller, { floor: found.floor }, load).catch(() => {})
     return JSON.parse(entry.json) as Value
   }
   requests.inc({ cache: options.name, outcome: entry ? 'too_old' : 'miss' })
@@ -68,7 +80,7 @@ export async function cached<Value>(
     const others = await waitForOthers(store, options)
     if (others) return JSON.parse(others.json) as Value
   }
-  return (await share(store, options, caller, later(token, found.floor), load)).result as Value
+  return (await share(store, options, caller, { token, floor: found.floor }, load)).result as Value
 }
 
 /** Joins a load under way that is new enough, or begins one. */
@@ -76,14 +88,17 @@ function share<Value>(
   store: CacheStore,
   options: CacheOptions,
   caller: Caller,
-  atLeast: string | undefined,
+  { token, floor }: { token?: string | undefined; floor?: string | undefined },
   load: (caller: Caller) => Promise<Loaded<Value>>,
 ): Promise<Loaded<unknown>> {
   const { key } = options
   const underWay = flights.get(key)
-  if (underWay && (atLeast === undefined || (underWay.atLeast && reaches(underWay.atLeast, atLeast)))) {
-    return underWay.promise
-  }
+  const isNewEnough =
+    (floor === undefined || reaches(underWay?.atLeast, floor)) &&
+    // Two commits may have one token, and a load may have begun between them.
+    (token === undefined || isPast(underWay?.atLeast, token))
+  if (underWay && isNewEnough) return underWay.promise
+  const atLeast = later(token, floor)
   const promise = loadAndKeep(store, options, { ...caller, consistency: { token: atLeast } }, load)
   if (flights.size >= FLIGHTS_MAX) return promise
   const flight: Flight = { atLeast, promise }

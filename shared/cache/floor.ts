@@ -14,7 +14,13 @@ export function later(one: string | undefined, other: string | undefined): strin
 }
 
 /** Whether what covers `here` covers `there` too. Of another timeline, nobody can tell. */
-export function reaches(here: string, there: string): boolean {
+export function reaches(here: string | undefined, there: string): boolean {
+  if (here === undefined) return false
   const [a, b] = [comparable(here), comparable(there)]
   return a.slice(0, 8) === b.slice(0, 8) && a >= b
+}
+
+/** Whether `here` is beyond `there`, on the same timeline. */
+export function isPast(here: string | undefined, there: string): boolean {
+  return reaches(here, there) && here !== undefined && comparable(here) !== comparable(there)
 }

@@ -1,4 +1,4 @@
-export { type CacheOptions, cached, type Loaded } from './cached.ts'
+export { type CacheOptions, cached } from './cached.ts'
 export { closeCache } from './close.ts'
 export { invalidate } from './invalidate.ts'
 export { cacheSettings } from './settings.ts'

@@ -7,7 +7,7 @@ import { primary, suspectPrimary } from './connections.ts'
 import { isConnectionFailure, retryReason, toPublicError } from './failures.ts'
 import { type ReplicaWatch, watchReplica } from './replica.ts'
 import { databaseSettings } from './settings.ts'
-import { currentPosition, formatToken, parseToken } from './token.ts'
+import { currentPosition, formatToken, justBefore, type LogPosition, parseToken } from './token.ts'
 import { within } from './within.ts'
 
 /** A replica that takes longer than this for a read is taken for stalled. */
@@ -16,6 +16,8 @@ const REPLICA_READ_MAX_MS = 2_000
 const STAND_IN_WAITING_MAX = 500
 /** Where there is no replica, what a process may have in flight waits; a function's own limit is below that. */
 const WAITING_MAX = 10_000
+/** A position this old is as good as the current one where any will do: what is read can only be newer. */
+const LATELY_MS = 100
 
 const reads = counter('database_reads_total', 'Reads, by the server that answered and why.', ['server', 'reason'])
 
@@ -25,6 +27,8 @@ interface Readers {
   watch: ReplicaWatch | undefined
   /** Bounds what the primary is asked: a replica that lags must not bring it down. */
   toPrimary: ReturnType<typeof bulkhead>
+  /** Where the primary's log was, and when it was asked. */
+  lately: { position: LogPosition; at: number } | undefined
 }
 
 let readers: Readers | undefined
@@ -35,6 +39,7 @@ function openReaders(): Readers {
   return {
     watch: hasReplica ? watchReplica() : undefined,
     toPrimary: bulkhead(DATABASE_POOL_MAX, hasReplica ? STAND_IN_WAITING_MAX : WAITING_MAX),
+    lately: undefined,
   }
 }
 
@@ -68,9 +73,22 @@ export async function readAsOf<Result>(
 ): Promise<{ result: Result; asOf: string }> {
   const fromReplica = await onReplica(caller, query)
   if (fromReplica?.asOf && !unless(fromReplica.result)) return { result: fromReplica.result, asOf: fromReplica.asOf }
-  const [position] = await onPrimary((sql) => currentPosition(sql), 'position')
+  const position = await primaryPosition(caller)
   const result = await onPrimary(query, fromReplica ? 'missing_on_replica' : 'not_replayed_or_down')
-  return { result, asOf: formatToken(position) }
+  // On the primary a commit is in the log before it can be seen, and with a replica to be waited for, long before. A transaction
+  // that the query has not seen has a token of this position, at the least, since it is read when the commit is over.
+  return { result, asOf: formatToken(justBefore(position)) }
+}
+
+/** Where the primary's log was a moment ago, which is all that a caller needs who asks for nothing newer. */
+async function primaryPosition({ consistency }: Caller): Promise<LogPosition> {
+  readers ??= openReaders()
+  const { lately } = readers
+  const now = performance.now()
+  if (consistency.token === undefined && lately && now - lately.at < LATELY_MS) return lately.position
+  const [position] = await onPrimary((sql) => currentPosition(sql), 'position')
+  readers.lately = { position, at: now }
+  return position
 }
 
 /** The replica's answer, or undefined where the primary should be asked instead. */

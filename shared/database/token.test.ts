@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { parseToken, systemCaller, transaction } from '#database'
+import { justBefore } from './token.ts'
 
 describe('parseToken', () => {
   it('reads timeline and position as hexadecimal', () => {
@@ -32,5 +33,16 @@ describe('parseToken', () => {
         issues: [expect.objectContaining({ path: 'Consistency-Token' })],
       }),
     )
+  })
+})
+
+describe('justBefore', () => {
+  it.each([
+    ['0/1', '0/0'],
+    ['0/0', '0/0'],
+    ['1/0', '0/FFFFFFFF'],
+    ['AB/CDEF0100', 'AB/CDEF00FF'],
+  ])('of %s is %s, on the same timeline', (lsn, before) => {
+    expect(justBefore({ timeline: 3, lsn })).toEqual({ timeline: 3, lsn: before })
   })
 })

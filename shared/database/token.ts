@@ -32,6 +32,13 @@ export function covers(here: LogPosition, there: LogPosition): boolean {
   return here.timeline === there.timeline && offsetOf(here.lsn) >= offsetOf(there.lsn)
 }
 
+/** The position one byte before. */
+export function justBefore({ timeline, lsn }: LogPosition): LogPosition {
+  const offset = Math.max(0, offsetOf(lsn) - 1)
+  const [high, low] = [Math.floor(offset / 2 ** 32), offset % 2 ** 32]
+  return { timeline, lsn: `${high.toString(16)}/${low.toString(16)}`.toUpperCase() }
+}
+
 /**
  * The end of the log at this moment. Sent right behind a COMMIT on its connection, it lies at or past that commit.
  * The timeline is the first eight digits of the log file's name.

@@ -54,21 +54,40 @@ interface ApiKeyRow {
 }
 
 /** A revoked key is refused everywhere within 5 s: this cache's 3 s, and a replica's lag. */
-const known = new LRUCache<string, Identity & { expiresAt: number }>({ max: 10_000, ttl: 3_000 })
+const known = new LRUCache<string, KnownKey>({ max: 10_000, ttl: 3_000 })
+
+interface KnownKey extends Identity {
+  /** In milliseconds of the epoch. */
+  expiresAt: number
+}
 
 const digestOf = (key: string) => createHash('sha256').update(key).digest()
 
 /** Who holds `key`; undefined for a key that is unknown, revoked or expired. `admit` comes before a look into the database. */
 export async function identify(key: string, admit: () => Promise<void>): Promise<Identity | undefined> {
-  let identity = known.get(key)
-  if (!identity) {
-    await admit()
-    const row = await findByDigest(digestOf(key))
-    if (!row) return undefined
-    identity = { apiKeyId: row.id, scopes: row.scopes, expiresAt: row.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY }
-    known.set(key, identity)
-  }
-  return identity.expiresAt > Date.now() ? identity : undefined
+  const identity = known.get(key) ?? (await lookUp(key, admit))
+  return identity && identity.expiresAt > Date.now() ? identity : undefined
+}
+
+/** Looks under way: those who come with the same key meanwhile share one, and count as one. */
+const looks = new Map<string, Promise<KnownKey | undefined>>()
+
+function lookUp(key: string, admit: () => Promise<void>): Promise<KnownKey | undefined> {
+  const underWay = looks.get(key)
+  if (underWay) return underWay
+  const look = findKnown(key, admit).finally(() => looks.delete(key))
+  looks.set(key, look)
+  return look
+}
+
+async function findKnown(key: string, admit: () => Promise<void>): Promise<KnownKey | undefined> {
+  await admit()
+  const row = await findByDigest(digestOf(key))
+  if (!row) return undefined
+  const expiresAt = row.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY
+  const identity = { apiKeyId: row.id, scopes: row.scopes, expiresAt }
+  known.set(key, identity)
+  return identity
 }
 
 /** On the replica first, so that reads outlive the primary; a key it does not have may be new, so the primary is asked too. */

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { cached } from '#cache'
-import { type Caller, type Page, type PageRequest, read, readAsOf, readPage, type Sql } from '#database'
+import { type Caller, type Page, type PageRequest, read, readPage, type Sql } from '#database'
 import { cacheGroup, productNotFound } from '#stock'
 import {
   columns,
@@ -14,16 +14,10 @@ import type { Product, ProductFilter } from './schema.ts'
 
 /** Throws `product_not_found`. */
 export async function getProduct(id: string, caller: Caller): Promise<VersionedProduct> {
-  const product = await cached(productCache(id), caller, (by) =>
-    readAsOf(
-      by,
-      async (sql) => {
-        const [row] = await findProducts(sql, [id])
-        return row ? fromRow(row) : null
-      },
-      (found) => found === null,
-    ),
-  )
+  const product = await cached(productCache(id), caller, async (sql) => {
+    const [row] = await findProducts(sql, [id])
+    return row ? fromRow(row) : null
+  })
   if (!product) throw productNotFound(id)
   return product
 }
@@ -43,17 +37,9 @@ type Filter = z.infer<typeof ProductFilter>
 /** A page of the catalogue. The first page of all products is what everybody asks for, so that one is cached. */
 export async function listProducts(query: Filter & PageRequest, caller: Caller): Promise<Page<Product>> {
   const { search, sku, status, sort, cursor, limit } = query
+  const find = (sql: Sql) => findProductPage(query, sql)
   const isEverybodys = (search ?? sku ?? status ?? cursor) === undefined
-  if (!isEverybodys) return findProductPage(query, (find) => read(caller, find))
-  return cached(pageCache(sort, limit), caller, async (by) => {
-    let asOf = ''
-    const result = await findProductPage(query, async (find) => {
-      const found = await readAsOf(by, find)
-      asOf = found.asOf
-      return found.result
-    })
-    return { result, asOf }
-  })
+  return isEverybodys ? cached(pageCache(sort, limit), caller, find) : read(caller, find)
 }
 
 export const CATALOGUE = 'catalogue'
@@ -66,13 +52,11 @@ const pageCache = (sort: string, limit: number) => ({
   freshMs: 1_000,
 })
 
-type Find = (sql: Sql) => Promise<ProductWithStock[]>
-
-function findProductPage(query: Filter & PageRequest, run: (find: Find) => Promise<ProductWithStock[]>) {
+function findProductPage(query: Filter & PageRequest, sql: Sql): Promise<Page<Product>> {
   return readPage(query, {
     kind: `products ${query.sort}`,
     keys: z.tuple([query.sort === 'sku' || query.sort === 'name' ? z.string() : z.iso.datetime(), z.guid()]),
-    fetch: (after, limit) => run((sql) => findPage(sql, query, after, limit)),
+    fetch: (after, limit) => findPage(sql, query, after, limit),
     keysOf: (row): [string, string] => [sortKey(row, query.sort), row.id],
     toItem: (row) => fromRow(row).product,
   })

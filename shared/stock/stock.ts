@@ -1,5 +1,5 @@
 import { cached } from '#cache'
-import { type Caller, read, readAsOf, type Sql } from '#database'
+import { type Caller, read, type Sql } from '#database'
 import { ServiceError } from '#errors'
 import { cacheGroup } from './cache-group.ts'
 import type { ProductStock } from './schema.ts'
@@ -23,16 +23,10 @@ interface BalanceRow {
 
 /** A product's stock, over all locations and at each. What an overdue hold still occupies counts as available. */
 export async function getStock(productId: string, caller: Caller): Promise<ProductStock> {
-  const rows = await cached(stockCache(productId), caller, (by) =>
-    readAsOf(
-      by,
-      async (sql) => {
-        const found = await balances(sql, productId)
-        return found.length === 0 ? null : [...found]
-      },
-      (found) => found === null,
-    ),
-  )
+  const rows = await cached(stockCache(productId), caller, async (sql) => {
+    const found = await balances(sql, productId)
+    return found.length === 0 ? null : [...found]
+  })
   if (rows === null) throw productNotFound(productId)
   const locations = rows.map((row) => ({ ...row, available: row.onHand - row.reserved }))
   const onHand = locations.reduce((sum, row) => sum + row.onHand, 0)
