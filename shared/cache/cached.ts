@@ -29,6 +29,7 @@ const OTHERS_POLL_MS = 10
 const FLIGHTS_MAX = 10_000
 
 const requests = counter('cache_requests_total', 'Reads through the cache, by what came of them.', ['cache', 'outcome'])
+const loads = counter('cache_loads_total', 'Values loaded because the cache had none that would do.', ['cache'])
 const failures = counter('cache_failures_total', 'Times that the cache did not answer, and was done without.', [
   'operation',
 ])
@@ -116,6 +117,7 @@ async function loadAndKeep<Value>(
   caller: Caller,
   load: (caller: Caller) => Promise<Loaded<Value>>,
 ): Promise<Loaded<Value>> {
+  loads.inc({ cache: options.name })
   let loaded: Loaded<Value>
   try {
     loaded = await load(caller)

@@ -1,0 +1,41 @@
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { ADMIN_KEY, newProduct } from '#testing'
+import { type Fleet, startFleet } from './fleet.ts'
+
+const PROCESSES = 4
+const READERS = 500
+const redisUrl = inject('redisUrl')
+
+describe.skipIf(redisUrl === undefined)('with a cache in Redis', () => {
+  let fleet: Fleet
+  beforeAll(async () => {
+    fleet = await startFleet(Array<string>(PROCESSES).fill('get-product'), { CACHE_URL: redisUrl ?? '' })
+  }, 60_000)
+  afterAll(() => fleet.stop())
+
+  const loads = async () => {
+    const texts = await Promise.all(fleet.members.map(({ metrics }) => metrics()))
+    return texts.reduce(
+      (sum, text) => sum + Number(/^cache_loads_total\{cache="product"\} (\d+)$/m.exec(text)?.[1] ?? 0),
+      0,
+    )
+  }
+
+  it('500 readers of one cold product, at four processes at once, read the database once', async () => {
+    const { id } = await newProduct({ initialStock: 7 })
+    const { id: other } = await newProduct()
+    const get = async (index: number, productId: string) => {
+      const url = fleet.members[index % PROCESSES]?.url()
+      const response = await fetch(`${url}/v1/products/${productId}`, {
+        headers: { authorization: `Bearer ${ADMIN_KEY}` },
+      })
+      return [response.status, ((await response.json()) as { stock?: { onHand: number } }).stock?.onHand]
+    }
+    // Connections and the key are known by then.
+    await Promise.all(fleet.members.map((_, index) => get(index, other)))
+    const before = await loads()
+    const answers = await Promise.all(Array.from({ length: READERS }, (_, index) => get(index, id)))
+    expect(new Set(answers.map(String))).toEqual(new Set(['200,7']))
+    expect((await loads()) - before).toBe(1)
+  })
+})
