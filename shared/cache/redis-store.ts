@@ -46,8 +46,8 @@ export function createRedisStore(connection: RedisConnection): CacheStore {
       const [text, floor, leased] = await get(keysOf(group, key), [lease ? LEASE_MS : 0])
       return { entry: text === null ? undefined : parse(text), floor: floor ?? undefined, isLeased: leased === 1 }
     },
-    async put({ key, group }, { json, asOf, freshUntil }, ttlMs) {
-      const text = `${comparable(asOf)} ${String(Math.round(freshUntil)).padStart(13, '0')} ${json}`
+    async put({ key, group }, { value, asOf, freshUntil }, ttlMs) {
+      const text = `${comparable(asOf)} ${String(Math.round(freshUntil)).padStart(13, '0')} ${JSON.stringify(value)}`
       await put(keysOf(group, key), [text, ttlMs])
     },
     async release({ key, group }) {
@@ -64,6 +64,6 @@ function parse(text: string) {
   return {
     asOf: text.slice(0, TOKEN_LENGTH),
     freshUntil: Number(text.slice(TOKEN_LENGTH + 1, HEAD_LENGTH - 1)),
-    json: text.slice(HEAD_LENGTH),
+    value: JSON.parse(text.slice(HEAD_LENGTH)),
   }
 }

@@ -8,7 +8,7 @@ import type { CacheStore, Entry } from './store.ts'
 const redisUrl = inject('redisUrl')
 let counter = 0
 
-const entry = (json: string, asOf: string): Entry => ({ json, asOf, freshUntil: Date.now() + 1_000 })
+const entry = (json: string, asOf: string): Entry => ({ value: JSON.parse(json), asOf, freshUntil: Date.now() + 300 })
 
 describe.each([
   { name: 'in memory', open: () => createMemoryStore(), isThere: true },
@@ -29,7 +29,7 @@ describe.each([
       const put = entry('{"name":"Tea pot, 1.2 l — “é”"}', '1-0/A0')
       await store.put(place, put, 5_000)
       const { entry: found } = await store.get(place, false)
-      expect(found?.json).toBe(put.json)
+      expect(found?.value).toEqual(put.value)
       expect(Math.abs((found?.freshUntil ?? 0) - put.freshUntil)).toBeLessThan(1)
       expect((await store.get({ ...place, key: `${place.key}-other` }, false)).entry).toBeUndefined()
     })
@@ -54,19 +54,19 @@ describe.each([
       expect((await store.get(place, false)).entry).toBeUndefined()
       await store.put(place, entry('"new"', '1-0/100'), 5_000)
       await store.put(place, entry('"older than that"', '1-0/F0'), 5_000)
-      expect((await store.get(place, false)).entry?.json).toBe('"new"')
+      expect((await store.get(place, false)).entry?.value).toBe('new')
     })
 
     it('compares positions as numbers, and a later timeline as later', async () => {
       await store.invalidate(new Map([[place.group, '1-9/FFFFFFFF']]))
       await store.put(place, entry('1', '1-A/0'), 5_000)
-      expect((await store.get(place, false)).entry?.json).toBe('1')
+      expect((await store.get(place, false)).entry?.value).toBe(1)
       await store.invalidate(new Map([[place.group, '2-0/1']]))
       expect((await store.get(place, false)).entry).toBeUndefined()
       await store.put(place, entry('2', '1-FF/0'), 5_000)
       expect((await store.get(place, false)).entry).toBeUndefined()
       await store.put(place, entry('3', '2-0/1'), 5_000)
-      expect((await store.get(place, false)).entry?.json).toBe('3')
+      expect((await store.get(place, false)).entry?.value).toBe(3)
     })
 
     it('never lowers a floor: invalidations may arrive in any order', async () => {
@@ -83,7 +83,7 @@ describe.each([
       await store.invalidate(new Map([[place.group, '1-0/2']]))
       expect((await store.get(place, false)).entry).toBeUndefined()
       expect((await store.get(second, false)).entry).toBeUndefined()
-      expect((await store.get(beside, false)).entry?.json).toBe('1')
+      expect((await store.get(beside, false)).entry?.value).toBe(1)
     })
 
     it.skipIf(name === 'in memory')('lets one load, and the next once that has put or given up', async () => {
@@ -92,7 +92,7 @@ describe.each([
       await store.release(place)
       expect((await store.get(place, true)).isLeased).toBe(true)
       await store.put(place, entry('1', '1-0/1'), 5_000)
-      expect(await store.get(place, true)).toMatchObject({ entry: { json: '1' }, isLeased: false })
+      expect(await store.get(place, true)).toMatchObject({ entry: { value: 1 }, isLeased: false })
       await store.invalidate(new Map([[place.group, '1-0/2']]))
       expect((await store.get(place, true)).isLeased).toBe(true)
     })

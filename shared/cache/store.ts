@@ -1,6 +1,6 @@
-/** What is kept under a key: a value as JSON, and a token for what it covers. It may be newer than that, but not older. */
+/** What is kept under a key: a value that JSON can hold, and a token for what it covers. It may be newer than that, but not older. */
 export interface Entry {
-  json: string
+  value: unknown
   asOf: string
   /** By this process's clock, in milliseconds of the epoch: from then on it is served once more while it is loaded anew. */
   freshUntil: number

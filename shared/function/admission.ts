@@ -38,7 +38,16 @@ export function createAdmission(name: string, limit: number) {
 export function withDeadline<Result>(limitMs: number, work: Promise<Result>): Promise<Result> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(late(limitMs)), limitMs)
-    work.finally(() => clearTimeout(timer)).then(resolve, reject)
+    work.then(
+      (result) => {
+        clearTimeout(timer)
+        resolve(result)
+      },
+      (error) => {
+        clearTimeout(timer)
+        reject(error)
+      },
+    )
   })
 }
 

@@ -1,4 +1,5 @@
 import { invalid, ServiceError } from '#errors'
+import type { RequestHeaders } from './request-headers.ts'
 
 /** Deeper input is refused: nothing here is that deep, and recursion over it must end. */
 const JSON_DEPTH_MAX = 32
@@ -12,18 +13,23 @@ const REPLACEMENT = '\uFFFD'
  * The request's body as JSON. An empty body counts as `{}`, whatever its type.
  * Throws `too_large`, `unsupported_media_type` or `malformed_json`.
  */
-export async function readJson(request: Request, accepted: readonly string[], maxBytes: number): Promise<unknown> {
-  const text = await readText(request, maxBytes)
+export async function readJson(
+  request: Request,
+  headers: RequestHeaders,
+  accepted: readonly string[],
+  maxBytes: number,
+): Promise<unknown> {
+  const text = await readText(request, headers, maxBytes)
   if (text === '') return {}
-  requireType(request.headers.get('content-type'), accepted)
+  requireType(headers.get('content-type'), accepted)
   const json = parse(text)
   const skipped = findSkipped(json, 0)
   if (skipped) throw invalid(skipped.join('.'), 'is not a known member')
   return json
 }
 
-async function readText(request: Request, maxBytes: number): Promise<string> {
-  const length = request.headers.get('content-length')
+async function readText(request: Request, headers: RequestHeaders, maxBytes: number): Promise<string> {
+  const length = headers.get('content-length')
   if (Number(length ?? 0) > maxBytes) throw tooLarge(maxBytes)
   if (length === null) return decode(await readChunks(request, maxBytes))
   // The server holds a body to its declared length. A buffer for it would cost a tenth of all that a small request does.

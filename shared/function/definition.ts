@@ -1,5 +1,6 @@
 import type * as z from 'zod'
 import type { Caller } from '#database'
+import type { RequestHeaders } from './request-headers.ts'
 
 /** What a key may do. `admin` may do everything. */
 export const scopes = [
@@ -44,7 +45,7 @@ export interface HttpRequest<Path extends string, Query, Body> {
   params: ParamsOf<Path>
   query: Query
   body: Body
-  headers: Headers
+  headers: RequestHeaders
   caller: Caller
 }
 

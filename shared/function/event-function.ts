@@ -108,7 +108,7 @@ async function receive<Data extends z.ZodType>(
     admission.enter()
     try {
       const attributes = validate(Attributes, attributesOf(request.headers))
-      const event = validate(data, await readJson(request, ['application/json'], limits.maxBodyBytes))
+      const event = validate(data, await readJson(request, request.headers, ['application/json'], limits.maxBodyBytes))
       const caller = systemCaller(`function:${name}`, trace)
       const result = await withDeadline(limits.timeoutMs, handler({ attributes, data: event, caller }))
       return result === undefined ? new Response(null, { status: 204 }) : Response.json(result)

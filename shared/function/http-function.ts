@@ -22,6 +22,7 @@ import {
 import { idempotencyKeyOf } from './idempotency-key.ts'
 import { problemDocument, problemHeaders, toServiceError } from './problem.ts'
 import { addressOf, admitUnknownKey, countRequest, rateLimitHeaders, requireToken } from './rate-limit.ts'
+import { headersOf, type RequestHeaders } from './request-headers.ts'
 import { requestIdOf } from './request-id.ts'
 import { pathOf, queryOf, validate, validateParams } from './validate.ts'
 
@@ -92,6 +93,7 @@ interface Endpoint {
 interface Exchange {
   requestId: string
   trace: TraceContext
+  headers: RequestHeaders
   caller: Caller | undefined
   /** What is left to the API key. */
   withdrawal: Withdrawal | undefined
@@ -110,9 +112,18 @@ async function respond(
   let isAnswered = false
   // The signal tells as well, and would do for all, but to make one costs as much as to read the body.
   const isGone = () => isAnswered || (http?.outgoing ? http.outgoing.destroyed : request.signal.aborted)
-  const requestId = requestIdOf(request.headers.get('request-id'))
-  const trace = childTrace(request.headers.get('traceparent'), request.headers.get('tracestate'))
-  const exchange: Exchange = { requestId, trace, caller: undefined, withdrawal: undefined, http, isGone }
+  const headers = headersOf(request, http?.incoming)
+  const requestId = requestIdOf(headers.get('request-id'))
+  const trace = childTrace(headers.get('traceparent'), headers.get('tracestate'))
+  const exchange: Exchange = {
+    requestId,
+    trace,
+    headers,
+    caller: undefined,
+    withdrawal: undefined,
+    http,
+    isGone,
+  }
   try {
     admission.enter()
     try {
@@ -141,8 +152,9 @@ async function answerOf(
   rawParams: Record<string, string>,
   exchange: Exchange,
 ): Promise<Answer> {
+  const { headers } = exchange
   const admit = () => admitUnknownKey(addressOf(exchange.http?.incoming))
-  const identity = await authenticate(request.headers.get('authorization'), admit)
+  const identity = await authenticate(headers.get('authorization'), admit)
   exchange.withdrawal = await countRequest(identity.apiKeyId)
   if (exchange.withdrawal) requireToken(exchange.withdrawal)
   requireScope(identity, endpoint.scope)
@@ -150,7 +162,7 @@ async function answerOf(
     actor: `api-key:${identity.apiKeyId}`,
     trace: exchange.trace,
     idempotency: undefined,
-    consistency: { token: request.headers.get('consistency-token') ?? undefined },
+    consistency: { token: headers.get('consistency-token') ?? undefined },
     isGone: exchange.isGone,
   }
   // Here for every read, whether or not it asks a server that a token is for.
@@ -160,9 +172,9 @@ async function answerOf(
   const query = endpoint.request.query ? validate(endpoint.request.query, queryOf(request.url)) : undefined
   let body: unknown
   if (endpoint.method !== 'GET') {
-    const json = await readJson(request, endpoint.request.contentTypes, endpoint.limits.maxBodyBytes)
+    const json = await readJson(request, headers, endpoint.request.contentTypes, endpoint.limits.maxBodyBytes)
     if (endpoint.method !== 'DELETE') {
-      caller.idempotency = idempotencyKeyOf(request.headers.get('idempotency-key'), {
+      caller.idempotency = idempotencyKeyOf(headers.get('idempotency-key'), {
         apiKeyId: identity.apiKeyId,
         requestId: exchange.requestId,
         method: endpoint.method,
@@ -172,7 +184,7 @@ async function answerOf(
     }
     body = endpoint.request.body ? validate(endpoint.request.body, json) : undefined
   }
-  return endpoint.handler({ params, query, body, headers: request.headers, caller })
+  return endpoint.handler({ params, query, body, headers, caller })
 }
 
 function toResponse({ status, body, headers }: Answer, { requestId, caller, withdrawal }: Exchange): Response {
