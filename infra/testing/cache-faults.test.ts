@@ -1,5 +1,7 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, beforeEach, describe, expect, inject, it, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it, vi } from 'vitest'
 import { cached, closeCache, invalidate, takeToken } from '#cache'
 import { overrideEnvironment } from '#config'
 import { systemCaller, transaction } from '#database'
@@ -113,5 +115,32 @@ describe.skipIf(inject('redisUrl') === undefined)('a Redis that fails', () => {
     for (let count = 0; count < 5; count++) taken.push(await takeToken('key', size))
     expect(taken.map(({ isAllowed }) => isAllowed)).toEqual([true, true, true, false, false])
     expect((await metric('rate_limit_local_total')) - before).toBe(5)
+  })
+})
+
+describe('a Redis that still loads its data', () => {
+  // As a restarted one with gigabytes to read would say, for minutes.
+  const loading = createServer((socket) => {
+    socket.on('error', () => {})
+    socket.on('data', () => socket.write('$11\r\nloading:1\r\n\r\n'))
+  })
+
+  beforeAll(async () => {
+    loading.listen(0, '127.0.0.1')
+    await once(loading, 'listening')
+    overrideEnvironment({ CACHE_URL: `redis://127.0.0.1:${(loading.address() as AddressInfo).port}` })
+    await closeCache()
+  })
+  afterAll(async () => {
+    await closeCache()
+    overrideEnvironment({ CACHE_URL: undefined })
+    loading.close()
+  })
+
+  it('keeps no read and no request waiting', async () => {
+    const size = { ratePerSecond: 0.001, burst: 3 }
+    expect(await slowestMs(100, () => read('without'))).toBeLessThan(1_500)
+    expect(await slowestMs(100, () => takeToken('loading', size))).toBeLessThan(1_500)
+    expect(await slowestMs(100, () => read('without'))).toBeLessThan(1_000)
   })
 })

@@ -141,7 +141,7 @@ describe('the replica', () => {
     expect(await read(callerWith(), whoAnswers)).toBe('replica')
     proxy.cut()
     expect(await read(callerWith(), whoAnswers)).toBe('primary')
-    expect(await metric('database_replica_in_rotation')).toBe(0)
+    await expect.poll(() => metric('database_replica_in_rotation'), { timeout: 3_000 }).toBe(0)
     proxy.mend()
     await replicaAgain()
     expect(await metric('database_replica_in_rotation')).toBe(1)
@@ -162,7 +162,10 @@ describe('the replica', () => {
     const answers = await Promise.all(Array.from({ length: 50 }, () => read(callerWith(), whoAnswers)))
     expect(new Set(answers)).toContain('primary')
     expect(performance.now() - startedAt).toBeLessThan(5_000)
-    expect(await metric('database_replica_absences_total{reason="unreachable"}')).toBe(absences + 1)
+    await vi.waitFor(
+      async () => expect(await metric('database_replica_absences_total{reason="unreachable"}')).toBe(absences + 1),
+      { timeout: 5_000, interval: 20 },
+    )
     await replicaAgain()
   })
 

@@ -6,6 +6,8 @@ import { FLOOR_TTL_MS } from './store.ts'
 /** Groups that may wait to be invalidated while the cache does not answer. Past it, entries live as long as they live. */
 const PENDING_MAX = 100_000
 const RETRY_MS = 250
+/** Groups in one turn: a change of a thousand products must not keep the process from everything else. */
+const BUNCH_MAX = 500
 
 const dropped = counter('cache_invalidations_dropped_total', 'Invalidations given up: the cache was away for too long.')
 const pendingGroups = gauge('cache_invalidations_pending', 'Groups that wait to be invalidated.', [], observePending)
@@ -27,11 +29,7 @@ export function invalidate(groups: Iterable<string>, asOf: string): void {
   const store = openStore()
   if (!store) return
   const since = performance.now()
-  for (const group of groups) {
-    const waiting = pending.get(group)
-    if (!waiting && pending.size >= PENDING_MAX) dropped.inc()
-    else pending.set(group, { asOf: later(waiting?.asOf, asOf) ?? asOf, since })
-  }
+  for (const group of groups) keep(group, asOf, since)
   if (!isSending) void send()
 }
 
@@ -39,24 +37,27 @@ export function invalidate(groups: Iterable<string>, asOf: string): void {
 async function send(): Promise<void> {
   isSending = true
   while (pending.size > 0) {
-    const batch = new Map([...pending].map(([group, { asOf }]) => [group, asOf]))
-    const sent = new Map(pending)
-    pending.clear()
+    const bunch = new Map([...pending].slice(0, BUNCH_MAX))
+    for (const group of bunch.keys()) pending.delete(group)
     try {
-      const sending = openStore()?.invalidate(batch)
+      const sending = openStore()?.invalidate(new Map(Array.from(bunch, ([group, { asOf }]) => [group, asOf])))
       // A cache in this process is done already: its next reader must not come first.
       if (sending) await sending
     } catch (error) {
       logger().debug({ err: error }, 'the cache was not invalidated yet')
-      const now = performance.now()
-      for (const [group, { asOf, since }] of sent) {
-        if (now - since > FLOOR_TTL_MS) dropped.inc()
-        else pending.set(group, { asOf: later(pending.get(group)?.asOf, asOf) ?? asOf, since })
-      }
+      for (const [group, { asOf, since }] of bunch) keep(group, asOf, since)
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref())
     }
   }
   isSending = false
+}
+
+/** Has a group wait, unless no entry can be left that is older than its change. */
+function keep(group: string, asOf: string, since: number): void {
+  const waiting = pending.get(group)
+  const isOver = performance.now() - since > FLOOR_TTL_MS
+  if (!waiting && (isOver || pending.size >= PENDING_MAX)) dropped.inc()
+  else pending.set(group, { asOf: later(waiting?.asOf, asOf) ?? asOf, since: Math.max(since, waiting?.since ?? 0) })
 }
 
 export function forgetPending(): void {

@@ -19,7 +19,10 @@ const GET = `
 const PUT = `
   redis.call('del', KEYS[3])
   local floor = redis.call('get', KEYS[2])
-  if floor and string.sub(ARGV[1], 1, ${TOKEN_LENGTH}) < floor then return 0 end
+  local token = string.sub(ARGV[1], 1, ${TOKEN_LENGTH})
+  if floor and token < floor then return 0 end
+  local before = redis.call('get', KEYS[1])
+  if before and string.sub(before, 1, ${TOKEN_LENGTH}) > token then return 0 end
   redis.call('set', KEYS[1], ARGV[1], 'px', ARGV[2])
   return 1`
 

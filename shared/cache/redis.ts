@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { ConsecutiveBreaker, circuitBreaker, handleAll } from 'cockatiel'
 import type { Redis } from 'ioredis'
 import { gauge, logger } from '#telemetry'
@@ -35,6 +36,7 @@ export function connectRedis(url: string): RedisConnection {
   const breaker = createBreaker()
   let opening: Promise<Redis> | undefined
   let isClosed = false
+  let becoming: Promise<void> | undefined
 
   async function open(): Promise<Redis> {
     const redis = await createClient(url)
@@ -47,10 +49,24 @@ export function connectRedis(url: string): RedisConnection {
     return breaker.execute(async () => {
       opening ??= open()
       const redis = await opening
-      if (redis.status === 'wait') await redis.connect()
-      else if (redis.status === 'connecting' || redis.status === 'connect') await untilReady(redis)
+      if (redis.status !== 'ready') {
+        becoming ??= becomeReady(redis)
+        await becoming
+      }
       return work(redis)
     })
+  }
+
+  /** One wait for all who come meanwhile; bounded, since a Redis that loads its data is not ready for as long as that takes. */
+  async function becomeReady(redis: Redis): Promise<void> {
+    const signal = AbortSignal.timeout(COMMAND_MAX_MS)
+    try {
+      if (redis.status === 'wait') redis.connect().catch(() => {})
+      else if (redis.status === 'reconnecting') throw new Error('there is no connection to Redis')
+      await once(redis, 'ready', { signal })
+    } finally {
+      becoming = undefined
+    }
   }
 
   return {
@@ -80,25 +96,13 @@ async function createClient(url: string): Promise<Redis> {
     enableAutoPipelining: true,
     commandTimeout: COMMAND_MAX_MS,
     connectTimeout: CONNECT_MAX_MS,
+    // A peer that has vanished without a word: its connection is given up after this.
+    socketTimeout: 5_000,
     retryStrategy: (attempt) => Math.random() * Math.min(RECONNECT_MAX_MS, 50 * 2 ** attempt),
   })
   // Each call learns of its own failure; without a listener the connection's would end the process.
   redis.on('error', (error) => logger().debug({ err: error }, 'the connection to Redis failed'))
   return redis
-}
-
-/** Resolves once it can be asked; rejects if the attempt to connect fails. */
-function untilReady(redis: Redis): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const done = (error?: Error) => {
-      redis.off('ready', ready).off('close', failed)
-      if (error) reject(error)
-      else resolve()
-    }
-    const ready = () => done()
-    const failed = () => done(new Error('the connection to Redis failed'))
-    redis.once('ready', ready).once('close', failed)
-  })
 }
 
 function createBreaker() {

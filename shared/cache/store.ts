@@ -2,7 +2,7 @@
 export interface Entry {
   value: unknown
   asOf: string
-  /** By this process's clock, in milliseconds of the epoch: from then on it is served once more while it is loaded anew. */
+  /** In milliseconds of the epoch, by the clock of whoever put it there: from then on it is served while it is loaded anew. */
   freshUntil: number
 }
 

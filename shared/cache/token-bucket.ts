@@ -20,8 +20,8 @@ export interface Withdrawal {
 }
 
 export interface TokenBuckets {
-  /** Takes a token from the bucket with this name, if it has one. A bucket that nobody knows is full. */
-  take: (name: string, size: BucketSize) => Promise<Withdrawal> | Withdrawal
+  /** Takes a token from the bucket with this name, if it has one; or only looks, with a count of 0. A bucket that nobody knows is full. */
+  take: (name: string, size: BucketSize, count?: 0 | 1) => Promise<Withdrawal> | Withdrawal
   close: () => Promise<void> | void
 }
 
@@ -32,12 +32,12 @@ const BUCKETS_MAX = 100_000
 export function createMemoryBuckets(now: () => number = () => performance.now()): TokenBuckets {
   const buckets = new LRUCache<string, { tokens: number; at: number }>({ max: BUCKETS_MAX })
   return {
-    take(name, size) {
+    take(name, size, count = 1) {
       const at = now()
       const before = buckets.get(name) ?? { tokens: size.burst, at }
       const tokens = Math.min(size.burst, before.tokens + ((at - before.at) / 1_000) * size.ratePerSecond)
       const isAllowed = tokens >= 1
-      const left = isAllowed ? tokens - 1 : tokens
+      const left = isAllowed ? tokens - count : tokens
       buckets.set(name, { tokens: left, at })
       return toWithdrawal(isAllowed, left, size)
     },
@@ -45,7 +45,7 @@ export function createMemoryBuckets(now: () => number = () => performance.now())
   }
 }
 
-/** KEYS: bucket. ARGV: tokens a second, tokens at most. Gives whether there was a token, and what is left. By Redis's own clock. */
+/** KEYS: bucket. ARGV: tokens a second, tokens at most, tokens to take. Gives whether there was a token, and what is left. By Redis's own clock. */
 const TAKE = `
   local time = redis.call('time')
   local now = time[1] * 1000 + time[2] / 1000
@@ -56,7 +56,7 @@ const TAKE = `
   tokens = math.min(burst, tokens + elapsed / 1000 * rate)
   local allowed = 0
   if tokens >= 1 then
-    tokens = tokens - 1
+    tokens = tokens - ARGV[3]
     allowed = 1
   end
   local left = string.format('%.17g', tokens)
@@ -69,8 +69,8 @@ const TAKE = `
 export function createRedisBuckets(connection: RedisConnection): TokenBuckets {
   const take = connection.script<[number, string]>('bucketTake', TAKE, 1)
   return {
-    async take(name, size) {
-      const [allowed, left] = await take([`bucket:${name}`], [size.ratePerSecond, size.burst])
+    async take(name, size, count = 1) {
+      const [allowed, left] = await take([`bucket:${name}`], [size.ratePerSecond, size.burst, count])
       return toWithdrawal(allowed === 1, Number(left), size)
     },
     close: connection.close,
@@ -94,14 +94,14 @@ let opened: { shared: TokenBuckets | undefined; own: TokenBuckets } | undefined
  * Takes a token: from a bucket in Redis that all processes share, or, where there is no Redis or it does not answer, from one of
  * this process alone.
  */
-export async function takeToken(name: string, size: BucketSize): Promise<Withdrawal> {
+export async function takeToken(name: string, size: BucketSize, count?: 0 | 1): Promise<Withdrawal> {
   opened ??= open()
-  if (!opened.shared) return opened.own.take(name, size)
+  if (!opened.shared) return opened.own.take(name, size, count)
   try {
-    return await opened.shared.take(name, size)
+    return await opened.shared.take(name, size, count)
   } catch {
     local.inc()
-    return opened.own.take(name, size)
+    return opened.own.take(name, size, count)
   }
 }
 

@@ -7,18 +7,34 @@ import { createWriters, type Lease } from './writers.ts'
 let writers: ReturnType<typeof createWriters> | undefined
 let primaryReader: Sql | undefined
 let replicaReader: Sql | undefined
+let replicaWatcher: Sql | undefined
 let primaryUrl: string | undefined
 let isSearching = false
+let firstSearch: Promise<void> | undefined
+/** The latest timeline that a primary was found on. */
+let timeline = 0
 let epoch = 0
 
-/** The server that is written to: the first that is named, until it fails and another is found to be the primary. */
+/** The server that is written to: the first that is named, until another is found to be the primary, which is looked for at once. */
 function currentPrimary(): string {
-  primaryUrl ??= serverUrls(databaseSettings().DATABASE_URL)[0] ?? ''
+  if (primaryUrl === undefined) {
+    primaryUrl = serverUrls(databaseSettings().DATABASE_URL)[0] ?? ''
+    firstSearch = search()?.then(() => {
+      firstSearch = undefined
+    })
+  }
   return primaryUrl
 }
 
+/** Resolves once it is known which of several servers is the primary, or that none is for now; undefined where that is known. */
+export function primaryKnown(): Promise<void> | undefined {
+  currentPrimary()
+  return firstSearch
+}
+
 /** Waits, at most 5 s, for a connection to the primary that nothing else uses. Throws `overloaded`. */
-export function leaseWriter(): Promise<Lease> {
+export async function leaseWriter(): Promise<Lease> {
+  await primaryKnown()
   const { DATABASE_POOL_MAX: max, DATABASE_SYNCHRONOUS_COMMIT: synchronousCommit } = databaseSettings()
   writers ??= createWriters(currentPrimary(), { max, synchronousCommit })
   return writers.lease()
@@ -30,17 +46,29 @@ export function primary(): Sql {
   return primaryReader
 }
 
+/** Drops the reading connections to the primary with whatever waits on them; the next use connects anew. */
+export function resetPrimary(): void {
+  void primaryReader?.end({ timeout: 0 })
+  primaryReader = undefined
+}
+
 /**
  * Looks for the primary among the servers that are named, where there are several, because the one that was it has failed.
  * If another is found, all connections go there from now on, and what is in flight fails. One search runs at a time.
  */
 export function suspectPrimary(): void {
+  void search()
+}
+
+function search(): Promise<void> | undefined {
   const urls = serverUrls(databaseSettings().DATABASE_URL)
-  if (urls.length < 2 || isSearching) return
+  if (urls.length < 2 || isSearching) return undefined
   isSearching = true
-  void findPrimary(urls).then((found) => {
+  return findPrimary(urls, timeline).then((found) => {
     isSearching = false
-    if (found !== undefined && found !== currentPrimary()) moveTo(found)
+    if (found === undefined) return
+    timeline = found.timeline
+    if (found.url !== currentPrimary()) moveTo(found.url)
   })
 }
 
@@ -48,8 +76,7 @@ function moveTo(url: string): void {
   const { host } = new URL(url)
   logger().warn({ host }, `the primary is at ${host} now`)
   primaryUrl = url
-  void primaryReader?.end({ timeout: 0 })
-  primaryReader = undefined
+  resetPrimary()
   writers?.moveTo(url)
 }
 
@@ -58,6 +85,14 @@ export function replica(): Sql | undefined {
   const { DATABASE_REPLICA_URL, DATABASE_POOL_MAX: max } = databaseSettings()
   if (DATABASE_REPLICA_URL) replicaReader ??= connect(DATABASE_REPLICA_URL, { max, onclose: nextEpoch })
   return replicaReader
+}
+
+/** A connection to the replica that no read is on: it tells how the replica is, however busy the others are. */
+export function replicaToWatch(): Sql {
+  const { DATABASE_REPLICA_URL } = databaseSettings()
+  if (!DATABASE_REPLICA_URL) throw new Error('there is no replica to be watched')
+  replicaWatcher ??= connect(DATABASE_REPLICA_URL, { max: 1, onclose: nextEpoch })
+  return replicaWatcher
 }
 
 /**
@@ -76,15 +111,22 @@ function nextEpoch(): void {
 export function resetReplica(): void {
   nextEpoch()
   void replicaReader?.end({ timeout: 0 })
+  void replicaWatcher?.end({ timeout: 0 })
   replicaReader = undefined
+  replicaWatcher = undefined
 }
 
 export async function closeConnections(): Promise<void> {
-  const closing = [writers?.end(), primaryReader?.end({ timeout: 5 }), replicaReader?.end({ timeout: 5 })]
+  const closing = [
+    writers?.end(),
+    ...[primaryReader, replicaReader, replicaWatcher].map((sql) => sql?.end({ timeout: 5 })),
+  ]
   writers = undefined
   primaryReader = undefined
   replicaReader = undefined
+  replicaWatcher = undefined
   primaryUrl = undefined
+  timeline = 0
   forgetSettings()
   await Promise.all(closing)
 }

@@ -9,7 +9,9 @@ const RETRY_REASONS: Record<string, string> = {
 }
 
 /** The server is there but can't take the statement now: shutting down, starting up, out of connections, a standby. */
-const UNAVAILABLE_STATES = new Set(['57P01', '57P02', '57P03', '53300', '25006', '25P03', '25P02'])
+const UNAVAILABLE_STATES = new Set(['57P01', '57P02', '57P03', '25006', '25P03', '25P02', '55000'])
+/** Classes of states that say the same: connections, resources that have run out, and what the system below the server does. */
+const UNAVAILABLE_CLASSES = new Set(['08', '53', '58'])
 
 /** A transaction that found the world changed under it and wants to start over with a fresh look. */
 export class StaleRead extends Error {
@@ -25,11 +27,13 @@ export function retryReason(error: unknown): string | undefined {
 /** True where the connection, not the statement, failed; whether a commit in flight took place is then unknown. */
 export function isConnectionFailure(error: unknown): boolean {
   if (!(error instanceof Error)) return false
-  if (error instanceof postgres.PostgresError) return UNAVAILABLE_STATES.has(error.code) || error.code.startsWith('08')
+  if (error instanceof postgres.PostgresError) {
+    return UNAVAILABLE_STATES.has(error.code) || UNAVAILABLE_CLASSES.has(error.code.slice(0, 2))
+  }
   return (
     'code' in error &&
     typeof error.code === 'string' &&
-    /^(CONNECT|ECONN|EPIPE|ENOTFOUND|EAI_|ETIMEDOUT|EHOST|ENETUN)/.test(error.code)
+    /^(CONNECT|ECONN|EPIPE|ENOTFOUND|EAI_|ETIMEDOUT|EHOST|ENET|EADDRNOTAVAIL|EMFILE|ENFILE)/.test(error.code)
   )
 }
 

@@ -4,16 +4,22 @@ import { within } from './within.ts'
 /** A server that takes longer to say what it is would be no good as a primary. */
 const ANSWER_MAX_MS = 1_000
 
+export interface FoundPrimary {
+  url: string
+  timeline: number
+}
+
 /**
- * The URL of the server that takes writes; undefined if there is none now. All are asked at once. Of several, which happens when
- * a primary that was taken for dead comes back, it is the one on the latest timeline: it was promoted last.
+ * The server that takes writes; undefined if there is none now. All are asked at once. Of several, which happens when a primary
+ * that was taken for dead comes back, it is the one on the latest timeline: it was promoted last. One on an earlier timeline than
+ * `timelineMin` was the primary once, and what it is given now would be lost.
  */
-export async function findPrimary(urls: readonly string[]): Promise<string | undefined> {
+export async function findPrimary(urls: readonly string[], timelineMin: number): Promise<FoundPrimary | undefined> {
   const answers = await Promise.all(urls.map(async (url) => ({ url, timeline: await timelineOfPrimary(url) })))
-  const [first] = answers
-    .filter((answer) => answer.timeline !== undefined)
-    .sort((a, b) => (b.timeline ?? 0) - (a.timeline ?? 0))
-  return first?.url
+  const [latest] = answers
+    .flatMap(({ url, timeline }) => (timeline !== undefined && timeline >= timelineMin ? [{ url, timeline }] : []))
+    .sort((a, b) => b.timeline - a.timeline)
+  return latest
 }
 
 /** The timeline that a server writes; undefined for a standby, and for one that does not answer. */

@@ -13,8 +13,8 @@ export interface Group<Request, Result> {
   covers: (request: Request) => boolean
   /** Decides one request; called in the order of arrival. A refusal is a decision and leaves no write. */
   decide: (member: Member<Request>) => Decision<Result>
-  /** Sends the writes of all that was decided: the commit travels right behind them. */
-  write: () => Promise<unknown>
+  /** Sends the writes of all that was decided, which it is told once more: the commit travels right behind them. */
+  write: (decisions: Iterable<Decision<Result>>) => Promise<unknown>
 }
 
 type Decisions<Request, Result> = Map<Member<Request>, Decision<Result>>
@@ -40,7 +40,7 @@ export async function commitBatch<Request, Result>(
       for (const [member, decision] of joined.claimed) claimed.set(member, decision)
       for (const [member, decision] of joined.decided) decided.set(member, decision)
     }
-    const written = group.write()
+    const written = group.write(decided.values())
     // Should the connection be gone by now, nobody waits for it.
     written.catch(() => {})
     close()

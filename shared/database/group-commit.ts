@@ -6,7 +6,7 @@ import type { Sql } from './connect.ts'
 import { isConnectionFailure } from './failures.ts'
 import type { Decision, Member } from './group-answers.ts'
 import { type Batch, commitBatch, type Group } from './group-attempt.ts'
-import { createQueue, type Entry, type Queue, type QueueOptions } from './group-queue.ts'
+import { createQueue, type Entry, type Queue, type QueueOptions, refusalOf } from './group-queue.ts'
 
 export interface GroupCommitOptions<Request, Result> extends QueueOptions<Request> {
   /**
@@ -82,7 +82,11 @@ async function runBatch<Request, Result>(
       }
     }
     singles.inc({ group })
-    for (const entry of batch) (await runBatch([entry], options))()
+    for (const entry of batch) {
+      const refusal = refusalOf(entry, performance.now())
+      if (refusal) entry.reject(refusal)
+      else (await runBatch([entry], options))()
+    }
     return () => {}
   }
 }
@@ -99,5 +103,6 @@ function settle<Request, Result>(
 }
 
 function isUnavailable(error: unknown): boolean {
-  return isConnectionFailure(error) || (error instanceof ServiceError && error.code === 'unavailable')
+  if (error instanceof ServiceError) return error.code === 'unavailable' || error.code === 'overloaded'
+  return isConnectionFailure(error)
 }

@@ -83,7 +83,8 @@ export function createQueue<Request, Result>({ name: group, batchMax, queueMax, 
   }
 }
 
-function refusalOf({ caller, enqueuedAt }: Entry<unknown, never>, now: number): ServiceError | undefined {
+/** Why a request that has waited is not worth running any more; undefined if it is. */
+export function refusalOf({ caller, enqueuedAt }: Entry<unknown, never>, now: number): ServiceError | undefined {
   if (caller.isGone()) return new ServiceError('client_closed_request', 'Whoever asked has gone before the work began.')
   return now - enqueuedAt > WAIT_MAX_MS ? overloaded('The request has waited for too long.') : undefined
 }

@@ -4,9 +4,10 @@ const ANSWER_MAX_MS = 2_000
 
 /** What is wrong with the database, by server; empty if all is well. A replica that is down is no reason to be: reads go to the primary. */
 export async function checkDatabase(): Promise<Record<string, string>> {
-  const [primaryFailure, replicaFailure] = await Promise.all([failureOf(primary()), failureOf(replica())])
+  const primaryFailure = await failureOf(primary())
   if (primaryFailure === undefined) return {}
   suspectPrimary()
+  const replicaFailure = await failureOf(replica())
   return { primary: primaryFailure, ...(replicaFailure && { replica: replicaFailure }) }
 }
 

@@ -3,12 +3,12 @@ import { ServiceError } from '#errors'
 import { counter } from '#telemetry'
 import type { Caller } from './caller.ts'
 import type { Sql } from './connect.ts'
-import { primary, suspectPrimary } from './connections.ts'
+import { primary, primaryKnown, replicaEpoch, resetPrimary, suspectPrimary } from './connections.ts'
 import { isConnectionFailure, retryReason, toPublicError } from './failures.ts'
 import { type ReplicaWatch, watchReplica } from './replica.ts'
 import { databaseSettings } from './settings.ts'
 import { currentPosition, formatToken, justBefore, type LogPosition, parseToken } from './token.ts'
-import { within } from './within.ts'
+import { isStalled, within } from './within.ts'
 
 /** A replica that takes longer than this for a read is taken for stalled. */
 const REPLICA_READ_MAX_MS = 2_000
@@ -16,6 +16,8 @@ const REPLICA_READ_MAX_MS = 2_000
 const STAND_IN_WAITING_MAX = 500
 /** Where there is no replica, what a process may have in flight waits; a function's own limit is below that. */
 const WAITING_MAX = 10_000
+/** The server's own time-out ends a statement after 10 s; this one ends the wait for a server that has gone silent. */
+const PRIMARY_READ_MAX_MS = 11_000
 /** A position this old is as good as the current one where any will do: what is read can only be newer. */
 const LATELY_MS = 100
 
@@ -62,7 +64,17 @@ export async function read<Result>(
 ): Promise<Result> {
   const fromReplica = await onReplica(caller, query)
   if (fromReplica && !unless(fromReplica.result)) return fromReplica.result
-  return onPrimary(query, fromReplica ? 'missing_on_replica' : 'not_replayed_or_down')
+  const position = hasOldTimeline(caller) ? await primaryPosition(caller) : undefined
+  const result = await onPrimary(query, fromReplica ? 'missing_on_replica' : 'not_replayed_or_down')
+  // With a token of what was promoted since, the caller's next read need not be here.
+  if (position) caller.consistency.token = formatToken(position)
+  return result
+}
+
+/** Whether the caller's token is from before a fail-over: no replica can tell whether it has all of that. */
+function hasOldTimeline({ consistency: { token } }: Caller): boolean {
+  const known = readers?.watch?.replayed()
+  return token !== undefined && known !== undefined && parseToken(token).timeline < known.timeline
 }
 
 /** As `read`, with a token for what the answer covers: it may be newer, but not older. */
@@ -87,7 +99,7 @@ async function primaryPosition({ consistency }: Caller): Promise<LogPosition> {
   const now = performance.now()
   if (consistency.token === undefined && lately && now - lately.at < LATELY_MS) return lately.position
   const [position] = await onPrimary((sql) => currentPosition(sql), 'position')
-  readers.lately = { position, at: now }
+  if (readers) readers.lately = { position, at: now }
   return position
 }
 
@@ -105,26 +117,31 @@ async function onReplica<Result>(
   if (position && !(await watch.hasReplayed(position))) return undefined
   // Before the query: what it sees is this, or later.
   const replayed = watch.replayed()
+  const epoch = replicaEpoch()
   try {
     const result = await within(REPLICA_READ_MAX_MS, () => query(sql))
+    // A connection has ended meanwhile: the query may have been answered by a server that has been restarted and is behind.
+    if (position && replicaEpoch() !== epoch) return undefined
     reads.inc({ server: 'replica', reason: position ? 'replayed' : 'no_token' })
-    return { result, asOf: replayed && formatToken(replayed) }
+    return { result, asOf: replicaEpoch() === epoch && replayed ? formatToken(replayed) : undefined }
   } catch (error) {
     // A recovery conflict (40001) cancels one query; the replica itself is well.
     if (retryReason(error)) return undefined
     if (!isConnectionFailure(error)) throw toPublicError(error)
-    watch.failed(error)
+    watch.suspect()
     return undefined
   }
 }
 
 async function onPrimary<Result>(query: Query<Result>, reason: string): Promise<Result> {
+  await primaryKnown()
   readers ??= openReaders()
   try {
-    const result = await readers.toPrimary.execute(() => query(primary()))
+    const result = await readers.toPrimary.execute(() => within(PRIMARY_READ_MAX_MS, () => query(primary())))
     reads.inc({ server: 'primary', reason })
     return result
   } catch (error) {
+    if (isStalled(error)) resetPrimary()
     if (isConnectionFailure(error)) suspectPrimary()
     if (!isBulkheadRejectedError(error)) throw toPublicError(error)
     throw new ServiceError('overloaded', 'Too many reads wait for the primary database. Try again shortly.', {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { counter, gauge, logger } from '#telemetry'
 import type { Sql } from './connect.ts'
-import { primary, replica, replicaEpoch, resetReplica, suspectPrimary } from './connections.ts'
+import { primary, replica, replicaEpoch, replicaToWatch, resetReplica, suspectPrimary } from './connections.ts'
 import { createLagClock } from './lag.ts'
 import { databaseSettings } from './settings.ts'
 import { covers, currentPosition, type LogPosition, offsetOf } from './token.ts'
@@ -25,6 +25,8 @@ const REPLAY_WAIT_MS = 150
 /** Reads that may wait for that; past it they go to the primary, and wait there in a queue that is bounded too. */
 const WAITERS_MAX = 1_000
 const POLL_MAX_MS = 20
+/** How long the primary may stay silent until a replica that is behind is better than nothing. */
+const PRIMARY_SILENCE_MAX_MS = 5_000
 
 const rotation = gauge('database_replica_in_rotation', 'Whether reads go to the replica.')
 const lagBytes = gauge(
@@ -45,8 +47,8 @@ export interface ReplicaWatch {
   replayed: () => LogPosition | undefined
   /** Waits, at most 150 ms, until it has replayed `position`. One loop looks for all who wait. */
   hasReplayed: (position: LogPosition) => Promise<boolean>
-  /** Takes the replica out of rotation, with whatever waits on it, until a look finds it well. */
-  failed: (error: unknown) => void
+  /** Looks at the replica now, since a read on it has failed, or was slow: the look decides, not the read. */
+  suspect: () => void
   stop: () => void
 }
 
@@ -60,6 +62,8 @@ export function watchReplica(): ReplicaWatch {
   // Nothing is known before the first look.
   let absence: Absence | 'unknown' | undefined = 'unknown'
   let isPolling = false
+  let isChecking = false
+  let lastHeard: { position: LogPosition; at: number } | undefined
   const firstLook = check()
   void keepChecking()
 
@@ -73,11 +77,14 @@ export function watchReplica(): ReplicaWatch {
   }
 
   async function check(): Promise<void> {
+    isChecking = true
     try {
       const [here, there] = await Promise.all([within(LOOK_MAX_MS, look), positionOfPrimary()])
       judge(here, there)
     } catch (error) {
       failed(error)
+    } finally {
+      isChecking = false
     }
   }
 
@@ -85,7 +92,7 @@ export function watchReplica(): ReplicaWatch {
     looks.inc()
     const epoch = replicaEpoch()
     // Where it streams, the timeline is that of the stream; its control file tells of the last restart point only.
-    const [row] = await requireReplica()<[LogPosition & { isInRecovery: boolean }]>`
+    const [row] = await replicaToWatch()<[LogPosition & { isInRecovery: boolean }]>`
       select pg_is_in_recovery() as "isInRecovery", coalesce(pg_last_wal_replay_lsn(), '0/0')::text as lsn,
              coalesce((select received_tli from pg_stat_wal_receiver), timeline_id) as timeline
       from pg_control_checkpoint()`
@@ -95,17 +102,20 @@ export function watchReplica(): ReplicaWatch {
 
   function judge(here: Sight, there: LogPosition | undefined): void {
     if (stopping.signal.aborted) return
+    if (there) lastHeard = { position: there, at: performance.now() }
+    const isSilent = !lastHeard || performance.now() - lastHeard.at > PRIMARY_SILENCE_MAX_MS
     if (!here.isInRecovery) leave('promoted')
-    // Without a primary, a replica that is behind is better than nothing.
-    else if (there === undefined) join()
-    else {
-      const bytes = Math.max(0, offsetOf(there.lsn) - offsetOf(here.lsn))
-      const ms = lag.measure(offsetOf(here.lsn), offsetOf(there.lsn))
-      lagBytes.set(bytes)
-      lagSeconds.set(ms / 1_000)
-      if (bytes > DATABASE_REPLICA_LAG_MAX_BYTES || ms > DATABASE_REPLICA_LAG_MAX_MS) leave('lagging')
-      else join()
-    }
+    else if (isSilent || !lastHeard) join()
+    else if (isTooFarBehind(here, lastHeard.position)) leave('lagging')
+    else join()
+  }
+
+  function isTooFarBehind(here: LogPosition, there: LogPosition): boolean {
+    const bytes = Math.max(0, offsetOf(there.lsn) - offsetOf(here.lsn))
+    const ms = lag.measure(offsetOf(here.lsn), offsetOf(there.lsn))
+    lagBytes.set(bytes)
+    lagSeconds.set(ms / 1_000)
+    return bytes > DATABASE_REPLICA_LAG_MAX_BYTES || ms > DATABASE_REPLICA_LAG_MAX_MS
   }
 
   function leave(reason: Absence): void {
@@ -123,6 +133,7 @@ export function watchReplica(): ReplicaWatch {
     rotation.set(1)
   }
 
+  /** Takes the replica out of rotation, with whatever waits on it, until a look finds it well. */
   function failed(error: unknown): void {
     if (stopping.signal.aborted) return
     logger().debug({ err: error }, 'the replica does not answer')
@@ -178,30 +189,20 @@ export function watchReplica(): ReplicaWatch {
     },
     replayed,
     hasReplayed,
-    failed,
+    suspect: () => {
+      if (!isChecking) void check()
+    },
     stop: () => stopping.abort(),
   }
 }
 
-function requireReplica(): Sql {
-  const sql = replica()
-  if (!sql) throw new Error('there is no replica to be watched')
-  return sql
-}
-
-let asking: Promise<LogPosition | undefined> | undefined
-
-/** Where the primary's log ends; undefined while it does not answer. One question at a time waits for it. */
+/** Where the primary's log ends; undefined while it does not answer. */
 async function positionOfPrimary(): Promise<LogPosition | undefined> {
-  asking ??= currentPosition(primary()).then(
-    ([position]) => position,
-    () => undefined,
-  )
-  const asked = asking
-  void asked.then(() => {
-    if (asking === asked) asking = undefined
-  })
-  const position = await Promise.race([asked, sleep(LOOK_MAX_MS, undefined, { ref: false })])
-  if (!position) suspectPrimary()
-  return position
+  try {
+    const [position] = await within(LOOK_MAX_MS, () => currentPosition(primary()))
+    return position
+  } catch {
+    suspectPrimary()
+    return undefined
+  }
 }

@@ -10,9 +10,9 @@ const settingsSchema = z.object({
   DATABASE_URL: serverUrl,
   DATABASE_REPLICA_URL: serverUrl.optional(),
   DATABASE_POOL_MAX: integerSetting({ min: 1, max: 100, default: 10 }),
-  /** A replica that is further behind than either is not read from. */
+  /** A replica that is further behind than either is not read from. Below what a cached value and a revoked key may live. */
   DATABASE_REPLICA_LAG_MAX_BYTES: integerSetting({ min: 0, max: Number.MAX_SAFE_INTEGER, default: 64 * 1024 * 1024 }),
-  DATABASE_REPLICA_LAG_MAX_MS: integerSetting({ min: 0, max: 86_400_000, default: 10_000 }),
+  DATABASE_REPLICA_LAG_MAX_MS: integerSetting({ min: 0, max: 60_000, default: 2_000 }),
   /** What a commit waits for; the server's own setting where none is given. */
   DATABASE_SYNCHRONOUS_COMMIT: z.enum(['on', 'local', 'remote_write', 'remote_apply']).optional(),
 })

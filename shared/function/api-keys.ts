@@ -15,6 +15,7 @@ import {
 import { invalid, ServiceError } from '#errors'
 import { newId } from '#ids'
 import { type Scope, scopes } from './definition.ts'
+import type { Gate } from './rate-limit.ts'
 
 export const ApiKey = z
   .object({
@@ -53,8 +54,11 @@ interface ApiKeyRow {
   createdAt: Date
 }
 
-/** A revoked key is refused everywhere within 5 s: this cache's 3 s, and a replica's lag. */
-const known = new LRUCache<string, KnownKey>({ max: 10_000, ttl: 3_000 })
+/** A revoked key is refused everywhere within 5 s: this cache's 1.5 s, a replica's lag of 2 s, and the 1.5 s until that is noticed. */
+const known = new LRUCache<string, KnownKey>({ max: 10_000, ttl: 1_500 })
+
+/** Keys that were valid not long ago. */
+const valid = new LRUCache<string, true>({ max: 10_000, ttl: 600_000 })
 
 interface KnownKey extends Identity {
   /** In milliseconds of the epoch. */
@@ -63,27 +67,33 @@ interface KnownKey extends Identity {
 
 const digestOf = (key: string) => createHash('sha256').update(key).digest()
 
-/** Who holds `key`; undefined for a key that is unknown, revoked or expired. `admit` comes before a look into the database. */
-export async function identify(key: string, admit: () => Promise<void>): Promise<Identity | undefined> {
-  const identity = known.get(key) ?? (await lookUp(key, admit))
+/** Who holds `key`; undefined for a key that is unknown, revoked or expired. The database is behind `gate`. */
+export async function identify(key: string, gate: Gate): Promise<Identity | undefined> {
+  const identity = known.get(key) ?? (await lookUp(key, gate))
   return identity && identity.expiresAt > Date.now() ? identity : undefined
 }
 
 /** Looks under way: those who come with the same key meanwhile share one, and count as one. */
 const looks = new Map<string, Promise<KnownKey | undefined>>()
 
-function lookUp(key: string, admit: () => Promise<void>): Promise<KnownKey | undefined> {
+function lookUp(key: string, gate: Gate): Promise<KnownKey | undefined> {
   const underWay = looks.get(key)
   if (underWay) return underWay
-  const look = findKnown(key, admit).finally(() => looks.delete(key))
+  const look = findKnown(key, gate).finally(() => looks.delete(key))
   looks.set(key, look)
   return look
 }
 
-async function findKnown(key: string, admit: () => Promise<void>): Promise<KnownKey | undefined> {
-  await admit()
+async function findKnown(key: string, gate: Gate): Promise<KnownKey | undefined> {
+  // Nobody is locked out by what others guess.
+  if (!valid.has(key)) await gate.admit()
   const row = await findByDigest(digestOf(key))
-  if (!row) return undefined
+  if (!row) {
+    valid.delete(key)
+    await gate.charge()
+    return undefined
+  }
+  valid.set(key, true)
   const expiresAt = row.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY
   const identity = { apiKeyId: row.id, scopes: row.scopes, expiresAt }
   known.set(key, identity)

@@ -1,11 +1,12 @@
 import { ServiceError } from '#errors'
 import { type Identity, identify } from './api-keys.ts'
 import type { Scope } from './definition.ts'
+import type { Gate } from './rate-limit.ts'
 
-/** Who asks, by the `Authorization` header. A key that is not known here is looked for once `admit` has let it. Throws `unauthenticated`. */
-export async function authenticate(header: string | null, admit: () => Promise<void>): Promise<Identity> {
+/** Who asks, by the `Authorization` header. A key that is not known here is looked for behind the gate. Throws `unauthenticated`. */
+export async function authenticate(header: string | null, gate: Gate): Promise<Identity> {
   const key = /^Bearer +([\x21-\x7e]{1,512})$/i.exec(header ?? '')?.[1]
-  const identity = key === undefined ? undefined : await identify(key, admit)
+  const identity = key === undefined ? undefined : await identify(key, gate)
   if (identity) return identity
   throw new ServiceError(
     'unauthenticated',

@@ -21,7 +21,7 @@ import {
 } from './definition.ts'
 import { idempotencyKeyOf } from './idempotency-key.ts'
 import { problemDocument, problemHeaders, toServiceError } from './problem.ts'
-import { addressOf, admitUnknownKey, countRequest, rateLimitHeaders, requireToken } from './rate-limit.ts'
+import { countRequest, gateFor, rateLimitHeaders, requireToken } from './rate-limit.ts'
 import { headersOf, type RequestHeaders } from './request-headers.ts'
 import { requestIdOf } from './request-id.ts'
 import { pathOf, queryOf, validate, validateParams } from './validate.ts'
@@ -153,8 +153,7 @@ async function answerOf(
   exchange: Exchange,
 ): Promise<Answer> {
   const { headers } = exchange
-  const admit = () => admitUnknownKey(addressOf(exchange.http?.incoming))
-  const identity = await authenticate(headers.get('authorization'), admit)
+  const identity = await authenticate(headers.get('authorization'), gateFor(exchange.http?.incoming))
   exchange.withdrawal = await countRequest(identity.apiKeyId)
   if (exchange.withdrawal) requireToken(exchange.withdrawal)
   requireScope(identity, endpoint.scope)

@@ -7,15 +7,12 @@ import { ServiceError } from '#errors'
 const settingsSchema = z.object({
   /** Requests a second of each API key; twice as many at once. 0: no limit. */
   RATE_LIMIT: integerSetting({ min: 0, max: 1_000_000, default: 1_000 }),
-  /** 1 where the last entry of X-Forwarded-For is the client: behind a proxy that writes it, such as the router. */
+  /** 1 where the last entry of X-Forwarded-For is the client: behind one proxy that writes it, such as the router. */
   TRUST_FORWARDED_FOR: z.enum(['0', '1']).default('0'),
 })
 
-/**
- * Keys that nobody knows yet, from one address. A known key is remembered for seconds, so a shop with hundreds of keys behind one
- * address stays below it; what it bounds is how much guessing costs the database.
- */
-const UNKNOWN_KEYS: BucketSize = { ratePerSecond: 100, burst: 200 }
+/** Keys that are not valid, from one address: it bounds what guessing costs the database. */
+const INVALID_KEYS: BucketSize = { ratePerSecond: 20, burst: 200 }
 
 interface Limits {
   keys: BucketSize | undefined
@@ -69,14 +66,41 @@ export function rateLimitHeaders(withdrawal: Withdrawal | undefined): Record<str
   }
 }
 
-/** Throws `rate_limited` if an address has lately sent too many keys that were not known. */
-export async function admitUnknownKey(address: string | undefined): Promise<void> {
-  if (address === undefined || !rateLimits().keys) return
-  const { isAllowed, tokenAfterSeconds } = await takeToken(`address ${address}`, UNKNOWN_KEYS)
-  if (isAllowed) return
-  throw new ServiceError('rate_limited', 'Too many API keys that are not valid came from this address.', {
-    retryAfterSeconds: tokenAfterSeconds,
-  })
+/** What stands between a client that guesses keys and the database. */
+export interface Gate {
+  /** Before a key is looked for. Throws `rate_limited` if too many that are not valid came from its address lately. */
+  admit: () => Promise<void>
+  /** After it was not found. */
+  charge: () => Promise<void>
+}
+
+/** Where a request did not come over HTTP, or nothing is limited, the gate is open. */
+export function gateFor(incoming: HttpBindings['incoming'] | undefined): Gate {
+  const bucket = async (count: 0 | 1) => {
+    const address = rateLimits().keys && addressOf(incoming)
+    return address === undefined ? undefined : takeToken(`address ${networkOf(address)}`, INVALID_KEYS, count)
+  }
+  return {
+    async admit() {
+      const withdrawal = await bucket(0)
+      if (!withdrawal || withdrawal.isAllowed) return
+      throw new ServiceError('rate_limited', 'Too many API keys that are not valid came from this address.', {
+        retryAfterSeconds: withdrawal.tokenAfterSeconds,
+      })
+    },
+    async charge() {
+      await bucket(1)
+    },
+  }
+}
+
+/** Of an IPv6 address the network, of which a single client has all addresses: https://www.rfc-editor.org/rfc/rfc6177 */
+export function networkOf(address: string): string {
+  if (!address.includes(':') || address.includes('.')) return address
+  const [head = '', tail = ''] = address.split('::')
+  const groups = head.split(':').filter((group) => group !== '')
+  const hidden = address.includes('::') ? 8 - groups.length - tail.split(':').filter((group) => group !== '').length : 0
+  return [...groups, ...Array<string>(hidden).fill('0')].slice(0, 4).join(':')
 }
 
 /** Where a request comes from; undefined for one that did not come over HTTP. */

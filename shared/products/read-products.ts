@@ -22,13 +22,16 @@ export async function getProduct(id: string, caller: Caller): Promise<VersionedP
   return product
 }
 
-/** Every change of a product or its stock invalidates it, so it may be kept for long. */
+/**
+ * Every change of a product or its stock invalidates it, but for one whose process dies, or loses its connection, between the commit
+ * and that: then it is out of date for as long as this.
+ */
 const productCache = (id: string) => ({
   name: 'product',
   key: `product ${id}`,
   group: cacheGroup(id),
-  freshMs: 30_000,
-  staleMs: 30_000,
+  freshMs: 5_000,
+  staleMs: 5_000,
   missingMs: 1_000,
 })
 

@@ -45,7 +45,6 @@ interface Plan {
   lookups: Lookups
   holds: Array<{ reservation: Reservation; lines: AllocatedLine[] }>
   releasedIds: string[]
-  isShort: boolean
 }
 
 async function open(
@@ -59,15 +58,17 @@ async function open(
   )
   // After a refusal with overdue holds left, the next attempt ends more of them.
   const { caller } = members[0]
-  const book = await openBook(tx, caller, lookups.productIds, { expiredMax: EXPIRED_MAX * 20 ** (attempt - 1) })
+  const book = await openBook(tx, caller, lookups.productIds, {
+    expiredMax: EXPIRED_MAX * Math.min(400, 20 ** (attempt - 1)),
+  })
   await forgetEnded(tx, book, lookups)
   const createdAt = book.openedAt.toISOString()
-  const plan: Plan = { book, createdAt, lookups, holds: [], releasedIds: [], isShort: false }
+  const plan: Plan = { book, createdAt, lookups, holds: [], releasedIds: [] }
   return {
     covers: (request) => isCovered(plan, request),
     decide: (member) => decide(plan, member),
-    async write() {
-      if (plan.isShort && book.isCutOff) throw new StaleRead('overdue holds were left')
+    async write(decisions) {
+      if (book.isCutOff && [...decisions].some(isShort)) throw new StaleRead('overdue holds were left')
       await write(tx, plan)
     },
   }
@@ -114,7 +115,6 @@ function place(plan: Plan, { request, caller }: Member<Request>): Decision<Reser
   const old = name === undefined ? undefined : lookups.replaced.get(name)
   const { lines, shortages } = allocate(book, sumDemands(request.lines, productIds), old?.lines ?? [])
   if (shortages.length > 0) {
-    plan.isShort = true
     // Not thrown: to a sold-out product this is the usual answer, and a throw costs as much as the rest of this function.
     return { error: insufficientStock(shortages) }
   }
@@ -131,6 +131,8 @@ function place(plan: Plan, { request, caller }: Member<Request>): Decision<Reser
   holds.push({ reservation, lines })
   return { result: reservation }
 }
+
+const isShort = (decision: Decision<unknown>) => 'error' in decision && decision.error.code === 'insufficient_stock'
 
 function insufficientStock(shortages: readonly object[]): ServiceError {
   const detail = 'There is not enough stock; nothing was held.'
