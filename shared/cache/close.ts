@@ -1,9 +1,9 @@
-import { forgetPending } from './invalidate.ts'
+import { flushInvalidations } from './invalidate.ts'
 import { closeStore } from './open-store.ts'
 import { closeBuckets } from './token-bucket.ts'
 
-/** Closes what is open to Redis, and forgets what this process has cached and counted. A later call opens it anew. */
+/** Sends the invalidations that wait, closes what is open to Redis, and forgets what this process has cached and counted. A later call opens it anew. */
 export async function closeCache(): Promise<void> {
-  forgetPending()
+  await flushInvalidations()
   await Promise.all([closeStore(), closeBuckets()])
 }

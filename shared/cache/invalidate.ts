@@ -6,6 +6,8 @@ import { FLOOR_TTL_MS } from './store.ts'
 /** Groups that may wait to be invalidated while the cache does not answer. Past it, entries live as long as they live. */
 const PENDING_MAX = 100_000
 const RETRY_MS = 250
+const FLUSH_MAX_MS = 500
+const FLUSH_POLL_MS = 10
 /** Groups in one turn: a change of a thousand products must not keep the process from everything else. */
 const BUNCH_MAX = 500
 
@@ -60,6 +62,10 @@ function keep(group: string, asOf: string, since: number): void {
   else pending.set(group, { asOf: later(waiting?.asOf, asOf) ?? asOf, since: Math.max(since, waiting?.since ?? 0) })
 }
 
-export function forgetPending(): void {
+/** Lets go what waits, for half a second at most: the process is about to end, and forgets the rest. */
+export async function flushInvalidations(): Promise<void> {
+  for (let waitedMs = 0; isSending && waitedMs < FLUSH_MAX_MS; waitedMs += FLUSH_POLL_MS) {
+    await new Promise((resolve) => setTimeout(resolve, FLUSH_POLL_MS))
+  }
   pending.clear()
 }

@@ -12,10 +12,15 @@ import { isStalled, within } from './within.ts'
 
 /** A replica that takes longer than this for a read is taken for stalled. */
 const REPLICA_READ_MAX_MS = 2_000
-/** Reads that wait for one of the primary's connections while it stands in for the replica: at 1 ms a read, over in 50 ms. */
+/**
+ * Reads that the primary is asked at a time while it stands in for the replica, for each connection: the driver sends them one
+ * behind the other. And those that wait for that: at 1 ms a read, they are through in 50 ms.
+ */
+const STAND_IN_MAX = 4
 const STAND_IN_WAITING_MAX = 500
-/** Where there is no replica, what a process may have in flight waits; a function's own limit is below that. */
-const WAITING_MAX = 10_000
+/** The same where there is no replica, and the primary is there for reads too; a function's own limit is below that. */
+const ALONE_MAX = 50
+const ALONE_WAITING_MAX = 10_000
 /** The server's own time-out ends a statement after 10 s; this one ends the wait for a server that has gone silent. */
 const PRIMARY_READ_MAX_MS = 11_000
 /** A position this old is as good as the current one where any will do: what is read can only be newer. */
@@ -40,7 +45,9 @@ function openReaders(): Readers {
   const hasReplica = DATABASE_REPLICA_URL !== undefined
   return {
     watch: hasReplica ? watchReplica() : undefined,
-    toPrimary: bulkhead(DATABASE_POOL_MAX, hasReplica ? STAND_IN_WAITING_MAX : WAITING_MAX),
+    toPrimary: hasReplica
+      ? bulkhead(STAND_IN_MAX * DATABASE_POOL_MAX, STAND_IN_WAITING_MAX)
+      : bulkhead(ALONE_MAX * DATABASE_POOL_MAX, ALONE_WAITING_MAX),
     lately: undefined,
   }
 }
