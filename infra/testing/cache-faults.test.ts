@@ -140,7 +140,7 @@ describe('a Redis that still loads its data', () => {
   it('keeps no read and no request waiting', async () => {
     const size = { ratePerSecond: 0.001, burst: 3 }
     expect(await slowestMs(100, () => read('without'))).toBeLessThan(1_500)
-    expect(await slowestMs(100, () => takeToken('loading', size))).toBeLessThan(1_500)
+    expect(await slowestMs(100, async () => takeToken('loading', size))).toBeLessThan(1_500)
     expect(await slowestMs(100, () => read('without'))).toBeLessThan(1_000)
   })
 })

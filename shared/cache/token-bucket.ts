@@ -94,14 +94,22 @@ let opened: { shared: TokenBuckets | undefined; own: TokenBuckets } | undefined
  * Takes a token: from a bucket in Redis that all processes share, or, where there is no Redis or it does not answer, from one of
  * this process alone.
  */
-export async function takeToken(name: string, size: BucketSize, count?: 0 | 1): Promise<Withdrawal> {
+export function takeToken(name: string, size: BucketSize, count?: 0 | 1): Promise<Withdrawal> | Withdrawal {
   opened ??= open()
-  if (!opened.shared) return opened.own.take(name, size, count)
+  const { shared, own } = opened
+  return shared ? takeShared(shared, own, name, size, count) : own.take(name, size, count)
+}
+
+async function takeShared(
+  shared: TokenBuckets,
+  own: TokenBuckets,
+  ...request: Parameters<TokenBuckets['take']>
+): Promise<Withdrawal> {
   try {
-    return await opened.shared.take(name, size, count)
+    return await shared.take(...request)
   } catch {
     local.inc()
-    return opened.own.take(name, size, count)
+    return own.take(...request)
   }
 }
 

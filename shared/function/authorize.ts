@@ -4,9 +4,13 @@ import type { Scope } from './definition.ts'
 import type { Gate } from './rate-limit.ts'
 
 /** Who asks, by the `Authorization` header. A key that is not known here is looked for behind the gate. Throws `unauthenticated`. */
-export async function authenticate(header: string | null, gate: Gate): Promise<Identity> {
+export function authenticate(header: string | null, gate: Gate): Identity | Promise<Identity> {
   const key = /^Bearer +([\x21-\x7e]{1,512})$/i.exec(header ?? '')?.[1]
-  const identity = key === undefined ? undefined : await identify(key, gate)
+  const identity = key === undefined ? undefined : identify(key, gate)
+  return identity instanceof Promise ? identity.then(requireIdentity) : requireIdentity(identity)
+}
+
+function requireIdentity(identity: Identity | undefined): Identity {
   if (identity) return identity
   throw new ServiceError(
     'unauthenticated',

@@ -194,7 +194,19 @@ function toResponse({ status, body, headers }: Answer, { requestId, caller, with
   if (body === undefined) return new Response(null, { status, headers: all })
   all['content-type'] ??= 'application/json'
   const isReady = typeof body === 'string' || body instanceof ReadableStream
-  return new Response(isReady ? body : JSON.stringify(body), { status, headers: all })
+  return new Response(isReady ? body : textOf(body), { status, headers: all })
+}
+
+/** The JSON of what can't change any more, such as a value out of the cache: it is sent again and again. */
+const texts = new WeakMap<object, string>()
+
+function textOf(body: unknown): string {
+  if (typeof body !== 'object' || body === null || !Object.isFrozen(body)) return JSON.stringify(body)
+  const known = texts.get(body)
+  if (known !== undefined) return known
+  const text = JSON.stringify(body)
+  texts.set(body, text)
+  return text
 }
 
 function problem(

@@ -43,7 +43,7 @@ export function forgetRateLimits(): void {
  * Counts a request of an API key: what is left to it, or undefined where there is no limit. What is over the limit is not refused
  * here, since a refusal tells what is left as well.
  */
-export async function countRequest(apiKeyId: string): Promise<Withdrawal | undefined> {
+export function countRequest(apiKeyId: string): Promise<Withdrawal> | Withdrawal | undefined {
   const { keys } = rateLimits()
   return keys && takeToken(`key ${apiKeyId}`, keys)
 }

@@ -32,11 +32,16 @@ const missing = {
 
 /** Path parameters, which are all ids. One that can't be an id names nothing: 404, as for any other missing thing. */
 export function validateParams(params: Record<string, string>): Record<string, string> {
-  for (const [name, value] of Object.entries(params)) {
-    const [code, noun] = missing[name as keyof typeof missing] ?? ['not_found', 'thing']
-    if (!UUID.test(value)) throw new ServiceError(code, `There is no ${noun} with the id '${value.slice(0, 64)}'.`)
+  const ids: Record<string, string> = {}
+  for (const name in params) {
+    const value = params[name] ?? ''
+    if (!UUID.test(value)) {
+      const [code, noun] = missing[name as keyof typeof missing] ?? ['not_found', 'thing']
+      throw new ServiceError(code, `There is no ${noun} with the id '${value.slice(0, 64)}'.`)
+    }
+    ids[name] = value.toLowerCase()
   }
-  return Object.fromEntries(Object.entries(params).map(([name, value]) => [name, value.toLowerCase()]))
+  return ids
 }
 
 /** The path of an absolute URL: `/v1/products` of `http://host/v1/products?limit=5`. */
