@@ -1,3 +1,24 @@
+import { gauge } from '#telemetry'
+import { type LogPosition, offsetOf } from './token.ts'
+
+const lagBytes = gauge(
+  'database_replica_lag_bytes',
+  'Log that the primary has written and the replica has not replayed.',
+)
+const lagSeconds = gauge('database_replica_lag_seconds', 'How long ago the primary was where the replica is now.')
+
+/** Measures a replica's lag, look by look, for the metrics too. */
+export function createLagMeter() {
+  const clock = createLagClock()
+  return (here: LogPosition, there: LogPosition): { bytes: number; ms: number } => {
+    const bytes = Math.max(0, offsetOf(there.lsn) - offsetOf(here.lsn))
+    const ms = clock.measure(offsetOf(here.lsn), offsetOf(there.lsn))
+    lagBytes.set(bytes)
+    lagSeconds.set(ms / 1_000)
+    return { bytes, ms }
+  }
+}
+
 /** At a look a second, ten minutes. A replica further behind is as far behind as this. */
 const SAMPLES_MAX = 600
 

@@ -2,9 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { counter, gauge, logger } from '#telemetry'
 import type { Sql } from './connect.ts'
 import { primary, replica, replicaEpoch, replicaToWatch, resetReplica, suspectPrimary } from './connections.ts'
-import { createLagClock } from './lag.ts'
+import { createLagMeter } from './lag.ts'
 import { databaseSettings } from './settings.ts'
-import { covers, currentPosition, type LogPosition, offsetOf } from './token.ts'
+import { covers, currentPosition, type LogPosition } from './token.ts'
 import { within } from './within.ts'
 
 /** Why nobody reads from a replica: it does not answer, is too far behind, or has become a primary of its own. */
@@ -29,11 +29,6 @@ const POLL_MAX_MS = 20
 const PRIMARY_SILENCE_MAX_MS = 5_000
 
 const rotation = gauge('database_replica_in_rotation', 'Whether reads go to the replica.')
-const lagBytes = gauge(
-  'database_replica_lag_bytes',
-  'Log that the primary has written and the replica has not replayed.',
-)
-const lagSeconds = gauge('database_replica_lag_seconds', 'How long ago the primary was where the replica is now.')
 const absences = counter('database_replica_absences_total', 'Times that the replica left rotation, by reason.', [
   'reason',
 ])
@@ -56,7 +51,7 @@ export interface ReplicaWatch {
 export function watchReplica(): ReplicaWatch {
   const { DATABASE_REPLICA_LAG_MAX_BYTES, DATABASE_REPLICA_LAG_MAX_MS } = databaseSettings()
   const stopping = new AbortController()
-  const lag = createLagClock()
+  const measureLag = createLagMeter()
   const waiting = new Map<(hasReplayed: boolean) => void, LogPosition>()
   let sight: Sight | undefined
   // Nothing is known before the first look.
@@ -111,10 +106,7 @@ export function watchReplica(): ReplicaWatch {
   }
 
   function isTooFarBehind(here: LogPosition, there: LogPosition): boolean {
-    const bytes = Math.max(0, offsetOf(there.lsn) - offsetOf(here.lsn))
-    const ms = lag.measure(offsetOf(here.lsn), offsetOf(there.lsn))
-    lagBytes.set(bytes)
-    lagSeconds.set(ms / 1_000)
+    const { bytes, ms } = measureLag(here, there)
     return bytes > DATABASE_REPLICA_LAG_MAX_BYTES || ms > DATABASE_REPLICA_LAG_MAX_MS
   }
 

@@ -1,10 +1,9 @@
 import type { HttpBindings } from '@hono/node-server'
 import { Hono } from 'hono'
 import type * as z from 'zod'
-import type { Withdrawal } from '#cache'
 import { type Caller, parseToken } from '#database'
 import { ServiceError } from '#errors'
-import { childTrace, logger, type TraceContext, traceIdOf } from '#telemetry'
+import { childTrace } from '#telemetry'
 import { createAdmission, withDeadline } from './admission.ts'
 import { authenticate, requireScope } from './authorize.ts'
 import { readJson } from './body.ts'
@@ -19,10 +18,11 @@ import {
   type Route,
   type Scope,
 } from './definition.ts'
+import { type Exchange, logFailure, problem, toResponse } from './http-response.ts'
 import { idempotencyKeyOf } from './idempotency-key.ts'
-import { problemDocument, problemHeaders, toServiceError } from './problem.ts'
+import { toServiceError } from './problem.ts'
 import { countRequest, gateFor, rateLimitHeaders, requireToken } from './rate-limit.ts'
-import { headersOf, type RequestHeaders } from './request-headers.ts'
+import { headersOf } from './request-headers.ts'
 import { requestIdOf } from './request-id.ts'
 import { pathOf, queryOf, validate, validateParams } from './validate.ts'
 
@@ -87,19 +87,6 @@ interface Endpoint {
   limits: Limits
   request: { query?: z.ZodType; body?: z.ZodType; contentTypes: readonly string[] }
   handler: (request: HttpRequest<string, unknown, unknown>) => Promise<Answer>
-}
-
-/** What is being answered: gathered on the way, so that a problem can be told with it. */
-interface Exchange {
-  requestId: string
-  trace: TraceContext
-  headers: RequestHeaders
-  caller: Caller | undefined
-  /** What is left to the API key. */
-  withdrawal: Withdrawal | undefined
-  /** Where the request came over HTTP: node-server hands it on as Hono's environment. */
-  http: Partial<HttpBindings> | undefined
-  isGone: () => boolean
 }
 
 async function respond(
@@ -184,49 +171,4 @@ async function answerOf(
     body = endpoint.request.body ? validate(endpoint.request.body, json) : undefined
   }
   return endpoint.handler({ params, query, body, headers, caller })
-}
-
-function toResponse({ status, body, headers }: Answer, { requestId, caller, withdrawal }: Exchange): Response {
-  // A plain object with lower-case names: a Headers would be taken apart again on its way out.
-  const all: Record<string, string> = { 'request-id': requestId, ...rateLimitHeaders(withdrawal), ...headers }
-  if (caller?.consistency.token) all['consistency-token'] = caller.consistency.token
-  if (caller?.idempotency?.replayed) all['idempotent-replayed'] = 'true'
-  if (body === undefined) return new Response(null, { status, headers: all })
-  all['content-type'] ??= 'application/json'
-  const isReady = typeof body === 'string' || body instanceof ReadableStream
-  return new Response(isReady ? body : textOf(body), { status, headers: all })
-}
-
-/** The JSON of what can't change any more, such as a value out of the cache: it is sent again and again. */
-const texts = new WeakMap<object, string>()
-
-function textOf(body: unknown): string {
-  if (typeof body !== 'object' || body === null || !Object.isFrozen(body)) return JSON.stringify(body)
-  const known = texts.get(body)
-  if (known !== undefined) return known
-  const text = JSON.stringify(body)
-  texts.set(body, text)
-  return text
-}
-
-function problem(
-  request: Request,
-  error: ServiceError,
-  requestId: string,
-  headers: Record<string, string> = {},
-  firstRequestId = requestId,
-): Response {
-  const document = problemDocument(error, { instance: pathOf(request.url), requestId: firstRequestId })
-  return new Response(JSON.stringify(document), {
-    status: error.status,
-    headers: { 'request-id': requestId, ...problemHeaders(error), ...headers },
-  })
-}
-
-function logFailure(name: string, error: ServiceError, thrown: unknown, { requestId, trace }: Exchange): void {
-  const level = error.status >= 500 ? 'error' : 'debug'
-  if (!logger().isLevelEnabled(level)) return
-  const entry = { function: name, code: error.code, request_id: requestId, trace_id: traceIdOf(trace) }
-  const err = error.code === 'internal' ? thrown : (error.cause ?? error)
-  logger()[level]({ ...entry, ...(level === 'error' && { err }) }, error.detail)
 }

@@ -1,9 +1,9 @@
-import { newId } from '#ids'
+import { randomUUID } from 'node:crypto'
 
 /** At most 128 visible ASCII characters: anything else could forge a log line or a header. */
 const ACCEPTABLE = /^[\x21-\x7e]{1,128}$/
 
-/** The request's own `Request-Id` if it is fit to be echoed, else a new one. */
+/** The request's own `Request-Id` if it is fit to be echoed, else a new one. Nothing is sorted by it, so it is random. */
 export function requestIdOf(header: string | null | undefined): string {
-  return header && ACCEPTABLE.test(header) ? header : newId()
+  return header && ACCEPTABLE.test(header) ? header : randomUUID()
 }
