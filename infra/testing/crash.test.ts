@@ -104,9 +104,13 @@ async function killMember(candidates: Member[], which: number): Promise<void> {
 
 /** The postmaster then ends all others too, and recovers as after a crash. */
 async function killBackend(which: number): Promise<void> {
-  const rows = await sql<Array<{ pid: number; isBusy: boolean }>>`
-    select pid, state <> 'idle' as "isBusy" from pg_stat_activity
-    where backend_type = 'client backend' and pid <> pg_backend_pid() order by pid`
+  // The blow before may have ended the connection that this question goes out on, and the answer to it all others.
+  const rows = await vi.waitFor(
+    () => sql<Array<{ pid: number; isBusy: boolean }>>`
+      select pid, state <> 'idle' as "isBusy" from pg_stat_activity
+      where backend_type = 'client backend' and pid <> pg_backend_pid() order by pid`,
+    { timeout: RECOVERY_MAX_MS, interval: 20 },
+  )
   const busy = rows.filter(({ isBusy }) => isBusy)
   const candidates = busy.length > 0 ? busy : rows
   kill(candidates[which % candidates.length]?.pid ?? null)
