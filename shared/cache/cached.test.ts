@@ -175,6 +175,14 @@ describe.each([
       expect(asked.at(-1)).toBe('2-0/1')
     })
 
+    it('with a token from before a fail-over gives the caller one from after it', async () => {
+      const { load, change } = thing('value')
+      change('value', '3-0/9')
+      const caller = callerWith('2-0/1')
+      expect(await cached(options, caller, load)).toBe('value')
+      expect(caller.consistency.token).toBe('3-0/9')
+    })
+
     it('of what has gone stale is answered at once, while it is loaded anew', async () => {
       const stale = { ...options, freshMs: 20 }
       const { load, asked, change, hold, finish } = thing('old')

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Caller, read, readAsOf, type Sql } from '#database'
 import { counter } from '#telemetry'
-import { isPast, later, reaches } from './floor.ts'
+import { isOnLaterTimeline, isPast, later, reaches } from './floor.ts'
 import { openStore } from './open-store.ts'
 import type { CacheStore, Entry, Found, Place } from './store.ts'
 
@@ -83,7 +83,10 @@ export async function throughCache<Value>(
     const others = await waitForOthers(store, options)
     if (others) return others.value as Value
   }
-  return (await share(store, options, caller, { token, floor: found.floor }, load)).result as Value
+  const { result, asOf } = await share(store, options, caller, { token, floor: found.floor }, load)
+  // A token from before a fail-over is of no use to a cache or a replica: the next read need not be for the primary again.
+  if (token !== undefined && isOnLaterTimeline(asOf, token)) caller.consistency.token = asOf
+  return result as Value
 }
 
 /** Joins a load under way that is new enough, or begins one. */

@@ -24,3 +24,8 @@ export function reaches(here: string | undefined, there: string): boolean {
 export function isPast(here: string | undefined, there: string): boolean {
   return reaches(here, there) && here !== undefined && comparable(here) !== comparable(there)
 }
+
+/** Whether `here` is from after the promotion that ended the timeline of `there`. */
+export function isOnLaterTimeline(here: string, there: string): boolean {
+  return comparable(here).slice(0, 8) > comparable(there).slice(0, 8)
+}
