@@ -3,6 +3,7 @@ import { closeCache } from '#cache'
 import { environment, overrideEnvironment } from '#config'
 import { checkDatabase, closeDatabase, migrate } from '#database'
 import { ensureBootstrapKey, type FunctionDefinition } from '#function'
+import { checkSettings } from '#function/host'
 import { createHttpServer } from '#function/http-server'
 import { openApiOf } from '#function/openapi'
 import { type RunningTrigger, startClock, startOutbox, startQueue, startStream } from '#function/triggers'
@@ -41,6 +42,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     DATABASE_POOL_MAX: '20',
     CACHE_URL: environment().CACHE_URL ?? 'memory:',
   })
+  checkSettings()
   progress('bringing the schema up to date')
   await migrate()
   await ensureBootstrapKey(options.bootstrapApiKey)

@@ -1,11 +1,12 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { cached, closeCache, invalidate, takeToken } from '#cache'
 import { overrideEnvironment } from '#config'
 import { systemCaller, transaction } from '#database'
 import { renderMetrics } from '#telemetry'
+import { inRedis, redisUrl } from '#testing'
 import { type RunningRedis, startRedis } from '../local/engines/redis.ts'
 
 // A Redis of its own for each test, which is stopped, paused and started again under those who use it.
@@ -35,7 +36,7 @@ async function slowestMs(count: number, work: () => Promise<unknown>): Promise<n
   return Math.max(...(await Promise.all(times)))
 }
 
-describe.skipIf(inject('redisUrl') === undefined)('a Redis that fails', () => {
+describe.skipIf(redisUrl === undefined)(`a cache ${inRedis}, which fails`, () => {
   beforeEach(async () => {
     redis = await startRedis()
     overrideEnvironment({ CACHE_URL: redis.url })

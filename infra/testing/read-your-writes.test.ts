@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { closeCache } from '#cache'
 import { overrideEnvironment } from '#config'
 import { closeDatabase } from '#database'
 import type { FunctionDefinition } from '#function'
-import { call, expectConsistent, functionNamed, newProduct } from '#testing'
+import { call, expectConsistent, functionNamed, inRedis, newProduct, redisUrl } from '#testing'
 import { type Pair, startPair } from './replica-fixture.ts'
 
 // Writers that read what they have just written, with the token of the write, while the replica has every kind of trouble. And
@@ -55,12 +55,12 @@ const troubles: Record<string, (pair: Pair) => Promise<void>> = {
   },
 }
 
-describe.each([
+for (const { cache, url, isThere } of [
   { cache: 'no cache', url: undefined, isThere: true },
   { cache: 'a cache in memory', url: 'memory:', isThere: true },
-  { cache: 'a cache in Redis', url: inject('redisUrl'), isThere: inject('redisUrl') !== undefined },
-])('with $cache', ({ url, isThere }) => {
-  describe.skipIf(!isThere)('whoever brings a token sees what they wrote', () => {
+  { cache: `a cache ${inRedis}`, url: redisUrl, isThere: redisUrl !== undefined },
+]) {
+  describe.skipIf(!isThere)(`with ${cache}, whoever brings a token sees what they wrote`, () => {
     let pair: Pair
     let functions: Record<'adjust' | 'getProduct' | 'getStock', FunctionDefinition>
 
@@ -125,4 +125,4 @@ describe.each([
       60_000,
     )
   })
-})
+}

@@ -1,12 +1,11 @@
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { ADMIN_KEY, newProduct } from '#testing'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { ADMIN_KEY, inRedis, newProduct, redisUrl } from '#testing'
 import { type Fleet, startFleet } from './fleet.ts'
 
 const PROCESSES = 4
 const READERS = 500
-const redisUrl = inject('redisUrl')
 
-describe.skipIf(redisUrl === undefined)('with a cache in Redis', () => {
+describe.skipIf(redisUrl === undefined)(`with a cache ${inRedis}`, () => {
   let fleet: Fleet
   beforeAll(async () => {
     fleet = await startFleet(Array<string>(PROCESSES).fill('get-product'), { CACHE_URL: redisUrl ?? '' })

@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, beforeEach, describe, expect, inject, it, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { overrideEnvironment } from '#config'
 import { type Caller, type Sql, systemCaller } from '#database'
+import { inRedis, redisUrl } from '#testing'
 import { type CacheOptions, type Loaded, cached as read, throughCache } from './cached.ts'
 import { closeCache } from './close.ts'
 import { invalidate } from './invalidate.ts'
 import { openStore } from './open-store.ts'
 
-const redisUrl = inject('redisUrl')
 let counter = 0
 let options: CacheOptions
 
@@ -50,11 +50,11 @@ function thing(initial: unknown) {
   }
 }
 
-describe.each([
-  { name: 'in memory', url: 'memory:' },
-  { name: 'in Redis', url: redisUrl },
-])('with a cache $name', ({ url }) => {
-  describe.skipIf(url === undefined)('a read', () => {
+for (const { where, url } of [
+  { where: 'in memory', url: 'memory:' },
+  { where: inRedis, url: redisUrl },
+]) {
+  describe.skipIf(url === undefined)(`a read with a cache ${where}`, () => {
     beforeEach(async () => {
       overrideEnvironment({ CACHE_URL: url })
       await closeCache()
@@ -197,7 +197,7 @@ describe.each([
       await vi.waitFor(async () => expect(await cached({ ...stale, freshMs: 10_000 }, callerWith(), load)).toBe('new'))
     })
   })
-})
+}
 
 describe('without a cache', () => {
   it('each read is a query, and an invalidation is nothing', async () => {

@@ -131,12 +131,12 @@ async function loadAndKeep<Value>(
     throw error
   }
   const { freshMs, staleMs = 0, missingMs = freshMs } = options
-  const isMissing = loaded.result === null
+  const isThere = !isMissing(loaded.result)
   // A tenth more or less, so that what was loaded together does not all end together.
-  const lifeMs = (isMissing ? missingMs : freshMs) * (0.9 + Math.random() * 0.2)
+  const lifeMs = (isThere ? freshMs : missingMs) * (0.9 + Math.random() * 0.2)
   const entry: Entry = { value: loaded.result, asOf: loaded.asOf, freshUntil: Date.now() + lifeMs }
   // Nobody waits for it: who asks meanwhile joins or loads.
-  void attempt('put', () => store.put(options, entry, Math.ceil(lifeMs + (isMissing ? 0 : staleMs))))
+  void attempt('put', () => store.put(options, entry, Math.ceil(lifeMs + (isThere ? staleMs : 0))))
   return loaded
 }
 

@@ -1,20 +1,20 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeEach, describe, expect, inject, it } from 'vitest'
+import { afterAll, beforeEach, describe, expect, it } from 'vitest'
+import { inRedis, redisUrl } from '#testing'
 import { createMemoryStore } from './memory-store.ts'
 import { connectRedis } from './redis.ts'
 import { createRedisStore } from './redis-store.ts'
 import type { CacheStore, Entry } from './store.ts'
 
-const redisUrl = inject('redisUrl')
 let counter = 0
 
 const entry = (json: string, asOf: string): Entry => ({ value: JSON.parse(json), asOf, freshUntil: Date.now() + 300 })
 
-describe.each([
-  { name: 'in memory', open: () => createMemoryStore(), isThere: true },
-  { name: 'in Redis', open: () => createRedisStore(connectRedis(redisUrl ?? '')), isThere: redisUrl !== undefined },
-])('a cache $name', ({ open, isThere }) => {
-  describe.skipIf(!isThere)('as any', () => {
+for (const { where, open, isThere } of [
+  { where: 'in memory', open: () => createMemoryStore(), isThere: true },
+  { where: inRedis, open: () => createRedisStore(connectRedis(redisUrl ?? '')), isThere: redisUrl !== undefined },
+]) {
+  describe.skipIf(!isThere)(`a cache ${where}`, () => {
     const store: CacheStore = open()
     let place: { key: string; group: string }
 
@@ -86,7 +86,7 @@ describe.each([
       expect((await store.get(beside, false)).entry?.value).toBe(1)
     })
   })
-})
+}
 
 it('a cache in memory is bounded: what was not asked for is forgotten first', async () => {
   const store = createMemoryStore()
@@ -106,7 +106,7 @@ it('a cache in memory is bounded: what was not asked for is forgotten first', as
 })
 
 it.skipIf(redisUrl === undefined)(
-  'a cache in Redis lets one load, and the next once that has put or given up',
+  `a cache ${inRedis} lets one load, and the next once that has put or given up`,
   async () => {
     const store = createRedisStore(connectRedis(redisUrl ?? ''))
     const place = { key: `leased-${process.pid}`, group: `leased-${process.pid}` }

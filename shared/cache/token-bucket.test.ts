@@ -1,17 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, describe, expect, inject, it } from 'vitest'
+import { afterAll, describe, expect, it } from 'vitest'
+import { inRedis, redisUrl } from '#testing'
 import { connectRedis } from './redis.ts'
 import { createMemoryBuckets, createRedisBuckets, type TokenBuckets } from './token-bucket.ts'
 
-const redisUrl = inject('redisUrl')
 let counter = 0
 const newName = () => `test-${process.pid}-${++counter}`
 
-describe.each([
-  { name: 'in memory', open: () => createMemoryBuckets(), isThere: true },
-  { name: 'in Redis', open: () => createRedisBuckets(connectRedis(redisUrl ?? '')), isThere: redisUrl !== undefined },
-])('token buckets $name', ({ open, isThere }) => {
-  describe.skipIf(!isThere)('as any', () => {
+for (const { where, open, isThere } of [
+  { where: 'in memory', open: () => createMemoryBuckets(), isThere: true },
+  { where: inRedis, open: () => createRedisBuckets(connectRedis(redisUrl ?? '')), isThere: redisUrl !== undefined },
+]) {
+  describe.skipIf(!isThere)(`token buckets ${where}`, () => {
     const buckets: TokenBuckets = open()
     afterAll(() => buckets.close())
 
@@ -74,7 +74,7 @@ describe.each([
       expect(taken.filter(({ isAllowed }) => isAllowed).length).toBeLessThanOrEqual(5)
     })
   })
-})
+}
 
 it('a bucket in memory fills by the clock that it is given', () => {
   let now = 0

@@ -38,7 +38,8 @@ export function createMemoryBuckets(now: () => number = () => performance.now())
       const tokens = Math.min(size.burst, before.tokens + ((at - before.at) / 1_000) * size.ratePerSecond)
       const isAllowed = tokens >= 1
       const left = isAllowed ? tokens - count : tokens
-      buckets.set(name, { tokens: left, at })
+      // What is not touched fills by itself.
+      if (left < tokens) buckets.set(name, { tokens: left, at })
       return toWithdrawal(isAllowed, left, size)
     },
     close: () => buckets.clear(),
@@ -54,15 +55,14 @@ const TAKE = `
   local tokens = tonumber(bucket[1]) or burst
   local elapsed = math.max(0, now - (tonumber(bucket[2]) or now))
   tokens = math.min(burst, tokens + elapsed / 1000 * rate)
-  local allowed = 0
-  if tokens >= 1 then
-    tokens = tokens - ARGV[3]
-    allowed = 1
+  local allowed = tokens >= 1 and 1 or 0
+  local left = string.format('%.17g', tokens - allowed * ARGV[3])
+  -- What is not touched fills by itself.
+  if allowed * ARGV[3] > 0 then
+    redis.call('hset', KEYS[1], 'tokens', left, 'at', string.format('%.17g', now))
+    -- By then it is full, and as good as forgotten.
+    redis.call('pexpire', KEYS[1], math.ceil(burst / rate * 1000) + 1000)
   end
-  local left = string.format('%.17g', tokens)
-  redis.call('hset', KEYS[1], 'tokens', left, 'at', string.format('%.17g', now))
-  -- By then it is full, and as good as forgotten.
-  redis.call('pexpire', KEYS[1], math.ceil(burst / rate * 1000) + 1000)
   return { allowed, left }`
 
 /** Token buckets that all processes share. */

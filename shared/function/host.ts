@@ -34,6 +34,13 @@ export interface Host {
   drain: (maxMs?: number) => Promise<void>
 }
 
+/** Throws a ConfigError for what a function would only trip over with its first request. */
+export function checkSettings(): void {
+  databaseSettings()
+  cacheSettings()
+  rateLimits()
+}
+
 /**
  * Serves one function as a process: its requests, `/healthz`, `/readyz`, `/metrics`, and its trigger, which is handed in so
  * that a bundle holds no other. Throws a ConfigError.
@@ -43,9 +50,7 @@ export async function startHost(
   startTrigger?: (definition: FunctionDefinition) => RunningTrigger,
 ): Promise<Host> {
   const settings = readConfig(settingsSchema)
-  databaseSettings()
-  cacheSettings()
-  rateLimits()
+  checkSettings()
   if (definition.trigger.kind !== 'http' && !startTrigger) throw new Error(`${definition.name} needs its trigger`)
   let draining = false
   const app = getRequestListener((request, env) => definition.app.fetch(request, env))
