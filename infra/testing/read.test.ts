@@ -136,6 +136,20 @@ describe('a read', () => {
   })
 })
 
+describe('where several servers are named', () => {
+  it('a standby that comes first is not taken for the primary, by the first read or the first write', async () => {
+    const { DATABASE_URL } = environment()
+    const hosts = [pair.replicaUrl, pair.primaryUrl].map((url) => new URL(url).host)
+    const both = pair.primaryUrl.replace(new URL(pair.primaryUrl).host, hosts.join())
+    overrideEnvironment({ DATABASE_URL: both, DATABASE_REPLICA_URL: undefined })
+    await closeDatabase()
+    expect(await read(callerWith('1-0/1'), whoAnswers)).toBe('primary')
+    await closeDatabase()
+    await write(callerWith())
+    overrideEnvironment({ DATABASE_URL })
+  })
+})
+
 describe('the replica', () => {
   it('is left alone while it is down, and comes back by itself', async () => {
     expect(await read(callerWith(), whoAnswers)).toBe('replica')
