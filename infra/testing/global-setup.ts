@@ -18,6 +18,9 @@ declare module 'vitest' {
 
 /** One real PostgreSQL for the whole run, with a migrated template that each test file gets a copy of; and one real Redis. */
 export default async function setup(project: TestProject) {
+  // First: in CI the run ends here without one, when nothing else has been started yet.
+  const redis = await findRedis()
+  project.provide('redisUrl', redis?.url)
   const dataDir = await mkdtemp(join(tmpdir(), 'stock-test-'))
   // Nothing here outlives the run, and a killed process loses nothing that it wrote: fsync only guards against power cuts.
   const cluster = await startCluster({ dataDir, replica: false, fsync: false })
@@ -30,8 +33,6 @@ export default async function setup(project: TestProject) {
   await migrate()
   await closeDatabase()
   project.provide('serverUrl', cluster.primaryUrl)
-  const redis = await findRedis()
-  project.provide('redisUrl', redis?.url)
   return async () => {
     await redis?.stop()
     await cluster.stop()
