@@ -77,10 +77,9 @@ describe.skipIf(redisUrl === undefined)(`a cache ${inRedis}, which fails`, () =>
     expect(await metric('redis_breaker_open')).toBe(0)
   })
 
-  it('by going silent costs a quarter of a second at first, and nothing after that', async () => {
+  it('by going silent costs a quarter of a second, five times at most, and nothing after that', async () => {
     process.kill(redis.pid, 'SIGSTOP')
-    expect(await slowestMs(100, () => read('silent'))).toBeLessThan(1_000)
-    expect(await slowestMs(100, () => read('silent'))).toBeLessThan(1_000)
+    for (let burst = 0; burst < 5; burst++) expect(await slowestMs(100, () => read('silent'))).toBeLessThan(1_000)
     expect(await metric('redis_breaker_open')).toBe(1)
     expect(await slowestMs(500, () => read('silent'))).toBeLessThan(500)
     process.kill(redis.pid, 'SIGCONT')

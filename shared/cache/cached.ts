@@ -140,11 +140,22 @@ async function loadAndKeep<Value>(
   return loaded
 }
 
+/** Looks under way in a cache that is not in this process: those who ask for the same meanwhile share one. */
+const looks = new Map<string, Promise<Found>>()
+
 function look(store: CacheStore, place: Place, lease: boolean): Promise<Found> | Found {
+  const name = lease ? `lease ${place.key}` : place.key
+  const underWay = looks.get(name)
+  if (underWay) return underWay
   const found = store.get(place, lease)
   if (!(found instanceof Promise)) return found
-  // Without the cache, everybody loads.
-  return attempt('get', () => found).then((answer) => answer ?? { isLeased: true })
+  const looked = attempt('get', () => found).then((answer) => {
+    looks.delete(name)
+    // Without the cache, everybody loads.
+    return answer ?? { isLeased: true }
+  })
+  looks.set(name, looked)
+  return looked
 }
 
 /** What another process, which has the lease, puts there meanwhile. */

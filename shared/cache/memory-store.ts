@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import { comparable } from './floor.ts'
+import { freeze } from './freeze.ts'
 import { type CacheStore, type Entry, FLOOR_TTL_MS } from './store.ts'
 
 /** 64 MiB of JSON: some 100,000 products. */
@@ -44,10 +45,4 @@ export function createMemoryStore(now: () => number = () => performance.now()): 
       floors.clear()
     },
   }
-}
-
-function freeze(value: unknown): void {
-  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return
-  Object.freeze(value)
-  for (const member of Object.values(value)) freeze(member)
 }

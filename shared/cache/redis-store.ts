@@ -1,18 +1,23 @@
 import { comparable } from './floor.ts'
+import { freeze } from './freeze.ts'
+import { inBatches } from './in-batches.ts'
 import type { RedisConnection } from './redis.ts'
-import { type CacheStore, FLOOR_TTL_MS, LEASE_MS } from './store.ts'
+import { type CacheStore, type Entry, FLOOR_TTL_MS, type Found, LEASE_MS } from './store.ts'
 
 // An entry is one string: its token at full width (26 characters), when it goes stale (13 digits), and its JSON.
 const TOKEN_LENGTH = 26
 const HEAD_LENGTH = TOKEN_LENGTH + 1 + 13 + 1
 
-/** KEYS: entry, floor, lease. ARGV: lease in ms, 0 for none. Gives entry, floor, and whether the caller has the lease. */
-const GET = `
+/** Looks that are asked at once: Redis answers 256 of 1 kB each in about 0.2 ms, and does nothing else meanwhile. */
+const LOOKS_MAX = 256
+
+/** KEYS: entry, floor, lease. ARGV: lease in ms. Gives entry, floor, and whether the caller has the lease. */
+const GET_OR_LEASE = `
   local entry = redis.call('get', KEYS[1])
   local floor = redis.call('get', KEYS[2])
   if entry and floor and string.sub(entry, 1, ${TOKEN_LENGTH}) < floor then entry = false end
   local leased = 0
-  if not entry and tonumber(ARGV[1]) > 0 and redis.call('set', KEYS[3], '1', 'nx', 'px', ARGV[1]) then leased = 1 end
+  if not entry and redis.call('set', KEYS[3], '1', 'nx', 'px', ARGV[1]) then leased = 1 end
   return { entry, floor, leased }`
 
 /** KEYS: entry, floor, lease. ARGV: entry, its life in ms. */
@@ -35,7 +40,13 @@ const RAISE = `
 
 /** A cache that all processes share. Everything about a group has its name in braces, so it is at one node of a Redis cluster. */
 export function createRedisStore(connection: RedisConnection): CacheStore {
-  const get = connection.script<[string | null, string | null, number]>('cacheGet', GET, 3)
+  // Most looks find something and need no script. Those of one turn are one command, which took a tenth off a cached read.
+  const look = inBatches(LOOKS_MAX, async (places: string[][]) => {
+    const keys = places.flatMap(([entry = '', floor = '']) => [entry, floor])
+    const values = await connection.call((redis) => redis.mget(keys))
+    return places.map((_, index) => [values[2 * index] ?? null, values[2 * index + 1] ?? null] as const)
+  })
+  const getOrLease = connection.script<[string | null, string | null, number]>('cacheGet', GET_OR_LEASE, 3)
   const put = connection.script<number>('cachePut', PUT, 3)
   const raise = connection.script<number>('cacheRaise', RAISE, 1)
   const keysOf = (group: string, key: string) => [
@@ -46,8 +57,11 @@ export function createRedisStore(connection: RedisConnection): CacheStore {
   const floorOf = (group: string) => `cache:{${group}}`
   return {
     async get({ key, group }, lease) {
-      const [text, floor, leased] = await get(keysOf(group, key), [lease ? LEASE_MS : 0])
-      return { entry: text === null ? undefined : parse(text), floor: floor ?? undefined, isLeased: leased === 1 }
+      const keys = keysOf(group, key)
+      const [text, floor] = await look(keys)
+      const isThere = text !== null && (floor === null || text.slice(0, TOKEN_LENGTH) >= floor)
+      if (isThere || !lease) return toFound(isThere ? text : null, floor, 0)
+      return toFound(...(await getOrLease(keys, [LEASE_MS])))
     },
     async put({ key, group }, { value, asOf, freshUntil }, ttlMs) {
       const text = `${comparable(asOf)} ${String(Math.round(freshUntil)).padStart(13, '0')} ${JSON.stringify(value)}`
@@ -63,10 +77,16 @@ export function createRedisStore(connection: RedisConnection): CacheStore {
   }
 }
 
-function parse(text: string) {
+function toFound(text: string | null, floor: string | null, leased: number): Found {
+  return { entry: text === null ? undefined : parse(text), floor: floor ?? undefined, isLeased: leased === 1 }
+}
+
+function parse(text: string): Entry {
+  const value = JSON.parse(text.slice(HEAD_LENGTH))
+  freeze(value)
   return {
     asOf: text.slice(0, TOKEN_LENGTH),
     freshUntil: Number(text.slice(TOKEN_LENGTH + 1, HEAD_LENGTH - 1)),
-    value: JSON.parse(text.slice(HEAD_LENGTH)),
+    value,
   }
 }

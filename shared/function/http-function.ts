@@ -18,6 +18,7 @@ import {
   type Route,
   type Scope,
 } from './definition.ts'
+import { endOfTurn } from './end-of-turn.ts'
 import { type Exchange, logFailure, problem, toResponse } from './http-response.ts'
 import { idempotencyKeyOf } from './idempotency-key.ts'
 import { toServiceError } from './problem.ts'
@@ -57,6 +58,7 @@ export function httpFunction<
       c.env as Partial<HttpBindings> | undefined,
     )
     admission.observe(response.status, startedAt)
+    await endOfTurn()
     return response
   })
   app.notFound((c) =>
