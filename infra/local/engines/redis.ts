@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { freePort } from '../ports.ts'
 import { waitUntil } from '../waits.ts'
+import { installDebianPackages } from './apt.ts'
 
 const run = promisify(execFile)
 
@@ -20,8 +21,6 @@ export interface RunningRedis {
 
 const START_MAX_MS = 10_000
 const STOP_MAX_MS = 5_000
-/** Debian's package lists and the package are some megabytes: this is for a very slow mirror. */
-const INSTALL_MAX_MS = 180_000
 
 /**
  * Makes sure that there is a `redis-server`: installs Debian's package where there is none and this is root on Debian. Gives its
@@ -30,18 +29,7 @@ const INSTALL_MAX_MS = 180_000
 export async function ensureRedis(progress: (line: string) => void): Promise<string> {
   const present = await version()
   if (present) return present
-  const canInstall = process.getuid?.() === 0 && (await succeeds('apt-get', ['--version']))
-  if (canInstall) {
-    progress('installing redis-server with apt-get')
-    const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-    const install = ['install', '--yes', '--no-install-recommends', 'redis-server']
-    try {
-      await run('apt-get', ['update'], { env, timeout: INSTALL_MAX_MS })
-      await run('apt-get', install, { env, timeout: INSTALL_MAX_MS })
-    } catch (error) {
-      throw new Error(`redis-server could not be installed: ${(error as Error).message}`)
-    }
-  }
+  await installDebianPackages(['redis-server'], progress)
   const installed = await version()
   if (installed) return installed
   throw new Error('there is no redis-server: install it (apt-get install redis-server, brew install redis)')
@@ -51,13 +39,6 @@ export async function ensureRedis(progress: (line: string) => void): Promise<str
 async function version(): Promise<string | undefined> {
   const { stdout } = await run('redis-server', ['--version']).catch(() => ({ stdout: '' }))
   return /v=(\S+)/.exec(stdout)?.[1]
-}
-
-async function succeeds(command: string, args: string[]): Promise<boolean> {
-  return run(command, args).then(
-    () => true,
-    () => false,
-  )
 }
 
 /** Starts a Redis of its own on a loopback port, which keeps nothing on disk. Throws with its output if it does not come up. */

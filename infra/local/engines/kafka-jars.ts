@@ -1,0 +1,97 @@
+import { execFile } from 'node:child_process'
+import { mkdir, mkdtemp, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { installDebianPackages } from './apt.ts'
+
+const run = promisify(execFile)
+
+export const KAFKA_VERSION = '4.4.0'
+/** What the brokers of Kafka 4 need. */
+const JAVA_MIN = 17
+const COPY = 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies'
+/** Some 50 jars of 43 MB in all: this is for a very slow mirror. */
+const FETCH_MAX_MS = 300_000
+
+/**
+ * The folder with Kafka's jars and all that they need to run. They are fetched once for a user, with Maven, which is installed with
+ * Java where they are missing and this is root on Debian. Throws with what to do instead.
+ */
+export async function ensureKafkaJars(progress: (line: string) => void): Promise<string> {
+  const folder = join(cacheFolder(), `kafka-${KAFKA_VERSION}`)
+  const isThere = await stat(folder).then(
+    () => true,
+    () => false,
+  )
+  await requireTools(isThere, progress)
+  if (!isThere) await fetchInto(folder, progress)
+  return folder
+}
+
+function cacheFolder(): string {
+  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'stock-management-service')
+}
+
+async function requireTools(hasJars: boolean, progress: (line: string) => void): Promise<void> {
+  const missing = await missingTools(hasJars)
+  if (missing.length > 0) await installDebianPackages(missing, progress)
+  const stillMissing = missing.length > 0 ? await missingTools(hasJars) : []
+  if (stillMissing.length === 0) return
+  throw new Error(
+    `there is no Java ${JAVA_MIN} or newer${hasJars ? '' : ', or no Maven'}: install them (apt-get install ${stillMissing.join(' ')}, brew install openjdk maven)`,
+  )
+}
+
+/** Debian's names of the packages that are wanted. */
+async function missingTools(hasJars: boolean): Promise<string[]> {
+  const [java, maven] = await Promise.all([javaVersion(), hasJars || succeeds('mvn', ['--version'])])
+  return [...(java >= JAVA_MIN ? [] : ['default-jre-headless']), ...(maven ? [] : ['maven'])]
+}
+
+/** Such as 17; 0 where there is none. */
+async function javaVersion(): Promise<number> {
+  const { stderr } = await run('java', ['-version']).catch(() => ({ stderr: '' }))
+  return Number(/version "(\d+)/.exec(stderr)?.[1] ?? 0)
+}
+
+function succeeds(command: string, args: string[]): Promise<boolean> {
+  return run(command, args).then(
+    () => true,
+    () => false,
+  )
+}
+
+/** Into a folder beside it, which then takes its name: one that was left half full is never taken for the jars. */
+async function fetchInto(folder: string, progress: (line: string) => void): Promise<void> {
+  progress(`fetching Kafka ${KAFKA_VERSION} with Maven, once for this user (43 MB)`)
+  await mkdir(cacheFolder(), { recursive: true })
+  const unfinished = await mkdtemp(`${folder}-unfinished-`)
+  try {
+    const pom = join(unfinished, 'pom.xml')
+    await writeFile(pom, POM)
+    const jars = join(unfinished, 'jars')
+    const args = ['--batch-mode', '--quiet', '--file', pom, COPY, '-DincludeScope=runtime', `-DoutputDirectory=${jars}`]
+    await run('mvn', args, { timeout: FETCH_MAX_MS })
+    await rename(jars, folder).catch((error: NodeJS.ErrnoException) => {
+      // Another run was quicker, with the same jars.
+      if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error
+    })
+  } catch (error) {
+    throw new Error(`Kafka could not be fetched with Maven: ${(error as Error).message}`)
+  } finally {
+    await rm(unfinished, { recursive: true, force: true })
+  }
+}
+
+const POM = `<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>stock-management-service</groupId>
+  <artifactId>kafka</artifactId>
+  <version>1</version>
+  <dependencies>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>${KAFKA_VERSION}</version></dependency>
+    <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>1.7.36</version></dependency>
+  </dependencies>
+</project>
+`

@@ -1,0 +1,169 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { freePort } from '../ports.ts'
+import { waitUntil } from '../waits.ts'
+import { ensureKafkaJars, KAFKA_VERSION } from './kafka-jars.ts'
+
+const run = promisify(execFile)
+
+export interface RunningKafka {
+  url: string
+  pid: () => number
+  /** What runs, for a line that says so. */
+  description: string
+  /** SIGKILL: as when the machine fails. */
+  kill: () => Promise<void>
+  /** Starts it again after a kill, on the same port and with its data. */
+  restart: () => Promise<void>
+  stop: () => Promise<void>
+}
+
+interface KafkaOptions {
+  port?: number
+  /** Where clients are told to connect: a proxy in front of the port. */
+  advertisedPort?: number
+}
+
+/** It takes 4 s on two quiet cores; after a kill the controller waits first until it believes that the broker is dead. */
+const START_MAX_MS = 60_000
+const START_NOTICE_MS = 2_000
+const ADDRESS = '127.0.0.1'
+
+/** Makes sure that there is a Kafka to start. Gives its version; throws with what to do where there is none. */
+export async function ensureKafka(progress: (line: string) => void): Promise<string> {
+  await ensureKafkaJars(progress)
+  return KAFKA_VERSION
+}
+
+/**
+ * Starts a broker, which is its own controller (KRaft), on loopback ports and in a folder of its own. Throws with its output if it
+ * does not come up.
+ */
+export async function startKafka(
+  options: KafkaOptions = {},
+  progress: (line: string) => void = () => {},
+): Promise<RunningKafka> {
+  const jars = await ensureKafkaJars(progress)
+  const port = options.port ?? (await freePort())
+  const folder = await mkdtemp(join(tmpdir(), 'stock-kafka-'))
+  const configuration = join(folder, 'server.properties')
+  const dataFolder = join(folder, 'data')
+  await writeFile(configuration, propertiesOf(port, options.advertisedPort ?? port, await freePort(), dataFolder))
+  const format = ['--cluster-id', randomBytes(16).toString('base64url'), '--config', configuration]
+  await run('java', [...javaArgs(jars, '-XX:TieredStopAtLevel=1'), 'kafka.tools.StorageTool', 'format', ...format])
+
+  let broker: Broker | undefined
+  const kill = async () => broker?.kill()
+  const start = async () => {
+    broker = spawnBroker(jars, configuration)
+    const notice = setTimeout(() => progress('waiting for Kafka to answer'), START_NOTICE_MS)
+    try {
+      const isUp = await waitUntil(async () => broker?.hasEnded() || (await answers(port)), START_MAX_MS, 50)
+      if (!isUp || broker.hasEnded()) throw new Error(`Kafka did not start: ${broker.output()}`)
+    } finally {
+      clearTimeout(notice)
+    }
+  }
+  // A clean shutdown takes 5 s, to bring into order what is thrown away anyway.
+  const stop = async () => {
+    await kill()
+    await rm(folder, { recursive: true, force: true })
+  }
+  try {
+    await start()
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  return {
+    url: `kafka://${ADDRESS}:${options.advertisedPort ?? port}`,
+    pid: () => broker?.child.pid ?? 0,
+    description: `Kafka ${KAFKA_VERSION} on port ${port}`,
+    kill,
+    restart: start,
+    stop,
+  }
+}
+
+interface Broker {
+  child: ChildProcess
+  output: () => string
+  hasEnded: () => boolean
+  kill: () => Promise<void>
+}
+
+function spawnBroker(jars: string, configuration: string): Broker {
+  const args = [...javaArgs(jars, '-Xmx512m'), 'kafka.Kafka', configuration]
+  const child = spawn('java', args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (text) => {
+      output = `${output}${text}`.slice(-4_000)
+    })
+  }
+  const exit = once(child, 'exit').catch((error: Error) => {
+    output = error.message
+  })
+  const hasEnded = () => child.exitCode !== null || child.signalCode !== null || child.pid === undefined
+  const kill = async () => {
+    child.kill('SIGKILL')
+    if (!hasEnded()) await exit
+  }
+  return { child, output: () => output, hasEnded, kill }
+}
+
+/** The serial collector is the one that takes the least of a small heap and of two cores. */
+function javaArgs(jars: string, ...more: string[]): string[] {
+  const logging = '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn'
+  return ['-cp', join(jars, '*'), '-XX:+UseSerialGC', logging, ...more]
+}
+
+function propertiesOf(port: number, advertisedPort: number, controllerPort: number, dataFolder: string): string {
+  const properties = {
+    'process.roles': 'broker,controller',
+    'node.id': 1,
+    'controller.quorum.voters': `1@${ADDRESS}:${controllerPort}`,
+    listeners: `PLAINTEXT://${ADDRESS}:${port},CONTROLLER://${ADDRESS}:${controllerPort}`,
+    'advertised.listeners': `PLAINTEXT://${ADDRESS}:${advertisedPort}`,
+    'controller.listener.names': 'CONTROLLER',
+    'log.dirs': dataFolder,
+    'auto.create.topics.enable': false,
+    // One broker, and each partition costs files and time at its start.
+    'offsets.topic.num.partitions': 1,
+    'offsets.topic.replication.factor': 1,
+    'transaction.state.log.num.partitions': 1,
+    'transaction.state.log.replication.factor': 1,
+    'transaction.state.log.min.isr': 1,
+    'share.coordinator.state.topic.num.partitions': 1,
+    'share.coordinator.state.topic.replication.factor': 1,
+    'share.coordinator.state.topic.min.isr': 1,
+    'group.initial.rebalance.delay.ms': 0,
+    // One that is started again after a kill has to wait until its former self is taken for dead.
+    'broker.session.timeout.ms': 1_500,
+    'broker.heartbeat.interval.ms': 300,
+  }
+  return Object.entries(properties)
+    .map(([name, value]) => `${name}=${value}\n`)
+    .join('')
+}
+
+/** ApiVersions, version 0, which a broker answers whoever asks: https://kafka.apache.org/protocol#The_Messages_ApiVersions */
+const API_VERSIONS = Buffer.from([0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 0, 255, 255])
+
+function answers(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ port, host: ADDRESS, timeout: 1_000 }, () => socket.write(API_VERSIONS))
+    const end = (isAnswer: boolean) => {
+      socket.destroy()
+      resolve(isAnswer)
+    }
+    socket.once('data', () => end(true))
+    for (const event of ['error', 'timeout', 'close']) socket.once(event, () => end(false))
+  })
+}
