@@ -7,6 +7,7 @@ import { overrideEnvironment } from '#config'
 import { closeDatabase, migrate } from '#database'
 import { startCluster } from '../local/cluster.ts'
 import { ensureKafka, startKafka } from '../local/engines/kafka.ts'
+import { ensureRabbit, startRabbit } from '../local/engines/rabbitmq.ts'
 import { ensureRedis, startRedis } from '../local/engines/redis.ts'
 
 declare module 'vitest' {
@@ -14,44 +15,38 @@ declare module 'vitest' {
     serverUrl: string
     /** Undefined where there is no Redis: what needs it is skipped. */
     redisUrl: string | undefined
-    /** Undefined where there is no Kafka: what needs it is skipped. */
+    /** The same, of Kafka and of RabbitMQ. */
     kafkaUrl: string | undefined
+    rabbitUrl: string | undefined
+  }
+}
+
+/**
+ * One real PostgreSQL for the whole run, with a migrated template that each test file gets a copy of; one real Redis, Kafka
+ * and RabbitMQ. They start side by side; where one does not, those that do are stopped again.
+ */
+export default async function setup(project: TestProject) {
+  const starting = [startDatabase(), findRedis(), findKafka(), findRabbit()] as const
+  const stop = async () => {
+    const settled = await Promise.allSettled(starting)
+    await Promise.all(settled.map((engine) => engine.status === 'fulfilled' && engine.value?.stop()))
+  }
+  try {
+    const [database, redis, kafka, rabbit] = await Promise.all(starting)
+    project.provide('serverUrl', database.url)
+    project.provide('redisUrl', redis?.url)
+    project.provide('kafkaUrl', kafka?.url)
+    project.provide('rabbitUrl', rabbit?.url)
+    return stop
+  } catch (error) {
+    await stop()
+    throw error
   }
 }
 
 interface Engine {
   url: string
-  stop: () => Promise<unknown>
-}
-
-/**
- * One real PostgreSQL for the whole run, with a migrated template that each test file gets a copy of; one real Redis; and one real
- * Kafka. They start side by side, and where one of them fails, nothing is left behind.
- */
-export default async function setup(project: TestProject) {
-  const { TEST_REDIS_URL, TEST_KAFKA_URL } = process.env
-  const starting = await Promise.allSettled([
-    startDatabase(),
-    find('redis', TEST_REDIS_URL, async (say) => {
-      const version = await ensureRedis(say)
-      const started = await startRedis()
-      return { ...started, description: `${started.description}, version ${version}` }
-    }),
-    find('kafka', TEST_KAFKA_URL, async (say) => {
-      await ensureKafka(say)
-      return startKafka({}, say)
-    }),
-  ] as const)
-  const stop = () => Promise.all(starting.map((each) => each.status === 'fulfilled' && each.value?.stop()))
-  const [database, redis, kafka] = starting
-  if (database.status === 'fulfilled' && redis.status === 'fulfilled' && kafka.status === 'fulfilled') {
-    project.provide('serverUrl', database.value.url)
-    project.provide('redisUrl', redis.value?.url)
-    project.provide('kafkaUrl', kafka.value?.url)
-    return stop
-  }
-  await stop()
-  throw starting.find((each) => each.status === 'rejected')?.reason
+  stop: () => Promise<void>
 }
 
 async function startDatabase(): Promise<Engine> {
@@ -66,25 +61,42 @@ async function startDatabase(): Promise<Engine> {
   overrideEnvironment({ DATABASE_URL: templateUrl.href })
   await migrate()
   await closeDatabase()
-  return {
-    url: cluster.primaryUrl,
-    stop: async () => {
-      await cluster.stop()
-      await rm(dataDir, { recursive: true, force: true })
-    },
+  const stop = async () => {
+    await cluster.stop()
+    await rm(dataDir, { recursive: true, force: true })
   }
+  return { url: cluster.primaryUrl, stop }
 }
 
-/** The server at `url`, or one that is started. A line says which; without any, what needs it is skipped, but not in CI. */
+const findRedis = () =>
+  find('redis', process.env.TEST_REDIS_URL, async (say) => {
+    const version = await ensureRedis(say)
+    const started = await startRedis()
+    return { ...started, description: `${started.description}, version ${version}` }
+  })
+
+const findKafka = () =>
+  find('kafka', process.env.TEST_KAFKA_URL, async (say) => {
+    await ensureKafka(say)
+    return startKafka({}, say)
+  })
+
+const findRabbit = () =>
+  find('rabbitmq', process.env.TEST_RABBIT_URL, async (say) => {
+    await ensureRabbit(say)
+    return startRabbit()
+  })
+
+/** The engine at `given`, or one that is started. A line says which; without any, what needs it is skipped, but not in CI. */
 async function find(
   name: string,
-  url: string | undefined,
+  given: string | undefined,
   start: (say: (line: string) => void) => Promise<Engine & { description: string }>,
 ): Promise<Engine | undefined> {
   const say = (line: string) => process.stdout.write(`${name}: ${line}\n`)
-  if (url) {
-    say(url)
-    return { url, stop: async () => {} }
+  if (given) {
+    say(given)
+    return { url: given, stop: async () => {} }
   }
   try {
     const started = await start(say)

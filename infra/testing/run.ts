@@ -11,7 +11,7 @@ const USAGE = `npm test [-- --suites]
 Lint, types, dead code; then every suite (vitest) and the Postman collection (Newman) on a stack of their own.
 The last line counts what passed, failed and was skipped.
 
-  TEST_REDIS_URL, TEST_KAFKA_URL in the environment: servers to use instead of ones that are started
+  TEST_REDIS_URL, TEST_KAFKA_URL, TEST_RABBIT_URL in the environment: servers to use instead of ones that are started
 
   --suites   only vitest's suites, on the Node that runs this: for trying another version of Node
 `

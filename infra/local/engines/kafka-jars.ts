@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { installDebianPackages } from './apt.ts'
+import { installPackages } from './debian.ts'
 
 const run = promisify(execFile)
 
@@ -35,7 +35,7 @@ function cacheFolder(): string {
 
 async function requireTools(hasJars: boolean, progress: (line: string) => void): Promise<void> {
   const missing = await missingTools(hasJars)
-  if (missing.length > 0) await installDebianPackages(missing, progress)
+  if (missing.length > 0) await installPackages(missing, progress)
   const stillMissing = missing.length > 0 ? await missingTools(hasJars) : []
   if (stillMissing.length === 0) return
   throw new Error(

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { freePort } from '../ports.ts'
 import { waitUntil } from '../waits.ts'
-import { installDebianPackages } from './apt.ts'
+import { installPackages } from './debian.ts'
 
 const run = promisify(execFile)
 
@@ -29,7 +29,7 @@ const STOP_MAX_MS = 5_000
 export async function ensureRedis(progress: (line: string) => void): Promise<string> {
   const present = await version()
   if (present) return present
-  await installDebianPackages(['redis-server'], progress)
+  await installPackages(['redis-server'], progress)
   const installed = await version()
   if (installed) return installed
   throw new Error('there is no redis-server: install it (apt-get install redis-server, brew install redis)')

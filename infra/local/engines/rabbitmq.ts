@@ -1,0 +1,192 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { connect } from 'amqplib'
+import { freePort } from '../ports.ts'
+import { waitUntil } from '../waits.ts'
+import { exists, installPackages } from './debian.ts'
+
+export interface RunningRabbit {
+  url: string
+  /** What runs, for a line that says so. */
+  description: string
+  stop: () => Promise<void>
+  /** SIGKILL to all of its processes, and the wait for their end. */
+  kill: () => Promise<void>
+  /** Starts it again after a kill, at the same address and on the same data. */
+  restart: () => Promise<void>
+}
+
+/** Debian's command in the PATH insists on the user `rabbitmq`; this is what it runs. */
+const DEBIAN_SERVER = '/usr/lib/rabbitmq/bin/rabbitmq-server'
+/** Some 5 s on a quiet machine: the Erlang machine, its modules, and the log of what was queued. */
+const START_MAX_MS = 60_000
+const STOP_MAX_MS = 15_000
+
+const CONFIG = `
+log.console = true
+log.console.level = warning
+log.file = false
+vm_memory_high_watermark.absolute = 1GB
+disk_free_limit.absolute = 100MB
+`
+
+/** A small machine's cores are better used than by schedulers that look for work (+sbwt); nobody else's node is spoken to. */
+const ERLANG_ARGUMENTS =
+  '+sbwt none +sbwtdcpu none +sbwtdio none +S 2:2 -kernel inet_dist_use_interface {127,0,0,1} -kernel net_setuptime 5'
+
+/**
+ * Makes sure that there is a `rabbitmq-server`: installs Debian's package where there is none and this is root on Debian. Gives
+ * its path; throws with what to do instead.
+ */
+export async function ensureRabbit(progress: (line: string) => void): Promise<string> {
+  const present = await findServer()
+  if (present) return present
+  await installPackages(['rabbitmq-server'], progress)
+  const installed = await findServer()
+  if (installed) return installed
+  throw new Error('there is no rabbitmq-server: install it (apt-get install rabbitmq-server, brew install rabbitmq)')
+}
+
+async function findServer(): Promise<string | undefined> {
+  if (await exists(DEBIAN_SERVER)) return DEBIAN_SERVER
+  const found = await promisify(execFile)('which', ['rabbitmq-server']).catch(() => ({ stdout: '' }))
+  return found.stdout.trim() || undefined
+}
+
+/**
+ * Starts a RabbitMQ of its own, with the Erlang port mapper that it asks for, on loopback ports and in a folder of its own. Throws
+ * with its output if it does not come up.
+ */
+export async function startRabbit(): Promise<RunningRabbit> {
+  const server = await findServer()
+  if (!server) throw new Error('there is no rabbitmq-server')
+  const [port, distributionPort, mapperPort] = [await freePort(), await freePort(), await freePort()]
+  const folder = await mkdtemp(join(tmpdir(), 'stock-rabbit-'))
+  const env = await prepare(folder, { port, distributionPort, mapperPort })
+  const url = `amqp://guest:guest@127.0.0.1:${port}`
+  const mapper = spawn('epmd', ['-port', String(mapperPort), '-address', '127.0.0.1'], { stdio: 'ignore' })
+  mapper.on('error', () => {})
+  let node: Node | undefined
+  const stop = async () => {
+    await node?.end('SIGTERM')
+    mapper.kill()
+    await rm(folder, { recursive: true, force: true })
+  }
+  const start = async () => {
+    const starting = startNode(server, env)
+    node = starting
+    let version: string | undefined
+    await waitUntil(
+      async () => {
+        version = await versionAt(url)
+        return version !== undefined || starting.hasEnded()
+      },
+      START_MAX_MS,
+      100,
+    )
+    if (version !== undefined) return version
+    await stop()
+    throw new Error(`rabbitmq-server did not start: ${starting.output()}`)
+  }
+  const version = await start()
+  return {
+    url,
+    description: `rabbitmq-server on port ${port}, version ${version}`,
+    stop,
+    kill: async () => node?.end('SIGKILL'),
+    restart: async () => {
+      await start()
+    },
+  }
+}
+
+/** The environment of a node that shares nothing with any other on this machine: neither name nor port, cookie, data or configuration. */
+async function prepare(
+  folder: string,
+  ports: { port: number; distributionPort: number; mapperPort: number },
+): Promise<NodeJS.ProcessEnv> {
+  const files = { config: join(folder, 'rabbitmq.conf'), plugins: join(folder, 'enabled_plugins') }
+  await mkdir(join(folder, 'data'))
+  await writeFile(files.config, CONFIG)
+  await writeFile(files.plugins, '[].\n')
+  await writeFile(join(folder, '.erlang.cookie'), randomBytes(20).toString('hex'), { mode: 0o400 })
+  return {
+    PATH: process.env.PATH,
+    HOME: folder,
+    ERL_EPMD_PORT: String(ports.mapperPort),
+    ERL_EPMD_ADDRESS: '127.0.0.1',
+    RABBITMQ_NODENAME: `stock-${randomBytes(4).toString('hex')}@localhost`,
+    RABBITMQ_NODE_IP_ADDRESS: '127.0.0.1',
+    RABBITMQ_NODE_PORT: String(ports.port),
+    RABBITMQ_DIST_PORT: String(ports.distributionPort),
+    RABBITMQ_BASE: folder,
+    RABBITMQ_MNESIA_BASE: join(folder, 'data'),
+    RABBITMQ_LOG_BASE: folder,
+    RABBITMQ_PID_FILE: join(folder, 'pid'),
+    RABBITMQ_CONFIG_FILE: files.config,
+    RABBITMQ_CONF_ENV_FILE: join(folder, 'none'),
+    RABBITMQ_ENABLED_PLUGINS_FILE: files.plugins,
+    RABBITMQ_GENERATED_CONFIG_DIR: join(folder, 'generated'),
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: ERLANG_ARGUMENTS,
+  }
+}
+
+interface Node {
+  output: () => string
+  hasEnded: () => boolean
+  end: (signal: 'SIGTERM' | 'SIGKILL') => Promise<void>
+}
+
+/** In a process group of its own, because a shell stands between this process and the Erlang machine. */
+function startNode(server: string, env: NodeJS.ProcessEnv): Node {
+  const child = spawn(server, { env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (text) => {
+      output = `${output}${text}`.slice(-4_000)
+    })
+  }
+  // Its streams end with the last process of the group that writes to them, which the shell's own exit does not wait for.
+  const closed = once(child, 'close').catch((error: Error) => {
+    output = error.message
+  })
+  const hasEnded = () => child.exitCode !== null || child.signalCode !== null || child.pid === undefined
+  return {
+    output: () => output,
+    hasEnded,
+    async end(signal) {
+      const timer = setTimeout(() => killGroup(child), STOP_MAX_MS)
+      if (signal === 'SIGKILL') killGroup(child)
+      else child.kill(signal)
+      if (child.pid !== undefined) await closed
+      clearTimeout(timer)
+    },
+  }
+}
+
+function killGroup({ pid }: ChildProcess): void {
+  if (pid === undefined) return
+  try {
+    process.kill(-pid, 'SIGKILL')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
+}
+
+/** What a broker that takes connections says of itself; undefined where there is none. */
+async function versionAt(url: string): Promise<string | undefined> {
+  try {
+    const connection = await connect(url, { timeout: 5_000 })
+    connection.on('error', () => {})
+    const { version } = connection.connection.serverProperties
+    await connection.close()
+    return version
+  } catch {
+    return undefined
+  }
+}
