@@ -54,6 +54,16 @@ export function serverProcesses(folder: string): ServerProcesses {
   return found
 }
 
+/** The processes that name this folder, or something in it, in their command lines. */
+export function processesNaming(folder: string): number[] {
+  const mentions = commandLines().filter(({ command }) =>
+    `${command} `.split(/[ "=:]/).some((word) => isIn(word, folder)),
+  )
+  return mentions.map(({ pid }) => pid).filter((pid) => pid !== process.pid && pid !== 0)
+}
+
+const isIn = (path: string, folder: string) => path === folder || path.startsWith(`${folder}/`)
+
 /** True when the process with this id runs a program called postgres, of whatever data folder. */
 export function isPostgres(pid: number): boolean {
   const command = commandLines().find((line) => line.pid === pid)?.command ?? ''

@@ -1,13 +1,14 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { freePort } from '../ports.ts'
 import { waitUntil } from '../waits.ts'
+import { exists } from './debian.ts'
+import { openFolder } from './folder.ts'
 import { ensureKafkaJars, KAFKA_VERSION } from './kafka-jars.ts'
 
 const run = promisify(execFile)
@@ -28,6 +29,8 @@ interface KafkaOptions {
   port?: number
   /** Where clients are told to connect: a proxy in front of the port. */
   advertisedPort?: number
+  /** Where its data is, and is kept. */
+  folder?: string
 }
 
 /** It takes 4 s on two quiet cores; after a kill the controller waits first until it believes that the broker is dead. */
@@ -42,8 +45,8 @@ export async function ensureKafka(progress: (line: string) => void): Promise<str
 }
 
 /**
- * Starts a broker, which is its own controller (KRaft), on loopback ports and in a folder of its own. Throws with its output if it
- * does not come up.
+ * Starts a broker, which is its own controller (KRaft), on loopback ports and in a folder of its own, which is thrown away at the
+ * end unless it was named. Throws with its output if it does not come up.
  */
 export async function startKafka(
   options: KafkaOptions = {},
@@ -51,12 +54,11 @@ export async function startKafka(
 ): Promise<RunningKafka> {
   const jars = await ensureKafkaJars(progress)
   const port = options.port ?? (await freePort())
-  const folder = await mkdtemp(join(tmpdir(), 'stock-kafka-'))
-  const configuration = join(folder, 'server.properties')
-  const dataFolder = join(folder, 'data')
+  const folder = await openFolder('kafka', options.folder)
+  const configuration = join(folder.path, 'server.properties')
+  const dataFolder = join(folder.path, 'data')
   await writeFile(configuration, propertiesOf(port, options.advertisedPort ?? port, await freePort(), dataFolder))
-  const format = ['--cluster-id', randomBytes(16).toString('base64url'), '--config', configuration]
-  await run('java', [...javaArgs(jars, '-XX:TieredStopAtLevel=1'), 'kafka.tools.StorageTool', 'format', ...format])
+  if (!(await exists(join(dataFolder, 'meta.properties')))) await format(jars, configuration)
 
   let broker: Broker | undefined
   const kill = async () => broker?.kill()
@@ -73,7 +75,7 @@ export async function startKafka(
   // A clean shutdown takes 5 s, to bring into order what is thrown away anyway.
   const stop = async () => {
     await kill()
-    await rm(folder, { recursive: true, force: true })
+    await folder.leave()
   }
   try {
     await start()
@@ -89,6 +91,12 @@ export async function startKafka(
     restart: start,
     stop,
   }
+}
+
+/** Makes the folder that the configuration names the storage of a new cluster. */
+async function format(jars: string, configuration: string): Promise<void> {
+  const options = ['--cluster-id', randomBytes(16).toString('base64url'), '--config', configuration]
+  await run('java', [...javaArgs(jars, '-XX:TieredStopAtLevel=1'), 'kafka.tools.StorageTool', 'format', ...options])
 }
 
 interface Broker {

@@ -1,14 +1,14 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { connect } from 'amqplib'
 import { freePort } from '../ports.ts'
 import { waitUntil } from '../waits.ts'
 import { exists, installPackages } from './debian.ts'
+import { openFolder } from './folder.ts'
 
 export interface RunningRabbit {
   url: string
@@ -62,20 +62,24 @@ async function findServer(): Promise<string | undefined> {
  * Starts a RabbitMQ of its own, with the Erlang port mapper that it asks for, on loopback ports and in a folder of its own. Throws
  * with its output if it does not come up.
  */
-export async function startRabbit(): Promise<RunningRabbit> {
+export async function startRabbit(options: { folder?: string } = {}): Promise<RunningRabbit> {
   const server = await findServer()
   if (!server) throw new Error('there is no rabbitmq-server')
   const [port, distributionPort, mapperPort] = [await freePort(), await freePort(), await freePort()]
-  const folder = await mkdtemp(join(tmpdir(), 'stock-rabbit-'))
-  const env = await prepare(folder, { port, distributionPort, mapperPort })
+  const folder = await openFolder('rabbit', options.folder)
+  const env = await prepare(folder.path, { port, distributionPort, mapperPort })
   const url = `amqp://guest:guest@127.0.0.1:${port}`
-  const mapper = spawn('epmd', ['-port', String(mapperPort), '-address', '127.0.0.1'], { stdio: 'ignore' })
+  // Named so, it is found by the folder as well.
+  const mapper = spawn('epmd', ['-port', String(mapperPort), '-address', '127.0.0.1'], {
+    argv0: join(folder.path, 'epmd'),
+    stdio: 'ignore',
+  })
   mapper.on('error', () => {})
   let node: Node | undefined
   const stop = async () => {
     await node?.end('SIGTERM')
     mapper.kill()
-    await rm(folder, { recursive: true, force: true })
+    await folder.leave()
   }
   const start = async () => {
     const starting = startNode(server, env)
@@ -111,16 +115,17 @@ async function prepare(
   ports: { port: number; distributionPort: number; mapperPort: number },
 ): Promise<NodeJS.ProcessEnv> {
   const files = { config: join(folder, 'rabbitmq.conf'), plugins: join(folder, 'enabled_plugins') }
-  await mkdir(join(folder, 'data'))
+  await mkdir(join(folder, 'data'), { recursive: true })
   await writeFile(files.config, CONFIG)
   await writeFile(files.plugins, '[].\n')
-  await writeFile(join(folder, '.erlang.cookie'), randomBytes(20).toString('hex'), { mode: 0o400 })
+  await writeFile(join(folder, '.erlang.cookie'), randomBytes(20).toString('hex'), { mode: 0o600 })
   return {
     PATH: process.env.PATH,
     HOME: folder,
     ERL_EPMD_PORT: String(ports.mapperPort),
     ERL_EPMD_ADDRESS: '127.0.0.1',
-    RABBITMQ_NODENAME: `stock-${randomBytes(4).toString('hex')}@localhost`,
+    // Its data bears the name. Another node with the same one is known to another mapper.
+    RABBITMQ_NODENAME: 'stock@localhost',
     RABBITMQ_NODE_IP_ADDRESS: '127.0.0.1',
     RABBITMQ_NODE_PORT: String(ports.port),
     RABBITMQ_DIST_PORT: String(ports.distributionPort),
@@ -132,7 +137,8 @@ async function prepare(
     RABBITMQ_CONF_ENV_FILE: join(folder, 'none'),
     RABBITMQ_ENABLED_PLUGINS_FILE: files.plugins,
     RABBITMQ_GENERATED_CONFIG_DIR: join(folder, 'generated'),
-    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: ERLANG_ARGUMENTS,
+    // A flag of ours: the process is found by it.
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: `${ERLANG_ARGUMENTS} -stock_folder ${folder}`,
   }
 }
 

@@ -1,13 +1,11 @@
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
 import { connect } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { freePort } from '../ports.ts'
 import { waitUntil } from '../waits.ts'
 import { installPackages } from './debian.ts'
+import { openFolder } from './folder.ts'
 
 const run = promisify(execFile)
 
@@ -42,10 +40,16 @@ async function version(): Promise<string | undefined> {
 }
 
 /** Starts a Redis of its own on a loopback port, which keeps nothing on disk. Throws with its output if it does not come up. */
-export async function startRedis({ port }: { port?: number } = {}): Promise<RunningRedis> {
+export async function startRedis({
+  port,
+  folder: path,
+}: {
+  port?: number
+  folder?: string
+} = {}): Promise<RunningRedis> {
   const at = port ?? (await freePort())
-  const folder = await mkdtemp(join(tmpdir(), 'stock-redis-'))
-  const options = { port: at, bind: '127.0.0.1', dir: folder, save: '', appendonly: 'no', databases: 1_024 }
+  const folder = await openFolder('redis', path)
+  const options = { port: at, bind: '127.0.0.1', dir: folder.path, save: '', appendonly: 'no', databases: 1_024 }
   const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)])
   const child = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'pipe'] })
   let output = ''
@@ -65,7 +69,7 @@ export async function startRedis({ port }: { port?: number } = {}): Promise<Runn
     child.kill('SIGTERM')
     if (!hasEnded()) await exit
     clearTimeout(timer)
-    await rm(folder, { recursive: true, force: true })
+    await folder.leave()
   }
   await waitUntil(async () => hasEnded() || (await listens(at)), START_MAX_MS, 10)
   if (hasEnded() || !(await listens(at))) {

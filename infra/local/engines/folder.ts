@@ -1,0 +1,34 @@
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { processesNaming, signalAll } from '../processes.ts'
+import { waitUntil } from '../waits.ts'
+
+const KILLED_MS = 5_000
+
+export interface EngineFolder {
+  path: string
+  /** Removes one that was made for the occasion, and keeps one that was asked for. */
+  leave: () => Promise<void>
+}
+
+/**
+ * Where an engine keeps its data: the folder at `path`, freed of any process that an earlier run has left in it, or one that is
+ * gone afterwards. Throws if such a process can't be ended.
+ */
+export async function openFolder(name: string, path?: string): Promise<EngineFolder> {
+  if (path === undefined) {
+    const scratch = await mkdtemp(join(tmpdir(), `stock-${name}-`))
+    return { path: scratch, leave: () => rm(scratch, { recursive: true, force: true }) }
+  }
+  await mkdir(path, { recursive: true })
+  const isFree = await waitUntil(() => {
+    const left = processesNaming(path)
+    // All of them take a kill without losing what they have acknowledged.
+    signalAll(left, 'SIGKILL')
+    return left.length === 0
+  }, KILLED_MS)
+  if (!isFree)
+    throw new Error(`Process ${processesNaming(path).join(', ')} of ${path} can't be killed: end it, then start again.`)
+  return { path, leave: async () => {} }
+}
