@@ -4,11 +4,12 @@ import { overrideEnvironment } from '#config'
 import { checkDatabase, closeDatabase, parseToken } from '#database'
 import type { Reservation } from '#stock/schema'
 import { call, expectConsistent, functionNamed, newProduct, sql } from '#testing'
+import { withConnection } from '../local/sql.ts'
 import { type Answer, type Client, createClient, type Write } from './client.ts'
 import { type Fleet, startFleet } from './fleet.ts'
 import { type Pair, startPair } from './replica-fixture.ts'
 
-// The primary is killed under load and the replica promoted. Nobody tells the functions: DATABASE_URL names both servers.
+// The primary fails under load and the replica is promoted. Nobody tells the functions: DATABASE_URL names both servers.
 
 const CLIENTS = 24
 const STOCK = 1_000_000
@@ -68,14 +69,16 @@ async function waitForReplica(): Promise<void> {
   await sql`select pg_reload_conf()`
 }
 
-/** Kills the primary, and promotes the replica once it has noticed. Gives how far the replica had received the log. */
-async function failOver({ cluster, onReplica }: Pair): Promise<string> {
-  process.kill(cluster.pids().primary ?? 0, 'SIGKILL')
+/** Has the primary fail, and promotes the replica, once it has noticed if it can. Gives how far it had received the log. */
+async function failOver({ signalPrimary, onReplica }: Pair, signal: 'SIGKILL' | 'SIGSTOP'): Promise<string> {
+  signalPrimary(signal)
   return onReplica(async (replica) => {
-    await vi.waitFor(async () => expect(await replica`select 1 from pg_stat_wal_receiver`).toEqual([]), {
-      timeout: 4_000,
-      interval: 5,
-    })
+    if (signal === 'SIGKILL') {
+      await vi.waitFor(async () => expect(await replica`select 1 from pg_stat_wal_receiver`).toEqual([]), {
+        timeout: 4_000,
+        interval: 5,
+      })
+    }
     const [row] = await replica<[{ lsn: string }]>`select pg_last_wal_receive_lsn()::text as lsn`
     await replica`select pg_promote()`
     return row.lsn
@@ -88,11 +91,13 @@ async function existing(ids: string[]): Promise<Set<string>> {
 }
 
 const idOf = ({ answer }: Sent) => (JSON.parse(answer?.text ?? '{}') as Reservation).id
+const timelineOf = ({ answer }: Sent) => parseToken(answer?.token ?? '').timeline
 
 describe.each([
-  { mode: 'asynchronous replication', wait: undefined },
-  { mode: 'commits that wait for the replica', wait: 'remote_apply' },
-])('when the primary dies under load and the replica is promoted, with $mode', ({ wait }) => {
+  { fault: 'dies', signal: 'SIGKILL', mode: 'asynchronous replication', wait: undefined },
+  { fault: 'dies', signal: 'SIGKILL', mode: 'commits that wait for the replica', wait: 'remote_apply' },
+  { fault: 'stands still', signal: 'SIGSTOP', mode: 'asynchronous replication', wait: undefined },
+] as const)('when the primary $fault under load and the replica is promoted, with $mode', ({ signal, wait }) => {
   let pair: Pair
   let fleet: Fleet
 
@@ -101,31 +106,39 @@ describe.each([
     if (wait) await waitForReplica()
     const { primaryUrl, replicaUrl } = pair
     const both = primaryUrl.replace(new URL(primaryUrl).host, `${new URL(primaryUrl).host},${new URL(replicaUrl).host}`)
-    overrideEnvironment({ DATABASE_URL: both })
+    // Without a replica to watch, a server that stands still fails nothing by itself.
+    const replica = signal === 'SIGSTOP' ? undefined : replicaUrl
+    overrideEnvironment({ DATABASE_URL: both, DATABASE_REPLICA_URL: replica })
     fleet = await startFleet(['reserve-stock', 'reserve-stock'], {
-      DATABASE_REPLICA_URL: replicaUrl,
+      ...(replica && { DATABASE_REPLICA_URL: replica }),
       ...(wait && { DATABASE_SYNCHRONOUS_COMMIT: wait }),
     })
   }, 120_000)
 
   afterAll(async () => {
     await fleet?.stop()
+    pair?.signalPrimary('SIGCONT')
     await pair?.stop()
   })
 
   afterEach(expectConsistent)
 
-  it('the functions find it by themselves, and nothing that it had received is lost', async () => {
+  it('the functions find it by themselves, stay with it, and nothing that it had received is lost', async () => {
     const { id: productId } = await newProduct({ initialStock: STOCK })
     const load = startLoad(fleet, productId)
     await load.more(500, 20_000)
-    const received = await failOver(pair)
+    const received = await failOver(pair, signal)
     const promotedAt = performance.now()
     await load.more(1, FIND_MAX_MS)
     const foundAfterMs = performance.now() - promotedAt
+    const before = { sent: load.sent.length + CLIENTS, done: load.done().length }
+    // One that stood still goes on as the primary that it was.
+    pair.signalPrimary('SIGCONT')
     await load.more(500, 20_000)
     await load.stop()
-    // This process comes back to the servers as a stranger, too.
+    // Whoever comes to the servers as a stranger is not misled either: another process, and this one.
+    await fleet.of('reserve-stock')[1]?.kill()
+    await fleet.of('reserve-stock')[1]?.restart()
     await closeDatabase()
     await vi.waitFor(async () => expect(await checkDatabase()).toEqual({}), { timeout: FIND_MAX_MS, interval: 50 })
 
@@ -141,8 +154,17 @@ describe.each([
       expect({ timeline, isPast: offsetOf(lsn) > offsetOf(received) }).toEqual({ timeline: 1, isPast: true })
     }
     if (wait) expect(lost).toEqual([])
+    expect(new Set(load.done().slice(before.done).map(timelineOf))).toEqual(new Set([2]))
+    if (signal === 'SIGSTOP') {
+      const later = load.sent.slice(before.sent).map(({ write }) => write.key)
+      const misled = withConnection(
+        pair.primaryUrl,
+        (old) => old`select reference from reservations where reference in ${old(later)}`,
+      )
+      expect(await misled).toEqual([])
+    }
     process.stdout.write(
-      `fail-over (${wait ?? 'asynchronous'}): found after ${foundAfterMs.toFixed(0)} ms, ` +
+      `fail-over (${signal}, ${wait ?? 'asynchronous'}): found after ${foundAfterMs.toFixed(0)} ms, ` +
         `${load.done().length} done, ${lost.length} of them lost with the primary\n`,
     )
 
@@ -150,7 +172,7 @@ describe.each([
     const again = load.sent.filter((each) => each.answer?.status !== 201 || lost.includes(each))
     for (const { write } of again) {
       const answer = await client.sendUntilAnswered(() => fleet.of('reserve-stock')[1]?.url() ?? '', write)
-      expect(answer.status).toBe(201)
+      expect({ status: answer.status, timeline: timelineOf({ write, answer }) }).toEqual({ status: 201, timeline: 2 })
     }
     const [counted] = await sql<[{ holds: number; references: number }]>`
       select count(*) as holds, count(distinct reference) as references from reservations`

@@ -172,6 +172,32 @@ describe('where several servers are named', () => {
     await write(callerWith())
     overrideEnvironment({ DATABASE_URL })
   })
+
+  it('one that was the primary and comes back as a standby is not read from, and the other is found', async () => {
+    const { DATABASE_URL } = environment()
+    // Behind two addresses that stay the same.
+    const [one, two] = [await openProxy(pair.primaryUrl), await openProxy(pair.replicaUrl)]
+    try {
+      const both = one.url.replace(new URL(one.url).host, `${new URL(one.url).host},${new URL(two.url).host}`)
+      overrideEnvironment({ DATABASE_URL: both, DATABASE_REPLICA_URL: undefined })
+      await closeDatabase()
+      expect(await read(callerWith(), whoAnswers)).toBe('primary')
+      one.cut()
+      two.cut()
+      one.mend(pair.replicaUrl)
+      // While there is no primary, nobody is told what a standby happens to know.
+      for (let round = 0; round < 10; round++) {
+        await expect(read(callerWith(), whoAnswers)).rejects.toMatchObject({ code: 'unavailable' })
+      }
+      two.mend(pair.primaryUrl)
+      const found = vi.waitFor(() => read(callerWith(), whoAnswers), { timeout: 10_000, interval: 50 })
+      expect(await found).toBe('primary')
+    } finally {
+      await closeDatabase()
+      overrideEnvironment({ DATABASE_URL })
+      await Promise.all([one.close(), two.close()])
+    }
+  })
 })
 
 describe('the replica', () => {
@@ -204,6 +230,7 @@ describe('the replica', () => {
       async () => expect(await metric('database_replica_absences_total{reason="unreachable"}')).toBe(absences + 1),
       { timeout: 5_000, interval: 20 },
     )
+    proxy.mend()
     await replicaAgain()
   })
 

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, realpath, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { environment, overrideEnvironment } from '#config'
@@ -6,6 +6,7 @@ import { closeDatabase, migrate } from '#database'
 import { ensureBootstrapKey } from '#function'
 import { ADMIN_KEY } from '#testing'
 import { type Cluster, type ClusterOptions, startCluster } from '../local/cluster.ts'
+import { serverProcesses, signalAll } from '../local/processes.ts'
 import { type Connection, withConnection } from '../local/sql.ts'
 import { waitUntil } from '../local/waits.ts'
 
@@ -16,6 +17,8 @@ export interface Pair {
   replicaUrl: string
   /** Statements on the replica itself, whatever the service thinks of it. */
   onReplica: <Result>(work: (sql: Connection) => Promise<Result>) => Promise<Result>
+  /** Sends a signal to every process of the primary: SIGSTOP is what a machine that stands still looks like from outside. */
+  signalPrimary: (name: NodeJS.Signals) => void
   stop: () => Promise<void>
 }
 
@@ -30,7 +33,7 @@ async function hasKey(replicaUrl: string): Promise<boolean> {
 
 export async function startPair(options: Partial<ClusterOptions> = {}): Promise<Pair> {
   const { DATABASE_URL: home, DATABASE_REPLICA_URL: homeReplica } = environment()
-  const dataDir = await mkdtemp(join(tmpdir(), 'stock-pair-'))
+  const dataDir = await realpath(await mkdtemp(join(tmpdir(), 'stock-pair-')))
   const cluster = await startCluster({ dataDir, replica: true, fsync: false, ...options })
   const { primaryUrl, replicaUrl = '' } = cluster
   const stop = async () => {
@@ -50,5 +53,16 @@ export async function startPair(options: Partial<ClusterOptions> = {}): Promise<
     await stop()
     throw error
   }
-  return { cluster, primaryUrl, replicaUrl, onReplica: (work) => withConnection(replicaUrl, work), stop }
+  return {
+    cluster,
+    primaryUrl,
+    replicaUrl,
+    onReplica: (work) => withConnection(replicaUrl, work),
+    signalPrimary: (name) => {
+      const { roots, children } = serverProcesses(join(dataDir, 'primary'))
+      // The postmaster first: it would start other children.
+      signalAll([...roots, ...children], name)
+    },
+    stop,
+  }
 }

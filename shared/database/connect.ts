@@ -10,11 +10,14 @@ interface ConnectOptions {
   onclose?: () => void
   /** Keeps a connection however old it is: the driver would end it between two statements, even of one transaction. */
   isKept?: boolean
+  /** Refuses a server that is a standby: what is asked of it fails as if it could not be reached. */
+  isPrimary?: boolean
   synchronousCommit?: string | undefined
 }
 
 /** A pool that connects when it is first used. */
-export function connect(url: string, { max, onclose, isKept = false, synchronousCommit }: ConnectOptions): Sql {
+export function connect(url: string, options: ConnectOptions): Sql {
+  const { max, onclose, isKept = false, isPrimary = false, synchronousCommit } = options
   return postgres(url, {
     max,
     connect_timeout: 5,
@@ -26,6 +29,7 @@ export function connect(url: string, { max, onclose, isKept = false, synchronous
     onnotice: () => {},
     ...(onclose && { onclose }),
     ...(isKept && { max_lifetime: null }),
+    ...(isPrimary && { target_session_attrs: 'primary' as const }),
     connection: {
       application_name: 'stock-management',
       // Bounds for a stuck client or a stuck query; a request's own time-out (5 s by default) is the tighter one.

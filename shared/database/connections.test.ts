@@ -125,6 +125,7 @@ describe('a network that fails', () => {
       const failed = expect(failing).rejects.toMatchObject({ code: 'unavailable' })
       await vi.waitFor(() => vi.advanceTimersByTimeAsync(12_000).then(() => failed))
       vi.useRealTimers()
+      proxy.mend()
       await expectRecovered()
     })
   })

@@ -1,8 +1,14 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { logger } from '#telemetry'
 import { connect, type Sql } from './connect.ts'
 import { findPrimary } from './find-primary.ts'
 import { databaseSettings, forgetSettings, serverUrls } from './settings.ts'
+import { within } from './within.ts'
 import { createWriters, type Lease } from './writers.ts'
+
+/** Between two questions to the primary: half as much again or less, at random, so that processes don't ask in step. */
+const ASK_MS = 1_000
+const ANSWER_MAX_MS = 1_000
 
 let writers: ReturnType<typeof createWriters> | undefined
 let primaryReader: Sql | undefined
@@ -11,6 +17,8 @@ let replicaWatcher: Sql | undefined
 let primaryUrl: string | undefined
 let isSearching = false
 let firstSearch: Promise<void> | undefined
+/** Ends when the connections are closed: what was asked before that is of no use to those opened later. */
+let session = new AbortController()
 /** The latest timeline that a primary was found on. */
 let timeline = 0
 let epoch = 0
@@ -19,11 +27,30 @@ let epoch = 0
 function currentPrimary(): string {
   if (primaryUrl === undefined) {
     primaryUrl = serverUrls(databaseSettings().DATABASE_URL)[0] ?? ''
-    firstSearch = search()?.then(() => {
-      firstSearch = undefined
+    const searching = search()?.then(() => {
+      if (firstSearch === searching) firstSearch = undefined
     })
+    firstSearch = searching
+    // Without a second server there is nothing to be found.
+    if (searching) void keepAsking(session)
   }
   return primaryUrl
+}
+
+/**
+ * Asks the primary about once a second whether it is there. One that stands still, machine and all, fails nothing by itself until a
+ * statement's time is up, and that is longer than a fail-over may take. One question at a time, however long it has no answer.
+ */
+async function keepAsking({ signal }: AbortController): Promise<void> {
+  let asked: Promise<unknown> | undefined
+  for (;;) {
+    await sleep(ASK_MS * (0.5 + Math.random()), undefined, { signal, ref: false }).catch(() => {})
+    if (signal.aborted) return
+    asked ??= primary()`select 1`.finally(() => {
+      asked = undefined
+    })
+    await within(ANSWER_MAX_MS, async () => asked).catch(suspectPrimary)
+  }
 }
 
 /** Resolves once it is known which of several servers is the primary, or that none is for now; undefined where that is known. */
@@ -42,7 +69,7 @@ export async function leaseWriter(): Promise<Lease> {
 
 /** Connections to the primary for single statements that change nothing. */
 export function primary(): Sql {
-  primaryReader ??= connect(currentPrimary(), { max: databaseSettings().DATABASE_POOL_MAX })
+  primaryReader ??= connect(currentPrimary(), { max: databaseSettings().DATABASE_POOL_MAX, isPrimary: true })
   return primaryReader
 }
 
@@ -57,18 +84,20 @@ export function resetPrimary(): void {
  * If another is found, all connections go there from now on, and what is in flight fails. One search runs at a time.
  */
 export function suspectPrimary(): void {
-  void search()
+  if (primaryUrl !== undefined) void search()
 }
 
 function search(): Promise<void> | undefined {
   const urls = serverUrls(databaseSettings().DATABASE_URL)
   if (urls.length < 2 || isSearching) return undefined
   isSearching = true
+  const { signal } = session
   return findPrimary(urls, timeline).then((found) => {
+    if (signal.aborted) return
     isSearching = false
     if (found === undefined) return
     timeline = found.timeline
-    if (found.url !== currentPrimary()) moveTo(found.url)
+    if (found.url !== primaryUrl) moveTo(found.url)
   })
 }
 
@@ -117,6 +146,8 @@ export function resetReplica(): void {
 }
 
 export async function closeConnections(): Promise<void> {
+  session.abort()
+  session = new AbortController()
   const closing = [
     writers?.end(),
     ...[primaryReader, replicaReader, replicaWatcher].map((sql) => sql?.end({ timeout: 5 })),
@@ -126,6 +157,8 @@ export async function closeConnections(): Promise<void> {
   replicaReader = undefined
   replicaWatcher = undefined
   primaryUrl = undefined
+  firstSearch = undefined
+  isSearching = false
   timeline = 0
   forgetSettings()
   await Promise.all(closing)

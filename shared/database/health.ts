@@ -1,9 +1,10 @@
-import { primary, replica, suspectPrimary } from './connections.ts'
+import { primary, primaryKnown, replica, suspectPrimary } from './connections.ts'
 
 const ANSWER_MAX_MS = 2_000
 
 /** What is wrong with the database, by server; empty if all is well. A replica that is down is no reason to be: reads go to the primary. */
 export async function checkDatabase(): Promise<Record<string, string>> {
+  await primaryKnown()
   const primaryFailure = await failureOf(primary())
   if (primaryFailure === undefined) return {}
   suspectPrimary()

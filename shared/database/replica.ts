@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { counter, gauge, logger } from '#telemetry'
 import type { Sql } from './connect.ts'
-import { primary, replica, replicaEpoch, replicaToWatch, resetReplica, suspectPrimary } from './connections.ts'
+import { primary, replica, replicaEpoch, replicaToWatch, resetReplica } from './connections.ts'
 import { createLagMeter } from './lag.ts'
 import { databaseSettings } from './settings.ts'
 import { covers, currentPosition, type LogPosition } from './token.ts'
@@ -97,10 +97,10 @@ export function watchReplica(): ReplicaWatch {
 
   function judge(here: Sight, there: LogPosition | undefined): void {
     if (stopping.signal.aborted) return
-    if (there) lastHeard = { position: there, at: performance.now() }
-    const isSilent = !lastHeard || performance.now() - lastHeard.at > PRIMARY_SILENCE_MAX_MS
+    const now = performance.now()
+    if (there) lastHeard = { position: there, at: now }
     if (!here.isInRecovery) leave('promoted')
-    else if (isSilent || !lastHeard) join()
+    else if (!lastHeard || now - lastHeard.at > PRIMARY_SILENCE_MAX_MS) join()
     else if (isTooFarBehind(here, lastHeard.position)) leave('lagging')
     else join()
   }
@@ -194,7 +194,6 @@ async function positionOfPrimary(): Promise<LogPosition | undefined> {
     const [position] = await within(LOOK_MAX_MS, () => currentPosition(primary()))
     return position
   } catch {
-    suspectPrimary()
     return undefined
   }
 }

@@ -6,52 +6,65 @@ export interface TcpProxy {
   url: string
   /** Cuts what is connected, and every connection as soon as it is made. */
   cut: () => void
-  /** Lets connections be made again. */
-  mend: () => void
-  /** Stops passing bytes on, in both directions, without closing anything. */
+  /** Lets connections be made again, from now on to the server at `target` if one is given. */
+  mend: (target?: string) => void
+  /**
+   * Stops passing bytes on, in both directions, without closing anything: for what is connected for good, as a peer that has
+   * vanished and forgotten it, and for what connects until this is mended.
+   */
   freeze: () => void
   close: () => Promise<void>
 }
 
-/** A network that can fail, in front of the server at `target`. */
-export async function openProxy(target: string): Promise<TcpProxy> {
-  const { hostname, port } = new URL(target)
+/** A network that can fail, in front of the server at `firstTarget`. */
+export async function openProxy(firstTarget: string): Promise<TcpProxy> {
   const sockets = new Set<Socket>()
-  let isCut = false
+  let target = new URL(firstTarget)
+  let state: 'open' | 'cut' | 'frozen' = 'open'
+
+  /** Closed together with `partner`. */
+  function keep(socket: Socket, partner?: Socket): void {
+    sockets.add(socket)
+    // A cut connection is what this is for.
+    socket.on('error', () => {})
+    socket.on('close', () => {
+      sockets.delete(socket)
+      partner?.destroy()
+    })
+  }
+
   const server = createServer((client) => {
-    if (isCut) {
+    if (state === 'cut') {
       client.resetAndDestroy()
       return
     }
-    const upstream = connect(Number(port), hostname)
-    for (const socket of [client, upstream]) {
-      sockets.add(socket)
-      // A cut connection is what this is for.
-      socket.on('error', () => {})
-      socket.on('close', () => {
-        sockets.delete(socket)
-        client.destroy()
-        upstream.destroy()
-      })
+    if (state === 'frozen') {
+      keep(client.pause())
+      return
     }
+    const upstream = connect(Number(target.port), target.hostname)
+    keep(client, upstream)
+    keep(upstream, client)
     client.pipe(upstream)
     upstream.pipe(client)
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const url = new URL(target)
+  const url = new URL(firstTarget)
   url.hostname = '127.0.0.1'
   url.port = String((server.address() as AddressInfo).port)
   return {
     url: url.href,
     cut: () => {
-      isCut = true
+      state = 'cut'
       for (const socket of sockets) socket.destroy()
     },
-    mend: () => {
-      isCut = false
+    mend: (otherTarget) => {
+      state = 'open'
+      if (otherTarget) target = new URL(otherTarget)
     },
     freeze: () => {
+      state = 'frozen'
       for (const socket of sockets) socket.unpipe().pause()
     },
     close: async () => {
