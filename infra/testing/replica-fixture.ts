@@ -13,6 +13,8 @@ import { waitUntil } from '../local/waits.ts'
 /** A primary and its replica, for one test file alone: to be paused, stopped and killed. The service in this process uses them. */
 export interface Pair {
   cluster: Cluster
+  /** Has the servers' folders, `primary` and `replica`. */
+  dataDir: string
   primaryUrl: string
   replicaUrl: string
   /** Statements on the replica itself, whatever the service thinks of it. */
@@ -55,6 +57,7 @@ export async function startPair(options: Partial<ClusterOptions> = {}): Promise<
   }
   return {
     cluster,
+    dataDir,
     primaryUrl,
     replicaUrl,
     onReplica: (work) => withConnection(replicaUrl, work),
