@@ -185,6 +185,22 @@ describe('a group commit', () => {
     expect(await effects()).toEqual(['a', 'c'])
   })
 
+  it('leaves out whoever has gone by the time that it is their turn, when it runs one by one', async () => {
+    const { submit, batches, open, isHeld } = recorder()
+    const first = submit({ name: 'a' }, systemCaller('test'))
+    await isHeld
+    const poison = submit({ name: 'b', behaviour: 'poison' }, systemCaller('test'))
+    // Goes while the one before is run alone, which is the third transaction.
+    const gone = submit({ name: 'c' }, { ...systemCaller('test'), isGone: () => batches.length > 2 })
+    const last = submit({ name: 'd' }, systemCaller('test'))
+    open()
+    await expect(poison).rejects.toMatchObject({ code: 'validation_failed' })
+    await expect(gone).rejects.toMatchObject({ code: 'client_closed_request' })
+    expect(await Promise.all([first, last])).toEqual(['did a', 'did d'])
+    expect(batches).toEqual([['a'], ['b', 'c', 'd'], ['b'], ['d']])
+    expect(await effects()).toEqual(['a', 'd'])
+  })
+
   it('fails all of its members, once, when the connection drops, and leaves nothing behind', async () => {
     const { submit, batches, open, isHeld } = recorder()
     const first = submit({ name: 'a' }, systemCaller('test'))
