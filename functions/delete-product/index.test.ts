@@ -20,7 +20,11 @@ describe('delete-product', () => {
     ])
     const [event] =
       await sql`select type, version, data from outbox where product_id = ${id} order by sequence desc limit 1`
-    expect(event).toEqual({ type: 'product.deleted', version: 3, data: { productId: id, sku, version: 3 } })
+    expect(event).toEqual({
+      type: 'product.deleted',
+      version: 3,
+      data: { productId: id, sku, version: 3, stock: { onHand: 4, reserved: 0, available: 4 } },
+    })
   })
 
   it('answers 404 for a product that is not there, or no longer', async () => {

@@ -1,12 +1,12 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { StockEvent } from '#events'
+import { eventTypes, ProductState } from '#events'
 import { eventRequest } from '#function'
-import { expectConsistent, expire, hold, inRivalSession, newProduct, sql, stockAt } from '#testing'
+import { call, expectConsistent, expire, functionNamed, hold, inRivalSession, newProduct, sql, stockAt } from '#testing'
 import detectLowStock from './index.ts'
 
 interface Told {
   id: string
-  type: string
+  type: keyof typeof eventTypes
   productId: string
   version: number
   data: { version: number; [member: string]: unknown }
@@ -21,12 +21,13 @@ async function setUp(lowStockThreshold: number | null = 5, initialStock = 10): P
 
 const events = () => sql<Told[]>`
   select id, type, product_id as "productId", version, data from outbox
-  where topic = 'stock-events' and product_id = ${productId} order by sequence`
+  where type <> 'product.created' and product_id = ${productId} order by sequence`
 const isAlert = ({ type }: Told) => ['stock.low', 'stock.out', 'stock.back'].includes(type)
 const alerts = async () => (await events()).filter(isAlert).map(({ type }) => type)
 
 async function deliver({ id, type, data }: Told, status = 200): Promise<void> {
-  const attributes = { id, source: '/topics/stock-events', specversion: '1.0', type } as const
+  const source = `/topics/${eventTypes[type]}`
+  const attributes = { id, source, specversion: '1.0', type } as const
   const response = await detectLowStock.app.fetch(eventRequest(attributes, data))
   expect(response.status).toBe(status)
 }
@@ -46,6 +47,13 @@ async function go(...quantities: number[]): Promise<string[]> {
     await deliverAll(row.version)
   }
   return alerts()
+}
+
+const updateProduct = await functionNamed('update-product')
+
+async function setThreshold(lowStockThreshold: number | null): Promise<void> {
+  const { status } = await call(updateProduct, { params: { productId }, body: { lowStockThreshold } })
+  expect(status).toBe(200)
 }
 
 beforeEach(() => setUp())
@@ -99,6 +107,39 @@ describe('detect-low-stock', () => {
     expect(await go(11)).toEqual(['stock.low'])
     await sql`update products set low_stock_threshold = null where id = ${productId}`
     expect(await go(10)).toEqual(['stock.low', 'stock.back'])
+  })
+
+  it.each<[string, number, Array<number | null>, string[]]>([
+    ['low when the threshold is raised to what is left', 10, [9, 10], ['stock.low']],
+    ['low when a product that had none is given one', 10, [null, 10], ['stock.low']],
+    ['back when the threshold is lowered below what is left', 3, [5, 3, 2], ['stock.low', 'stock.back']],
+    ['back when the threshold is taken away', 3, [5, null], ['stock.low', 'stock.back']],
+    ['low and back each time that the threshold moves past it', 7, [7, 6, 8], ['stock.low', 'stock.back', 'stock.low']],
+    ['nothing when the threshold moves and passes nothing', 10, [4, 9, 0, null], []],
+    ['nothing more of a product that is out', 0, [5, 100, null], ['stock.out']],
+  ])('says %s, without any change of stock', async (_, quantity, thresholds, expected) => {
+    await setUp(null)
+    await go(quantity)
+    for (const threshold of thresholds) {
+      await setThreshold(threshold)
+      await deliverAll()
+    }
+    expect(await alerts()).toEqual(expected)
+    await expectConsistent()
+  })
+
+  it('says once what a threshold and a change of stock bring about together, whichever it is told of first', async () => {
+    for (const isThresholdFirst of [true, false]) {
+      await setUp(5)
+      await deliverAll()
+      const before = (await events()).length
+      await stockAt(productId, 'main', -2)
+      await setThreshold(8)
+      const both = (await events()).slice(before)
+      expect(both.map(({ type }) => type)).toEqual(['stock.adjusted', 'product.updated'])
+      for (const event of isThresholdFirst ? both.reverse() : both) await deliver(event)
+      expect(await alerts()).toEqual(['stock.low'])
+    }
   })
 
   it('gives an alert the product’s next version, the stock then, and its cause', async () => {
@@ -172,10 +213,14 @@ describe('detect-low-stock', () => {
     })
   })
 
-  it('follows changes of stock, and refuses anything else for good', async () => {
-    expect(detectLowStock.trigger).toMatchObject({ kind: 'stream', topic: 'stock-events', group: 'detect-low-stock' })
+  it('follows changes of products and their stock, and refuses anything else for good', async () => {
+    expect(detectLowStock.trigger).toMatchObject({
+      kind: 'stream',
+      topics: ['stock-events', 'product-events'],
+      group: 'detect-low-stock',
+    })
     const [event] = await events()
-    expect(StockEvent.safeParse(event?.data).success).toBe(true)
+    expect(ProductState.safeParse(event?.data).success).toBe(true)
     await deliver(
       { id: crypto.randomUUID(), type: 'stock.low', productId, version: 1, data: { version: 1, sku: 'X' } },
       422,

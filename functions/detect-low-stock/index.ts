@@ -1,4 +1,4 @@
-import { StockEvent, stockChanges } from '#events'
+import { ProductState, stockChanges } from '#events'
 import { streamFunction } from '#function'
 import { detectAlert } from '#stock'
 
@@ -6,11 +6,11 @@ const name = 'detect-low-stock'
 
 export default streamFunction({
   name,
-  topic: 'stock-events',
-  // Not its own alerts, which go to the same topic.
-  types: stockChanges,
+  topics: ['stock-events', 'product-events'],
+  // Not its own alerts, which go to the same topic. A product that is updated may have another threshold.
+  types: [...stockChanges, 'product.updated'],
   summary: 'Tell when a product runs low, runs out, or is back.',
-  data: StockEvent,
+  data: ProductState,
   handler: async ({ attributes, data, caller }) => ({
     alert: (await detectAlert(data, attributes.id, name, caller)) ?? null,
   }),

@@ -13,7 +13,7 @@ const triggerOf = ({ trigger }: FunctionDefinition): string => {
     case 'schedule':
       return `every ${trigger.everyMs / 1000} s`
     case 'stream':
-      return `topic \`${trigger.topic}\``
+      return `topic ${trigger.topics.map((topic) => `\`${topic}\``).join(', ')}`
     case 'queue':
       return `queue \`${trigger.queue}\``
     case 'outbox':

@@ -25,7 +25,7 @@ function start(
 ): Follower {
   const versions: number[] = []
   const following = follow({
-    topic,
+    topics: [topic],
     group,
     deliver: async (event) => {
       versions.push(event.version)
@@ -135,9 +135,42 @@ describe('following a topic', () => {
       delivered.push(type)
       return acknowledge
     }
-    started.push(follow({ topic, group: 'group', types: ['stock.adjusted', 'stock.reserved'], deliver }))
+    started.push(follow({ topics: [topic], group: 'group', types: ['stock.adjusted', 'stock.reserved'], deliver }))
     await until(() => expect(delivered).toEqual(['stock.adjusted', 'stock.reserved']))
     await until(async () => expect(await cursorOf('group')).toMatchObject({ position: await lastPosition() }))
+  })
+
+  it('follows several topics at once, each from where the group has come to in it, and says which', async () => {
+    const productId = randomUUID()
+    const types = ['product.created', 'stock.adjusted', 'product.updated', 'stock.low'] as const
+    const told: Array<[string, string]> = []
+    const deliver = async ({ type }: LoggedEvent, from: string) => {
+      told.push([from, type])
+      return acknowledge
+    }
+    const publishAll = async () => {
+      const trace = caller().trace
+      await publish(
+        sql,
+        types.map((type, index) => ({ type, productId, version: index, data: {}, trace })),
+      )
+      await relayOutbox(caller())
+    }
+    const both = () => follow({ topics: ['stock-events', 'product-events'], group: 'group', deliver })
+    const expected = [
+      ['product-events', 'product.created'],
+      ['product-events', 'product.updated'],
+      ['stock-events', 'stock.adjusted'],
+      ['stock-events', 'stock.low'],
+    ]
+    for (let start = 0; start < 2; start++) {
+      await publishAll()
+      const following = both()
+      started.push(following)
+      await until(() => expect(told).toHaveLength(4))
+      await following.stop()
+      expect(told.splice(0).sort()).toEqual(expected)
+    }
   })
 
   it('says so where there is no adapter for the URL', () => {

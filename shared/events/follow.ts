@@ -16,17 +16,17 @@ import { type LoggedEvent, readLog } from './log.ts'
 import { checkEventsSettings } from './settings.ts'
 
 export interface Subscription {
-  topic: string
-  /** Followers of one group share its cursor: one of them gets the events, and another takes over when it is gone. */
+  topics: readonly string[]
+  /** Followers of one group share its cursors: one of them gets a topic's events, and another takes over when it is gone. */
   group: string
   /** The event types that are delivered; the others are passed over. */
   types?: readonly string[] | undefined
   /** Must not throw. */
-  deliver: (event: LoggedEvent) => Promise<Outcome>
+  deliver: (event: LoggedEvent, topic: string) => Promise<Outcome>
 }
 
 export interface Following {
-  /** Takes no more events, and resolves when the one in hand is dealt with. */
+  /** Takes no more events, and resolves when those in hand are dealt with. */
   stop: () => Promise<void>
 }
 
@@ -44,16 +44,19 @@ const delivered = counter('stream_events_total', 'Events delivered to a consumer
   'group',
   'verdict',
 ])
-const lag = gauge('stream_lag_seconds', 'Age of the event that a consumer group has dealt with last.', ['group'])
+const lag = gauge('stream_lag_seconds', 'Age of the event of a topic that a consumer group has dealt with last.', [
+  'group',
+  'topic',
+])
 
 /**
- * Delivers a topic's events in order, one at a time, from where the group has come to: at least once each. One that is
- * rejected is put among the dead events, one to be retried stops the topic until it succeeds or has used up its attempts.
+ * Delivers each topic's events in order, one at a time, from where the group has come to: at least once each. One that is
+ * rejected is put among the dead events, one to be retried stops its topic until it succeeds or has used up its attempts.
  */
 export function follow(subscription: Subscription): Following {
   checkEventsSettings()
   const stopping = new AbortController()
-  const running = followUntil(stopping.signal, subscription)
+  const running = Promise.all(subscription.topics.map((topic) => followUntil(stopping.signal, subscription, topic)))
   return {
     async stop() {
       stopping.abort()
@@ -62,8 +65,8 @@ export function follow(subscription: Subscription): Following {
   }
 }
 
-async function followUntil(signal: AbortSignal, subscription: Subscription): Promise<void> {
-  const { group, topic } = subscription
+async function followUntil(signal: AbortSignal, subscription: Subscription, topic: string): Promise<void> {
+  const { group } = subscription
   const holder = newId()
   while (!signal.aborted) {
     try {
@@ -101,9 +104,10 @@ async function consume(signal: AbortSignal, subscription: Subscription, cursor: 
 /** Delivers one event and moves the cursor past it, in memory. False if it is to be delivered again. */
 async function pass({ types, deliver }: Subscription, cursor: Cursor, event: LoggedEvent): Promise<boolean> {
   const { group } = cursor
-  const outcome: Outcome = !types || types.includes(event.type) ? await deliver(event) : { verdict: 'acknowledge' }
+  const outcome: Outcome =
+    !types || types.includes(event.type) ? await deliver(event, cursor.topic) : { verdict: 'acknowledge' }
   delivered.inc({ group, verdict: outcome.verdict })
-  lag.set({ group }, (Date.now() - event.occurredAt.getTime()) / 1000)
+  lag.set({ group, topic: cursor.topic }, (Date.now() - event.occurredAt.getTime()) / 1000)
   const attempts = cursor.attempts + 1
   if (outcome.verdict === 'retry' && attempts < ATTEMPTS_MAX) {
     logger().warn({ group, event: event.id, attempts, reason: outcome.error }, 'an event will be delivered again')

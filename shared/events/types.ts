@@ -17,7 +17,7 @@ export const eventTypes = {
 } as const
 export type EventType = keyof typeof eventTypes
 
-/** The events that tell of a change of stock; the alerts are derived from them. */
+/** The events that tell of a change of stock. */
 export const stockChanges = [
   'stock.adjusted',
   'stock.reserved',
@@ -31,30 +31,27 @@ const Quantity = z.number().int()
 const Version = z.number().int().positive().describe('Counts the events of this product; +1 each time.')
 const Stock = z.object({ onHand: Quantity, reserved: Quantity, available: Quantity })
 
-/** A change of one product's stock at one location, with the product's stock over all locations after it. */
-export const StockEvent = z
-  .object({
-    productId: z.uuid(),
-    version: Version,
-    location: z.string(),
-    onHandDelta: Quantity,
-    reservedDelta: Quantity,
-    stock: Stock,
-    reservationId: z.uuid().nullable(),
-    reason: z.string().nullable(),
-    reference: z.string().nullable(),
-  })
-  .meta({ id: 'StockEvent' })
+/** What every event tells: of which product it is, and the product's stock over all locations after it. */
+export const ProductState = z.object({ productId: z.uuid(), version: Version, stock: Stock })
+export type ProductState = z.infer<typeof ProductState>
+
+/** A change of one product's stock at one location. */
+export const StockEvent = ProductState.extend({
+  location: z.string(),
+  onHandDelta: Quantity,
+  reservedDelta: Quantity,
+  reservationId: z.uuid().nullable(),
+  reason: z.string().nullable(),
+  reference: z.string().nullable(),
+}).meta({ id: 'StockEvent' })
 export type StockEvent = z.infer<typeof StockEvent>
 
 /**
  * `stock.low`, `stock.out` or `stock.back`. `stock` is the product's stock when the alert was given, which may be later than
  * the change that gave rise to it: `cause` is that change, with the availability that it left.
  */
-export interface StockAlert {
-  productId: string
+export interface StockAlert extends ProductState {
   sku: string
   lowStockThreshold: number | null
-  stock: z.infer<typeof Stock>
   cause: { id: string; version: number; available: number }
 }

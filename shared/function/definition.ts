@@ -72,7 +72,14 @@ export interface HttpOptions<
 export type Trigger =
   | { kind: 'http'; method: Method; path: string }
   | { kind: 'queue'; queue: string; prefetch: number }
-  | { kind: 'stream'; topic: string; group: string; types?: readonly string[] | undefined }
+  | {
+      kind: 'stream'
+      topics: readonly string[]
+      group: string
+      types?: readonly string[] | undefined
+      /** Asked before an event is delivered: one that it does not want costs no more than the asking. */
+      wants?: ((type: string) => Promise<boolean>) | undefined
+    }
   | { kind: 'schedule' | 'outbox'; everyMs: number }
 
 /** A function: plain data, and a Hono app. Importing one does nothing but declare it. */

@@ -39,7 +39,7 @@ describe('a function that takes events', () => {
     const definition = streamFunction({
       name: 'test-stream',
       summary: 'For a test.',
-      topic: 'stock-events',
+      topics: ['stock-events'],
       data: z.object({}),
       handler: async (event) => {
         caller = event.caller
@@ -48,7 +48,7 @@ describe('a function that takes events', () => {
     await definition.app.fetch(eventRequest(attributes, {}, traceparent))
     expect(caller?.actor).toBe('function:test-stream')
     expect(caller?.trace.traceparent).toContain(traceparent.slice(3, 35))
-    expect(definition.trigger).toEqual({ kind: 'stream', topic: 'stock-events', group: 'test-stream' })
+    expect(definition.trigger).toEqual({ kind: 'stream', topics: ['stock-events'], group: 'test-stream' })
   })
 
   it('answers with what its handler gives, if it gives something', async () => {

@@ -47,12 +47,15 @@ export function queueFunction<Data extends z.ZodType>(
   return eventFunction(options, { kind: 'queue', queue, prefetch })
 }
 
-/** Declares a function that follows a topic's events, all or some types, in order for one product, as the consumer group `name`. */
+/**
+ * Declares a function that follows the events of some topics, as the consumer group `name`: of all types, or of `types`, or of
+ * those that it `wants` at the moment. Within a topic, one product's events come in order.
+ */
 export function streamFunction<Data extends z.ZodType>(
-  options: EventOptions<Data> & { topic: string; types?: readonly string[] },
+  options: EventOptions<Data> & Pick<StreamTrigger, 'topics' | 'types' | 'wants'>,
 ): FunctionDefinition {
-  const { topic, types, name } = options
-  return eventFunction(options, { kind: 'stream', topic, group: name, types })
+  const { topics, types, wants, name } = options
+  return eventFunction(options, { kind: 'stream', topics, group: name, types, wants })
 }
 
 /** Declares a function that runs every `everyMs`, one run at a time in a process. */
@@ -68,6 +71,8 @@ export function outboxFunction(
 ): FunctionDefinition {
   return eventFunction({ ...options, data: Tick }, { kind: 'outbox', everyMs: options.everyMs })
 }
+
+type StreamTrigger = Extract<Trigger, { kind: 'stream' }>
 
 const Tick = z.strictObject({})
 

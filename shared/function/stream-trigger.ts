@@ -2,16 +2,21 @@ import { follow, type LoggedEvent } from '#events'
 import type { FunctionDefinition } from './definition.ts'
 import { deliver, type RunningTrigger } from './trigger.ts'
 
-/** Follows a stream function's topic. Throws a ConfigError. */
+/** Follows a stream function's topics. Throws a ConfigError. */
 export function startStream(definition: FunctionDefinition): RunningTrigger {
   const { trigger } = definition
   if (trigger.kind !== 'stream') throw new Error(`${definition.name} follows no topic`)
-  const { topic, group, types } = trigger
+  const { topics, group, types, wants } = trigger
   return follow({
-    topic,
+    topics,
     group,
     types,
-    deliver: (event) => deliver(definition, attributesOf(topic, event), event.data, event),
+    async deliver(event, topic) {
+      // Where that can't be told, the function gets the event, and says what is wrong.
+      const isWanted = await wants?.(event.type).catch(() => true)
+      if (isWanted === false) return { verdict: 'acknowledge' }
+      return deliver(definition, attributesOf(topic, event), event.data, event)
+    },
   })
 }
 

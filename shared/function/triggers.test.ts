@@ -34,7 +34,7 @@ describe('a stream function', () => {
     const definition = streamFunction({
       name: 'test-stream',
       summary,
-      topic: 'stock-events',
+      topics: ['stock-events'],
       data: z.object({ note: z.string() }),
       handler: async ({ attributes, data, caller: by }) => {
         received.push({ attributes, data, traceId: by.trace.traceparent.slice(3, 35), state: by.trace.tracestate })
@@ -61,11 +61,37 @@ describe('a stream function', () => {
     })
   })
 
+  it('gets only what it wants at the moment, and all where that can’t be told', async () => {
+    const asked: string[] = []
+    const received: string[] = []
+    const definition = streamFunction({
+      name: 'test-choosy',
+      summary,
+      topics: ['stock-events'],
+      wants: async (type) => {
+        asked.push(type)
+        if (type === 'stock.out') throw new Error('nobody knows')
+        return type === 'stock.back'
+      },
+      data: z.object({}),
+      handler: async ({ attributes }) => {
+        received.push(attributes.type)
+      },
+    })
+    const types = ['stock.low', 'stock.out', 'stock.back', 'stock.low'] as const
+    const events = types.map((type, version) => ({ type, productId: randomUUID(), version, data: {}, trace }))
+    await publish(sql, events)
+    await relayOutbox(caller())
+    start(startStream, definition)
+    await until(() => expect(asked).toEqual(types))
+    expect(received).toEqual(['stock.out', 'stock.back'])
+  })
+
   it('dead-letters what the function refuses for good, with its reason', async () => {
     const definition = streamFunction({
       name: 'test-refusing',
       summary,
-      topic: 'stock-events',
+      topics: ['stock-events'],
       data: z.object({ note: z.string() }),
       handler: async () => {},
     })

@@ -1,14 +1,14 @@
 import { type Caller, pipeline, type Sql, transaction } from '#database'
-import { oncePerEvent, type StockAlert, type StockEvent } from '#events'
-import { openBook, totalsOf } from './book.ts'
+import { oncePerEvent, type ProductState, type StockAlert } from '#events'
+import { openBook } from './book.ts'
 
 /** What a product's last alert left it in: `low` and `out` last until a `stock.back` ends them. */
 type AlertState = 'none' | 'low' | 'out'
 type AlertType = 'stock.low' | 'stock.out' | 'stock.back'
 
 /**
- * Derives `stock.low`, `stock.out` or `stock.back` from a change of stock, on behalf of `consumer`: once, however often it
- * is told of it. Gives the alert, if there is one.
+ * Derives `stock.low`, `stock.out` or `stock.back` from a change of a product or of its stock, on behalf of `consumer`: once,
+ * however often it is told of it. Gives the alert, if there is one.
  *
  * By what a change leaves available, a product is `out` (nothing), `low` (no more than its threshold; never without one) or
  * neither, as which it begins. Alerts are the edges between these, so each is given once, until another comes:
@@ -19,10 +19,10 @@ type AlertType = 'stock.low' | 'stock.out' | 'stock.back'
  *   to neither, from the others: stock.back
  *
  * A change older than one that was seen before says nothing. The threshold is the one that holds when the change is looked
- * at; a new threshold counts from the next change on.
+ * at: a new one counts at once, since to set it is a change that is looked at, too.
  */
 export async function detectAlert(
-  change: StockEvent,
+  change: ProductState,
   eventId: string,
   consumer: string,
   caller: Caller,
@@ -35,7 +35,7 @@ export async function detectAlert(
 }
 
 /** By far the most changes leave a product as it was: for those one statement is enough, and the product is not locked. */
-function passWithoutEdge({ productId, version, stock }: StockEvent, caller: Caller): Promise<boolean> {
+function passWithoutEdge({ productId, version, stock }: ProductState, caller: Caller): Promise<boolean> {
   return transaction(caller, async (tx) => {
     const [, { count }] = await pipeline([
       // Not waiting for the disk takes a fifth of the time. A crash that loses this loses what says that the event was seen, too.
@@ -58,7 +58,7 @@ function stateWith(sql: Sql, available: number) {
 /** The alert takes the product's next version, so it is given under the product's lock, like every other of its events. */
 async function takeEdge(
   tx: Sql,
-  { productId, version, stock }: StockEvent,
+  { productId, version, stock }: ProductState,
   eventId: string,
   caller: Caller,
 ): Promise<AlertType | undefined> {
@@ -70,10 +70,10 @@ async function takeEdge(
     where product.id = ${productId} and product.deleted_at is null`
   const alert = product && (await remember(tx, productId, product.next, version)) && edge(product.last, product.next)
   if (alert) {
-    const locked = book.product(productId)
+    const { sku } = book.product(productId)
     const { lowStockThreshold } = product
     const cause = { id: eventId, version, available: stock.available }
-    const data: StockAlert = { productId, sku: locked.sku, lowStockThreshold, stock: totalsOf(locked), cause }
+    const data: Omit<StockAlert, 'version' | 'stock'> = { productId, sku, lowStockThreshold, cause }
     book.announce(caller, alert, productId, data)
   }
   // Also without an alert: opening the book may have ended overdue holds.

@@ -48,7 +48,7 @@ export interface Book {
   product: (productId: string) => LockedProduct
   /** Applies a change. The caller has made sure that it leaves `0 <= reserved <= onHand`; the database would refuse it. */
   change: (caller: Caller, change: Change) => NewMovement
-  /** Adds an event of the product that is not a change of its stock. `data` gets the product's next version. */
+  /** Adds an event of the product that is not a change of its stock. `data` gets the product's next version, and its stock. */
   announce: (caller: Caller, type: NewEvent['type'], productId: string, data: object) => number
   save: () => Promise<void>
 }
@@ -105,7 +105,7 @@ export async function openBook(
       const product = book.product(productId)
       const version = ++product.version
       changed.add(product)
-      events.push({ type, productId, version, data: { ...data, version }, trace: by.trace })
+      events.push({ type, productId, version, data: { ...data, version, stock: totalsOf(product) }, trace: by.trace })
       return version
     },
     async save() {
