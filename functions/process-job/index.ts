@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { queueFunction } from '#function'
 import { runJob } from '#jobs'
 import { auditStock, exportStock } from '#stock'
+import { deliverWebhook } from '#webhooks'
 
 export default queueFunction({
   name: 'process-job',
@@ -15,6 +16,7 @@ export default queueFunction({
   handler: ({ attributes, data, caller }) =>
     runJob(data.jobId, attributes.id, caller, {
       'verify-ledger': (_, run) => auditStock(run.progress),
+      'deliver-webhook': (payload, run) => deliverWebhook(payload, run.caller),
       'export-stock': async ({ format }, run) => ({ format, ...(await exportStock(run.save)) }),
     }),
 })

@@ -66,7 +66,7 @@ describe('the bundles', () => {
     expect(inputs.get('process-job')).not.toContain('shared/cache/redis.ts')
     expect(inputs.get('get-stock')?.filter((input) => input.startsWith('shared/products'))).toEqual([])
     const holding = (file: string) => [...inputs].filter(([, files]) => files.includes(file)).map(([name]) => name)
-    expect(holding('shared/events/follow.ts')).toEqual(['detect-low-stock'])
+    expect(holding('shared/events/follow.ts')).toEqual(['detect-low-stock', 'notify-webhooks'])
     expect(holding('shared/events/relay.ts')).toEqual(['publish-events'])
     expect(holding('shared/jobs/work.ts')).toEqual(['process-job'])
   })

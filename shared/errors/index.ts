@@ -24,7 +24,10 @@ export const statusOf = {
   not_held: 409,
   reservation_expired: 409,
   last_admin_key: 409,
+  too_many_webhooks: 409,
   request_in_progress: 409,
+  // No client of the service gets it: the receiver of a webhook has answered so.
+  webhook_gone: 410,
   version_mismatch: 412,
   too_large: 413,
   unsupported_media_type: 415,

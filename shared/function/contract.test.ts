@@ -265,6 +265,8 @@ async function existing(definition: FunctionDefinition) {
       ttlSeconds: 60,
       reason: 'received',
       scopes: ['admin'],
+      url: 'https://shop.example/',
+      events: ['stock.low'],
       lines: [{ productId: product.id, quantity: 1 }],
     }
     return JSON.stringify(values[member] ?? 'fit')

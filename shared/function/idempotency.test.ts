@@ -87,7 +87,8 @@ describe('a repeated request', () => {
     const takesKey = (await allFunctions()).filter(
       ({ trigger }) => trigger.kind === 'http' && ['POST', 'PATCH'].includes(trigger.method),
     )
-    const covered = [...Object.keys(requests), 'create-api-key']
+    // Of these two, a replay lacks the secret: that is tried by name.
+    const covered = [...Object.keys(requests), 'create-api-key', 'create-webhook']
     const later = takesKey.map(({ name }) => name).filter((name) => !covered.includes(name))
     expect(later).toEqual([])
   })

@@ -113,7 +113,7 @@ describe('a queue function', () => {
       queue: 'jobs',
       data: z.strictObject({ jobId: z.guid() }),
       handler: ({ attributes, data, caller: by }) =>
-        runJob(data.jobId, attributes.id, by, { 'export-stock': work, 'verify-ledger': work }),
+        runJob(data.jobId, attributes.id, by, { 'deliver-webhook': work, 'export-stock': work, 'verify-ledger': work }),
     })
   const submit = () => submitJob({ type: 'verify-ledger', payload: {} }, caller())
   const jobOf = async (id: string) => (await sql`select state, attempts, error from jobs where id = ${id}`)[0]

@@ -12,7 +12,11 @@ const submit = (format?: 'csv' | 'ndjson') =>
 
 /** Runs the job with `work` in the place of every type's. */
 function run(jobId: string, work: (payload: object, run: JobRun) => Promise<object>, delivery: string = randomUUID()) {
-  return runJob(jobId, delivery, caller(), { 'export-stock': work, 'verify-ledger': work } satisfies Runners)
+  return runJob(jobId, delivery, caller(), {
+    'deliver-webhook': work,
+    'export-stock': work,
+    'verify-ledger': work,
+  } satisfies Runners)
 }
 
 const rowsOf = async (id: string) =>

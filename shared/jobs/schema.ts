@@ -3,8 +3,25 @@ import * as z from 'zod'
 export const resultFormats = ['csv', 'ndjson'] as const
 export type ResultFormat = (typeof resultFormats)[number]
 
+/** No event comes near: the largest tells of a product with the longest texts and attributes, 60 kB. */
+const EVENT_DATA_BYTES_MAX = 128 * 1024
+
+/** A CloudEvent, as a webhook gets it. */
+const SentEvent = z.strictObject({
+  id: z.string(),
+  source: z.string(),
+  type: z.string(),
+  subject: z.string().optional(),
+  time: z.iso.datetime({ offset: true }).optional(),
+  data: z
+    .looseObject({})
+    .refine((data) => Buffer.byteLength(JSON.stringify(data)) <= EVENT_DATA_BYTES_MAX, 'must not be larger'),
+})
+
 /** Every type of job: what it is given, and how often it is tried before it is dead. */
 export const jobTypes = {
+  // Some 9 minutes of attempts, then it waits for whoever redrives it.
+  'deliver-webhook': { payload: z.strictObject({ webhookId: z.guid(), event: SentEvent }), attemptsMax: 10 },
   'export-stock': { payload: z.strictObject({ format: z.enum(resultFormats).default('csv') }), attemptsMax: 5 },
   'verify-ledger': { payload: z.strictObject({}), attemptsMax: 5 },
 } as const satisfies Record<string, { payload: z.ZodType; attemptsMax: number }>

@@ -1,0 +1,17 @@
+import * as z from 'zod'
+import { created, httpFunction } from '#function'
+import { createWebhook } from '#webhooks'
+import { CreateWebhookRequest, Webhook } from '#webhooks/schema'
+
+export default httpFunction({
+  name: 'create-webhook',
+  route: 'POST /v1/webhooks',
+  scope: 'admin',
+  summary: 'Have events sent to a URL; the answer is the only one that shows the secret that signs them.',
+  request: { body: CreateWebhookRequest },
+  responses: { 201: Webhook.extend({ secret: z.string().optional() }), 409: ['too_many_webhooks'] },
+  handler: async ({ body, caller }) => {
+    const webhook = await createWebhook(body, caller)
+    return created(`/v1/webhooks/${webhook.id}`, webhook)
+  },
+})

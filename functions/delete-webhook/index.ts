@@ -1,0 +1,14 @@
+import { httpFunction, noContent } from '#function'
+import { deleteWebhook } from '#webhooks'
+
+export default httpFunction({
+  name: 'delete-webhook',
+  route: 'DELETE /v1/webhooks/{webhookId}',
+  scope: 'admin',
+  summary: 'Send no more events to a URL.',
+  responses: { 204: null, 404: ['webhook_not_found'] },
+  handler: async ({ params, caller }) => {
+    await deleteWebhook(params.webhookId, caller)
+    return noContent()
+  },
+})

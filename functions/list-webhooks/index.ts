@@ -1,0 +1,13 @@
+import { httpFunction, ok, pageOf, pageQuery } from '#function'
+import { listWebhooks } from '#webhooks'
+import { Webhook } from '#webhooks/schema'
+
+export default httpFunction({
+  name: 'list-webhooks',
+  route: 'GET /v1/webhooks',
+  scope: 'admin',
+  summary: 'Page through the webhooks, newest first, without their secrets.',
+  request: { query: pageQuery() },
+  responses: { 200: pageOf(Webhook) },
+  handler: async ({ query, caller }) => ok(await listWebhooks(query, caller)),
+})

@@ -1,0 +1,34 @@
+import * as z from 'zod'
+import { streamFunction } from '#function'
+import { getReservation } from '#stock'
+import { isAwaited, notifyWebhooks } from '#webhooks'
+
+const name = 'notify-webhooks'
+
+export default streamFunction({
+  name,
+  topics: ['stock-events', 'product-events'],
+  // Nearly all events are of no interest to any webhook, and there are thousands a second.
+  wants: async (type) =>
+    (await isAwaited(type)) || (type === 'stock.expired' && (await isAwaited('reservation.expired'))),
+  summary: 'Queue each event for the webhooks that ask for it.',
+  data: z.looseObject({ productId: z.guid(), reservationId: z.guid().nullish() }),
+  handler: async ({ attributes, data, caller }) => {
+    const { type, time } = attributes
+    const { specversion: _, ...event } = attributes
+    const jobs = await notifyWebhooks({ ...event, data }, name, caller)
+    if (type !== 'stock.expired' || !data.reservationId || !(await isAwaited('reservation.expired'))) return { jobs }
+    // Each line of a reservation has an event, and the reservation has one, which has its id.
+    const reservation = await getReservation(data.reservationId, caller)
+    const { id } = reservation
+    const expired = {
+      id,
+      source: '/v1/reservations',
+      type: 'reservation.expired',
+      subject: id,
+      time,
+      data: reservation,
+    }
+    return { jobs: jobs + (await notifyWebhooks(expired, name, caller)) }
+  },
+})

@@ -1,0 +1,4 @@
+export { deliverWebhook } from './deliver.ts'
+export { notifyWebhooks } from './notify.ts'
+export { isAwaited } from './subscriptions.ts'
+export { createWebhook, deleteWebhook, listWebhooks } from './webhooks.ts'

@@ -1,0 +1,89 @@
+import { request as requestHttp } from 'node:http'
+import { request as requestHttps } from 'node:https'
+import type { LookupFunction } from 'node:net'
+import { isPublicAddress, isPublicHost } from './addresses.ts'
+
+export interface PostOptions {
+  /** Of connection, request and answer, together. */
+  timeoutMs: number
+  /** How a name is resolved. */
+  lookup: LookupFunction
+  allowsPrivate: boolean
+}
+
+/** What came of a request; whoever answered, with whatever status, has answered. */
+export type Posted =
+  | { outcome: 'answered'; status: number }
+  | { outcome: 'private_address' | 'timed_out' | 'unreachable'; reason: string }
+
+/** Nobody reads the answer. As much of it is taken as spares a receiver the sight of a broken connection. */
+const ANSWER_BYTES_MAX = 16 * 1024
+
+const PRIVATE: Posted = { outcome: 'private_address', reason: 'The address is private.' }
+
+/**
+ * Sends one request, on a connection of its own: one that is kept could be asked for again by another name. Redirects are not
+ * followed. Never rejects for what the other side does.
+ */
+export function post(
+  url: URL,
+  headers: Record<string, string>,
+  body: string,
+  { timeoutMs, lookup, allowsPrivate }: PostOptions,
+): Promise<Posted> {
+  if (!allowsPrivate && !isPublicHost(url)) return Promise.resolve(PRIVATE)
+  const request = url.protocol === 'https:' ? requestHttps : requestHttp
+  return new Promise((resolve) => {
+    let posted: Posted | undefined
+    const sent = request(url, {
+      method: 'POST',
+      headers: { ...headers, 'content-length': String(Buffer.byteLength(body)) },
+      agent: false,
+      lookup: allowsPrivate ? lookup : onlyPublic(lookup),
+    })
+    const timer = setTimeout(() => {
+      posted ??= { outcome: 'timed_out', reason: `There was no answer within ${timeoutMs / 1000} s.` }
+      sent.destroy()
+    }, timeoutMs)
+    sent.on('response', (answer) => {
+      posted = { outcome: 'answered', status: answer.statusCode ?? 0 }
+      let bytes = 0
+      answer.on('data', (chunk: Buffer) => {
+        bytes += chunk.length
+        if (bytes > ANSWER_BYTES_MAX) sent.destroy()
+      })
+      // The status has said it all.
+      answer.on('error', () => {})
+    })
+    sent.on('error', (error: NodeJS.ErrnoException) => {
+      posted ??= error instanceof PrivateAddress ? PRIVATE : { outcome: 'unreachable', reason: reasonOf(error) }
+    })
+    sent.on('close', () => {
+      clearTimeout(timer)
+      resolve(posted ?? { outcome: 'unreachable', reason: 'The connection was closed.' })
+    })
+    sent.end(body)
+  })
+}
+
+class PrivateAddress extends Error {
+  override readonly name = 'PrivateAddress'
+}
+
+/**
+ * Resolves a name, and fails where any of its addresses is private. What it gives is what is connected to: a name that leads
+ * elsewhere the next time it is asked for gains nothing.
+ */
+function onlyPublic(lookup: LookupFunction): LookupFunction {
+  return (hostname, options, callback) =>
+    lookup(hostname, options, (error, found, family) => {
+      const addresses = typeof found === 'string' ? [found] : (found ?? []).map(({ address }) => address)
+      if (!error && !addresses.every(isPublicAddress)) callback(new PrivateAddress(), [])
+      else callback(error, found, family)
+    })
+}
+
+/** Without the address: it may be of a network that is none of the reader's business. */
+function reasonOf({ code, message }: NodeJS.ErrnoException): string {
+  return `The receiver could not be reached: ${code ?? message}.`
+}

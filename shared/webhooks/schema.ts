@@ -1,0 +1,40 @@
+import * as z from 'zod'
+import { eventTypes } from '#events'
+
+type EventType = keyof typeof eventTypes
+
+/** What a webhook may be told of: every event that is published, and the end of a reservation that nobody ended. */
+const webhookEvents = [...(Object.keys(eventTypes) as EventType[]), 'reservation.expired'] as const
+export type WebhookEvent = (typeof webhookEvents)[number]
+
+/** What all software on the way of a request can be relied on to take. */
+const URL_LENGTH_MAX = 2_048
+
+export const CreateWebhookRequest = z.strictObject({
+  url: z
+    .string()
+    .max(URL_LENGTH_MAX)
+    .refine(isPlainUrl, 'must be an absolute http or https URL in ASCII, without a user name or password')
+    .describe('A public address, unless the service is told to allow others.'),
+  events: z
+    .array(z.enum(webhookEvents))
+    .min(1)
+    .max(webhookEvents.length)
+    .refine((events) => new Set(events).size === events.length, 'must not name an event twice'),
+})
+
+export const Webhook = z
+  .object({
+    id: z.uuid(),
+    url: z.string(),
+    events: z.array(z.enum(webhookEvents)),
+    createdAt: z.iso.datetime(),
+  })
+  .meta({ id: 'Webhook' })
+export type Webhook = z.infer<typeof Webhook>
+
+function isPlainUrl(text: string): boolean {
+  if (!/^https?:\/\/[!-~]+$/i.test(text) || !URL.canParse(text)) return false
+  const { username, password } = new URL(text)
+  return username === '' && password === ''
+}

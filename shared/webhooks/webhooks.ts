@@ -1,0 +1,75 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import * as z from 'zod'
+import { type Caller, type Page, type PageRequest, read, readPage, type Sql, transaction } from '#database'
+import { invalid, ServiceError } from '#errors'
+import { newId } from '#ids'
+import { isPublicHost } from './addresses.ts'
+import type { CreateWebhookRequest, Webhook } from './schema.ts'
+import { newSecret } from './secret.ts'
+import { allowsPrivate } from './settings.ts'
+import { LIST_AGE_MAX_MS } from './subscriptions.ts'
+
+/** An event may become a job for each of them, all in one transaction. */
+const WEBHOOKS_MAX = 100
+
+interface WebhookRow extends Omit<Webhook, 'createdAt'> {
+  createdAt: Date
+}
+
+const toWebhook = ({ createdAt, ...row }: WebhookRow): Webhook => ({ ...row, createdAt: createdAt.toISOString() })
+
+function columns(sql: Sql) {
+  return sql`id, url, events, created_at as "createdAt"`
+}
+
+/**
+ * Makes a webhook: every event that it asks for and that is committed after the answer will be sent there. `secret` is in the
+ * first answer only. Throws `validation_failed` for a private address, or `too_many_webhooks`.
+ */
+export async function createWebhook(
+  { url, events }: z.infer<typeof CreateWebhookRequest>,
+  caller: Caller,
+): Promise<Webhook & { secret?: string }> {
+  if (!allowsPrivate() && !isPublicHost(new URL(url))) throw invalid('url', 'must not lead to a private address')
+  const secret = newSecret()
+  const webhook = await transaction(caller, async (tx) => {
+    // Two that are made at once must not both be the last.
+    await tx`lock table webhooks in share row exclusive mode`
+    const [{ count }] = await tx<[{ count: number }]>`select count(*)::int as count from webhooks`
+    if (count >= WEBHOOKS_MAX) {
+      throw new ServiceError('too_many_webhooks', `There are ${count} webhooks already. Delete one first.`)
+    }
+    const [row] = await tx<[WebhookRow]>`
+      insert into webhooks (id, url, events, secret) values (${newId()}, ${url}, ${events}, ${secret})
+      returning ${columns(tx)}`
+    return toWebhook(row)
+  })
+  await sleep(LIST_AGE_MAX_MS)
+  return caller.idempotency?.replayed ? webhook : { ...webhook, secret }
+}
+
+/** Webhooks, newest first. */
+export function listWebhooks(page: PageRequest, caller: Caller): Promise<Page<Webhook>> {
+  return readPage(page, {
+    kind: 'webhooks',
+    keys: z.tuple([z.uuid()]),
+    fetch: (after, limit) =>
+      read(
+        caller,
+        (sql) => sql<WebhookRow[]>`
+          select ${columns(sql)} from webhooks
+          where ${after ? sql`id < ${after[0]}` : sql`true`}
+          order by id desc limit ${limit}`,
+      ),
+    keysOf: (row): [string] => [row.id],
+    toItem: toWebhook,
+  })
+}
+
+/** Nothing is sent to it from now on, but what is on its way. Throws `webhook_not_found`. */
+export async function deleteWebhook(id: string, caller: Caller): Promise<void> {
+  await transaction(caller, async (tx) => {
+    const { count } = await tx`delete from webhooks where id = ${id}`
+    if (count === 0) throw new ServiceError('webhook_not_found', `There is no webhook with the id '${id}'.`)
+  })
+}
