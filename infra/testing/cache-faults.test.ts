@@ -6,7 +6,7 @@ import { cached, closeCache, invalidate, takeToken } from '#cache'
 import { overrideEnvironment } from '#config'
 import { systemCaller, transaction } from '#database'
 import { renderMetrics } from '#telemetry'
-import { inRedis, redisUrl } from '#testing'
+import { inRedis, openProxy, redisUrl } from '#testing'
 import { type RunningRedis, startRedis } from '../local/engines/redis.ts'
 
 // A Redis of its own for each test, which is stopped, paused and started again under those who use it.
@@ -21,6 +21,18 @@ const read = (value: string) =>
     loads++
     return value
   })
+
+/** Resolves once what is read is kept in the cache, and read from there. */
+const isUsed = () =>
+  vi.waitFor(
+    async () => {
+      await read('kept')
+      const before = loads
+      await read('kept')
+      expect(loads).toBe(before)
+    },
+    { timeout: 15_000, interval: 50 },
+  )
 
 async function metric(name: string): Promise<number> {
   return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(await renderMetrics())?.[1] ?? 0)
@@ -42,13 +54,7 @@ describe.skipIf(redisUrl === undefined)(`a cache ${inRedis}, which fails`, () =>
     overrideEnvironment({ CACHE_URL: redis.url })
     await closeCache()
     loads = 0
-    await read('first')
-    await vi.waitFor(async () => {
-      await read('first')
-      const before = loads
-      await read('first')
-      expect(loads).toBe(before)
-    })
+    await isUsed()
     loads = 0
   })
   afterEach(async () => {
@@ -65,15 +71,7 @@ describe.skipIf(redisUrl === undefined)(`a cache ${inRedis}, which fails`, () =>
     expect(await metric('redis_breaker_open')).toBe(1)
     expect(await slowestMs(500, () => read('many'))).toBeLessThan(500)
     redis = await startRedis({ port })
-    await vi.waitFor(
-      async () => {
-        await read('back')
-        const before = loads
-        await read('back')
-        expect(loads).toBe(before)
-      },
-      { timeout: 10_000, interval: 100 },
-    )
+    await isUsed()
     expect(await metric('redis_breaker_open')).toBe(0)
   })
 
@@ -83,14 +81,30 @@ describe.skipIf(redisUrl === undefined)(`a cache ${inRedis}, which fails`, () =>
     expect(await metric('redis_breaker_open')).toBe(1)
     expect(await slowestMs(500, () => read('silent'))).toBeLessThan(500)
     process.kill(redis.pid, 'SIGCONT')
-    await vi.waitFor(
-      async () => {
-        const before = loads
-        await read('back')
-        expect(loads).toBe(before)
-      },
-      { timeout: 10_000, interval: 100 },
-    )
+    await isUsed()
+  })
+
+  it('by vanishing without a word fails no read, and is used again once it can be reached, on another connection', async () => {
+    const network = await openProxy(redis.url)
+    try {
+      overrideEnvironment({ CACHE_URL: network.url })
+      await closeCache()
+      await isUsed()
+      // For good, for the connection that is there: nobody will ever answer on it, or close it.
+      network.freeze()
+      for (let round = 0; round < 10; round++) expect(await read(`load ${round}`)).toBe(`load ${round}`)
+      expect(await metric('redis_breaker_open')).toBe(1)
+      // It tries by itself to connect anew, for as long as that leads nowhere.
+      const patiently = { timeout: 20_000, interval: 50 }
+      await vi.waitFor(() => expect(network.swallowed()).toBeGreaterThanOrEqual(2), patiently)
+      expect(await read('without')).toBe('without')
+      network.mend()
+      await isUsed()
+      expect(await metric('redis_breaker_open')).toBe(0)
+    } finally {
+      await closeCache()
+      await network.close()
+    }
   })
 
   it('does not keep what was changed while it was away: it learns of it when it is back', async () => {

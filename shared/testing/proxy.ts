@@ -13,6 +13,8 @@ export interface TcpProxy {
    * vanished and forgotten it, and for what connects until this is mended.
    */
   freeze: () => void
+  /** How many connections were made while it was frozen. */
+  swallowed: () => number
   close: () => Promise<void>
 }
 
@@ -20,6 +22,7 @@ export interface TcpProxy {
 export async function openProxy(firstTarget: string): Promise<TcpProxy> {
   const sockets = new Set<Socket>()
   let target = new URL(firstTarget)
+  let swallowed = 0
   let state: 'open' | 'cut' | 'frozen' = 'open'
 
   /** Closed together with `partner`. */
@@ -39,6 +42,7 @@ export async function openProxy(firstTarget: string): Promise<TcpProxy> {
       return
     }
     if (state === 'frozen') {
+      swallowed++
       keep(client.pause())
       return
     }
@@ -67,6 +71,7 @@ export async function openProxy(firstTarget: string): Promise<TcpProxy> {
       state = 'frozen'
       for (const socket of sockets) socket.unpipe().pause()
     },
+    swallowed: () => swallowed,
     close: async () => {
       for (const socket of sockets) socket.destroy()
       server.close()
