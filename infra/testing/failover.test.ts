@@ -7,7 +7,7 @@ import { call, expectConsistent, functionNamed, newProduct, sql } from '#testing
 import { withConnection } from '../local/sql.ts'
 import { type Answer, type Client, createClient, type Write } from './client.ts'
 import { type Fleet, startFleet } from './fleet.ts'
-import { type Pair, startPair } from './replica-fixture.ts'
+import { type Pair, startPair, urlOfBoth } from './replica-fixture.ts'
 
 // The primary fails under load and the replica is promoted. Nobody tells the functions: DATABASE_URL names both servers.
 
@@ -105,10 +105,9 @@ describe.each([
     pair = await startPair({ fsync: true })
     if (wait) await waitForReplica()
     const { primaryUrl, replicaUrl } = pair
-    const both = primaryUrl.replace(new URL(primaryUrl).host, `${new URL(primaryUrl).host},${new URL(replicaUrl).host}`)
     // Without a replica to watch, a server that stands still fails nothing by itself.
     const replica = signal === 'SIGSTOP' ? undefined : replicaUrl
-    overrideEnvironment({ DATABASE_URL: both, DATABASE_REPLICA_URL: replica })
+    overrideEnvironment({ DATABASE_URL: urlOfBoth(primaryUrl, replicaUrl), DATABASE_REPLICA_URL: replica })
     fleet = await startFleet(['reserve-stock', 'reserve-stock'], {
       ...(replica && { DATABASE_REPLICA_URL: replica }),
       ...(wait && { DATABASE_SYNCHRONOUS_COMMIT: wait }),

@@ -7,7 +7,7 @@ import { type Caller, closeDatabase, parseToken, read, type Sql, systemCaller, t
 import { findEngine } from '../local/engine.ts'
 import { Server } from '../local/server.ts'
 import { withConnection } from '../local/sql.ts'
-import { type Pair, startPair } from './replica-fixture.ts'
+import { type Pair, startPair, urlOfBoth } from './replica-fixture.ts'
 
 // A replica is promoted that has a replica of its own, which follows it onto the new timeline: what a token from before is worth then.
 
@@ -67,9 +67,8 @@ async function nameAndServer(sql: Sql): Promise<{ name: string; isReplica: boole
 beforeAll(async () => {
   pair = await startPair()
   follower = await startFollower(pair)
-  const hosts = [pair.primaryUrl, pair.replicaUrl].map((url) => new URL(url).host)
   overrideEnvironment({
-    DATABASE_URL: pair.primaryUrl.replace(hosts[0] ?? '', hosts.join()),
+    DATABASE_URL: urlOfBoth(pair.primaryUrl, pair.replicaUrl),
     DATABASE_REPLICA_URL: follower.url('stock'),
     CACHE_URL: 'memory:',
   })

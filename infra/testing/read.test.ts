@@ -3,7 +3,7 @@ import { environment, overrideEnvironment } from '#config'
 import { type Caller, closeDatabase, primary, read, readAsOf, type Sql, systemCaller, transaction } from '#database'
 import { renderMetrics } from '#telemetry'
 import { openProxy, type TcpProxy } from '#testing'
-import { type Pair, startPair } from './replica-fixture.ts'
+import { type Pair, startPair, urlOfBoth } from './replica-fixture.ts'
 
 let pair: Pair
 let proxy: TcpProxy
@@ -163,9 +163,7 @@ describe('a read', () => {
 describe('where several servers are named', () => {
   it('a standby that comes first is not taken for the primary, by the first read or the first write', async () => {
     const { DATABASE_URL } = environment()
-    const hosts = [pair.replicaUrl, pair.primaryUrl].map((url) => new URL(url).host)
-    const both = pair.primaryUrl.replace(new URL(pair.primaryUrl).host, hosts.join())
-    overrideEnvironment({ DATABASE_URL: both, DATABASE_REPLICA_URL: undefined })
+    overrideEnvironment({ DATABASE_URL: urlOfBoth(pair.replicaUrl, pair.primaryUrl), DATABASE_REPLICA_URL: undefined })
     await closeDatabase()
     expect(await read(callerWith('1-0/1'), whoAnswers)).toBe('primary')
     await closeDatabase()
@@ -173,30 +171,45 @@ describe('where several servers are named', () => {
     overrideEnvironment({ DATABASE_URL })
   })
 
-  it('one that was the primary and comes back as a standby is not read from, and the other is found', async () => {
+  /** Two addresses that stay the same: at first, the primary is behind the one and the replica behind the other. */
+  async function atTwoAddresses(work: (one: TcpProxy, other: TcpProxy) => Promise<void>): Promise<void> {
     const { DATABASE_URL } = environment()
-    // Behind two addresses that stay the same.
-    const [one, two] = [await openProxy(pair.primaryUrl), await openProxy(pair.replicaUrl)]
+    const [one, other] = [await openProxy(pair.primaryUrl), await openProxy(pair.replicaUrl)]
     try {
-      const both = one.url.replace(new URL(one.url).host, `${new URL(one.url).host},${new URL(two.url).host}`)
-      overrideEnvironment({ DATABASE_URL: both, DATABASE_REPLICA_URL: undefined })
+      overrideEnvironment({ DATABASE_URL: urlOfBoth(one.url, other.url), DATABASE_REPLICA_URL: undefined })
       await closeDatabase()
       expect(await read(callerWith(), whoAnswers)).toBe('primary')
+      await work(one, other)
+    } finally {
+      await closeDatabase()
+      overrideEnvironment({ DATABASE_URL })
+      await Promise.all([one.close(), other.close()])
+    }
+  }
+
+  const patiently = { timeout: 10_000, interval: 50 }
+
+  it('one that was the primary and comes back as a standby is not read from, and the other is found', async () => {
+    await atTwoAddresses(async (one, other) => {
       one.cut()
-      two.cut()
+      other.cut()
       one.mend(pair.replicaUrl)
       // While there is no primary, nobody is told what a standby happens to know.
       for (let round = 0; round < 10; round++) {
         await expect(read(callerWith(), whoAnswers)).rejects.toMatchObject({ code: 'unavailable' })
       }
-      two.mend(pair.primaryUrl)
-      const found = vi.waitFor(() => read(callerWith(), whoAnswers), { timeout: 10_000, interval: 50 })
-      expect(await found).toBe('primary')
-    } finally {
-      await closeDatabase()
-      overrideEnvironment({ DATABASE_URL })
-      await Promise.all([one.close(), two.close()])
-    }
+      other.mend(pair.primaryUrl)
+      expect(await vi.waitFor(() => read(callerWith(), whoAnswers), patiently)).toBe('primary')
+    })
+  })
+
+  it('the other is found too where the primary has gone silent, and nothing but single statements is asked of it', async () => {
+    await atTwoAddresses(async (one, other) => {
+      one.freeze()
+      other.cut()
+      other.mend(pair.primaryUrl)
+      expect(await vi.waitFor(() => whoAnswers(primary()), patiently)).toBe('primary')
+    })
   })
 })
 

@@ -24,6 +24,12 @@ export interface Pair {
   stop: () => Promise<void>
 }
 
+/** Names both servers in one URL, in this order: they differ in host and port alone. */
+export function urlOfBoth(one: string, other: string): string {
+  const { host } = new URL(one)
+  return one.replace(host, `${host},${new URL(other).host}`)
+}
+
 /** Whether the replica has what was written last. */
 async function hasKey(replicaUrl: string): Promise<boolean> {
   const found = withConnection(replicaUrl, (sql) => sql`select 1 from api_keys`)

@@ -15,11 +15,11 @@ let primaryReader: Sql | undefined
 let replicaReader: Sql | undefined
 let replicaWatcher: Sql | undefined
 let primaryUrl: string | undefined
-let isSearching = false
-let firstSearch: Promise<void> | undefined
+/** The search for the primary that is under way. */
+let searching: Promise<void> | undefined
 /** Ends when the connections are closed: what was asked before that is of no use to those opened later. */
 let session = new AbortController()
-/** The latest timeline that a primary was found on. */
+/** The latest timeline that a primary was found on; 0 until one is. */
 let timeline = 0
 let epoch = 0
 
@@ -27,10 +27,7 @@ let epoch = 0
 function currentPrimary(): string {
   if (primaryUrl === undefined) {
     primaryUrl = serverUrls(databaseSettings().DATABASE_URL)[0] ?? ''
-    const searching = search()?.then(() => {
-      if (firstSearch === searching) firstSearch = undefined
-    })
-    firstSearch = searching
+    suspectPrimary()
     // Without a second server there is nothing to be found.
     if (searching) void keepAsking(session)
   }
@@ -56,7 +53,7 @@ async function keepAsking({ signal }: AbortController): Promise<void> {
 /** Resolves once it is known which of several servers is the primary, or that none is for now; undefined where that is known. */
 export function primaryKnown(): Promise<void> | undefined {
   currentPrimary()
-  return firstSearch
+  return timeline === 0 ? searching : undefined
 }
 
 /** Waits, at most 5 s, for a connection to the primary that nothing else uses. Throws `overloaded`. */
@@ -84,17 +81,13 @@ export function resetPrimary(): void {
  * If another is found, all connections go there from now on, and what is in flight fails. One search runs at a time.
  */
 export function suspectPrimary(): void {
-  if (primaryUrl !== undefined) void search()
-}
-
-function search(): Promise<void> | undefined {
+  if (primaryUrl === undefined || searching) return
   const urls = serverUrls(databaseSettings().DATABASE_URL)
-  if (urls.length < 2 || isSearching) return undefined
-  isSearching = true
+  if (urls.length < 2) return
   const { signal } = session
-  return findPrimary(urls, timeline).then((found) => {
+  searching = findPrimary(urls, timeline).then((found) => {
     if (signal.aborted) return
-    isSearching = false
+    searching = undefined
     if (found === undefined) return
     timeline = found.timeline
     if (found.url !== primaryUrl) moveTo(found.url)
@@ -157,8 +150,7 @@ export async function closeConnections(): Promise<void> {
   replicaReader = undefined
   replicaWatcher = undefined
   primaryUrl = undefined
-  firstSearch = undefined
-  isSearching = false
+  searching = undefined
   timeline = 0
   forgetSettings()
   await Promise.all(closing)
