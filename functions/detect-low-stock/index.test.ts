@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { eventTypes, ProductState } from '#events'
+import { eventTypes, ProductChange } from '#events'
 import { eventRequest } from '#function'
 import { call, expectConsistent, expire, functionNamed, hold, inRivalSession, newProduct, sql, stockAt } from '#testing'
 import detectLowStock from './index.ts'
@@ -128,6 +128,13 @@ describe('detect-low-stock', () => {
     await expectConsistent()
   })
 
+  it('says nothing of a product that has had no stock so far, whatever else changes', async () => {
+    await setUp(5, 0)
+    for (const threshold of [7, 0, null]) await setThreshold(threshold)
+    await deliverAll()
+    expect(await go(10, 0)).toEqual(['stock.out'])
+  })
+
   it('says once what a threshold and a change of stock bring about together, whichever it is told of first', async () => {
     for (const isThresholdFirst of [true, false]) {
       await setUp(5)
@@ -220,7 +227,7 @@ describe('detect-low-stock', () => {
       group: 'detect-low-stock',
     })
     const [event] = await events()
-    expect(ProductState.safeParse(event?.data).success).toBe(true)
+    expect(ProductChange.safeParse(event?.data).success).toBe(true)
     await deliver(
       { id: crypto.randomUUID(), type: 'stock.low', productId, version: 1, data: { version: 1, sku: 'X' } },
       422,

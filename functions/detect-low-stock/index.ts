@@ -1,4 +1,4 @@
-import { ProductState, stockChanges } from '#events'
+import { ProductChange, stockChanges } from '#events'
 import { streamFunction } from '#function'
 import { detectAlert } from '#stock'
 
@@ -10,7 +10,7 @@ export default streamFunction({
   // Not its own alerts, which go to the same topic. A product that is updated may have another threshold.
   types: [...stockChanges, 'product.updated'],
   summary: 'Tell when a product runs low, runs out, or is back.',
-  data: ProductState,
+  data: ProductChange,
   handler: async ({ attributes, data, caller }) => ({
     alert: (await detectAlert(data, attributes.id, name, caller)) ?? null,
   }),

@@ -32,11 +32,17 @@ const Version = z.number().int().positive().describe('Counts the events of this 
 const Stock = z.object({ onHand: Quantity, reserved: Quantity, available: Quantity })
 
 /** What every event tells: of which product it is, and the product's stock over all locations after it. */
-export const ProductState = z.object({ productId: z.uuid(), version: Version, stock: Stock })
-export type ProductState = z.infer<typeof ProductState>
+const ProductEvent = z.object({ productId: z.uuid(), version: Version, stock: Stock })
+
+/** A change of a product, or of its stock: as far as the two are alike. One of the product alone moves no stock. */
+export const ProductChange = ProductEvent.extend({
+  onHandDelta: Quantity.default(0),
+  reservedDelta: Quantity.default(0),
+})
+export type ProductChange = z.infer<typeof ProductChange>
 
 /** A change of one product's stock at one location. */
-export const StockEvent = ProductState.extend({
+export const StockEvent = ProductEvent.extend({
   location: z.string(),
   onHandDelta: Quantity,
   reservedDelta: Quantity,
@@ -50,7 +56,7 @@ export type StockEvent = z.infer<typeof StockEvent>
  * `stock.low`, `stock.out` or `stock.back`. `stock` is the product's stock when the alert was given, which may be later than
  * the change that gave rise to it: `cause` is that change, with the availability that it left.
  */
-export interface StockAlert extends ProductState {
+export interface StockAlert extends z.infer<typeof ProductEvent> {
   sku: string
   lowStockThreshold: number | null
   cause: { id: string; version: number; available: number }

@@ -1,5 +1,5 @@
 import { type Caller, pipeline, type Sql, transaction } from '#database'
-import { oncePerEvent, type ProductState, type StockAlert } from '#events'
+import { oncePerEvent, type ProductChange, type StockAlert } from '#events'
 import { openBook } from './book.ts'
 
 /** What a product's last alert left it in: `low` and `out` last until a `stock.back` ends them. */
@@ -18,11 +18,11 @@ type AlertType = 'stock.low' | 'stock.out' | 'stock.back'
  *   to `low`, from `out`:        stock.back; it is low still, and the next rise above the threshold is another stock.back
  *   to neither, from the others: stock.back
  *
- * A change older than one that was seen before says nothing. The threshold is the one that holds when the change is looked
- * at: a new one counts at once, since to set it is a change that is looked at, too.
+ * A product that has had nothing so far is not out. A change older than one that was seen before says nothing. The threshold is
+ * the one that holds when the change is looked at: a new one counts at once, since to set it is a change that is looked at, too.
  */
 export async function detectAlert(
-  change: ProductState,
+  change: ProductChange,
   eventId: string,
   consumer: string,
   caller: Caller,
@@ -35,7 +35,7 @@ export async function detectAlert(
 }
 
 /** By far the most changes leave a product as it was: for those one statement is enough, and the product is not locked. */
-function passWithoutEdge({ productId, version, stock }: ProductState, caller: Caller): Promise<boolean> {
+function passWithoutEdge({ productId, version, stock }: ProductChange, caller: Caller): Promise<boolean> {
   return transaction(caller, async (tx) => {
     const [, { count }] = await pipeline([
       // Not waiting for the disk takes a fifth of the time. A crash that loses this loses what says that the event was seen, too.
@@ -58,17 +58,20 @@ function stateWith(sql: Sql, available: number) {
 /** The alert takes the product's next version, so it is given under the product's lock, like every other of its events. */
 async function takeEdge(
   tx: Sql,
-  { productId, version, stock }: ProductState,
+  { productId, version, stock, onHandDelta, reservedDelta }: ProductChange,
   eventId: string,
   caller: Caller,
 ): Promise<AlertType | undefined> {
   const book = await openBook(tx, caller, [productId])
-  const [product] = await tx<Array<{ lowStockThreshold: number | null; last: AlertState; next: AlertState }>>`
-    select product.low_stock_threshold as "lowStockThreshold", coalesce(alert.state, 'none') as last,
+  const [product] = await tx<Array<{ lowStockThreshold: number | null; last: AlertState | null; next: AlertState }>>`
+    select product.low_stock_threshold as "lowStockThreshold", alert.state as last,
            ${stateWith(tx, stock.available)} as next
     from products as product left join stock_alerts as alert on alert.product_id = product.id
     where product.id = ${productId} and product.deleted_at is null`
-  const alert = product && (await remember(tx, productId, product.next, version)) && edge(product.last, product.next)
+  // The first that is seen of it leaves it as it was.
+  const isOutAsEver = product?.last === null && product.next === 'out' && onHandDelta >= reservedDelta
+  const isSeen = product && !isOutAsEver && (await remember(tx, productId, product.next, version))
+  const alert = isSeen && edge(product.last ?? 'none', product.next)
   if (alert) {
     const { sku } = book.product(productId)
     const { lowStockThreshold } = product
