@@ -8,7 +8,7 @@ export default queueFunction({
   name: 'process-job',
   queue: 'jobs',
   // A job holds up to two database connections, of ten.
-  prefetch: 4,
+  prefetch: 16,
   summary: 'Run a job by its type.',
   data: z.strictObject({ jobId: z.guid().toLowerCase() }),
   // The longest job reads one snapshot, which lasts 5 minutes at most.

@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util'
 import { environment, overrideEnvironment } from '#config'
 import { closeDatabase, migrate } from '#database'
 import { ensureBootstrapKey } from '#function'
+import { closeJobs } from '#jobs'
 import { startCluster } from './cluster.ts'
 import { lockFolder } from './data-dir.ts'
 import { loadFunction } from './functions.ts'
@@ -61,7 +62,7 @@ async function main(): Promise<void> {
   try {
     await print(await invoke(definition, invocation, settings.bootstrapApiKey))
   } finally {
-    await closeDatabase()
+    await Promise.all([closeDatabase(), closeJobs()])
     await stop()
   }
 }

@@ -7,6 +7,7 @@ import { checkSettings } from '#function/host'
 import { createHttpServer } from '#function/http-server'
 import { openApiOf } from '#function/openapi'
 import { type RunningTrigger, startClock, startOutbox, startQueue, startStream } from '#function/triggers'
+import { closeJobs } from '#jobs'
 import { logger } from '#telemetry'
 import { createRouter } from '../router/router.ts'
 import { loadFunctions } from './functions.ts'
@@ -64,7 +65,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     async stop() {
       await Promise.all([server.close(DRAIN_MS), ...triggers.map((trigger) => trigger.stop())])
       await router.close()
-      await Promise.all([closeDatabase(), closeCache()])
+      await Promise.all([closeDatabase(), closeCache(), closeJobs()])
     },
   }
 }

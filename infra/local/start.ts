@@ -20,6 +20,7 @@ const USAGE = `npm start: PostgreSQL with a replica, every function and the rout
   DATABASE_URL          a PostgreSQL to use instead of the embedded one
   DATABASE_REPLICA_URL  its replica
   CACHE_URL             memory:; a redis:// URL for a cache and rate limits that all processes share
+  JOBS_URL              postgres:; an amqp:// URL has RabbitMQ tell the workers of jobs
   RATE_LIMIT            1000 requests a second of each API key, twice that at once; 0: no limit
   LOG_LEVEL             info
 `

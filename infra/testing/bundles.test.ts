@@ -58,8 +58,11 @@ describe('the bundles', () => {
         ['postgres', 'ioredis', 'kafkajs', 'amqplib', 'undici'].includes(each ?? ''),
       )
     }
-    const driversOf = (files: string[]) =>
-      files.includes('shared/cache/redis.ts') ? ['ioredis', 'postgres'] : ['postgres']
+    const driversOf = (files: string[]) => [
+      ...(files.includes('shared/jobs/broker.ts') ? ['amqplib'] : []),
+      ...(files.includes('shared/cache/redis.ts') ? ['ioredis'] : []),
+      'postgres',
+    ]
     for (const [name, files] of inputs) {
       expect(drivers(name).sort(), name).toEqual(name === 'router' ? ['undici'] : driversOf(files))
     }
@@ -69,6 +72,7 @@ describe('the bundles', () => {
     expect(holding('shared/events/follow.ts')).toEqual(['detect-low-stock', 'notify-webhooks'])
     expect(holding('shared/events/relay.ts')).toEqual(['publish-events'])
     expect(holding('shared/jobs/work.ts')).toEqual(['process-job'])
+    expect(holding('shared/jobs/broker.ts')).toEqual(['dispatch-jobs', 'process-job'])
   })
 
   it('serve alone, and through the proxying router', async () => {
@@ -116,8 +120,9 @@ describe('the bundles', () => {
     ['publish-events', 'EVENTS_URL'],
     ['detect-low-stock', 'EVENTS_URL'],
     ['process-job', 'JOBS_URL'],
+    ['dispatch-jobs', 'JOBS_URL'],
   ])('%s ends with one clear line where there is no adapter for its %s', async (name, variable) => {
-    const failing = start(`functions/${name}`, { [variable]: 'amqp://127.0.0.1', LOG_LEVEL: 'silent' })
+    const failing = start(`functions/${name}`, { [variable]: 'mailto:nobody', LOG_LEVEL: 'silent' })
     expect(await failing.exit).toBe(1)
     expect(failing.lines).toEqual([expect.stringContaining(`${variable}: must be postgres:`)])
   })

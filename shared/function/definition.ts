@@ -80,7 +80,8 @@ export type Trigger =
       /** Asked before an event is delivered: one that it does not want costs no more than the asking. */
       wants?: ((type: string) => Promise<boolean>) | undefined
     }
-  | { kind: 'schedule' | 'outbox'; everyMs: number }
+  | { kind: 'schedule'; everyMs: number }
+  | { kind: 'outbox'; outbox: 'events' | 'jobs'; everyMs: number }
 
 /** A function: plain data, and a Hono app. Importing one does nothing but declare it. */
 export interface FunctionDefinition {

@@ -65,11 +65,15 @@ export function scheduleFunction(
   return eventFunction({ ...options, data: Tick }, { kind: 'schedule', everyMs: options.everyMs })
 }
 
-/** Declares the function that publishes the outbox: it runs every `everyMs`, and at once where it took longer than that. */
+/**
+ * Declares a function that publishes what is written into an outbox: it runs every `everyMs`, and at once where it took longer than
+ * that; not at all where nothing is written into it.
+ */
 export function outboxFunction(
-  options: Omit<EventOptions<typeof Tick>, 'data'> & { everyMs: number },
+  options: Omit<EventOptions<typeof Tick>, 'data'> & { outbox: 'events' | 'jobs'; everyMs: number },
 ): FunctionDefinition {
-  return eventFunction({ ...options, data: Tick }, { kind: 'outbox', everyMs: options.everyMs })
+  const { outbox, everyMs } = options
+  return eventFunction({ ...options, data: Tick }, { kind: 'outbox', outbox, everyMs })
 }
 
 type StreamTrigger = Extract<Trigger, { kind: 'stream' }>

@@ -165,7 +165,7 @@ describe('an outbox function', () => {
       runs++
       if (runs === 2) throw new Error('once')
     }
-    const trigger = startOutbox(outboxFunction({ name: 'test-outbox', summary, everyMs: 1, handler }))
+    const trigger = startOutbox(outboxFunction({ name: 'test-outbox', outbox: 'events', summary, everyMs: 1, handler }))
     await until(() => expect(runs).toBeGreaterThan(3))
     await trigger.stop()
     const atStop = runs
@@ -175,13 +175,25 @@ describe('an outbox function', () => {
 
   it('does not start where there is no adapter for the URL', () => {
     overrideEnvironment({ EVENTS_URL: 'kafka://127.0.0.1:9092' })
-    const definition = outboxFunction({ name: 'test-outbox', summary, everyMs: 1, handler: async () => {} })
+    const definition = outboxFunction({
+      name: 'test-outbox',
+      outbox: 'events',
+      summary,
+      everyMs: 1,
+      handler: async () => {},
+    })
     expect(() => startOutbox(definition)).toThrow('EVENTS_URL: must be postgres:')
     overrideEnvironment({ EVENTS_URL: undefined })
   })
 
   it('can’t be started as anything else', () => {
-    const definition = outboxFunction({ name: 'test-outbox', summary, everyMs: 1, handler: async () => {} })
+    const definition = outboxFunction({
+      name: 'test-outbox',
+      outbox: 'events',
+      summary,
+      everyMs: 1,
+      handler: async () => {},
+    })
     expect(() => startStream(definition)).toThrow('follows no topic')
     expect(() => startQueue(definition)).toThrow('works no queue')
   })

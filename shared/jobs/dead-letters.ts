@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { type Caller, type Page, type PageRequest, read, readPage, transaction } from '#database'
 import { logger } from '#telemetry'
+import { andDispatch } from './dispatches.ts'
 import type { DeadLetter, RedriveRequest } from './schema.ts'
 
 /** Letters that one request redrives: a transaction of some hundred milliseconds. */
@@ -44,8 +45,11 @@ export async function redriveDeadLetters({ ids }: z.infer<typeof RedriveRequest>
         update dead_letters set redriven_at = now(), redriven_by = ${caller.actor}
         where id = any(${letters.map(({ id }) => id)}::uuid[])`,
       tx`
-        update jobs set state = 'queued', attempts = 0, run_at = now(), updated_at = now()
-        where id = any(${letters.map(({ jobId }) => jobId)}::uuid[])`,
+        with queued as (
+          update jobs set state = 'queued', attempts = 0, run_at = now(), updated_at = now()
+          where id = any(${letters.map(({ jobId }) => jobId)}::uuid[]) returning id
+        ) ${andDispatch(tx, tx`select id from queued`)}
+        select count(*) from queued`,
     ])
     return letters.length
   })

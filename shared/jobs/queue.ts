@@ -2,6 +2,8 @@ import { type Sql, systemCaller, transaction } from '#database'
 import type { Outcome } from '#errors'
 import { newId } from '#ids'
 import { counter } from '#telemetry'
+import { andDispatch } from './dispatches.ts'
+import type { Slots } from './slots.ts'
 
 /** How long a worker is believed in without a sign of life. Three signs fit in, so one or two may get lost. */
 export const LEASE_MS = 30_000
@@ -12,32 +14,78 @@ const LOST_MAX = 100
 export interface Claim {
   id: string
   jobId: string
+  type: string
   traceparent: string
   tracestate: string | null
 }
 
-const settled = counter('jobs_settled_total', 'Attempts at jobs, by what became of the job.', ['state'])
-
-const writing = <Result>(work: (tx: Sql) => Promise<Result>) => transaction(systemCaller('function:jobs'), work)
-
-/**
- * Takes up to `limit` jobs that are due, the longest due first. Rows that another worker is taking are passed over. They are
- * chosen as an array, which is made once: a join may choose again for every row, and lock more than it takes.
- */
-export function claimJobs(limit: number): Promise<Claim[]> {
-  return writing(
-    (tx) => tx<Claim[]>`
-      update jobs set ${taken(tx, tx`gen_random_uuid()::text`)}
-      where id = any(array(
-        select id from jobs where state in ('queued', 'retrying') and run_at <= now()
-        order by run_at limit ${limit} for update skip locked
-      ))
-      returning lease as id, id as "jobId", traceparent, tracestate`,
-  )
+/** What an attempt needs to know of its job. */
+export interface TakenJob {
+  type: string
+  payload: unknown
+  actor: string
 }
 
+export function takenColumns(sql: Sql) {
+  return sql`type, payload, actor`
+}
+
+/** The jobs that this process's worker has claimed and that have not been begun, by the claim's id: what begins one need not ask for it. */
+const claimed = new Map<string, TakenJob>()
+
+/** The job of a claim of this process, once: whoever comes with the same id after that is another. */
+export function takeClaimed(id: string): TakenJob | undefined {
+  const job = claimed.get(id)
+  claimed.delete(id)
+  return job
+}
+
+const settled = counter('jobs_settled_total', 'Attempts at jobs, by what became of the job.', ['state'])
+
+export const writing = <Result>(work: (tx: Sql) => Promise<Result>) => transaction(systemCaller('function:jobs'), work)
+
+/**
+ * Takes up to `limit` jobs that are due, the longest due first, and of each type as many as there are slots. Rows that another worker
+ * is taking are passed over. A claim's slot is the caller's to take.
+ */
+export function claimJobs(limit: number, slots?: Pick<Slots, 'free' | 'full'>): Promise<Claim[]> {
+  return writing(async (tx) => {
+    const due = await tx<Array<{ id: string; type: string }>>`
+      select id, type from jobs
+      where state in ('queued', 'retrying') and run_at <= now() and type <> all(${slots?.full() ?? []}::text[])
+      order by run_at limit ${limit} for update skip locked`
+    const ids = slots ? withinSlots(due, slots) : due.map(({ id }) => id)
+    if (ids.length === 0) return []
+    return claimRows(tx, tx`id = any(${ids}::uuid[])`, tx`gen_random_uuid()::text`)
+  })
+}
+
+function withinSlots(due: Array<{ id: string; type: string }>, slots: Pick<Slots, 'free'>): string[] {
+  const counts = new Map<string, number>()
+  return due.flatMap(({ id, type }) => {
+    const count = (counts.get(type) ?? 0) + 1
+    counts.set(type, count)
+    return count <= slots.free(type) ? [id] : []
+  })
+}
+
+/** Takes the jobs that `which` tells, under `lease`, and clears what earlier attempts have left. `more` are further tables to choose from. */
+export async function claimRows(tx: Sql, which: Fragment, lease: Fragment, more?: Fragment): Promise<Claim[]> {
+  const rows = await tx<Array<Claim & TakenJob & { attempts: number }>>`
+    update jobs set ${taken(tx, lease)} ${more ? tx`from ${more}` : tx``} where ${which}
+    returning lease as id, jobs.id as "jobId", ${takenColumns(tx)}, traceparent, tracestate, attempts`
+  const again = rows.filter(({ attempts }) => attempts > 1).map(({ jobId }) => jobId)
+  if (again.length > 0) await tx`delete from job_results where job_id = any(${again}::uuid[])`
+  return rows.map(({ id, jobId, traceparent, tracestate, attempts: _, ...job }) => {
+    claimed.set(id, job)
+    return { id, jobId, type: job.type, traceparent, tracestate }
+  })
+}
+
+type Fragment = ReturnType<Sql>
+
 /** What a job is set to when an attempt at it begins. */
-export function taken(sql: Sql, lease: ReturnType<Sql>) {
+export function taken(sql: Sql, lease: Fragment) {
   return sql`state = 'running', attempts = attempts + 1, lease = ${lease}, locked_until = ${leaseEnd(sql)},
              progress_done = 0, progress_total = 0, updated_at = now()`
 }
@@ -79,7 +127,7 @@ async function fail(
     ), letter as (
       insert into dead_letters (id, job_id, error, attempts)
       select ${newId()}, id, error, attempts from failed where state = 'dead'
-    )
+    ) ${andDispatch(tx, tx`select id from failed where state = 'retrying'`)}
     select state from failed`
   if (job) settled.inc({ state: job.state })
 }
@@ -96,6 +144,7 @@ export function failLostJobs(): Promise<void> {
 
 /** Gives jobs back that a stopping worker has not finished, as if they had not been tried. */
 export function handBack(claims: Claim[]): Promise<void> {
+  for (const { id } of claims) claimed.delete(id)
   return writing(async (tx) => {
     await tx`
       update jobs set state = case attempts when 1 then 'queued' else 'retrying' end, attempts = attempts - 1,

@@ -1,6 +1,7 @@
 import { type Caller, type Sql, systemCaller, transaction } from '#database'
 import { invalid, ServiceError } from '#errors'
-import { leaseEnd, taken } from './queue.ts'
+import { batched } from './batched.ts'
+import { leaseEnd, type TakenJob, takeClaimed, taken, takenColumns, writing } from './queue.ts'
 import { type JobType, jobTypes, type PayloadOf } from './schema.ts'
 import { jobNotFound } from './submit.ts'
 
@@ -16,23 +17,18 @@ export interface JobRun {
 /** What does the work of each type. Gives the job's result; a throw of a 4xx ends the job, any other is tried again. */
 export type Runners = { [Type in JobType]: (payload: PayloadOf<Type>, run: JobRun) => Promise<object> }
 
-interface TakenJob {
-  type: string
-  payload: unknown
-  actor: string
-}
-
 /**
  * Runs the job by its type and keeps its result. `deliveryId` names the attempt: the worker has taken the job under it, or
  * else it is taken here, so an event that comes any other way does the same. A job that is over, or in another's hands, is
  * left alone. Throws `job_not_found`, `validation_failed` for a type or payload that nothing here can run, or what the work throws.
  */
 export async function runJob(jobId: string, deliveryId: string, caller: Caller, runners: Runners): Promise<object> {
-  const job = await takeUp(jobId, deliveryId, caller)
+  const job = takeClaimed(deliveryId) ?? (await takeUp(jobId, deliveryId, caller))
   if (!job) return { jobId, ran: false }
-  const work = workOf(job, runners)
-  const result = await work(startRun(jobId, deliveryId, systemCaller(job.actor, caller.trace)))
-  await finish(jobId, deliveryId, result, caller)
+  const { work, timeoutMs } = workOf(job, runners)
+  const run = startRun(jobId, deliveryId, systemCaller(job.actor, caller.trace))
+  const result = await withDeadline(timeoutMs, work(run))
+  requireOurs(await finish({ jobId, lease: deliveryId, result }))
   return { jobId, ran: true }
 }
 
@@ -40,7 +36,7 @@ export async function runJob(jobId: string, deliveryId: string, caller: Caller, 
 function takeUp(jobId: string, lease: string, caller: Caller): Promise<TakenJob | undefined> {
   return transaction(caller, async (tx) => {
     const [job] = await tx<Array<TakenJob & { state: string; lease: string | null }>>`
-      select type, payload, actor, state, lease from jobs where id = ${jobId} for update`
+      select ${takenColumns(tx)}, state, lease from jobs where id = ${jobId} for update`
     if (!job) throw jobNotFound(jobId)
     const isWaiting = job.state === 'queued' || job.state === 'retrying'
     if (!isWaiting && job.lease !== lease) return undefined
@@ -51,17 +47,18 @@ function takeUp(jobId: string, lease: string, caller: Caller): Promise<TakenJob 
 }
 
 /** The work with its payload. Both are looked at only now, because a newer or an older version may have queued the job. */
-function workOf({ type, payload }: TakenJob, runners: Runners): (run: JobRun) => Promise<object> {
+function workOf({ type, payload }: TakenJob, runners: Runners) {
   if (!Object.hasOwn(jobTypes, type)) throw invalid('type', `'${type}' is no type of job`)
   const known = type as JobType
-  const parsed = jobTypes[known].payload.safeParse(payload)
+  const { payload: schema, timeoutMs } = jobTypes[known]
+  const parsed = schema.safeParse(payload)
   if (!parsed.success) {
     const [issue] = parsed.error.issues
     throw invalid(['payload', ...(issue?.path ?? [])].join('.'), issue?.message ?? 'is unfit')
   }
   // The payload is of the type that the runner takes, which the compiler can't follow over a lookup by name.
   const runner = runners[known] as (payload: unknown, run: JobRun) => Promise<object>
-  return (run) => runner(parsed.data, run)
+  return { timeoutMs, work: (run: JobRun) => runner(parsed.data, run) }
 }
 
 function startRun(jobId: string, lease: string, caller: Caller): JobRun {
@@ -70,7 +67,7 @@ function startRun(jobId: string, lease: string, caller: Caller): JobRun {
     caller,
     async progress(done, total) {
       const moved = await transaction(caller, (tx) => tx`${advance(tx, jobId, lease, done, total)}`)
-      requireOurs(moved.count)
+      requireOurs(moved.count > 0)
     },
     async save(rows, done, total) {
       const number = chunks++
@@ -81,7 +78,7 @@ function startRun(jobId: string, lease: string, caller: Caller): JobRun {
           insert into job_results (job_id, number, rows)
           select id, ${number}, ${JSON.stringify(rows)}::text::json from job`,
       )
-      requireOurs(saved.count)
+      requireOurs(saved.count > 0)
     },
   }
 }
@@ -93,16 +90,46 @@ function advance(sql: Sql, jobId: string, lease: string, done: number, total: nu
     where id = ${jobId} and lease = ${lease} and state = 'running'`
 }
 
-function finish(jobId: string, lease: string, result: object, caller: Caller): Promise<void> {
-  return transaction(caller, async (tx) => {
-    const { count } = await tx`
-      update jobs set state = 'succeeded', result = ${JSON.stringify(result)}::text::json, error = null, lease = null,
-        locked_until = null, updated_at = now()
-      where id = ${jobId} and lease = ${lease} and state = 'running'`
-    requireOurs(count)
-  })
+interface Finished {
+  jobId: string
+  lease: string
+  result: object
 }
 
-function requireOurs(count: number): void {
-  if (count === 0) throw new ServiceError('busy', 'The job has been taken up by another attempt meanwhile.')
+/** Jobs whose success one statement writes down: more than a process has in hand, mostly. */
+const FINISHED_MAX = 200
+
+/** Writes down that a job has succeeded, with others whose work ends at the same time. False if it was not the attempt's any more. */
+const finish = batched(FINISHED_MAX, async (jobs: Finished[]) => {
+  const succeeded = await writing(
+    (tx) => tx<Array<{ id: string }>>`
+      update jobs set state = 'succeeded', result = finished.result, error = null, lease = null, locked_until = null,
+        updated_at = now()
+      from rows from (
+        unnest(${jobs.map(({ jobId }) => jobId)}::uuid[], ${jobs.map(({ lease }) => lease)}::text[]),
+        json_array_elements(${JSON.stringify(jobs.map(({ result }) => result))}::text::json)
+      ) as finished (id, lease, result)
+      where jobs.id = finished.id and jobs.lease = finished.lease and state = 'running'
+      returning jobs.id`,
+  )
+  const ids = new Set(succeeded.map(({ id }) => id))
+  return jobs.map(({ jobId }) => ids.has(jobId))
+})
+
+function requireOurs(isOurs: boolean): void {
+  if (!isOurs) throw new ServiceError('busy', 'The job has been taken up by another attempt meanwhile.')
+}
+
+/** What the work gives, or an error once it has taken too long. It can change nothing of the job after that: the attempt is over. */
+async function withDeadline<Result>(limitMs: number, work: Promise<Result>): Promise<Result> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    const error = new ServiceError('unavailable', `The attempt took longer than ${limitMs} ms.`)
+    timer = setTimeout(() => reject(error), limitMs)
+  })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    clearTimeout(timer)
+  }
 }

@@ -18,13 +18,36 @@ const SentEvent = z.strictObject({
     .refine((data) => Buffer.byteLength(JSON.stringify(data)) <= EVENT_DATA_BYTES_MAX, 'must not be larger'),
 })
 
-/** Every type of job: what it is given, and how often it is tried before it is dead. */
+interface JobRules {
+  payload: z.ZodType
+  /** How often it is tried before it is dead. */
+  attemptsMax: number
+  /** An attempt that takes longer has failed. Less than the time-out of the function that runs it. */
+  timeoutMs: number
+  /** Jobs of this type that a process runs at once. */
+  concurrency: number
+}
+
+/** The longest reads one snapshot, which lasts 5 minutes at most. */
+const SNAPSHOT_MS = 330_000
+
+/** Every type of job. Exports and audits hold up to two database connections each, of ten. */
 export const jobTypes = {
-  // Some 9 minutes of attempts, then it waits for whoever redrives it.
-  'deliver-webhook': { payload: z.strictObject({ webhookId: z.guid(), event: SentEvent }), attemptsMax: 10 },
-  'export-stock': { payload: z.strictObject({ format: z.enum(resultFormats).default('csv') }), attemptsMax: 5 },
-  'verify-ledger': { payload: z.strictObject({}), attemptsMax: 5 },
-} as const satisfies Record<string, { payload: z.ZodType; attemptsMax: number }>
+  // Some 9 minutes of attempts, then it waits for whoever redrives it. A receiver may take 15 s to answer.
+  'deliver-webhook': {
+    payload: z.strictObject({ webhookId: z.guid(), event: SentEvent }),
+    attemptsMax: 10,
+    timeoutMs: 20_000,
+    concurrency: 8,
+  },
+  'export-stock': {
+    payload: z.strictObject({ format: z.enum(resultFormats).default('csv') }),
+    attemptsMax: 5,
+    timeoutMs: SNAPSHOT_MS,
+    concurrency: 2,
+  },
+  'verify-ledger': { payload: z.strictObject({}), attemptsMax: 5, timeoutMs: SNAPSHOT_MS, concurrency: 2 },
+} as const satisfies Record<string, JobRules>
 export type JobType = keyof typeof jobTypes
 export type PayloadOf<Type extends JobType> = z.output<(typeof jobTypes)[Type]['payload']>
 

@@ -1,17 +1,44 @@
 import * as z from 'zod'
 import { readConfig } from '#config'
 
+const EMBEDDED = 'postgres:'
+
 const settingsSchema = z.object({
   JOBS_URL: z
     .string()
-    .default('postgres:')
+    .default(EMBEDDED)
     .refine(
-      (url) => url === 'postgres:',
-      'must be postgres: (the queue in the database), the only one there is so far',
+      (url) => url === EMBEDDED || (URL.canParse(url) && /^amqps?:$/.test(new URL(url).protocol)),
+      'must be postgres: (the queue in the database) or an amqp:// URL',
     ),
+  /**
+   * The name of the broker's queue; those for dead messages and for delays have it in front of theirs. What a queue was declared
+   * with can't be changed, so other arguments need another name.
+   */
+  JOBS_QUEUE: z
+    .string()
+    .regex(/^[\w.-]{1,100}$/, 'must be letters, digits, dots, dashes and underscores, 100 at most')
+    .default('jobs'),
 })
 
-/** Throws a ConfigError for jobs that are to be queued anywhere but in the database. */
-export function checkJobsSettings(): void {
-  readConfig(settingsSchema)
+export interface BrokerSettings {
+  url: string
+  queue: string
+}
+
+let settings: { broker: BrokerSettings | undefined } | undefined
+
+/** The broker that carries the jobs; undefined where the table is the queue. Read once. Throws a ConfigError. */
+export function brokerSettings(): BrokerSettings | undefined {
+  settings ??= readSettings()
+  return settings.broker
+}
+
+function readSettings() {
+  const { JOBS_URL: url, JOBS_QUEUE: queue } = readConfig(settingsSchema)
+  return { broker: url === EMBEDDED ? undefined : { url, queue } }
+}
+
+export function forgetSettings(): void {
+  settings = undefined
 }

@@ -1,6 +1,7 @@
 import { type Caller, read, type Sql, transaction } from '#database'
 import { ServiceError } from '#errors'
 import { newId } from '#ids'
+import { andDispatch } from './dispatches.ts'
 import { columns, findJob, type JobRow, toJob } from './job-rows.ts'
 import { type Job, type JobType, jobTypes } from './schema.ts'
 
@@ -16,10 +17,13 @@ async function insertJob(
 ): Promise<Job> {
   const { attemptsMax, payload: schema } = jobTypes[type]
   const [row] = await tx<[JobRow]>`
-    insert into jobs (id, type, payload, attempts_max, actor, traceparent, tracestate)
-    values (${newId()}, ${type}, ${JSON.stringify(schema.parse(payload))}::text::json, ${attemptsMax}, ${actor},
-            ${trace.traceparent}, ${trace.tracestate ?? null})
-    returning ${columns(tx)}`
+    with job as (
+      insert into jobs (id, type, payload, attempts_max, actor, traceparent, tracestate)
+      values (${newId()}, ${type}, ${JSON.stringify(schema.parse(payload))}::text::json, ${attemptsMax}, ${actor},
+              ${trace.traceparent}, ${trace.tracestate ?? null})
+      returning *
+    ) ${andDispatch(tx, tx`select id from job`)}
+    select ${columns(tx)} from job`
   return toJob(row)
 }
 

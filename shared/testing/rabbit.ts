@@ -1,7 +1,57 @@
+import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+// biome-ignore lint/style/noRestrictedImports: a test looks at the broker from outside, and puts into it what the service would not
+import { type ConfirmChannel, connect } from 'amqplib'
 import { inject } from 'vitest'
+import { overrideEnvironment } from '#config'
+import { systemCaller } from '#database'
+import { closeJobs, dispatchJobs } from '#jobs'
 
 /** The RabbitMQ of this test run; undefined where there is none, as with `redisUrl`. */
 export const rabbitUrl = inject('rabbitUrl')
 
 /** Part of a suite's title, so that a skipped one tells its reason. */
 export const inRabbit = rabbitUrl === undefined ? 'in RabbitMQ (skipped: there is no rabbitmq-server)' : 'in RabbitMQ'
+
+export interface JobsBroker {
+  /** The settings that make a process use it. */
+  settings: { JOBS_URL: string; JOBS_QUEUE: string }
+  /** On a connection of its own. */
+  withChannel: <Result>(work: (channel: ConfirmChannel) => Promise<Result>) => Promise<Result>
+  stop: () => Promise<void>
+}
+
+/** Has this process queue its jobs in a broker, under a name of their own, and dispatches them all the while, unless told otherwise. */
+export async function useBroker(url: string, { dispatch = true } = {}): Promise<JobsBroker> {
+  const settings = { JOBS_URL: url, JOBS_QUEUE: `test-${randomBytes(4).toString('hex')}` }
+  await closeJobs()
+  overrideEnvironment(settings)
+  const withChannel: JobsBroker['withChannel'] = async (work) => {
+    const connection = await connect(url)
+    try {
+      return await work(await connection.createConfirmChannel())
+    } finally {
+      await connection.close()
+    }
+  }
+  const dispatching = new AbortController()
+  const dispatched = dispatch ? dispatchUntil(dispatching.signal) : undefined
+  return {
+    settings,
+    withChannel,
+    async stop() {
+      dispatching.abort()
+      await dispatched
+      await closeJobs()
+      overrideEnvironment({ JOBS_URL: undefined, JOBS_QUEUE: undefined })
+    },
+  }
+}
+
+/** What the function dispatch-jobs does, in this process. */
+async function dispatchUntil(signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await dispatchJobs(systemCaller('function:test')).catch(() => {})
+    await sleep(20)
+  }
+}

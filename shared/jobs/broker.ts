@@ -1,0 +1,125 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ChannelModel, ConfirmChannel, Message, Options } from 'amqplib'
+import { logger } from '#telemetry'
+import { declareQueues } from './broker-queues.ts'
+import type { BrokerSettings } from './settings.ts'
+
+/** One connection to the broker and one channel. It does not heal: when it is closed, another is opened. */
+export interface Broker {
+  channel: ConfirmChannel
+  isOpen: () => boolean
+  /** Resolves with the end of the connection, whatever it came of. */
+  closed: Promise<void>
+  /** Resolves once the broker takes messages; rejects if it does not within some seconds. */
+  ready: () => Promise<void>
+  /** Resolves once the broker has the message safe in this queue. Rejects if it has not, or if that can't be known. */
+  send: (queue: string, content: Buffer, properties: Options.Publish) => Promise<void>
+  /** Ends the connection at once, without a word to the broker: it may not be there. */
+  destroy: (reason: string) => void
+  /** What was delivered and not acknowledged is delivered again, elsewhere perhaps. */
+  close: () => Promise<void>
+}
+
+const CONNECT_MAX_MS = 5_000
+const CLOSE_MAX_MS = 2_000
+/** A broker may run out of memory or disk, and then takes nothing for as long as that lasts. */
+const BLOCKED_MAX_MS = 5_000
+/** A peer that has vanished without a word is noticed within twice this. */
+const HEARTBEAT_SECONDS = 10
+
+/** Connects, and makes sure that the queues are there. */
+export async function openBroker({ url, queue }: BrokerSettings): Promise<Broker> {
+  const connection = await connectTo(url)
+  const destroy = (reason: string) => destroyStream(connection, new Error(reason))
+  const timer = setTimeout(() => destroy('the broker does not answer'), CONNECT_MAX_MS)
+  try {
+    const channel = await connection.createConfirmChannel()
+    listenForErrors(channel, 'channel')
+    await declareQueues(channel, queue)
+    return createBroker(connection, channel, destroy)
+  } catch (error) {
+    destroy('the queues could not be declared')
+    throw error
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** The driver is loaded by those who use it. */
+async function connectTo(url: string): Promise<ChannelModel> {
+  const { connect } = await import('amqplib')
+  const complete = new URL(url)
+  if (!complete.searchParams.has('heartbeat')) complete.searchParams.set('heartbeat', String(HEARTBEAT_SECONDS))
+  const connection = await connect(complete.href, { timeout: CONNECT_MAX_MS, noDelay: true })
+  listenForErrors(connection, 'connection')
+  return connection
+}
+
+/** Whoever uses it learns of its end; without listeners an error would end the process. */
+function listenForErrors(emitter: ChannelModel | ConfirmChannel, what: string): void {
+  emitter.on('error', (error: Error) => logger().warn({ err: error }, `the ${what} to the broker failed`))
+  emitter.on('handler-error', (error: Error) => logger().error({ err: error }, `a listener of the ${what} failed`))
+}
+
+/** The driver's `close` asks the broker, and waits for its answer; its socket has no other way out. */
+function destroyStream(connection: ChannelModel, error: Error): void {
+  const { stream } = connection.connection as unknown as { stream: { destroy: (error: Error) => void } }
+  stream.destroy(error)
+}
+
+function createBroker(connection: ChannelModel, channel: ConfirmChannel, destroy: (reason: string) => void): Broker {
+  let isOpen = true
+  let isBlocked = false
+  const closed = new Promise<void>((resolve) => {
+    const end = () => {
+      isOpen = false
+      resolve()
+    }
+    connection.on('close', end)
+    // A channel that the broker has closed leaves nothing to do on its connection.
+    channel.on('close', () => {
+      destroy('the channel was closed')
+      end()
+    })
+  })
+  connection.on('blocked', (reason) => {
+    isBlocked = true
+    logger().warn({ reason }, 'the broker takes no messages for now')
+  })
+  connection.on('unblocked', () => {
+    isBlocked = false
+  })
+  // The broker returns what it can't route before it confirms it.
+  const returned = new Set<string>()
+  channel.on('return', (message: Message) => returned.add(message.properties.messageId))
+  return {
+    channel,
+    isOpen: () => isOpen,
+    closed,
+    async ready() {
+      const deadline = Date.now() + BLOCKED_MAX_MS
+      while (isOpen && isBlocked && Date.now() < deadline) await sleep(50)
+      if (!isOpen || isBlocked) throw new Error('the broker takes no messages')
+    },
+    send: (queue, content, properties) =>
+      new Promise((resolve, reject) => {
+        const messageId = properties.messageId ?? randomUUID()
+        const options = { ...properties, messageId, persistent: true, mandatory: true }
+        channel.sendToQueue(queue, content, options, (error: unknown) => {
+          if (error) reject(error)
+          else if (returned.delete(messageId)) reject(new Error(`there is no queue ${queue}`))
+          else resolve()
+        })
+      }),
+    destroy,
+    async close() {
+      if (!isOpen) return
+      const late = setTimeout(() => destroy('the broker does not let go'), CLOSE_MAX_MS)
+      // Its own promise is forgotten where the connection breaks meanwhile.
+      connection.close().catch(() => {})
+      await closed
+      clearTimeout(late)
+    },
+  }
+}

@@ -1,0 +1,128 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { inRabbit, type JobsBroker, rabbitUrl, sql, useBroker } from '#testing'
+import { claimDelivery } from './deliveries.ts'
+import { keepJob } from './queue.ts'
+import { acknowledge, deferred, letters, row, start, stopAll, submit, until } from './work-fixture.ts'
+
+// What is promised of the broker alone; what is promised of any queue is in work.test.ts and lost.test.ts.
+
+describe.skipIf(rabbitUrl === undefined)(`a worker whose queue is ${inRabbit}`, () => {
+  let broker: JobsBroker
+  beforeAll(async () => {
+    broker = await useBroker(rabbitUrl ?? '')
+  })
+  afterAll(() => broker?.stop())
+  beforeEach(async () => {
+    await sql`truncate jobs, job_dispatches cascade`
+  })
+  afterEach(stopAll)
+
+  const send = (content: string, properties: object = {}) =>
+    broker.withChannel(async (channel) => {
+      channel.sendToQueue(broker.settings.JOBS_QUEUE, Buffer.from(content), { persistent: true, ...properties })
+      await channel.waitForConfirms()
+    })
+
+  /** The next dead message. */
+  async function nextDead() {
+    const queue = `${broker.settings.JOBS_QUEUE}.dead`
+    const get = () => broker.withChannel((channel) => channel.get(queue, { noAck: true }))
+    let message = await get()
+    await until(async () => {
+      message ||= await get()
+      expect(message).toBeTruthy()
+    })
+    return message || undefined
+  }
+
+  /** How many messages wait in the queue, those in workers' hands not counted. */
+  const waiting = async () =>
+    (await broker.withChannel((channel) => channel.checkQueue(broker.settings.JOBS_QUEUE))).messageCount
+
+  it.each([
+    ['is no JSON', '{"jobId":', 'It is no JSON.'],
+    ['names no job', '{"job":1}', 'It names no job.'],
+    ['is too large for one', JSON.stringify({ jobId: 'x'.repeat(20_000) }), 'It has 20012 bytes.'],
+    ['names a job that is not there', JSON.stringify({ jobId: randomUUID() }), 'There is no such job.'],
+  ])('puts a message that %s among the dead, as it is, with the reason', async (_, content, reason) => {
+    const worker = start(() => acknowledge)
+    await send(content, { messageId: 'poison', type: 'make-coffee', headers: { colour: 'red' } })
+    const dead = await nextDead()
+    expect(dead?.content.toString()).toBe(content)
+    expect(dead?.properties).toMatchObject({
+      messageId: 'poison',
+      type: 'make-coffee',
+      headers: { colour: 'red', reason },
+    })
+    // It goes on with the next one.
+    const { id } = await submit()
+    await until(async () => expect(await row(id)).toMatchObject({ state: 'succeeded' }))
+    expect(worker.jobIds).toEqual([id])
+    expect(await waiting()).toBe(0)
+  })
+
+  it('runs a job once, however many messages tell of it, at once or later', async () => {
+    const { id } = await submit()
+    const tell = () => Promise.all(Array.from({ length: 10 }, () => send(JSON.stringify({ jobId: id }))))
+    await tell()
+    const worker = start(() => acknowledge, 4)
+    await until(async () => expect(await row(id)).toMatchObject({ state: 'succeeded', attempts: 1 }))
+    await tell()
+    await until(async () => expect(await waiting()).toBe(0))
+    expect(worker.jobIds).toEqual([id])
+  })
+
+  it('takes over the job of a message that comes again, under a new lease, and leaves the one before nothing to write', async () => {
+    const { id: jobId, type } = await submit()
+    const message = { jobId, type, messageId: randomUUID() }
+    const first = await claimDelivery({ ...message, isAgain: false })
+    if (typeof first === 'string') throw new Error(first)
+    // Another message of the same job is not enough.
+    expect(await claimDelivery({ ...message, messageId: randomUUID(), isAgain: true })).toBe('none')
+    const second = await claimDelivery({ ...message, isAgain: true })
+    expect(await row(jobId)).toMatchObject({ state: 'running', attempts: 2, lease: (second as typeof first).id })
+    expect(await keepJob(first)).toBe(false)
+  })
+
+  it('does not take over a last attempt: the worker may be alive, and its lease will tell', async () => {
+    const { id: jobId, type } = await submit()
+    await sql`update jobs set attempts = 4`
+    const message = { jobId, type, messageId: randomUUID() }
+    const first = await claimDelivery({ ...message, isAgain: false })
+    expect(await claimDelivery({ ...message, isAgain: true })).toBe('none')
+    expect(await row(jobId)).toMatchObject({ attempts: 5, lease: (first as { id: string }).id })
+  })
+
+  it('claims each job once, of many messages at once', async () => {
+    const jobs = await Promise.all(Array.from({ length: 20 }, () => submit()))
+    const copies = [...jobs, ...jobs, ...jobs].map(({ id, type }) => ({
+      jobId: id,
+      type,
+      messageId: randomUUID(),
+      isAgain: false,
+    }))
+    const claims = (await Promise.all(copies.map(claimDelivery))).filter((claim) => claim !== 'none')
+    expect(claims.map((claim) => (claim as { jobId: string }).jobId).sort()).toEqual(jobs.map(({ id }) => id).sort())
+  })
+
+  it('lets a job of a type that nobody knows die, with a dead letter', async () => {
+    const { id } = await submit()
+    await sql`update jobs set type = 'make-coffee'`
+    start(() => ({ verdict: 'reject', error: "validation_failed: 'make-coffee' is no type of job" }))
+    await until(async () => expect(await letters()).toMatchObject([{ job_id: id, attempts: 1 }]))
+  })
+
+  it('hands the message back with the job when it is stopped in the middle, so that another goes on at once', async () => {
+    const { id } = await submit()
+    const { promise: finished, resolve: finish } = deferred()
+    const stopped = start(() => finished.then(() => acknowledge))
+    await until(() => expect(stopped.jobIds).toEqual([id]))
+    await stopped.stop()
+    expect(await row(id)).toMatchObject({ state: 'queued', attempts: 0, lease: null })
+    const next = start(() => acknowledge)
+    await until(async () => expect(await row(id)).toMatchObject({ state: 'succeeded', attempts: 1 }))
+    finish()
+    expect(next.jobIds).toEqual([id])
+  })
+})

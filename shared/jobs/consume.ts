@@ -1,0 +1,154 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ConsumeMessage } from 'amqplib'
+import { counter, logger } from '#telemetry'
+import { type Broker, openBroker } from './broker.ts'
+import { queuesOf } from './broker-queues.ts'
+import { claimDelivery, type Delivery, readDelivery } from './deliveries.ts'
+import { type Hand, handBackSafely } from './hand.ts'
+import type { BrokerSettings } from './settings.ts'
+import { createSlots, type Slots } from './slots.ts'
+import { watchLost } from './watch-lost.ts'
+import type { Worker } from './work.ts'
+
+const RECONNECT_BASE_MS = 100
+const RECONNECT_MAX_MS = 5_000
+/** A claim fails while the database is away. Its message is kept meanwhile: given back, it would come again at once. */
+const CLAIM_AGAIN_MS = 1_000
+
+const buried = counter('job_messages_buried_total', 'Messages that told of no job, and went to the dead ones.')
+
+interface Consumer {
+  settings: BrokerSettings
+  prefetch: number
+  hand: Hand
+  slots: Slots
+  signal: AbortSignal
+}
+
+/** Works what the broker delivers. Without the broker, what is in hand goes on; it is looked for until it is back. */
+export function consume(settings: BrokerSettings, prefetch: number, hand: Hand): Worker {
+  const stopping = new AbortController()
+  const { signal } = stopping
+  const running = consumeUntil({ settings, prefetch, hand, signal, slots: createSlots() })
+  const watching = watchLost(signal)
+  return {
+    async stop() {
+      stopping.abort()
+      const broker = await running
+      await Promise.all([watching, hand.drain()])
+      // What was not acknowledged goes back into the queue, behind the hand-back of its job.
+      await broker?.close()
+    },
+  }
+}
+
+/** Gives the connection that it used last, open still if nothing went wrong: there may be something to acknowledge on it. */
+async function consumeUntil(consumer: Consumer): Promise<Broker | undefined> {
+  const { settings, signal } = consumer
+  let broker: Broker | undefined
+  for (let failures = 0; !signal.aborted; ) {
+    const startedAt = Date.now()
+    try {
+      const opening = openBroker(settings)
+      broker = await unlessAborted(opening, signal)
+      if (!broker)
+        void opening.then(
+          ({ close }) => close(),
+          () => {},
+        )
+      if (broker) await consumeFrom(broker, consumer)
+    } catch (error) {
+      logger().error({ err: error }, 'the broker does not answer')
+      broker?.destroy('it is of no use any more')
+    }
+    failures = Date.now() - startedAt > RECONNECT_MAX_MS ? 0 : failures + 1
+    await pause(signal, Math.random() * Math.min(RECONNECT_MAX_MS, RECONNECT_BASE_MS * 2 ** failures))
+  }
+  return broker
+}
+
+/** Until the connection ends, or it is to stop: then it takes no more messages. */
+async function consumeFrom(broker: Broker, consumer: Consumer): Promise<void> {
+  const { channel } = broker
+  await channel.prefetch(consumer.prefetch)
+  const { consumerTag } = await channel.consume(queuesOf(consumer.settings.queue).work, (message) => {
+    if (message) void take(message, broker, consumer)
+    else broker.destroy('the queue is gone')
+  })
+  await unlessAborted(broker.closed, consumer.signal)
+  if (broker.isOpen()) await Promise.race([channel.cancel(consumerTag), broker.closed])
+}
+
+/** Never throws. A message that is not acknowledged here comes again when the connection ends. */
+async function take(message: ConsumeMessage, broker: Broker, consumer: Consumer): Promise<void> {
+  const delivery = readDelivery(message)
+  if ('reason' in delivery) return bury(message, delivery.reason, broker, consumer)
+  // The connection was lost, and the message came back to the process that has its job in hand.
+  if (delivery.isAgain && consumer.hand.holds(`${delivery.messageId}:`)) return acknowledge(message, broker)
+  await consumer.slots.enter(delivery.type)
+  try {
+    const claim = await claimPatiently(delivery, broker, consumer.signal)
+    if (claim === 'left') return
+    if (claim === 'unknown') return await bury(message, 'There is no such job.', broker, consumer)
+    if (claim !== 'none') {
+      if (consumer.signal.aborted) return await handBackSafely([claim])
+      await consumer.hand.work(claim)
+    }
+    acknowledge(message, broker)
+  } finally {
+    consumer.slots.leave(delivery.type)
+  }
+}
+
+async function claimPatiently(delivery: Delivery, broker: Broker, signal: AbortSignal) {
+  // For as long as the message is this process's: the broker takes back what is not acknowledged in half an hour.
+  while (broker.isOpen() && !signal.aborted) {
+    try {
+      return await claimDelivery(delivery)
+    } catch (error) {
+      logger().error({ job: delivery.jobId, err: error }, 'the job could not be claimed')
+      await pause(signal, CLAIM_AGAIN_MS * (0.5 + Math.random()))
+    }
+  }
+  return 'left'
+}
+
+function acknowledge(message: ConsumeMessage, { isOpen, channel }: Broker): void {
+  if (isOpen()) channel.ack(message)
+}
+
+/** Puts a message that nobody can work on among the dead ones, with the reason, for somebody to look at. */
+async function bury(message: ConsumeMessage, reason: string, broker: Broker, { settings }: Consumer): Promise<void> {
+  const { messageId, type, contentType, headers } = message.properties
+  logger().error({ message: messageId, type, reason }, 'a message is dead')
+  try {
+    const dead = { messageId, type, contentType, headers: { ...headers, reason } }
+    await broker.send(queuesOf(settings.queue).dead, message.content, dead)
+    buried.inc()
+    acknowledge(message, broker)
+  } catch (error) {
+    logger().error({ err: error }, 'a dead message could not be kept')
+    broker.destroy('it does not keep dead messages')
+  }
+}
+
+/** What the promise gives, or undefined as soon as `signal` is aborted. */
+async function unlessAborted<Result>(promise: Promise<Result>, signal: AbortSignal): Promise<Result | undefined> {
+  let abort = () => {}
+  const aborted = new Promise<undefined>((resolve) => {
+    abort = () => resolve(undefined)
+    signal.addEventListener('abort', abort)
+    if (signal.aborted) abort()
+  })
+  try {
+    return await Promise.race([promise, aborted])
+  } finally {
+    signal.removeEventListener('abort', abort)
+  }
+}
+
+/** Resolves early when `signal` is aborted. */
+async function pause(signal: AbortSignal, ms: number): Promise<void> {
+  // Rejects when it is aborted, which every caller looks at next.
+  await sleep(ms, undefined, { signal }).catch(() => {})
+}

@@ -1,0 +1,64 @@
+import type { Sql } from '#database'
+import { brokerSettings } from './settings.ts'
+
+/**
+ * An item for the end of a statement's `with`, comma included, which has the broker told of the jobs that `jobIds` selects once
+ * the transaction has committed. Nothing where there is no broker.
+ */
+export function andDispatch(sql: Sql, jobIds: ReturnType<Sql>) {
+  return brokerSettings() ? sql`, dispatch as (insert into job_dispatches (job_id) ${jobIds})` : sql``
+}
+
+export interface Dispatch {
+  sequence: number
+  /** Undefined for a job that does not wait any more: nobody is to be told of it. */
+  job: { id: string; type: string; delayMs: number; traceparent: string; tracestate: string | null } | undefined
+}
+
+interface DispatchRow {
+  sequence: number
+  id: string | null
+  type: string
+  delayMs: number
+  traceparent: string
+  tracestate: string | null
+}
+
+/** The first `limit` dispatches, with what their messages are to say. */
+export async function readDispatches(tx: Sql, limit: number): Promise<Dispatch[]> {
+  const rows = await tx<DispatchRow[]>`
+    select dispatch.sequence, job.id, job.type, job.traceparent, job.tracestate,
+           (extract(epoch from job.run_at - clock_timestamp()) * 1000)::float8 as "delayMs"
+    from (select sequence, job_id from job_dispatches order by sequence limit ${limit}) as dispatch
+    left join jobs as job on job.id = dispatch.job_id and job.state in ('queued', 'retrying')
+    order by dispatch.sequence`
+  return rows.map(({ sequence, id, ...job }) => ({ sequence, job: id === null ? undefined : { id, ...job } }))
+}
+
+export async function removeDispatches(tx: Sql, sequences: number[]): Promise<void> {
+  await tx`delete from job_dispatches where sequence = any(${sequences}::bigint[])`
+}
+
+export async function hasDispatches(sql: Sql): Promise<boolean> {
+  const rows = await sql`select 1 from job_dispatches limit 1`
+  return rows.length > 0
+}
+
+/**
+ * Dispatches up to `limit` jobs again that have been due for `overdueMs`, and gives how many. Each is due anew, so that it is not
+ * found again before it has been overdue for as long once more.
+ */
+export async function dispatchOverdue(tx: Sql, overdueMs: number, limit: number): Promise<number> {
+  const { count } = await tx`
+    with overdue as (
+      update jobs set run_at = clock_timestamp()
+      where id = any(array(
+        select id from jobs
+        where state in ('queued', 'retrying') and run_at < clock_timestamp() - ${overdueMs}::int * interval '1 millisecond'
+        order by run_at limit ${limit} for update skip locked
+      ))
+      returning id
+    )
+    insert into job_dispatches (job_id) select id from overdue`
+  return count
+}

@@ -1,0 +1,74 @@
+import { logger } from '#telemetry'
+import type { Hand } from './hand.ts'
+import { claimJobs } from './queue.ts'
+import { createSlots } from './slots.ts'
+import { watchLost } from './watch-lost.ts'
+import type { Worker } from './work.ts'
+
+const IDLE_MS = 200
+const AFTER_ERROR_MS = 1_000
+
+/** Works the table: asks it for jobs that are due, five times a second when idle. */
+export function poll(prefetch: number, hand: Hand): Worker {
+  const bell = createBell()
+  const stopping = new AbortController()
+  const running = pollUntil(stopping.signal, prefetch, hand, bell)
+  const watching = watchLost(stopping.signal)
+  return {
+    async stop() {
+      stopping.abort()
+      bell.ring()
+      await Promise.all([running, watching])
+      await hand.drain()
+    },
+  }
+}
+
+async function pollUntil(signal: AbortSignal, prefetch: number, hand: Hand, bell: Bell): Promise<void> {
+  const slots = createSlots()
+  while (!signal.aborted) {
+    try {
+      const free = prefetch - hand.size()
+      for (const claim of free > 0 ? await claimJobs(free, slots) : []) {
+        // At once: no more were claimed than there are slots.
+        void slots.enter(claim.type)
+        void hand.work(claim).finally(() => {
+          slots.leave(claim.type)
+          bell.ring()
+        })
+      }
+      await bell.wait(IDLE_MS)
+    } catch (error) {
+      logger().error({ err: error }, 'the queue does not answer')
+      await bell.wait(AFTER_ERROR_MS * (0.5 + Math.random()))
+    }
+  }
+}
+
+interface Bell {
+  /** Ends the wait, or the next one if nobody waits now. */
+  ring: () => void
+  wait: (ms: number) => Promise<void>
+}
+
+function createBell(): Bell {
+  let hasRung = false
+  let wake = () => {}
+  return {
+    ring() {
+      hasRung = true
+      wake()
+    },
+    async wait(ms) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, ms)
+        wake = () => {
+          clearTimeout(timer)
+          resolve()
+        }
+        if (hasRung) wake()
+      })
+      hasRung = false
+    },
+  }
+}

@@ -1,0 +1,14 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { logger } from '#telemetry'
+import { failLostJobs } from './queue.ts'
+
+const LOOK_MS = 1_000
+
+/** Ends the attempts of workers that have died, once a second, until `signal`. */
+export async function watchLost(signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await failLostJobs().catch((error) => logger().error({ err: error }, 'lost jobs could not be looked for'))
+    // Rejects when it is aborted, which the loop's condition then sees.
+    await sleep(LOOK_MS * (0.5 + Math.random()), undefined, { signal }).catch(() => {})
+  }
+}
