@@ -27,7 +27,7 @@ const common: BuildOptions = {
 
 /** What runs when a function's bundle is started: only what its trigger needs is imported, so only that is bundled. */
 function entryOf({ name, trigger }: FunctionDefinition): string {
-  const starter = startersOf[trigger.kind]
+  const starter = trigger.kind === 'outbox' ? outboxStartersOf[trigger.outbox] : startersOf[trigger.kind]
   return `
     import definition from './functions/${name}/index.ts'
     import { runProcess, startHost } from '#function/host'
@@ -41,8 +41,12 @@ const startersOf = {
   queue: 'startQueue',
   stream: 'startStream',
   schedule: 'startClock',
-  outbox: 'startOutbox',
-} as const satisfies Record<FunctionDefinition['trigger']['kind'], keyof typeof triggers | null>
+} as const satisfies Partial<Record<FunctionDefinition['trigger']['kind'], keyof typeof triggers | null>>
+
+const outboxStartersOf = { events: 'startEventOutbox', jobs: 'startJobOutbox' } as const satisfies Record<
+  string,
+  keyof typeof triggers
+>
 
 function bundleFunction(definition: FunctionDefinition, dist: URL) {
   return build({

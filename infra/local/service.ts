@@ -6,7 +6,14 @@ import { ensureBootstrapKey, type FunctionDefinition } from '#function'
 import { checkSettings } from '#function/host'
 import { createHttpServer } from '#function/http-server'
 import { openApiOf } from '#function/openapi'
-import { type RunningTrigger, startClock, startOutbox, startQueue, startStream } from '#function/triggers'
+import {
+  type RunningTrigger,
+  startClock,
+  startEventOutbox,
+  startJobOutbox,
+  startQueue,
+  startStream,
+} from '#function/triggers'
 import { closeJobs } from '#jobs'
 import { logger } from '#telemetry'
 import { createRouter } from '../router/router.ts'
@@ -82,7 +89,7 @@ function startTrigger(definition: FunctionDefinition): RunningTrigger[] {
     case 'schedule':
       return [startClock(definition)]
     case 'outbox':
-      return [startOutbox(definition)]
+      return [definition.trigger.outbox === 'events' ? startEventOutbox(definition) : startJobOutbox(definition)]
   }
 }
 

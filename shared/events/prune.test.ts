@@ -47,8 +47,8 @@ describe('pruning the log', () => {
     const gone = randomUUID()
     await sql`
       insert into inbox (consumer, event_id, processed_at) values
-        ('slow', ${stalled.id}, now() - interval '30 days'), ('slow', ${gone}, now() - interval '8 days'),
-        ('slow', ${randomUUID()}, now() - interval '6 days')`
+        ('slow', ${stalled.id}, now() - interval '30 days'), ('slow', ${gone}, now() - interval '10 days'),
+        ('slow', ${randomUUID()}, now() - interval '8 days')`
     expect(await prune()).toBe(1)
     expect(await sql`select 1 from inbox where event_id = ${gone}`).toHaveLength(0)
     expect(await sql`select 1 from inbox`).toHaveLength(2)

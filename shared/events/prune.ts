@@ -3,7 +3,8 @@ import { eventTypes } from './types.ts'
 
 /**
  * Deletes events that are older than 7 days and that every group has passed, and what the inbox remembers of them. Gives
- * how many rows. The inbox forgets an event only after the log has, so none that can still come again is taken for new.
+ * how many rows. The inbox forgets an event only after the log has, so none that can still come again is taken for new: the embedded
+ * log is asked, and Kafka keeps an event for 8 days at most (kafka-topics.ts).
  */
 export async function pruneEvents(caller: Caller): Promise<number> {
   let deleted = 0
@@ -33,7 +34,7 @@ function pruneInbox(caller: Caller): Promise<number> {
     (tx, limit) => tx`
       delete from inbox where ctid = any(array(
         select ctid from inbox
-        where processed_at < now() - interval '7 days' and not exists (select from event_log where id = event_id)
+        where processed_at < now() - interval '9 days' and not exists (select from event_log where id = event_id)
         order by processed_at limit ${limit}
       ))`,
   )

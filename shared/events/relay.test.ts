@@ -6,7 +6,8 @@ import { renderMetrics } from '#telemetry'
 import { expectConsistent, hold, inRivalSession, newProduct, sql, stockAt } from '#testing'
 import { appendFromOutbox } from './log.ts'
 import { type NewEvent, publish } from './outbox.ts'
-import { RELAY_LOCK, relayOutbox } from './relay.ts'
+import { relayOutbox } from './relay.ts'
+import { RELAY_LOCK } from './relay-turn.ts'
 
 const caller = () => systemCaller('function:test')
 const relay = () => relayOutbox(caller())
@@ -143,7 +144,7 @@ describe('the relay', () => {
   })
 
   it('says so where events are to go to something that there is no adapter for', async () => {
-    overrideEnvironment({ EVENTS_URL: 'kafka://127.0.0.1:9092' })
+    overrideEnvironment({ EVENTS_URL: 'amqp://127.0.0.1' })
     await write(sql, randomUUID(), 1)
     await expect(relay()).rejects.toThrow('EVENTS_URL: must be postgres:')
     overrideEnvironment({ EVENTS_URL: undefined })

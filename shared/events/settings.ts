@@ -1,14 +1,54 @@
 import * as z from 'zod'
 import { readConfig } from '#config'
 
+export interface KafkaSettings {
+  adapter: 'kafka'
+  url: string
+  brokers: string[]
+  /** In front of the names of topics and groups. */
+  prefix: string
+  /** Of a topic that is made because it is not there. */
+  partitions: number
+}
+
+export type EventsSettings = { adapter: 'postgres' } | KafkaSettings
+
+/** A consumer works on several partitions at once, and a group has no use for more consumers than there are partitions. */
+const PARTITIONS = 12
+const PARTITIONS_MAX = 1_000
+
+const MESSAGE = 'must be postgres: (the log in the database) or kafka://host:port[,host:port]'
+
+const parametersSchema = z.strictObject({
+  prefix: z
+    .string()
+    .regex(/^[\w.-]{0,100}$/)
+    .default(''),
+  partitions: z.coerce.number().int().min(1).max(PARTITIONS_MAX).default(PARTITIONS),
+})
+
 const settingsSchema = z.object({
   EVENTS_URL: z
     .string()
     .default('postgres:')
-    .refine((url) => url === 'postgres:', 'must be postgres: (the log in the database), the only one there is so far'),
+    .transform((url, context): EventsSettings => {
+      const settings = url === 'postgres:' ? { adapter: 'postgres' as const } : parseKafkaUrl(url)
+      if (settings) return settings
+      context.addIssue(MESSAGE)
+      return z.NEVER
+    }),
 })
 
-/** Throws a ConfigError for events that are to go anywhere but into the embedded log. */
-export function checkEventsSettings(): void {
-  readConfig(settingsSchema)
+/** Where events go, and are read. Throws a ConfigError. */
+export function eventsSettings(): EventsSettings {
+  return readConfig(settingsSchema).EVENTS_URL
+}
+
+/** Several brokers make an address that a URL's own parser refuses. */
+export function parseKafkaUrl(url: string): KafkaSettings | undefined {
+  const [, hosts = '', query = ''] = /^kafka:\/\/([\w.:,[\]-]+)\/?(?:\?(.*))?$/.exec(url) ?? []
+  const brokers = hosts.split(',')
+  const parameters = parametersSchema.safeParse(Object.fromEntries(new URLSearchParams(query)))
+  if (!parameters.success || !brokers.every((broker) => /^.+:\d+$/.test(broker))) return undefined
+  return { adapter: 'kafka', url, brokers, ...parameters.data }
 }

@@ -5,7 +5,6 @@ import * as z from 'zod'
 import { cacheSettings, closeCache } from '#cache'
 import { ConfigError, integerSetting, readConfig } from '#config'
 import { checkDatabase, closeDatabase, databaseSettings } from '#database'
-import { closeJobs } from '#jobs'
 import { logger, metricsContentType, renderMetrics } from '#telemetry'
 import type { FunctionDefinition } from './definition.ts'
 import { createHttpServer } from './http-server.ts'
@@ -70,7 +69,7 @@ export async function startHost(
       draining = true
       await sleep(settings.DRAIN_DELAY_MS)
       await Promise.all([server.close(maxMs), trigger?.stop()])
-      await Promise.all([closeDatabase(), closeCache(), closeJobs()])
+      await Promise.all([closeDatabase(), closeCache()])
     },
   }
 }

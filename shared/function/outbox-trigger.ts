@@ -1,14 +1,32 @@
-import { checkEventsSettings } from '#events'
-import { brokerSettings } from '#jobs'
+import { closeRelay, eventsSettings } from '#events'
+import { brokerSettings, closeJobs } from '#jobs'
 import type { FunctionDefinition } from './definition.ts'
 import { type RunningTrigger, startClock } from './trigger.ts'
 
-/** Runs a function that publishes an outbox. Throws a ConfigError. */
-export function startOutbox(definition: FunctionDefinition): RunningTrigger {
-  const { trigger } = definition
-  if (trigger.kind !== 'outbox') throw new Error(`${definition.name} publishes no outbox`)
-  if (trigger.outbox === 'events') checkEventsSettings()
-  // Where the table is the queue, nobody is to be told of a job.
-  else if (!brokerSettings()) return { stop: async () => {} }
-  return startClock(definition)
+/** Runs the function that publishes events. Throws a ConfigError. */
+export function startEventOutbox(definition: FunctionDefinition): RunningTrigger {
+  eventsSettings()
+  return startOutbox(definition, 'events', closeRelay)
+}
+
+/** Runs the function that tells the broker of jobs, where there is one. Throws a ConfigError. */
+export function startJobOutbox(definition: FunctionDefinition): RunningTrigger {
+  return brokerSettings() ? startOutbox(definition, 'jobs', closeJobs) : { stop: async () => {} }
+}
+
+function startOutbox(
+  definition: FunctionDefinition,
+  outbox: 'events' | 'jobs',
+  close: () => Promise<void>,
+): RunningTrigger {
+  const { name, trigger } = definition
+  if (trigger.kind !== 'outbox' || trigger.outbox !== outbox)
+    throw new Error(`${name} publishes no outbox of ${outbox}`)
+  const clock = startClock(definition)
+  return {
+    async stop() {
+      await clock.stop()
+      await close()
+    },
+  }
 }

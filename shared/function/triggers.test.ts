@@ -6,7 +6,7 @@ import { systemCaller } from '#database'
 import { ServiceError } from '#errors'
 import { publish, relayOutbox } from '#events'
 import { type FunctionDefinition, outboxFunction, queueFunction, streamFunction } from '#function'
-import { type RunningTrigger, startOutbox, startQueue, startStream } from '#function/triggers'
+import { type RunningTrigger, startEventOutbox, startQueue, startStream } from '#function/triggers'
 import { runJob, submitJob } from '#jobs'
 import { sql } from '#testing'
 
@@ -165,7 +165,9 @@ describe('an outbox function', () => {
       runs++
       if (runs === 2) throw new Error('once')
     }
-    const trigger = startOutbox(outboxFunction({ name: 'test-outbox', outbox: 'events', summary, everyMs: 1, handler }))
+    const trigger = startEventOutbox(
+      outboxFunction({ name: 'test-outbox', outbox: 'events', summary, everyMs: 1, handler }),
+    )
     await until(() => expect(runs).toBeGreaterThan(3))
     await trigger.stop()
     const atStop = runs
@@ -174,7 +176,7 @@ describe('an outbox function', () => {
   })
 
   it('does not start where there is no adapter for the URL', () => {
-    overrideEnvironment({ EVENTS_URL: 'kafka://127.0.0.1:9092' })
+    overrideEnvironment({ EVENTS_URL: 'amqp://127.0.0.1' })
     const definition = outboxFunction({
       name: 'test-outbox',
       outbox: 'events',
@@ -182,7 +184,7 @@ describe('an outbox function', () => {
       everyMs: 1,
       handler: async () => {},
     })
-    expect(() => startOutbox(definition)).toThrow('EVENTS_URL: must be postgres:')
+    expect(() => startEventOutbox(definition)).toThrow('EVENTS_URL: must be postgres:')
     overrideEnvironment({ EVENTS_URL: undefined })
   })
 

@@ -1,5 +1,5 @@
 // Apart from the host: a bundle imports from here what its own kind of function needs, and nothing else gets into it.
-export { startOutbox } from './outbox-trigger.ts'
+export { startEventOutbox, startJobOutbox } from './outbox-trigger.ts'
 export { startQueue } from './queue-trigger.ts'
 export { startStream } from './stream-trigger.ts'
 export { type RunningTrigger, startClock } from './trigger.ts'

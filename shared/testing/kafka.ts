@@ -11,5 +11,5 @@ export const kafkaUrl = prefixed(inject('kafkaUrl'))
 export const inKafka = kafkaUrl === undefined ? 'in Kafka (skipped: there is none that could be started)' : 'in Kafka'
 
 function prefixed(url: string | undefined): string | undefined {
-  return url && `${url}?prefix=test-${randomBytes(6).toString('hex')}.`
+  return url && `${url}?partitions=3&prefix=test-${randomBytes(6).toString('hex')}.`
 }

@@ -1,0 +1,55 @@
+import type { Outcome } from '#errors'
+import { counter, gauge, logger } from '#telemetry'
+import type { LoggedEvent } from './log.ts'
+import { ATTEMPTS_MAX } from './waits.ts'
+
+export interface Subscription {
+  topics: readonly string[]
+  /** Followers of one group share its place in a topic: each event goes to one of them, and another takes over when it is gone. */
+  group: string
+  /** The event types that are delivered; the others are passed over. */
+  types?: readonly string[] | undefined
+  /** Must not throw. */
+  deliver: (event: LoggedEvent, topic: string) => Promise<Outcome>
+}
+
+export interface Following {
+  /** Takes no more events, and resolves when those in hand are dealt with. */
+  stop: () => Promise<void>
+}
+
+const delivered = counter('stream_events_total', 'Events delivered to a consumer group, by verdict.', [
+  'group',
+  'verdict',
+])
+const lag = gauge('stream_lag_seconds', 'Age of the event of a topic that a consumer group has dealt with last.', [
+  'group',
+  'topic',
+])
+
+/** What comes next: the event after this one, this one once more, or its burial. */
+export type Next = { step: 'pass' | 'again' } | { step: 'bury'; error: string }
+
+export function wants({ types }: Subscription, type: string): boolean {
+  return !types || types.includes(type)
+}
+
+/** Delivers an event of a topic, for the `attempt`th time. */
+export async function attemptDelivery(
+  { group, deliver }: Subscription,
+  topic: string,
+  event: LoggedEvent,
+  attempt: number,
+): Promise<Next> {
+  const outcome = await deliver(event, topic)
+  delivered.inc({ group, verdict: outcome.verdict })
+  lag.set({ group, topic }, (Date.now() - event.occurredAt.getTime()) / 1000)
+  if (outcome.verdict === 'acknowledge') return { step: 'pass' }
+  const { error: reason } = outcome
+  if (outcome.verdict === 'retry' && attempt < ATTEMPTS_MAX) {
+    logger().warn({ group, event: event.id, attempts: attempt, reason }, 'an event will be delivered again')
+    return { step: 'again' }
+  }
+  logger().error({ group, event: event.id, attempts: attempt, reason }, 'an event is dead')
+  return { step: 'bury', error: reason }
+}

@@ -1,0 +1,34 @@
+import type { Kafka, LogEntry, RetryOptions } from 'kafkajs'
+import { logger } from '#telemetry'
+import { stopIdleTimers } from './kafka-idle-timer.ts'
+import type { KafkaSettings } from './settings.ts'
+
+/** A broker near by answers in milliseconds; one that takes longer than this is as good as gone, and another try may find another. */
+const REQUEST_MAX_MS = 3_000
+const CONNECT_MAX_MS = 1_000
+
+/** For what goes wrong within the driver; who calls it goes on trying, or tells. */
+export const briefRetry = { initialRetryTime: 100, maxRetryTime: 1_000, retries: 3 } as const satisfies RetryOptions
+
+/**
+ * A client of its own for each use: consumers that share one share what they know of offsets, and that of one would be wrong for the
+ * other. The driver is loaded by those who use it.
+ */
+export async function createKafka({ brokers }: KafkaSettings): Promise<Kafka> {
+  const { Kafka, logLevel } = await import('kafkajs')
+  await stopIdleTimers()
+  return new Kafka({
+    clientId: 'stock-management',
+    brokers,
+    connectionTimeout: CONNECT_MAX_MS,
+    requestTimeout: REQUEST_MAX_MS,
+    retry: briefRetry,
+    logLevel: logLevel.WARN,
+    logCreator: () => toDebugLog,
+  })
+}
+
+/** It tells of every attempt, several times; what becomes of them is logged by who made them. */
+function toDebugLog({ namespace, log: { message, timestamp, logger: _, ...details } }: LogEntry): void {
+  logger().debug({ namespace, ...details }, `KafkaJS: ${message}`)
+}

@@ -1,0 +1,120 @@
+import type { Consumer } from 'kafkajs'
+import { counter, logger } from '#telemetry'
+import type { Following, Subscription } from './delivery.ts'
+import { createBatchHandler } from './kafka-batch.ts'
+import { briefRetry, createKafka } from './kafka-client.ts'
+import { createSender } from './kafka-sender.ts'
+import { deadLetterTopic, ensureTopics, eventTopics } from './kafka-topics.ts'
+import type { KafkaSettings } from './settings.ts'
+import { backoffMs, pause, settledWithin } from './waits.ts'
+
+/** A member without a sign of life for so long is dead to its group. */
+const SESSION_MS = 15_000
+/** With the answer to a sign of life a member learns that others have come or gone: no event waits longer than this for that. */
+const HEARTBEAT_MS = 1_000
+/** How long an idle consumer waits for events in one request: a stop waits as long, and so does a partition that is to be tried again. */
+const FETCH_WAIT_MS = 500
+/** Partitions that are worked on at once: an effect waits for the database mostly, of which a process has ten connections. */
+const PARTITIONS_AT_ONCE = 4
+/** For the events in hand at a stop; what takes longer is delivered again, to another follower. */
+const STOP_MAX_MS = 10_000
+/** While Kafka is away, following is tried again after ever longer pauses, of 6 s at most, and every tenth failure is logged. */
+const BACKOFF_ATTEMPTS_MAX = 6
+const LOG_EVERY = 10
+
+const interruptions = counter('stream_interruptions_total', 'Times that a follower has lost Kafka and begun anew.', [
+  'group',
+])
+
+/** Follows topics of Kafka as a consumer of the group, for ever: whatever happens to the brokers, it begins anew. */
+export function followKafka(subscription: Subscription, settings: KafkaSettings): Following {
+  const stopping = new AbortController()
+  const running = followUntil(stopping.signal, subscription, settings)
+  return {
+    async stop() {
+      stopping.abort()
+      await running
+    },
+  }
+}
+
+async function followUntil(signal: AbortSignal, subscription: Subscription, settings: KafkaSettings): Promise<void> {
+  const { topics, group } = subscription
+  const graves = createSender(settings, deadLetterTopics(subscription, settings))
+  const nameOf = (topic: string) => topic.slice(settings.prefix.length)
+  const handle = createBatchHandler(signal, subscription, nameOf, async (topic, message) => {
+    const dead = deadLetterTopic(settings, nameOf(topic), group)
+    await graves.send([{ topic: dead.topic, messages: [message] }])
+  })
+  let failures = 0
+  const onJoin = () => {
+    if (failures > 0) logger().info({ group, topics }, 'following goes on')
+    failures = 0
+  }
+  while (!signal.aborted) {
+    try {
+      await consume(signal, subscription, settings, handle, onJoin)
+    } catch (error) {
+      interruptions.inc({ group })
+      if (failures++ % LOG_EVERY === 0)
+        logger().error({ group, topics, failures, err: error }, 'following is interrupted')
+      await pause(signal, backoffMs(Math.min(failures, BACKOFF_ATTEMPTS_MAX)))
+    }
+  }
+  await graves.close()
+}
+
+/** Until it is to stop, or the consumer has come to its end, which throws. */
+async function consume(
+  signal: AbortSignal,
+  subscription: Subscription,
+  settings: KafkaSettings,
+  handle: ReturnType<typeof createBatchHandler>,
+  onJoin: () => void,
+): Promise<void> {
+  const { topics, group } = subscription
+  const kafka = await createKafka(settings)
+  await ensureTopics(kafka, [...eventTopics(settings), ...deadLetterTopics(subscription, settings)])
+  const consumer = kafka.consumer({
+    groupId: `${settings.prefix}${group}`,
+    sessionTimeout: SESSION_MS,
+    heartbeatInterval: HEARTBEAT_MS,
+    maxWaitTimeInMs: FETCH_WAIT_MS,
+    allowAutoTopicCreation: false,
+    // The driver begins anew after some errors only, and not with all that it knows about.
+    retry: { ...briefRetry, restartOnFailure: async () => false },
+  })
+  consumer.on(consumer.events.GROUP_JOIN, onJoin)
+  const ended = endOf(consumer, signal)
+  try {
+    await consumer.connect()
+    await consumer.subscribe({ topics: topics.map((topic) => `${settings.prefix}${topic}`), fromBeginning: true })
+    await consumer.run({
+      autoCommit: false,
+      eachBatchAutoResolve: false,
+      partitionsConsumedConcurrently: PARTITIONS_AT_ONCE,
+      eachBatch: handle,
+    })
+    await ended
+  } finally {
+    // Where this fails the group takes it for dead in time.
+    await settledWithin(STOP_MAX_MS, consumer.disconnect()).catch((error) =>
+      logger().debug({ err: error }, 'left a group late'),
+    )
+  }
+}
+
+const deadLetterTopics = ({ topics, group }: Subscription, settings: KafkaSettings) =>
+  topics.map((topic) => deadLetterTopic(settings, topic, group))
+
+/** Resolves when it is to stop; rejects when the driver gives up. */
+function endOf(consumer: Consumer, signal: AbortSignal): Promise<void> {
+  const ended = new Promise<void>((resolve, reject) => {
+    signal.addEventListener('abort', () => resolve(), { once: true })
+    if (signal.aborted) resolve()
+    consumer.on(consumer.events.CRASH, ({ payload }) => reject(payload.error))
+  })
+  // It may end before anyone waits for it.
+  ended.catch(() => {})
+  return ended
+}

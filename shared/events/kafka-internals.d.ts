@@ -1,0 +1,14 @@
+/** A part of KafkaJS that it does not export, as far as kafka-idle-timer.ts and its test know it. */
+declare module 'kafkajs/src/network/requestQueue/index.js' {
+  class RequestQueue {
+    constructor(options: object)
+    pending: unknown[]
+    throttleCheckTimeoutId: unknown
+    push(request: object): void
+    fulfillRequest(response: { correlationId: number; payload: Buffer; size: number }): void
+    maybeThrottle(milliseconds: number): void
+    checkPendingRequests(): void
+    scheduleCheckPendingRequests(): void
+  }
+  export default RequestQueue
+}
