@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import type { EngineUrls } from './engines.ts'
 import { birthOf } from './processes.ts'
 
 export interface FolderLock {
@@ -85,6 +86,8 @@ export interface Stack {
   routerUrl: string
   databaseUrl: string
   databaseReplicaUrl: string | null
+  /** Those that are not embedded. */
+  engines?: EngineUrls
   pids: { node: number; primary: number | null; replica: number | null }
 }
 

@@ -2,12 +2,14 @@ import { mkdir, readFile } from 'node:fs/promises'
 import { STATUS_CODES } from 'node:http'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { closeCache } from '#cache'
 import { environment, overrideEnvironment } from '#config'
 import { closeDatabase, migrate } from '#database'
+import { closeRelay } from '#events'
 import { ensureBootstrapKey } from '#function'
 import { closeJobs } from '#jobs'
 import { startCluster } from './cluster.ts'
-import { lockFolder } from './data-dir.ts'
+import { lockFolder, type Stack } from './data-dir.ts'
 import { loadFunction } from './functions.ts'
 import { invoke, readInvocation } from './invocation.ts'
 import { seedCatalogue } from './seed.ts'
@@ -62,7 +64,7 @@ async function main(): Promise<void> {
   try {
     await print(await invoke(definition, invocation, settings.bootstrapApiKey))
   } finally {
-    await Promise.all([closeDatabase(), closeJobs()])
+    await Promise.all([closeDatabase(), closeCache(), closeRelay(), closeJobs()])
     await stop()
   }
 }
@@ -77,9 +79,10 @@ function split(pair: string, separator: string): [string, string] {
 async function connect(settings: Settings): Promise<() => Promise<void>> {
   const running = await readFile(join(settings.dataDir, 'stack.json'), 'utf8').catch(() => undefined)
   if (running !== undefined) {
-    const { routerUrl, databaseUrl, databaseReplicaUrl } = JSON.parse(running)
+    const { routerUrl, databaseUrl, databaseReplicaUrl, engines } = JSON.parse(running) as Stack
     note(`on the stack at ${routerUrl}`)
-    overrideEnvironment({ DATABASE_URL: databaseUrl, DATABASE_REPLICA_URL: databaseReplicaUrl ?? undefined })
+    const databases = { DATABASE_URL: databaseUrl, DATABASE_REPLICA_URL: databaseReplicaUrl ?? undefined }
+    overrideEnvironment({ ...databases, ...engines })
     return async () => {}
   }
   if (settings.databaseUrl) return async () => {}

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { closeCache } from '#cache'
-import { environment, overrideEnvironment } from '#config'
+import { overrideEnvironment } from '#config'
 import { checkDatabase, closeDatabase, migrate } from '#database'
 import { ensureBootstrapKey, type FunctionDefinition } from '#function'
 import { checkSettings } from '#function/host'
@@ -14,9 +14,9 @@ import {
   startQueue,
   startStream,
 } from '#function/triggers'
-import { closeJobs } from '#jobs'
 import { logger } from '#telemetry'
 import { createRouter } from '../router/router.ts'
+import type { EngineUrls } from './engines.ts'
 import { loadFunctions } from './functions.ts'
 import { seedCatalogue } from './seed.ts'
 
@@ -25,6 +25,8 @@ export interface ServiceOptions {
   databaseReplicaUrl: string | undefined
   host: string
   port: number
+  /** Instead of what is embedded. */
+  engines: EngineUrls
   bootstrapApiKey: string
   seed: boolean
   logLevel: string
@@ -48,7 +50,8 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     DATABASE_REPLICA_URL: databaseReplicaUrl,
     LOG_LEVEL: logLevel,
     DATABASE_POOL_MAX: '20',
-    CACHE_URL: environment().CACHE_URL ?? 'memory:',
+    CACHE_URL: 'memory:',
+    ...options.engines,
   })
   checkSettings()
   progress('bringing the schema up to date')
@@ -72,7 +75,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     async stop() {
       await Promise.all([server.close(DRAIN_MS), ...triggers.map((trigger) => trigger.stop())])
       await router.close()
-      await Promise.all([closeDatabase(), closeCache(), closeJobs()])
+      await Promise.all([closeDatabase(), closeCache()])
     },
   }
 }

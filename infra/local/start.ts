@@ -5,12 +5,16 @@ import { environment } from '#config'
 import { banner } from './banner.ts'
 import { type Cluster, startCluster } from './cluster.ts'
 import { lockFolder, removeStackFile, writeStackFile } from './data-dir.ts'
+import { type EngineUrls, namedEngines, startEngines } from './engines.ts'
 import { checkThatPortIsFree } from './ports.ts'
 import type { Service } from './service.ts'
 import { readSettings, type Settings } from './settings.ts'
 import { createTeardown, type Teardown } from './teardown.ts'
 
-const USAGE = `npm start: PostgreSQL with a replica, every function and the router, in one process.
+const USAGE = `npm start [-- --engines]: PostgreSQL with a replica, every function and the router, in one process.
+
+  --engines             Redis, Kafka and RabbitMQ too, instead of what is embedded; each is started, and first installed where
+                        that is possible (root on Debian), unless its URL is set
 
   PORT                  3000
   HOST                  127.0.0.1
@@ -20,7 +24,8 @@ const USAGE = `npm start: PostgreSQL with a replica, every function and the rout
   DATABASE_URL          a PostgreSQL to use instead of the embedded one
   DATABASE_REPLICA_URL  its replica
   CACHE_URL             memory:; a redis:// URL for a cache and rate limits that all processes share
-  JOBS_URL              postgres:; an amqp:// URL has RabbitMQ tell the workers of jobs
+  EVENTS_URL            postgres:, the log in the database; kafka://host:port[,host:port]
+  JOBS_URL              postgres:, the queue in the database; amqp://user:password@host:port
   RATE_LIMIT            1000 requests a second of each API key, twice that at once; 0: no limit
   LOG_LEVEL             info
 `
@@ -33,7 +38,7 @@ const progress = (line: string) => {
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { help: { type: 'boolean', short: 'h' } } })
+  const { values } = parseArgs({ options: { help: { type: 'boolean', short: 'h' }, engines: { type: 'boolean' } } })
   if (values.help) {
     process.stdout.write(USAGE)
     return
@@ -42,7 +47,7 @@ async function main(): Promise<void> {
   await checkThatPortIsFree(settings)
   const teardown = createTeardown(progress)
   try {
-    await bringUp(settings, teardown)
+    await bringUp(settings, values.engines ?? false, teardown)
     await teardown.requested()
   } catch (error) {
     teardown.fail(error)
@@ -52,7 +57,7 @@ async function main(): Promise<void> {
   process.exit(exitCode)
 }
 
-async function bringUp(settings: Settings, teardown: Teardown): Promise<void> {
+async function bringUp(settings: Settings, withEngines: boolean, teardown: Teardown): Promise<void> {
   const { dataDir, databaseUrl, databaseReplicaUrl, bootstrapApiKey } = settings
   await mkdir(dataDir, { recursive: true })
   const lock = await lockFolder(dataDir)
@@ -63,18 +68,23 @@ async function bringUp(settings: Settings, teardown: Teardown): Promise<void> {
   const stack = { refresh: () => {} }
   // Loading every function takes about as long as starting PostgreSQL, and happens meanwhile.
   const loading = import('./service.ts')
+  // After PostgreSQL is up: on two cores, three more servers at the same time would make all of them late.
   const cluster = databaseUrl ? undefined : await startEmbedded(dataDir, teardown, () => stack.refresh())
+  const named = namedEngines(environment())
+  const engines = withEngines ? await startEngines(join(dataDir, 'engines'), named, teardown, progress) : named
+  teardown.signal.throwIfAborted()
   const { startService } = await loading
   teardown.signal.throwIfAborted()
   const service = await startService({
     ...settings,
+    engines,
     databaseUrl: databaseUrl ?? cluster?.primaryUrl ?? '',
     databaseReplicaUrl: cluster ? cluster.replicaUrl : databaseReplicaUrl,
     progress,
   })
   teardown.add('stopping the functions', service.stop, FUNCTIONS_MS)
   teardown.signal.throwIfAborted()
-  stack.refresh = await publish(settings, service, cluster, teardown)
+  stack.refresh = await publish({ ...settings, engines }, service, cluster, teardown)
   process.stdout.write(banner(service.url, service.functionCount, bootstrapApiKey))
 }
 
@@ -98,13 +108,19 @@ async function startEmbedded(dataDir: string, teardown: Teardown, onChange: () =
 }
 
 /** Writes stack.json. The answer writes it again, after process ids changed. */
-async function publish(settings: Settings, service: Service, cluster: Cluster | undefined, teardown: Teardown) {
-  const { dataDir, databaseUrl, databaseReplicaUrl } = settings
+async function publish(
+  settings: Settings & { engines: EngineUrls },
+  service: Service,
+  cluster: Cluster | undefined,
+  teardown: Teardown,
+) {
+  const { dataDir, databaseUrl, databaseReplicaUrl, engines } = settings
   const write = () =>
     writeStackFile(dataDir, {
       routerUrl: service.url,
       databaseUrl: databaseUrl ?? cluster?.primaryUrl ?? '',
       databaseReplicaUrl: (cluster ? cluster.replicaUrl : databaseReplicaUrl) ?? null,
+      ...(Object.keys(engines).length > 0 && { engines }),
       pids: { node: process.pid, ...(cluster?.pids() ?? { primary: null, replica: null }) },
     })
   await write()

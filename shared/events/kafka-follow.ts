@@ -18,7 +18,10 @@ const FETCH_WAIT_MS = 500
 const PARTITIONS_AT_ONCE = 4
 /** For the events in hand at a stop; what takes longer is delivered again, to another follower. */
 const STOP_MAX_MS = 10_000
-/** While Kafka is away, following is tried again after ever longer pauses, of 6 s at most, and every tenth failure is logged. */
+/**
+ * While Kafka is away, following is tried again after ever longer pauses, of 6 s at most, and every tenth failure is logged, from the
+ * second on: a broker that has just started fails the first while it finds out who looks after the group.
+ */
 const BACKOFF_ATTEMPTS_MAX = 6
 const LOG_EVERY = 10
 
@@ -56,7 +59,7 @@ async function followUntil(signal: AbortSignal, subscription: Subscription, sett
       await consume(signal, subscription, settings, handle, onJoin)
     } catch (error) {
       interruptions.inc({ group })
-      if (failures++ % LOG_EVERY === 0)
+      if (failures++ % LOG_EVERY === 1)
         logger().error({ group, topics, failures, err: error }, 'following is interrupted')
       await pause(signal, backoffMs(Math.min(failures, BACKOFF_ATTEMPTS_MAX)))
     }
