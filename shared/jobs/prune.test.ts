@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { expect, it } from 'vitest'
 import { systemCaller } from '#database'
 import { pruneJobs, submitJob } from '#jobs'
@@ -5,6 +6,22 @@ import { deadJob, sql } from '#testing'
 
 const caller = () => systemCaller('function:test')
 const submit = async () => (await submitJob({ type: 'verify-ledger', payload: {} }, caller())).id
+
+it('jobs that have sent an event to a webhook are kept for a day, if they succeeded', async () => {
+  const event = { id: randomUUID(), source: 'test', type: 'stock.low', data: {} }
+  const payload = { webhookId: randomUUID(), event }
+  const deliver = async () => (await submitJob({ type: 'deliver-webhook', payload }, caller())).id
+  const [old, recent, failed] = [await deliver(), await deliver(), await deliver()]
+  await sql`update jobs set updated_at = now() - interval '25 hours'`
+  await sql`update jobs set state = 'succeeded' where id in (${old}, ${recent})`
+  await sql`update jobs set updated_at = now() - interval '23 hours' where id = ${recent}`
+  const other = await submit()
+  await sql`update jobs set updated_at = now() - interval '25 hours', state = 'succeeded' where id = ${other}`
+  expect(await pruneJobs(caller())).toBe(1)
+  const left = await sql`select id from jobs order by id`
+  expect(left.map(({ id }) => id)).toEqual([recent, failed, other])
+  await sql`truncate jobs cascade`
+})
 
 it('jobs that succeeded more than 30 days ago are deleted with their results, and no others', async () => {
   const dead = await deadJob()

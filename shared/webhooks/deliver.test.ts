@@ -167,6 +167,12 @@ describe('a delivery', () => {
     await expect(deliverTo(breaking.url)).rejects.toMatchObject(failing('ECONNRESET'))
   })
 
+  it('fails where https is asked for and not spoken', async () => {
+    const { port, received } = await receiver()
+    await expect(deliverTo(`https://127.0.0.1:${port}/`)).rejects.toMatchObject(failing('could not be reached'))
+    expect(received).toEqual([])
+  })
+
   it('has succeeded by its status, and takes neither all of a huge answer nor all the time of a slow one', async () => {
     let closed: (() => void) | undefined
     const isClosed = () =>
@@ -246,6 +252,16 @@ describe('a private address', () => {
   )
 
   // So what was looked at is what is connected to: a name that leads to another address the next time gains nothing.
+  it('is not connected to by TLS either, by address or by name', async () => {
+    const { received, port } = await receiver()
+    const { lookup } = resolving(['127.0.0.1'])
+    for (const host of ['127.0.0.1', 'rebound.example']) {
+      const sent = deliverTo(`https://${host}:${port}/`, { lookup })
+      await expect(sent).rejects.toMatchObject(failing('The address is private.'))
+    }
+    expect(received).toEqual([])
+  })
+
   it('is connected to where that is allowed, by a name that is resolved once, and to what it led to then', async () => {
     const { received, port } = await receiver()
     const { lookup, asked } = resolving(['127.0.0.1'], ['203.0.113.1'])
