@@ -3,12 +3,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
-import { environment } from '#config'
+import { environment, overrideEnvironment } from '#config'
 import { systemCaller } from '#database'
 import { submitJob } from '#jobs'
-import { ADMIN_KEY, call, newProduct, sql } from '#testing'
+import { ADMIN_KEY, call, newProduct, openReceiver, sql } from '#testing'
 import { buildAll } from '../../esbuild.config.ts'
 import createProduct from '../../functions/create-product/index.ts'
+import createWebhook from '../../functions/create-webhook/index.ts'
 import { listeningUrl, type Started, startNode } from './processes.ts'
 
 /** A function that outgrows this has dragged in something it does not use: the largest has 600 kB, 190 of them the Redis client. */
@@ -102,8 +103,11 @@ describe('the bundles', () => {
   })
 
   it('publish, follow and work alone, each from its own trigger, and end when they are told to', async () => {
-    const names = ['publish-events', 'detect-low-stock', 'process-job']
-    const processes = names.map((name) => start(`functions/${name}`))
+    overrideEnvironment({ WEBHOOK_ALLOW_PRIVATE: '1' })
+    const receiver = await openReceiver()
+    await call(createWebhook, { body: { url: receiver.url, events: ['stock.low'] } })
+    const names = ['publish-events', 'detect-low-stock', 'notify-webhooks', 'process-job']
+    const processes = names.map((name) => start(`functions/${name}`, { WEBHOOK_ALLOW_PRIVATE: '1' }))
     await Promise.all(processes.map(listeningUrl))
     const product = await newProduct({ lowStockThreshold: 5, initialStock: 1 })
     const job = await submitJob({ type: 'verify-ledger', payload: {} }, systemCaller('function:test'))
@@ -114,16 +118,21 @@ describe('the bundles', () => {
         expect(await sql`select state, result from jobs where id = ${job.id}`).toMatchObject([
           { state: 'succeeded', result: { consistent: true } },
         ])
+        const told = receiver.received.map(({ body }) => JSON.parse(body))
+        expect(told).toMatchObject([{ type: 'stock.low', subject: product.id }])
       },
       { timeout: 20_000, interval: 50 },
     )
     for (const { process: child } of processes) child.kill('SIGTERM')
-    expect(await Promise.all(processes.map(({ exit }) => exit))).toEqual([0, 0, 0])
+    expect(await Promise.all(processes.map(({ exit }) => exit))).toEqual([0, 0, 0, 0])
+    await receiver.close()
+    overrideEnvironment({ WEBHOOK_ALLOW_PRIVATE: undefined })
   })
 
   it.each([
     ['publish-events', 'EVENTS_URL'],
     ['detect-low-stock', 'EVENTS_URL'],
+    ['notify-webhooks', 'EVENTS_URL'],
     ['process-job', 'JOBS_URL'],
     ['dispatch-jobs', 'JOBS_URL'],
   ])('%s ends with one clear line where there is no adapter for its %s', async (name, variable) => {
