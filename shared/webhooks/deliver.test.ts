@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import { createServer, type LookupFunction } from 'node:net'
 import { Webhook } from 'standardwebhooks'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { overrideEnvironment } from '#config'
 import { systemCaller } from '#database'
 import { renderMetrics } from '#telemetry'
@@ -196,7 +196,7 @@ describe('a delivery', () => {
     })
     for (const { url } of [huge, slow]) {
       const ended = isClosed()
-      expect(await deliverTo(url, { timeoutMs: 300 })).toEqual({ delivered: true, status: 200 })
+      expect(await deliverTo(url, { timeoutMs: 120_000 })).toEqual({ delivered: true, status: 200 })
       await ended
     }
   })
@@ -207,6 +207,53 @@ describe('a delivery', () => {
     const waiting = deliverTo(silent.url, { timeoutMs: 500 }).catch((error) => error.code)
     expect(await deliverTo(url)).toMatchObject({ delivered: true })
     expect(await waiting).toBe('bad_gateway')
+  })
+})
+
+describe('a receiver that does not answer', () => {
+  afterEach(() => {
+    vi.restoreAllMocks()
+  })
+
+  it('is left in peace after three requests, and asked by one each half a minute, until it answers', async () => {
+    let status: number | undefined
+    const { url, received } = await receiver(() => status)
+    const { id: webhookId } = await webhookAt(url)
+    const deliver = () => deliverWebhook({ webhookId, event }, caller, { timeoutMs: 50 }).catch(({ detail }) => detail)
+    const paused = expect.stringContaining('asked again in a while')
+    const silent = expect.stringContaining('no answer')
+    let now = performance.now()
+    vi.spyOn(performance, 'now').mockImplementation(() => now)
+    for (let request = 0; request < 3; request++) expect(await deliver()).toEqual(silent)
+    await counting('paused', async () => expect(await deliver()).toEqual(paused))
+    expect(received).toHaveLength(3)
+
+    now += 30_000
+    const answers = await Promise.all([deliver(), deliver(), deliver()])
+    expect(answers).toEqual(expect.arrayContaining([silent, paused, paused]))
+    expect(received).toHaveLength(4)
+    expect(await deliver()).toEqual(paused)
+
+    status = 204
+    now += 30_000
+    for (let request = 0; request < 3; request++) expect(await deliver()).toEqual({ delivered: true, status: 204 })
+  })
+
+  it('does not hold up another, nor is one that answers, with an error even, or breaks off, left in peace', async () => {
+    const [failing500, silent] = [await receiver(() => 500), await receiver(() => undefined)]
+    const breaking = await receiver((response) => {
+      response.destroy()
+      return undefined
+    })
+    const timeoutMs = 50
+    const [one, two, three] = await Promise.all([silent, failing500, breaking].map(({ url }) => webhookAt(url)))
+    for (let request = 0; request < 5; request++) {
+      for (const webhook of [one, two, three]) {
+        const sent = deliverWebhook({ webhookId: webhook?.id ?? '', event }, caller, { timeoutMs })
+        await expect(sent).rejects.toMatchObject({ code: 'bad_gateway' })
+      }
+    }
+    expect([silent, failing500, breaking].map(({ received }) => received.length)).toEqual([3, 5, 5])
   })
 })
 

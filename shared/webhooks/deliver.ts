@@ -6,6 +6,7 @@ import { counter, histogram } from '#telemetry'
 import { type Posted, type PostOptions, post } from './post.ts'
 import { sign } from './secret.ts'
 import { allowsPrivate } from './settings.ts'
+import { mayBeAsked, noteAnswer } from './silence.ts'
 
 /** As long as the specification allows receivers, at the most. */
 const TIMEOUT_MS = 15_000
@@ -34,6 +35,10 @@ export async function deliverWebhook(
     deliveries.inc({ outcome: 'webhook_deleted' })
     return { delivered: false, reason: 'webhook_deleted' }
   }
+  if (!mayBeAsked(webhookId)) {
+    deliveries.inc({ outcome: 'paused' })
+    throw new ServiceError('bad_gateway', 'The receiver has not answered lately, and is asked again in a while.')
+  }
   const body = JSON.stringify({ specversion: '1.0', datacontenttype: 'application/json', ...event })
   // The same for every attempt, so that the receiver can tell them from a new event.
   const id = `msg_${event.id}_${webhookId}`
@@ -50,6 +55,7 @@ export async function deliverWebhook(
   const endTimer = durations.startTimer()
   const posted = await post(new URL(webhook.url), headers, body, { ...defaults, ...options })
   endTimer()
+  noteAnswer(webhookId, posted.outcome !== 'timed_out')
   deliveries.inc({ outcome: outcomeOf(posted) })
   return { delivered: true, status: requireSuccess(posted) }
 }

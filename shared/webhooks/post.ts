@@ -18,6 +18,7 @@ export type Posted =
 
 /** Nobody reads the answer. As much of it is taken as spares a receiver the sight of a broken connection. */
 const ANSWER_BYTES_MAX = 16 * 1024
+const ANSWER_MS_MAX = 1_000
 
 const PRIVATE: Posted = { outcome: 'private_address', reason: 'The address is private.' }
 
@@ -41,12 +42,14 @@ export function post(
       agent: false,
       lookup: allowsPrivate ? lookup : onlyPublic(lookup),
     })
-    const timer = setTimeout(() => {
+    const giveUp = () => {
       posted ??= { outcome: 'timed_out', reason: `There was no answer within ${timeoutMs / 1000} s.` }
       sent.destroy()
-    }, timeoutMs)
+    }
+    const timers = [setTimeout(giveUp, timeoutMs)]
     sent.on('response', (answer) => {
       posted = { outcome: 'answered', status: answer.statusCode ?? 0 }
+      timers.push(setTimeout(giveUp, ANSWER_MS_MAX))
       let bytes = 0
       answer.on('data', (chunk: Buffer) => {
         bytes += chunk.length
@@ -59,7 +62,7 @@ export function post(
       posted ??= error instanceof PrivateAddress ? PRIVATE : { outcome: 'unreachable', reason: reasonOf(error) }
     })
     sent.on('close', () => {
-      clearTimeout(timer)
+      for (const timer of timers) clearTimeout(timer)
       resolve(posted ?? { outcome: 'unreachable', reason: 'The connection was closed.' })
     })
     sent.end(body)
