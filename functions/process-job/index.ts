@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { queueFunction } from '#function'
 import { runJob } from '#jobs'
+import { importProducts } from '#products'
 import { auditStock, exportStock } from '#stock'
 import { deliverWebhook } from '#webhooks'
 
@@ -17,6 +18,7 @@ export default queueFunction({
     runJob(data.jobId, attributes.id, caller, {
       'verify-ledger': (_, run) => auditStock(run.progress),
       'deliver-webhook': (payload, run) => deliverWebhook(payload, run.caller),
+      'import-products': ({ format }, run) => importProducts(format, run),
       'export-stock': async ({ format }, run) => ({ format, ...(await exportStock(run.save)) }),
     }),
 })

@@ -21,7 +21,7 @@ const Invocation = z.strictObject({
   /** Parameters of the path, or else of the query. */
   params: Params.default({}),
   headers: z.record(z.string(), z.string()).default({}),
-  /** The body of a request, or the data of an event. */
+  /** The body of a request, or the data of an event: a text of another type than JSON is sent as it is. */
   data: z.json().optional(),
   /** The event's attributes, of a function that gets events. */
   event: z.object({ id: z.string(), source: z.string(), type: z.string(), subject: z.string().optional() }).optional(),
@@ -91,5 +91,6 @@ function requestOf(definition: FunctionDefinition, { params, headers, data, even
   const all = new Headers({ authorization: `Bearer ${apiKey}`, ...headers })
   if (data === undefined) return new Request(url, { method: trigger.method, headers: all })
   if (!all.has('content-type')) all.set('content-type', 'application/json')
-  return new Request(url, { method: trigger.method, headers: all, body: JSON.stringify(data) })
+  const isText = typeof data === 'string' && !definition.request.contentTypes.some((type) => type.endsWith('/json'))
+  return new Request(url, { method: trigger.method, headers: all, body: isText ? data : JSON.stringify(data) })
 }

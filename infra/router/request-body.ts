@@ -2,9 +2,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import { ServiceError } from '#errors'
 
-/** How long, and for how much, an answered request may go on sending: enough for a client to notice the answer. */
+/** How long, and for how much, an answered request may go on sending: enough for a client to notice the answer, and twice the largest body. */
 const DISCARD_MS_MAX = 1_000
-const DISCARD_BYTES_MAX = 32 * 1024 * 1024
+const DISCARD_BYTES_MAX = 64 * 1024 * 1024
 
 export function tooLarge(bytesMax: number): ServiceError {
   return new ServiceError('too_large', `The body may have at most ${bytesMax} bytes.`)

@@ -72,13 +72,14 @@ describe('the bundles', () => {
     for (const [name, files] of inputs) {
       expect(drivers(name).sort(), name).toEqual(name === 'router' ? ['undici'] : driversOf(files))
     }
-    expect(inputs.get('process-job')).not.toContain('shared/cache/redis.ts')
+    expect(inputs.get('prune-history')).not.toContain('shared/cache/redis.ts')
     expect(holding('shared/events/kafka-client.ts')).toEqual(['detect-low-stock', 'notify-webhooks', 'publish-events'])
     expect(inputs.get('get-stock')?.filter((input) => input.startsWith('shared/products'))).toEqual([])
     expect(holding('shared/events/follow.ts')).toEqual(['detect-low-stock', 'notify-webhooks'])
     expect(holding('shared/events/relay.ts')).toEqual(['publish-events'])
     expect(holding('shared/jobs/work.ts')).toEqual(['process-job'])
     expect(holding('shared/jobs/broker.ts')).toEqual(['dispatch-jobs', 'process-job'])
+    expect(holding('node_modules/csv-parse/lib/api/index.js')).toEqual(['process-job'])
   })
 
   it('serve alone, and through the proxying router', async () => {

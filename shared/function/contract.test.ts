@@ -134,7 +134,9 @@ describe.each(httpFunctions.map((definition) => ({ name: definition.name, defini
 
     if (['POST', 'PATCH'].includes(methodOf(definition)))
       it.each(['', '\u00fc', 'x'.repeat(256), 'tab\tinside'])('refuses the idempotency key %j', async (key) => {
-        const answer = await expectNoEffect(() => send({ body: {}, headers: { 'idempotency-key': key } }))
+        const [contentType = ''] = definition.request.contentTypes
+        const headers = { 'idempotency-key': key, 'content-type': contentType }
+        const answer = await expectNoEffect(() => send({ body: {}, headers }))
         expect(answer).toMatchObject({ status: 422, body: { errors: [{ path: 'Idempotency-Key' }] } })
       })
 

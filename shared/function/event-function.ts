@@ -1,13 +1,13 @@
 import { Hono } from 'hono'
 import * as z from 'zod'
 import { type Caller, systemCaller } from '#database'
+import { validate } from '#input'
 import { childTrace, logger, traceIdOf } from '#telemetry'
 import { createAdmission, withDeadline } from './admission.ts'
 import { readJson } from './body.ts'
 import { defaultLimits, type FunctionDefinition, type Limits, type Trigger } from './definition.ts'
 import { problemDocument, problemHeaders, toServiceError } from './problem.ts'
 import { requestIdOf } from './request-id.ts'
-import { validate } from './validate.ts'
 
 /** The attributes of a CloudEvent: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md#required-attributes */
 const Attributes = z.object({

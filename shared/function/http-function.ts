@@ -3,10 +3,11 @@ import { Hono } from 'hono'
 import type * as z from 'zod'
 import { type Caller, parseToken } from '#database'
 import { ServiceError } from '#errors'
+import { validate } from '#input'
 import { childTrace } from '#telemetry'
 import { createAdmission, withDeadline } from './admission.ts'
 import { authenticate, requireScope } from './authorize.ts'
-import { readJson } from './body.ts'
+import { readJson, readUpload } from './body.ts'
 import {
   type Answer,
   defaultLimits,
@@ -25,7 +26,8 @@ import { toServiceError } from './problem.ts'
 import { countRequest, gateFor, rateLimitHeaders, requireToken } from './rate-limit.ts'
 import { headersOf } from './request-headers.ts'
 import { requestIdOf } from './request-id.ts'
-import { pathOf, queryOf, validate, validateParams } from './validate.ts'
+import { Upload } from './upload.ts'
+import { pathOf, queryOf, validateParams } from './validate.ts'
 
 /** Declares a function that answers a client's request: who may ask, what is asked and answered, and what does it. */
 export function httpFunction<
@@ -160,17 +162,18 @@ async function answerOf(
   const query = endpoint.request.query ? validate(endpoint.request.query, queryOf(request.url)) : undefined
   let body: unknown
   if (endpoint.method !== 'GET') {
-    const json = await readJson(request, headers, endpoint.request.contentTypes, endpoint.limits.maxBodyBytes)
+    const readBody = endpoint.request.body === Upload ? readUpload : readJson
+    const received = await readBody(request, headers, endpoint.request.contentTypes, endpoint.limits.maxBodyBytes)
     if (endpoint.method !== 'DELETE') {
       caller.idempotency = idempotencyKeyOf(headers.get('idempotency-key'), {
         apiKeyId: identity.apiKeyId,
         requestId: exchange.requestId,
         method: endpoint.method,
         path: pathOf(request.url),
-        json,
+        body: received,
       })
     }
-    body = endpoint.request.body ? validate(endpoint.request.body, json) : undefined
+    body = endpoint.request.body ? validate(endpoint.request.body, received) : undefined
   }
   return endpoint.handler({ params, query, body, headers, caller })
 }

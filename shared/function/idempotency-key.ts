@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { IdempotencyKey } from '#database'
 import { invalid } from '#errors'
+import { isUpload } from './upload.ts'
 
 const BARE = /^[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?$/
 /** A string of RFC 8941: https://www.rfc-editor.org/rfc/rfc8941#name-strings */
@@ -9,17 +10,16 @@ const QUOTED = /^"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"$/
 /** The request's idempotency key with its fingerprint; undefined if it has none. `"k"` and `k` are one key. */
 export function idempotencyKeyOf(
   header: string | null,
-  request: { apiKeyId: string; requestId: string; method: string; path: string; json: unknown },
+  request: { apiKeyId: string; requestId: string; method: string; path: string; body: unknown },
 ): IdempotencyKey | undefined {
   if (header === null) return undefined
   const quoted = QUOTED.exec(header)?.[1]
   const key = quoted === undefined ? header : quoted.replaceAll(/\\(["\\])/g, '$1')
   if (!BARE.test(key)) throw invalid('Idempotency-Key', 'must be 1 to 255 visible ASCII characters, bare or quoted')
-  const { apiKeyId, requestId, method, path, json } = request
-  const fingerprint = createHash('sha256')
-    .update(`${method} ${path}\n${canonicalJson(json)}`)
-    .digest()
-  return { apiKeyId, key, fingerprint, requestId, replayed: undefined }
+  const { apiKeyId, requestId, method, path, body } = request
+  const hash = createHash('sha256').update(`${method} ${path}\n`)
+  for (const part of isUpload(body) ? [`${body.type}\n`, ...body.blocks] : [canonicalJson(body)]) hash.update(part)
+  return { apiKeyId, key, fingerprint: hash.digest(), requestId, replayed: undefined }
 }
 
 /** The same text for the same JSON whatever the order of its members, in the manner of RFC 8785. */

@@ -63,6 +63,7 @@ const requests: Record<string, () => Promise<CallOptions>> = {
   'confirm-reservation': async () => ({ params: { reservationId: await held() }, body: {} }),
   'release-reservation': async () => ({ params: { reservationId: await held() } }),
   'count-stock': async () => ({ body: { counts: [{ productId: (await newProduct()).id, counted: 3 }] } }),
+  'import-products': async () => ({ body: 'sku,name\r\nA,"B"', headers: { 'content-type': 'text/csv' } }),
   'submit-job': async () => ({ body: { type: 'verify-ledger', payload: {} } }),
   'redrive-dead-letters': async () => ({ body: {} }),
 }

@@ -8,7 +8,7 @@ import { publish, relayOutbox } from '#events'
 import { type FunctionDefinition, outboxFunction, queueFunction, streamFunction } from '#function'
 import { type RunningTrigger, startEventOutbox, startQueue, startStream } from '#function/triggers'
 import { runJob, submitJob } from '#jobs'
-import { sql } from '#testing'
+import { everyType, sql } from '#testing'
 
 const trace = { traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01', tracestate: 'a=1' }
 const caller = () => systemCaller('api-key:test', trace)
@@ -112,8 +112,7 @@ describe('a queue function', () => {
       summary,
       queue: 'jobs',
       data: z.strictObject({ jobId: z.guid() }),
-      handler: ({ attributes, data, caller: by }) =>
-        runJob(data.jobId, attributes.id, by, { 'deliver-webhook': work, 'export-stock': work, 'verify-ledger': work }),
+      handler: ({ attributes, data, caller: by }) => runJob(data.jobId, attributes.id, by, everyType(work)),
     })
   const submit = () => submitJob({ type: 'verify-ledger', payload: {} }, caller())
   const jobOf = async (id: string) => (await sql`select state, attempts, error from jobs where id = ${id}`)[0]

@@ -37,3 +37,16 @@ it('jobs that succeeded more than 30 days ago are deleted with their results, an
   expect(await sql`select 1 from job_results`).toHaveLength(2)
   expect(await sql`select 1 from dead_letters`).toHaveLength(1)
 })
+
+it('the file of a job that died more than 30 days ago is deleted, and that of no other', async () => {
+  const input = [new Uint8Array([1]), new Uint8Array([2])]
+  const submitFile = async () => (await submitJob({ type: 'verify-ledger', payload: {}, input }, caller())).id
+  const [old, recent, waiting] = [await submitFile(), await submitFile(), await submitFile()]
+  await sql`update jobs set updated_at = now() - interval '31 days' where id = ${old} or id = ${waiting}`
+  await sql`update jobs set state = 'dead' where id = ${old} or id = ${recent}`
+  expect(await pruneJobs(caller())).toBe(2)
+  expect(await sql`select job_id as id from job_inputs where number = 0 order by job_id`).toEqual(
+    [recent, waiting].map((id) => ({ id })),
+  )
+  expect(await sql`select 1 from jobs where id = ${old}`).toHaveLength(1)
+})

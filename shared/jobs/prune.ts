@@ -1,4 +1,4 @@
-import { type Caller, prune, type Sql } from '#database'
+import { type Caller, prune, type Sql, transaction } from '#database'
 
 /**
  * How long a job that succeeded can be asked for. One that has sent an event to a webhook says nothing that anybody would come
@@ -6,8 +6,13 @@ import { type Caller, prune, type Sql } from '#database'
  */
 const KEPT_DAYS = 30
 const KEPT_DAYS_OF_DELIVERIES = 1
+/** Files that one run deletes: each may have 32 MiB, and more than a few would take longer than a statement may. */
+const INPUTS_MAX = 10
 
-/** Deletes jobs that succeeded long enough ago, with their results. Dead ones stay until they are redriven. */
+/**
+ * Deletes jobs that succeeded long enough ago, with their results. Dead ones stay until they are redriven, but for their
+ * files, which go after 30 days.
+ */
 export async function pruneJobs(caller: Caller): Promise<number> {
   // The rows of results first: a job may have thousands of them, too many to go with it in one statement.
   const rows = await prune(
@@ -27,7 +32,15 @@ export async function pruneJobs(caller: Caller): Promise<number> {
         order by updated_at limit ${limit}
       ))`,
   )
-  return rows + jobs
+  const { count: blocks } = await transaction(
+    caller,
+    (tx) => tx`
+      delete from job_inputs where job_id = any(array(
+        select job_id from job_inputs join jobs on id = job_id
+        where number = 0 and state = 'dead' and updated_at <= now() - ${KEPT_DAYS}::int * interval '1 day' limit ${INPUTS_MAX}
+      ))`,
+  )
+  return rows + jobs + blocks
 }
 
 /** Whether a job that succeeded is still shown: a result that is being deleted must not be read. */

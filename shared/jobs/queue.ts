@@ -24,10 +24,12 @@ export interface TakenJob {
   type: string
   payload: unknown
   actor: string
+  /** What the last step of an earlier attempt left. */
+  checkpoint: unknown
 }
 
 export function takenColumns(sql: Sql) {
-  return sql`type, payload, actor`
+  return sql`type, payload, actor, checkpoint`
 }
 
 /** The jobs that this process's worker has claimed and that have not been begun, by the claim's id: what begins one need not ask for it. */

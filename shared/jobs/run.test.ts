@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
+import { text } from 'node:stream/consumers'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { systemCaller, transaction } from '#database'
 import { getJob, type JobRun, runJob, submitJob } from '#jobs'
-import { expectNoEffect, sql } from '#testing'
+import { everyType, expectNoEffect, sql } from '#testing'
 import { claimJobs } from './queue.ts'
-import type { Runners } from './run.ts'
 
 const caller = () => systemCaller('function:process-job')
 const submit = (format?: 'csv' | 'ndjson') =>
@@ -12,11 +12,7 @@ const submit = (format?: 'csv' | 'ndjson') =>
 
 /** Runs the job with `work` in the place of every type's. */
 function run(jobId: string, work: (payload: object, run: JobRun) => Promise<object>, delivery: string = randomUUID()) {
-  return runJob(jobId, delivery, caller(), {
-    'deliver-webhook': work,
-    'export-stock': work,
-    'verify-ledger': work,
-  } satisfies Runners)
+  return runJob(jobId, delivery, caller(), everyType(work))
 }
 
 const rowsOf = async (id: string) =>
@@ -89,12 +85,13 @@ describe('a job that is run', () => {
   it('can’t go on once another attempt has taken it up, and leaves nothing in that one’s result', async () => {
     const { id } = await submit()
     const busy = expect.objectContaining({ code: 'busy' })
-    const slow = run(id, async (_, { progress, save }) => {
+    const slow = run(id, async (_, { progress, save, step }) => {
       await sql`update jobs set state = 'retrying', lease = null, locked_until = null`
       await run(id, async (__, other) => {
         await other.save([{ by: 'second' }], 1, 1)
         await expect(save([{ by: 'first' }], 1, 1)).rejects.toEqual(busy)
         await expect(progress(1, 1)).rejects.toEqual(busy)
+        await expect(step(async () => ({ done: 1, total: 1, checkpoint: {} }))).rejects.toEqual(busy)
         return { by: 'second' }
       })
       return { by: 'first' }
@@ -102,6 +99,42 @@ describe('a job that is run', () => {
     await expect(slow).rejects.toEqual(busy)
     expect(await getJob(id, caller())).toMatchObject({ state: 'succeeded', result: { by: 'second' } })
     expect(await rowsOf(id)).toEqual([[0, [{ by: 'second' }]]])
+  })
+
+  it('keeps what a step has written with how far it is, for the next attempt to go on from', async () => {
+    const { id } = await submit()
+    const failing = run(id, async (_, { checkpoint, step }) => {
+      expect(checkpoint).toBeNull()
+      await step(async (tx) => {
+        await tx`insert into inbox (consumer, event_id) values ('first step', ${randomUUID()})`
+        return { done: 1, total: 3, checkpoint: { at: 'one' } }
+      })
+      await step(async (tx) => {
+        await tx`insert into inbox (consumer, event_id) values ('second step', ${randomUUID()})`
+        throw new Error('in the middle')
+      })
+      return {}
+    })
+    await expect(failing).rejects.toThrow('in the middle')
+    expect(await getJob(id, caller())).toMatchObject({ progress: { done: 1, total: 3 } })
+    expect(await sql`select consumer from inbox`).toEqual([{ consumer: 'first step' }])
+    await sql`update jobs set state = 'retrying', lease = null, locked_until = null`
+    await run(id, async (_, { checkpoint }) => ({ checkpoint }))
+    expect((await getJob(id, caller())).result).toEqual({ checkpoint: { at: 'one' } })
+    expect(await sql`select checkpoint from jobs`).toEqual([{ checkpoint: null }])
+  })
+
+  it('reads its file in every attempt, and no longer has it once it has succeeded', async () => {
+    const input = [Buffer.from('one, '), Buffer.from('two')]
+    const { id } = await submitJob({ type: 'verify-ledger', payload: {}, input }, caller())
+    const failing = run(id, async (_, job) => {
+      throw new Error(`read ${await text(job.input())}`)
+    })
+    await expect(failing).rejects.toThrow('read one, two')
+    await sql`update jobs set state = 'retrying', lease = null, locked_until = null`
+    await run(id, async (_, job) => ({ read: await text(job.input()) }))
+    expect((await getJob(id, caller())).result).toEqual({ read: 'one, two' })
+    expect(await sql`select 1 from job_inputs`).toHaveLength(0)
   })
 
   it.each([
@@ -136,5 +169,13 @@ describe('submitting a job', () => {
     })
     const job = await transaction(caller(), (tx) => submitJob(request, caller(), tx))
     expect(await getJob(job.id, caller())).toEqual(job)
+  })
+
+  it('refuses another file while a hundred wait, but for those of jobs that are dead', async () => {
+    const request = { type: 'verify-ledger', payload: {}, input: [new Uint8Array([1])] } as const
+    for (let made = 0; made < 100; made++) await submitJob(request, caller())
+    await expectNoEffect(() => expect(submitJob(request, caller())).rejects.toMatchObject({ code: 'overloaded' }))
+    await sql`update jobs set state = 'dead' where id = (select id from jobs limit 1)`
+    await submitJob(request, caller())
   })
 })

@@ -1,6 +1,7 @@
 import { type Caller, type Sql, systemCaller, transaction } from '#database'
 import { invalid, ServiceError } from '#errors'
 import { batched } from './batched.ts'
+import { dropInput, readInput } from './input.ts'
 import { leaseEnd, type TakenJob, takeClaimed, taken, takenColumns, writing } from './queue.ts'
 import { type JobType, jobTypes, type PayloadOf } from './schema.ts'
 import { jobNotFound } from './submit.ts'
@@ -12,6 +13,20 @@ export interface JobRun {
   progress: (done: number, total: number) => Promise<void>
   /** Adds rows to the table that is the job's result, in the commit of the progress. */
   save: (rows: object[], done: number, total: number) => Promise<void>
+  /** What the last step of an earlier attempt left: this one goes on from there. Null if there was none. */
+  checkpoint: unknown
+  /** Does a part of the work in a transaction, and keeps in its commit how far the job is then. */
+  step: (work: (tx: Sql) => Promise<Step>) => Promise<void>
+  /** The file that was submitted with the job. Throws `validation_failed` if it is not kept any more. */
+  input: () => AsyncIterable<Uint8Array>
+  /** Deletes the file now rather than with the job's success: no attempt can do anything with it. */
+  dropInput: () => Promise<void>
+}
+
+export interface Step {
+  done: number
+  total: number
+  checkpoint: object
 }
 
 /** What does the work of each type. Gives the job's result; a throw of a 4xx ends the job, any other is tried again. */
@@ -26,7 +41,7 @@ export async function runJob(jobId: string, deliveryId: string, caller: Caller, 
   const job = takeClaimed(deliveryId) ?? (await takeUp(jobId, deliveryId, caller))
   if (!job) return { jobId, ran: false }
   const { work, timeoutMs } = workOf(job, runners)
-  const run = startRun(jobId, deliveryId, systemCaller(job.actor, caller.trace))
+  const run = startRun(jobId, deliveryId, systemCaller(job.actor, caller.trace), job.checkpoint)
   const result = await withDeadline(timeoutMs, work(run))
   requireOurs(await finish({ jobId, lease: deliveryId, result }))
   return { jobId, ran: true }
@@ -61,10 +76,11 @@ function workOf({ type, payload }: TakenJob, runners: Runners) {
   return { timeoutMs, work: (run: JobRun) => runner(parsed.data, run) }
 }
 
-function startRun(jobId: string, lease: string, caller: Caller): JobRun {
+function startRun(jobId: string, lease: string, caller: Caller, checkpoint: unknown): JobRun {
   let chunks = 0
   return {
     caller,
+    checkpoint,
     async progress(done, total) {
       const moved = await transaction(caller, (tx) => tx`${advance(tx, jobId, lease, done, total)}`)
       requireOurs(moved.count > 0)
@@ -80,13 +96,23 @@ function startRun(jobId: string, lease: string, caller: Caller): JobRun {
       )
       requireOurs(saved.count > 0)
     },
+    step: (work) =>
+      transaction(caller, async (tx) => {
+        const { done, total, checkpoint: reached } = await work(tx)
+        const kept = tx`, checkpoint = ${JSON.stringify(reached)}::text::json`
+        const moved = await advance(tx, jobId, lease, done, total, kept)
+        requireOurs(moved.count > 0)
+      }),
+    input: () => readInput(jobId),
+    dropInput: () => transaction(caller, (tx) => dropInput(tx, jobId)),
   }
 }
 
 /** Progress is a sign of life, too. */
-function advance(sql: Sql, jobId: string, lease: string, done: number, total: number) {
+function advance(sql: Sql, jobId: string, lease: string, done: number, total: number, more = sql``) {
   return sql`
     update jobs set progress_done = ${done}, progress_total = ${total}, locked_until = ${leaseEnd(sql)}, updated_at = now()
+      ${more}
     where id = ${jobId} and lease = ${lease} and state = 'running'`
 }
 
@@ -103,14 +129,19 @@ const FINISHED_MAX = 200
 const finish = batched(FINISHED_MAX, async (jobs: Finished[]) => {
   const succeeded = await writing(
     (tx) => tx<Array<{ id: string }>>`
-      update jobs set state = 'succeeded', result = finished.result, error = null, lease = null, locked_until = null,
-        updated_at = now()
-      from rows from (
-        unnest(${jobs.map(({ jobId }) => jobId)}::uuid[], ${jobs.map(({ lease }) => lease)}::text[]),
-        json_array_elements(${JSON.stringify(jobs.map(({ result }) => result))}::text::json)
-      ) as finished (id, lease, result)
-      where jobs.id = finished.id and jobs.lease = finished.lease and state = 'running'
-      returning jobs.id`,
+      with succeeded as (
+        update jobs set state = 'succeeded', result = finished.result, error = null, lease = null, locked_until = null,
+          checkpoint = null, updated_at = now()
+        from rows from (
+          unnest(${jobs.map(({ jobId }) => jobId)}::uuid[], ${jobs.map(({ lease }) => lease)}::text[]),
+          json_array_elements(${JSON.stringify(jobs.map(({ result }) => result))}::text::json)
+        ) as finished (id, lease, result)
+        where jobs.id = finished.id and jobs.lease = finished.lease and state = 'running'
+        returning jobs.id
+      ), dropped as (
+        delete from job_inputs where job_id in (select id from succeeded)
+      )
+      select id from succeeded`,
   )
   const ids = new Set(succeeded.map(({ id }) => id))
   return jobs.map(({ jobId }) => ids.has(jobId))

@@ -46,6 +46,13 @@ export const jobTypes = {
     timeoutMs: SNAPSHOT_MS,
     concurrency: 2,
   },
+  // One that takes longer goes on in the next attempt from its last step.
+  'import-products': {
+    payload: z.strictObject({ format: z.enum(resultFormats) }),
+    attemptsMax: 5,
+    timeoutMs: SNAPSHOT_MS,
+    concurrency: 2,
+  },
   'verify-ledger': { payload: z.strictObject({}), attemptsMax: 5, timeoutMs: SNAPSHOT_MS, concurrency: 2 },
 } as const satisfies Record<string, JobRules>
 export type JobType = keyof typeof jobTypes

@@ -2,19 +2,23 @@ import { type Caller, read, type Sql, transaction } from '#database'
 import { ServiceError } from '#errors'
 import { newId } from '#ids'
 import { andDispatch } from './dispatches.ts'
+import { keepInput } from './input.ts'
 import { columns, findJob, type JobRow, toJob } from './job-rows.ts'
 import { type Job, type JobType, jobTypes } from './schema.ts'
 
+interface NewJob {
+  type: JobType
+  payload: object
+  /** The file that it is to work on. */
+  input?: readonly Uint8Array[]
+}
+
 /** Queues a job: in the transaction of a change that asks for it, or else in its own, under the caller's idempotency key. */
-export function submitJob(request: { type: JobType; payload: object }, caller: Caller, tx?: Sql): Promise<Job> {
+export function submitJob(request: NewJob, caller: Caller, tx?: Sql): Promise<Job> {
   return tx ? insertJob(tx, request, caller) : transaction(caller, (own) => insertJob(own, request, caller))
 }
 
-async function insertJob(
-  tx: Sql,
-  { type, payload }: { type: JobType; payload: object },
-  { actor, trace }: Caller,
-): Promise<Job> {
+async function insertJob(tx: Sql, { type, payload, input }: NewJob, { actor, trace }: Caller): Promise<Job> {
   const { attemptsMax, payload: schema } = jobTypes[type]
   const [row] = await tx<[JobRow]>`
     with job as (
@@ -24,6 +28,7 @@ async function insertJob(
       returning *
     ) ${andDispatch(tx, tx`select id from job`)}
     select ${columns(tx)} from job`
+  if (input) await keepInput(tx, row.id, input)
   return toJob(row)
 }
 

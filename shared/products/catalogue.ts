@@ -3,10 +3,11 @@ import { afterCommit, type Caller, type Sql, transaction, violatedConstraint } f
 import { ServiceError } from '#errors'
 import { newId } from '#ids'
 import { bookTransaction, openBook, totalsOf } from '#stock'
-import { merge } from './merge-patch.ts'
+import { announceCreated, announceUpdated } from './announce.ts'
+import { fieldsOf, patched, withoutStock } from './product-fields.ts'
 import { columns, type ProductRow, toProduct, type VersionedProduct } from './product-rows.ts'
 import { CATALOGUE } from './read-products.ts'
-import { type CreateProductRequest, ProductFields, type UpdateProductRequest } from './schema.ts'
+import type { CreateProductRequest, ProductFields, UpdateProductRequest } from './schema.ts'
 
 /** Adds a product to the catalogue and receives its initial stock. Throws `sku_taken`. */
 export function createProduct(request: CreateProductRequest, caller: Caller): Promise<VersionedProduct> {
@@ -15,17 +16,7 @@ export function createProduct(request: CreateProductRequest, caller: Caller): Pr
     const id = newId()
     const row = await insertProduct(tx, id, fields)
     const book = await openBook(tx, caller, [id])
-    book.announce(caller, 'product.created', id, { productId: id, product: withoutStock(row) })
-    if (initialStock > 0) {
-      const change = {
-        productId: id,
-        location: 'main',
-        type: 'adjustment',
-        reservedDelta: 0,
-        reason: 'received',
-      } as const
-      book.change(caller, { ...change, onHandDelta: initialStock })
-    }
+    announceCreated(book, caller, row, initialStock)
     await book.save()
     changesCatalogue(tx)
     const locked = book.product(id)
@@ -52,9 +43,9 @@ export function updateProduct(
     if (!matches(row.version)) {
       throw new ServiceError('version_mismatch', `The product is at version ${row.version} by now. Read it again.`)
     }
-    const fields = patched(row, patch)
+    const fields = patched(fieldsOf(withoutStock(row)), patch)
     const updated = fields ? await writeProduct(tx, id, fields) : row
-    if (fields) book.announce(caller, 'product.updated', id, { productId: id, product: withoutStock(updated) })
+    if (fields) announceUpdated(book, caller, updated)
     await book.save()
     changesCatalogue(tx)
     return { product: toProduct(updated, totalsOf(locked)), stockVersion: locked.version }
@@ -83,7 +74,7 @@ export function deleteProduct(id: string, caller: Caller): Promise<void> {
 }
 
 /** Once this has committed, no older page of the catalogue is served from the cache. */
-function changesCatalogue(tx: Sql): void {
+export function changesCatalogue(tx: Sql): void {
   afterCommit(tx, (token) => invalidate([CATALOGUE], token))
 }
 
@@ -124,23 +115,4 @@ async function refusingTakenSku<Result>(sku: string, write: () => Promise<Result
     if (violatedConstraint(error) !== 'products_sku') throw error
     throw new ServiceError('sku_taken', `There is a product with the sku '${sku}' already.`)
   }
-}
-
-/** The product's fields after the patch; undefined if it changes none of them. */
-function patched(row: ProductRow, patch: UpdateProductRequest): ProductFields | undefined {
-  const { description, price, lowStockThreshold, attributes, sku, name, status } = withoutStock(row)
-  const before = { description, price, lowStockThreshold, attributes, sku, name, status }
-  // What the patch takes away is null again, or empty; the order of the members is that of `before`.
-  const after = { description: null, price: null, lowStockThreshold: null, attributes: {}, ...merge(before, patch) }
-  const parsed = ProductFields.safeParse(after)
-  if (!parsed.success) {
-    const issues = parsed.error.issues.map((issue) => ({ path: issue.path.join('.'), message: issue.message }))
-    throw new ServiceError('validation_failed', 'The product would not be valid with these changes.', { issues })
-  }
-  return JSON.stringify(after) === JSON.stringify(before) ? undefined : parsed.data
-}
-
-function withoutStock(row: ProductRow) {
-  const { stock: _, ...product } = toProduct(row, { onHand: 0, reserved: 0, available: 0 })
-  return product
 }

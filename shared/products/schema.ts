@@ -95,3 +95,13 @@ export const ProductFilter = z.strictObject({
   status: Status.optional(),
   sort: z.enum(sortOrders).default('createdAt'),
 })
+
+/** What came of an import: the result of its job. */
+export interface ImportResult {
+  total: number
+  created: number
+  updated: number
+  failed: number
+  /** The first 1,000, by the line of the file that the row begins at. */
+  errors: Array<{ line: number; code: string; message: string }>
+}

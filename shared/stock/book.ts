@@ -1,35 +1,13 @@
 import { invalidate } from '#cache'
 import { afterCommit, type Caller, pipeline, type Sql } from '#database'
-import { invalid, ServiceError } from '#errors'
+import { ServiceError } from '#errors'
 import { type NewEvent, publish } from '#events'
-import { newId } from '#ids'
 import { cacheGroup } from './cache-group.ts'
+import { apply, type Change, toEvent, totalsOf } from './change.ts'
 import { expireOverdue, findOverdue } from './expiry.ts'
 import { type LockedProduct, lockProducts, saveLevels, tryLockProducts } from './levels.ts'
 import { insertMovements, type NewMovement } from './movements.ts'
 import { setState } from './reservation-rows.ts'
-import { type movementTypes, ON_HAND_MAX, type StockTotals } from './schema.ts'
-
-export interface Change {
-  productId: string
-  location: string
-  type: (typeof movementTypes)[number]
-  onHandDelta: number
-  reservedDelta: number
-  reason?: string | undefined
-  reference?: string | undefined
-  note?: string | undefined
-  reservationId?: string | undefined
-}
-
-const eventTypeOf = {
-  adjustment: 'stock.adjusted',
-  reserved: 'stock.reserved',
-  released: 'stock.released',
-  expired: 'stock.expired',
-  confirmed: 'stock.confirmed',
-  count: 'stock.counted',
-} as const
 
 /**
  * The stock of some products, locked, in memory: changes are decided and applied here, in order, and `save` writes them
@@ -78,15 +56,36 @@ export async function openBook(
   if (others.size > 0) for (const [id, other] of await tryLockProducts(tx, [...others])) products.set(id, other)
   const endingIds = [...overdue].filter(([, ids]) => ids.every((id) => products.has(id))).map(([id]) => id)
 
+  const book = createBook(tx, products, lockedAt)
+  book.isCutOff = overdue.size === expiredMax || endingIds.length < overdue.size
+  if (endingIds.length > 0) book.expiredIds = await expireOverdue(tx, caller, book, endingIds, { skipLocked })
+  return book
+}
+
+/**
+ * The stock of products that `tx` adds: none, at `main`. Nobody else sees them yet, so there is nothing to be locked; but a book
+ * must have been opened before, since that waits for stocktakes. `save` writes their levels with everything else.
+ */
+export function openBookOfNew(
+  tx: Sql,
+  { openedAt }: Pick<Book, 'openedAt'>,
+  products: ReadonlyArray<{ id: string; sku: string }>,
+): Book {
+  const levels = () => [{ location: 'main', onHand: 0, reserved: 0, isNew: true, isTouched: true }]
+  const locked = products.map(({ id, sku }) => ({ id, sku, version: 0, levels: levels() }))
+  return createBook(tx, new Map(locked.map((product) => [product.id, product])), openedAt)
+}
+
+function createBook(tx: Sql, products: Map<string, LockedProduct>, openedAt: Date): Book {
   const movements: NewMovement[] = []
   const events: NewEvent[] = []
   const changed = new Set<LockedProduct>()
-  const occurredAt = lockedAt.toISOString()
+  const occurredAt = openedAt.toISOString()
 
   const book: Book = {
-    openedAt: lockedAt,
+    openedAt,
     expiredIds: [],
-    isCutOff: overdue.size === expiredMax || endingIds.length < overdue.size,
+    isCutOff: false,
     has: (productId) => products.has(productId),
     product(productId) {
       const product = products.get(productId)
@@ -124,56 +123,5 @@ export async function openBook(
       ])
     },
   }
-  if (endingIds.length > 0) book.expiredIds = await expireOverdue(tx, caller, book, endingIds, { skipLocked })
   return book
-}
-
-/** The totals of a product over all its locations. */
-export function totalsOf({ levels }: LockedProduct): StockTotals {
-  const onHand = levels.reduce((sum, level) => sum + level.onHand, 0)
-  const reserved = levels.reduce((sum, level) => sum + level.reserved, 0)
-  return { onHand, reserved, available: onHand - reserved }
-}
-
-function apply(product: LockedProduct, caller: Caller, change: Change, occurredAt: string): NewMovement {
-  let level = product.levels.find(({ location }) => location === change.location)
-  if (!level) {
-    level = { location: change.location, onHand: 0, reserved: 0, isNew: true, isTouched: false }
-    product.levels.push(level)
-  }
-  if (level.onHand + change.onHandDelta > ON_HAND_MAX) {
-    throw invalid('quantity', `would leave more than ${ON_HAND_MAX} on hand at ${change.location}`)
-  }
-  level.onHand += change.onHandDelta
-  level.reserved += change.reservedDelta
-  level.isTouched = true
-  return {
-    id: newId(),
-    productId: change.productId,
-    location: change.location,
-    type: change.type,
-    onHandDelta: change.onHandDelta,
-    reservedDelta: change.reservedDelta,
-    onHandAfter: level.onHand,
-    reservedAfter: level.reserved,
-    reason: change.reason ?? null,
-    reference: change.reference ?? null,
-    note: change.note ?? null,
-    reservationId: change.reservationId ?? null,
-    actor: caller.actor,
-    occurredAt,
-  }
-}
-
-function toEvent(product: LockedProduct, movement: NewMovement, caller: Caller): NewEvent {
-  const { productId, location, onHandDelta, reservedDelta, reservationId, reason, reference } = movement
-  const version = ++product.version
-  const stock = totalsOf(product)
-  return {
-    type: eventTypeOf[movement.type],
-    productId,
-    version,
-    data: { productId, version, location, onHandDelta, reservedDelta, stock, reservationId, reason, reference },
-    trace: caller.trace,
-  }
 }

@@ -1,7 +1,11 @@
 import { expect, vi } from 'vitest'
 import { systemCaller } from '#database'
-import { submitJob, work } from '#jobs'
+import { eventRequest } from '#function'
+import { type Runners, submitJob, work } from '#jobs'
+import { jobTypes } from '#jobs/schema'
+import { call } from './call.ts'
 import { sql } from './database.ts'
+import { functionNamed } from './functions.ts'
 
 /** A job that was tried once, and has died of `error`; whatever else is queued dies with it. Gives its id. */
 export async function deadJob(error = 'validation_failed: nonsense'): Promise<string> {
@@ -14,4 +18,26 @@ export async function deadJob(error = 'validation_failed: nonsense'): Promise<st
   )
   await worker.stop()
   return id
+}
+
+/** Runners that do the same, whatever the type of the job. */
+export function everyType(run: Runners['export-stock']): Runners {
+  return Object.fromEntries(Object.keys(jobTypes).map((type) => [type, run])) as unknown as Runners
+}
+
+/** Runs a job as its delivery would, and gives what became of it: the answer's status, and its code if it failed. */
+export async function runQueued(jobId: string): Promise<{ status: number; code?: string; detail?: string }> {
+  const { app } = await functionNamed('process-job')
+  const attributes = { id: crypto.randomUUID(), source: 'test', specversion: '1.0', type: 'job.due' } as const
+  const response = await app.fetch(eventRequest(attributes, { jobId }))
+  const { code, detail } = (await response.json()) as { code?: string; detail?: string }
+  return { status: response.status, ...(code !== undefined && { code }), ...(detail !== undefined && { detail }) }
+}
+
+const contentTypes = { ndjson: 'application/x-ndjson', csv: 'text/csv' } as const
+
+/** Uploads a file of products. Gives the id of its job, which nobody has run. */
+export async function uploadProducts(format: keyof typeof contentTypes, body: string | Uint8Array): Promise<string> {
+  const headers = { 'content-type': contentTypes[format] }
+  return (await call(await functionNamed('import-products'), { body, headers })).body.id
 }

@@ -1,0 +1,2 @@
+export { parseJson } from './json.ts'
+export { validate } from './validate.ts'

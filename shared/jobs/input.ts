@@ -1,0 +1,40 @@
+import { primary, type Sql } from '#database'
+import { ServiceError } from '#errors'
+
+/** Jobs with a file that may wait: past it, files of 32 MiB would take more than 3 GiB. */
+const WAITING_MAX = 100
+const KEPT_DAYS = 30
+
+/** Keeps the file that a job is to work on, as part of the transaction that submits it. Throws `overloaded`. */
+export async function keepInput(tx: Sql, jobId: string, blocks: readonly Uint8Array[]): Promise<void> {
+  const [{ waiting }] = await tx<[{ waiting: number }]>`
+    select count(*) as waiting from job_inputs join jobs on id = job_id where number = 0 and state <> 'dead'`
+  if (waiting >= WAITING_MAX) {
+    const detail = `${WAITING_MAX} files are waiting already. Try again when some of them have been worked on.`
+    throw new ServiceError('overloaded', detail, { retryAfterSeconds: 30 })
+  }
+  // One at a time: sent together, they would all be in memory as text as well.
+  for (const [number, block] of blocks.entries()) {
+    await tx`insert into job_inputs (job_id, number, bytes) values (${jobId}, ${number}, ${block})`
+  }
+}
+
+/** The file that a job works on, block by block. Throws `validation_failed` if it is gone. */
+export async function* readInput(jobId: string): AsyncGenerator<Uint8Array> {
+  for (let number = 0; ; number++) {
+    const [row] = await primary()<Array<{ bytes: Uint8Array }>>`
+      select bytes from job_inputs where job_id = ${jobId} and number = ${number}`
+    if (row) yield row.bytes
+    else if (number > 0) return
+    else throw inputGone()
+  }
+}
+
+export async function dropInput(tx: Sql, jobId: string): Promise<void> {
+  await tx`delete from job_inputs where job_id = ${jobId}`
+}
+
+function inputGone(): ServiceError {
+  const message = `is not kept any more: it was found unfit before, or the job died ${KEPT_DAYS} days ago. Send it again`
+  return new ServiceError('validation_failed', `The file ${message}.`, { issues: [{ path: 'file', message }] })
+}

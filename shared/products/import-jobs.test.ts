@@ -1,0 +1,148 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { systemCaller } from '#database'
+import { getJob, type JobRun, runJob } from '#jobs'
+import type { Job } from '#jobs/schema'
+import {
+  blocked,
+  everyType,
+  expectConsistent,
+  inRivalSession,
+  newProduct,
+  runQueued,
+  sql,
+  uploadProducts,
+} from '#testing'
+import { importProducts } from './import-products.ts'
+
+const caller = () => systemCaller('function:test')
+const jobOf = (id: string): Promise<Job> => getJob(id, caller())
+const ndjson = (rows: object[]) => rows.map((row) => JSON.stringify(row)).join('\n')
+const products = (count: number, name = 'x') =>
+  Array.from({ length: count }, (_, index) => ({ sku: `SKU-${index}`, name, initialStock: 2 }))
+
+beforeEach(async () => {
+  await sql`truncate jobs, products, outbox, stock_movements cascade`
+})
+afterEach(expectConsistent)
+
+describe('a file that is unfit', () => {
+  const half = Buffer.concat([Buffer.from(`${ndjson(products(700))}\n`), Buffer.from([0xff])])
+  it.each([
+    ['not UTF-8 to its end', 'ndjson', half, 'is not valid UTF-8'],
+    [
+      'not CSV to its end',
+      'csv',
+      `sku,name\n${'A,B\n'.repeat(700)}"`,
+      'is not CSV: the record from line 702 on has a quote',
+    ],
+    ['with a column that nobody knows', 'csv', 'sku,name,colour\nA,B,red', 'has the unknown column "colour"'],
+    ['with too many rows', 'ndjson', '{}\n'.repeat(100_001), 'has more than 100000 rows; send it in parts'],
+  ] as const)('(%s) ends the job for good, has no effect, and is not kept', async (_, format, file, message) => {
+    const id = await uploadProducts(format, file)
+    const answer = await runQueued(id)
+    expect(answer).toEqual({
+      status: 422,
+      code: 'validation_failed',
+      detail: expect.stringContaining(`file: ${message}`),
+    })
+    expect(await sql`select 1 from products`).toHaveLength(0)
+    expect(await sql`select 1 from job_inputs`).toHaveLength(0)
+  })
+
+  it('says so again when it is redriven, and that it has to be sent again', async () => {
+    const id = await uploadProducts('csv', '')
+    await runQueued(id)
+    await sql`update jobs set state = 'queued', lease = null, locked_until = null where id = ${id}`
+    expect(await runQueued(id)).toMatchObject({ status: 422, detail: expect.stringContaining('Send it again') })
+  })
+})
+
+/** Runs the job, and fails, as the database might, in the step of which `fails` is told how many rows were done before. */
+function runUntil(id: string, fails: (done: number) => boolean) {
+  const work = ({ format }: { format: 'csv' | 'ndjson' }, run: JobRun) =>
+    importProducts(format, {
+      ...run,
+      step: (inStep) =>
+        run.step(async (tx) => {
+          const step = await inStep(tx)
+          if (fails(step.done)) throw new Error('in the middle')
+          return step
+        }),
+    })
+  return runJob(id, crypto.randomUUID(), caller(), { ...everyType(async () => ({})), 'import-products': work })
+}
+
+describe('an import that fails in the middle', () => {
+  it('goes on behind what was committed, and counts every row of all attempts once', async () => {
+    await newProduct({ sku: 'SKU-1', initialStock: 2 })
+    const rows = products(1_700, 'imported').map((row, index) => (index % 10 === 0 ? { ...row, name: '' } : row))
+    const id = await uploadProducts('ndjson', ndjson(rows))
+    const doneAt: number[] = []
+    for (const failing of [500, 1_000, 1_700]) {
+      await expect(runUntil(id, (done) => done === failing)).rejects.toThrow('in the middle')
+      doneAt.push((await jobOf(id)).progress.done)
+      await sql`update jobs set state = 'retrying', lease = null, locked_until = null where id = ${id}`
+    }
+    expect(doneAt).toEqual([0, 500, 1_500])
+    expect(await runQueued(id)).toEqual({ status: 200 })
+    const { result, progress, attempts } = await jobOf(id)
+    expect({ result, progress, attempts }).toMatchObject({
+      result: { total: 1_700, created: 1_529, updated: 1, failed: 170 },
+      progress: { done: 1_700, total: 1_700 },
+      attempts: 4,
+    })
+    const { errors } = result as { errors: Array<{ line: number }> }
+    expect(errors.map(({ line }) => line)).toEqual(Array.from({ length: 170 }, (_, index) => index * 10 + 1))
+    expect(await sql`select on_hand::int, count(*)::int from stock_levels group by on_hand`).toEqual([
+      { on_hand: 2, count: 1_530 },
+    ])
+    expect(await sql`select count(*)::int from outbox`).toEqual([{ count: 1_530 * 2 + 1 }])
+  })
+
+  it('can’t go on once another attempt has taken it up', async () => {
+    const id = await uploadProducts('ndjson', ndjson(products(700)))
+    const slow = runUntil(id, () => false)
+    // Its first step waits for this session, which has taken one of its skus.
+    await inRivalSession(async (rival) => {
+      await rival`insert into products (id, sku, name) values (gen_random_uuid(), 'SKU-3', 'rival')`
+      await blocked()
+      await sql`update jobs set state = 'retrying', lease = null, locked_until = null where id = ${id}`
+    })
+    await expect(slow).rejects.toMatchObject({ code: 'busy' })
+    expect(await sql`select 1 from products`).toHaveLength(0)
+    expect(await runQueued(id)).toEqual({ status: 200 })
+    expect((await jobOf(id)).result).toMatchObject({ created: 700, updated: 0 })
+  })
+})
+
+describe('imports beside others', () => {
+  it('make one product of a sku that create-product takes meanwhile, and change it', async () => {
+    const id = await uploadProducts('ndjson', ndjson(products(20, 'imported')))
+    let running: Promise<unknown> = Promise.resolve()
+    await inRivalSession(async (rival) => {
+      const [row] =
+        await rival`insert into products (id, sku, name) values (gen_random_uuid(), 'SKU-3', 'rival') returning id`
+      await rival`insert into stock_levels (product_id, location) values (${row?.id}, 'main')`
+      running = runQueued(id)
+      await blocked()
+      await rival`commit`
+    })
+    expect(await running).toEqual({ status: 200 })
+    expect((await jobOf(id)).result).toMatchObject({ created: 19, updated: 1, failed: 0 })
+    const [taken] =
+      await sql`select name, on_hand from products join stock_levels on product_id = id where sku = 'SKU-3'`
+    expect(taken).toEqual({ name: 'imported', on_hand: 0 })
+  })
+
+  it('all succeed at once, with the same skus in any order, and make one product of each', async () => {
+    const rows = products(600)
+    const orders = [rows, rows.toReversed(), [...rows.slice(300), ...rows.slice(0, 300)]]
+    const ids = await Promise.all(orders.map((order) => uploadProducts('ndjson', ndjson(order))))
+    expect(await Promise.all(ids.map(runQueued))).toEqual(ids.map(() => ({ status: 200 })))
+    const jobs = await Promise.all(ids.map(jobOf))
+    const sum = (of: 'created' | 'updated' | 'failed') =>
+      jobs.reduce((total, { result }) => total + (result as Record<typeof of, number>)[of], 0)
+    expect([sum('created'), sum('updated'), sum('failed')]).toEqual([600, 1_200, 0])
+    expect(await sql`select distinct on_hand from stock_levels`).toEqual([{ on_hand: 2 }])
+  })
+})

@@ -1,0 +1,31 @@
+import { ServiceError } from '#errors'
+import { parseJson } from '#input'
+import type { ImportRow } from './import-rows.ts'
+
+/** A row with everything at its largest has 150 kB, with every character of it escaped; what is longer need not be in memory. */
+const LINE_MAX = 256 * 1024
+
+/** A row for each line that is not blank: https://github.com/ndjson/ndjson-spec */
+export async function* readNdjson(texts: AsyncIterable<string>): AsyncGenerator<ImportRow> {
+  let line = 0
+  let rest = ''
+  for await (const text of texts) {
+    const lines = (rest + text).split('\n')
+    rest = lines.pop() ?? ''
+    for (const each of lines) {
+      line++
+      if (each.trim() !== '') yield toRow(line, each)
+    }
+    // Of a line that is too long, enough is kept to tell that it is.
+    rest = rest.slice(0, LINE_MAX + 1)
+  }
+  if (rest.trim() !== '') yield toRow(line + 1, rest)
+}
+
+function toRow(line: number, text: string): ImportRow {
+  const read = () => {
+    if (text.length > LINE_MAX) throw new ServiceError('too_large', `The row has more than ${LINE_MAX} characters.`)
+    return parseJson(text)
+  }
+  return { line, size: text.length, read }
+}

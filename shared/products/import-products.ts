@@ -1,0 +1,131 @@
+import * as z from 'zod'
+import { invalid, ServiceError } from '#errors'
+import { validate } from '#input'
+import type { JobRun } from '#jobs'
+import { type ImportFormat, type ImportRow, readRows } from './import-rows.ts'
+import { CreateProductRequest, type ImportResult } from './schema.ts'
+import { type Upserted, type UpsertRow, upsertProducts } from './upsert.ts'
+
+const ROWS_MAX = 100_000
+/** Rows of a transaction: their products are locked for some 50 ms, and an event loop is kept for less than that. */
+const BATCH_ROWS = 500
+/** Characters of a transaction's rows, where they are long. */
+const BATCH_SIZE = 1024 * 1024
+const ERRORS_MAX = 1_000
+/** A row may have a hundred things wrong with it, and names of members as long as itself. */
+const MESSAGE_MAX = 500
+
+type RowError = ImportResult['errors'][number]
+
+/** How far an import is: rows dealt with, and what became of them. */
+const Checkpoint = z.object({
+  done: z.number(),
+  total: z.number(),
+  created: z.number(),
+  updated: z.number(),
+  failed: z.number(),
+  errors: z.array(z.object({ line: z.number(), code: z.string(), message: z.string() })),
+})
+type Checkpoint = z.infer<typeof Checkpoint>
+
+/**
+ * Adds or changes a product for each row of the job's file. The file is looked through first: where it can't be read to its end,
+ * or has too many rows, `validation_failed` is thrown before any row has had an effect. An attempt goes on behind the last batch
+ * that was committed, so each row has its effect once.
+ */
+export async function importProducts(format: ImportFormat, run: JobRun): Promise<ImportResult> {
+  let reached = Checkpoint.nullable().parse(run.checkpoint) ?? startOf(await countRows(format, run))
+  await run.progress(reached.done, reached.total)
+  for await (const rows of batchesOf(format, run, reached.done)) {
+    const before = reached
+    const batch = parseRows(rows)
+    await run.step(async (tx) => {
+      reached = advance(before, batch, await upsertProducts(tx, run.caller, batch.rows))
+      return { done: reached.done, total: reached.total, checkpoint: reached }
+    })
+  }
+  const { done: _, ...result } = reached
+  return result
+}
+
+function startOf(total: number): Checkpoint {
+  return { done: 0, total, created: 0, updated: 0, failed: 0, errors: [] }
+}
+
+/** Reads the whole file. One that is unfit stays so, so it is not kept for another attempt. */
+async function countRows(format: ImportFormat, run: JobRun): Promise<number> {
+  let count = 0
+  try {
+    for await (const _ of readRows(format, run.input())) {
+      if (++count > ROWS_MAX) throw invalid('file', `has more than ${ROWS_MAX} rows; send it in parts`)
+    }
+  } catch (error) {
+    if (error instanceof ServiceError && error.code === 'validation_failed') await run.dropInput()
+    throw error
+  }
+  return count
+}
+
+/** The rows behind the first `done`, some at a time. Bounded: the file has been counted. */
+async function* batchesOf(format: ImportFormat, run: JobRun, done: number): AsyncGenerator<ImportRow[]> {
+  let batch: ImportRow[] = []
+  let size = 0
+  let passed = 0
+  for await (const row of readRows(format, run.input())) {
+    if (passed++ < done) continue
+    batch.push(row)
+    size += row.size
+    if (batch.length < BATCH_ROWS && size < BATCH_SIZE) continue
+    yield batch
+    batch = []
+    size = 0
+  }
+  if (batch.length > 0) yield batch
+}
+
+interface Batch {
+  rows: UpsertRow[]
+  errors: RowError[]
+}
+
+function parseRows(rows: readonly ImportRow[]): Batch {
+  const batch: Batch = { rows: [], errors: [] }
+  for (const row of rows) {
+    try {
+      batch.rows.push(parseRow(row))
+    } catch (error) {
+      batch.errors.push(toRowError(row.line, error))
+    }
+  }
+  return batch
+}
+
+function parseRow({ line, read }: ImportRow): UpsertRow {
+  const json = read()
+  const product = validate(CreateProductRequest, json)
+  const { initialStock: _, ...fields } = product
+  // What the schema assumes for members that are not there must not replace what a product has.
+  const patch = Object.fromEntries(Object.entries(fields).filter(([name]) => Object.hasOwn(json as object, name)))
+  return { line, product, patch }
+}
+
+function toRowError(line: number, error: unknown): RowError {
+  if (!(error instanceof ServiceError)) throw error
+  const issues = error.issues?.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`))
+  const message = (issues?.join('; ') ?? error.detail).slice(0, MESSAGE_MAX)
+  // What a client has sent can't all be stored.
+  return { line, code: error.code, message: message.replaceAll(/[\p{Cc}\p{Cs}]/gu, '\uFFFD') }
+}
+
+function advance(before: Checkpoint, { rows, errors }: Batch, { created, updated, refused }: Upserted): Checkpoint {
+  const all = [...errors, ...refused.map(({ line, error }) => toRowError(line, error))]
+  all.sort((a, b) => a.line - b.line)
+  return {
+    total: before.total,
+    done: before.done + rows.length + errors.length,
+    created: before.created + created,
+    updated: before.updated + updated,
+    failed: before.failed + all.length,
+    errors: [...before.errors, ...all].slice(0, ERRORS_MAX),
+  }
+}

@@ -1,0 +1,145 @@
+import { type Caller, type Sql, StaleRead } from '#database'
+import { ServiceError } from '#errors'
+import { newId } from '#ids'
+import { type Book, openBook, openBookOfNew } from '#stock'
+import { announceCreated, announceUpdated } from './announce.ts'
+import { changesCatalogue } from './catalogue.ts'
+import { type EditableFields, fieldsOf, patched, withoutStock } from './product-fields.ts'
+import { columns, type ProductRow } from './product-rows.ts'
+import type { CreateProductRequest, UpdateProductRequest } from './schema.ts'
+
+/** A product to be added, or else what is to be changed of the one that has its sku. */
+export interface UpsertRow {
+  line: number
+  product: CreateProductRequest
+  /** The members that were given, without those that are only assumed. */
+  patch: UpdateProductRequest
+}
+
+export interface Upserted {
+  created: number
+  updated: number
+  refused: Array<{ line: number; error: ServiceError }>
+}
+
+/** A product on its way into the database. */
+interface Draft {
+  id: string
+  isNew: boolean
+  isChanged: boolean
+  fields: EditableFields
+  initialStock: number
+}
+
+/**
+ * Adds or changes a product for each row, as if one after the other: the first row with a new sku adds the product with its
+ * initial stock; any other is a merge patch that leaves the stock alone. One that changes nothing counts as an update, but leaves
+ * no trace. All of it is decided in memory, under the locks of the products that are there, then written in a statement a table.
+ */
+export async function upsertProducts(tx: Sql, caller: Caller, rows: readonly UpsertRow[]): Promise<Upserted> {
+  const { book, drafts } = await lockProducts(tx, caller, new Set(rows.map(({ product }) => product.sku)))
+  const upserted = decide(rows, drafts)
+  const all = [...drafts.values()]
+  await change(
+    tx,
+    caller,
+    book,
+    all.filter(({ isNew, isChanged }) => !isNew && isChanged),
+  )
+  await add(
+    tx,
+    caller,
+    book,
+    all.filter(({ isNew }) => isNew),
+  )
+  changesCatalogue(tx)
+  return upserted
+}
+
+/** Locks the products that have these skus. Between finding and locking one it may be deleted, or get another sku: all begins anew then. */
+async function lockProducts(
+  tx: Sql,
+  caller: Caller,
+  skus: ReadonlySet<string>,
+): Promise<{ book: Book; drafts: Map<string, Draft> }> {
+  const found = await tx<Array<{ id: string }>>`
+    select id from products where sku = any(${[...skus]}::text[]) and deleted_at is null`
+  const ids = found.map(({ id }) => id)
+  const book = await openBook(tx, caller, ids)
+  const rows = await tx<ProductRow[]>`
+    select ${columns(tx)} from products as product where id = any(${ids}::uuid[])`
+  if (rows.some(({ id, sku }) => !book.has(id) || !skus.has(sku))) throw new StaleRead('a product lost its sku')
+  const toDraft = (row: ProductRow): Draft => {
+    const fields = fieldsOf(withoutStock(row))
+    return { id: row.id, isNew: false, isChanged: false, fields, initialStock: 0 }
+  }
+  return { book, drafts: new Map(rows.map((row) => [row.sku, toDraft(row)])) }
+}
+
+/** Applies the rows to the drafts, in their order. */
+function decide(rows: readonly UpsertRow[], drafts: Map<string, Draft>): Upserted {
+  const upserted: Upserted = { created: 0, updated: 0, refused: [] }
+  for (const { line, product, patch } of rows) {
+    const draft = drafts.get(product.sku)
+    if (!draft) {
+      const { initialStock } = product
+      drafts.set(product.sku, { id: newId(), isNew: true, isChanged: true, fields: fieldsOf(product), initialStock })
+      upserted.created++
+      continue
+    }
+    try {
+      const fields = patched(draft.fields, patch)
+      if (fields) Object.assign(draft, { fields, isChanged: true })
+      upserted.updated++
+    } catch (error) {
+      if (!(error instanceof ServiceError)) throw error
+      upserted.refused.push({ line, error })
+    }
+  }
+  return upserted
+}
+
+async function change(tx: Sql, caller: Caller, book: Book, drafts: readonly Draft[]): Promise<void> {
+  const rows = await tx<ProductRow[]>`
+    update products as product
+    set name = draft.name, description = draft.description, price_amount = draft.price_amount,
+        price_currency = draft.price_currency, attributes = draft.attributes, status = draft.status,
+        low_stock_threshold = draft.low_stock_threshold, version = product.version + 1, updated_at = now()
+    from ${draftRows(tx, drafts)} where product.id = draft.id returning ${columns(tx)}`
+  for (const row of rows) announceUpdated(book, caller, row)
+  await book.save()
+}
+
+/**
+ * Adds products with their stock levels at `main`, in the order of their skus, so that two imports of the same ones wait for each
+ * other rather than deadlock. Whoever took a sku since it was looked for has it now: all begins anew then.
+ */
+async function add(tx: Sql, caller: Caller, known: Book, drafts: readonly Draft[]): Promise<void> {
+  if (drafts.length === 0) return
+  const rows = await tx<ProductRow[]>`
+    insert into products as product (id, sku, name, description, price_amount, price_currency, attributes, status,
+                                     low_stock_threshold)
+    select id, sku, name, description, price_amount, price_currency, attributes, status, low_stock_threshold
+    from ${draftRows(tx, drafts)} order by sku collate "C"
+    on conflict (sku) where deleted_at is null do nothing returning ${columns(tx)}`
+  if (rows.length < drafts.length) throw new StaleRead('a sku was taken meanwhile')
+  const book = openBookOfNew(tx, known, rows)
+  const initialStock = new Map(drafts.map((draft) => [draft.id, draft.initialStock]))
+  for (const row of rows) announceCreated(book, caller, row, initialStock.get(row.id) ?? 0)
+  await book.save()
+}
+
+/** Drafts as rows. One document: a literal for each column would have all texts escaped once more. */
+function draftRows(tx: Sql, drafts: readonly Draft[]) {
+  const rows = drafts.map(({ id, fields: { price, lowStockThreshold, ...fields } }) => ({
+    ...fields,
+    id,
+    price_amount: price?.amount,
+    price_currency: price?.currency,
+    low_stock_threshold: lowStockThreshold,
+  }))
+  return tx`json_to_recordset(${JSON.stringify(rows)}::text::json) as draft (
+    id uuid, sku text, name text, description text, price_amount bigint, price_currency text, attributes json, status text,
+    low_stock_threshold integer
+  )`
+}
