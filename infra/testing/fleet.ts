@@ -13,6 +13,8 @@ export interface Member {
   url: () => string
   /** Its own metrics, in the Prometheus text format. */
   metrics: () => Promise<string>
+  /** SIGSTOP, and SIGCONT by what it gives. */
+  pause: () => () => void
   /** SIGKILL, and the wait for its end. */
   kill: () => Promise<void>
   restart: () => Promise<void>
@@ -56,6 +58,10 @@ function createMember(name: string, file: string, more: Record<string, string>):
     name,
     url: () => url,
     metrics: async () => (await fetch(`${url}/metrics`)).text(),
+    pause() {
+      started?.process.kill('SIGSTOP')
+      return () => started?.process.kill('SIGCONT')
+    },
     async kill() {
       started?.process.kill('SIGKILL')
       await started?.exit

@@ -9,7 +9,7 @@ import type { KafkaSettings } from './settings.ts'
 import { backoffMs, pause, settledWithin } from './waits.ts'
 
 /** A member without a sign of life for so long is dead to its group. */
-const SESSION_MS = 15_000
+const SESSION_MS = 10_000
 /** With the answer to a sign of life a member learns that others have come or gone: no event waits longer than this for that. */
 const HEARTBEAT_MS = 1_000
 /** How long an idle consumer waits for events in one request: a stop waits as long, and so does a partition that is to be tried again. */

@@ -1,13 +1,17 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { Transform } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface TcpProxy {
   /** The address to use in place of the server's. */
   url: string
   /** Cuts what is connected, and every connection as soon as it is made. */
   cut: () => void
-  /** Lets connections be made again, from now on to the server at `target` if one is given. */
-  mend: (target?: string) => void
+  /** Holds back every byte, in both directions and on connections that are made meanwhile too, without closing anything. */
+  silence: () => void
+  /** How long each byte takes from now on, in both directions. */
+  delay: (ms: number) => void
   /**
    * Stops passing bytes on, in both directions, without closing anything: for what is connected for good, as a peer that has
    * vanished and forgotten it, and for what connects until this is mended.
@@ -15,6 +19,11 @@ export interface TcpProxy {
   freeze: () => void
   /** How many connections were made while it was frozen. */
   swallowed: () => number
+  /**
+   * Lets connections be made again, from now on to the server at `target` if one is given, passes on what was held back, and is as
+   * quick as before.
+   */
+  mend: (target?: string) => void
   close: () => Promise<void>
 }
 
@@ -24,6 +33,9 @@ export async function openProxy(firstTarget: string): Promise<TcpProxy> {
   let target = new URL(firstTarget)
   let swallowed = 0
   let state: 'open' | 'cut' | 'frozen' = 'open'
+  let delayMs = 0
+  let passing = Promise.resolve()
+  let letPass = () => {}
 
   /** Closed together with `partner`. */
   function keep(socket: Socket, partner?: Socket): void {
@@ -35,6 +47,14 @@ export async function openProxy(firstTarget: string): Promise<TcpProxy> {
       partner?.destroy()
     })
   }
+
+  /** One direction of a connection. */
+  const createLine = () =>
+    new Transform({
+      transform(chunk, _, done) {
+        void passing.then(() => (delayMs > 0 ? sleep(delayMs) : undefined)).then(() => done(null, chunk))
+      },
+    })
 
   const server = createServer((client) => {
     if (state === 'cut') {
@@ -49,8 +69,8 @@ export async function openProxy(firstTarget: string): Promise<TcpProxy> {
     const upstream = connect(Number(target.port), target.hostname)
     keep(client, upstream)
     keep(upstream, client)
-    client.pipe(upstream)
-    upstream.pipe(client)
+    client.pipe(createLine()).pipe(upstream)
+    upstream.pipe(createLine()).pipe(client)
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -63,15 +83,25 @@ export async function openProxy(firstTarget: string): Promise<TcpProxy> {
       state = 'cut'
       for (const socket of sockets) socket.destroy()
     },
-    mend: (otherTarget) => {
-      state = 'open'
-      if (otherTarget) target = new URL(otherTarget)
+    silence: () => {
+      passing = new Promise((resolve) => {
+        letPass = resolve
+      })
+    },
+    delay: (ms) => {
+      delayMs = ms
     },
     freeze: () => {
       state = 'frozen'
       for (const socket of sockets) socket.unpipe().pause()
     },
     swallowed: () => swallowed,
+    mend: (otherTarget) => {
+      state = 'open'
+      delayMs = 0
+      letPass()
+      if (otherTarget) target = new URL(otherTarget)
+    },
     close: async () => {
       for (const socket of sockets) socket.destroy()
       server.close()

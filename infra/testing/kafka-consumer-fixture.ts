@@ -1,0 +1,27 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import * as z from 'zod'
+import { transaction } from '#database'
+import { oncePerEvent } from '#events'
+import { streamFunction } from '#function'
+import { runProcess, startHost } from '#function/host'
+import { startStream } from '#function/triggers'
+
+/** A consumer whose effect can be counted: a row for each event, which nothing but `oncePerEvent` keeps from being there twice. */
+const name = 'count-effects'
+
+const definition = streamFunction({
+  name,
+  topics: ['stock-events'],
+  summary: 'Write down every event.',
+  data: z.object({ productId: z.string(), version: z.number() }),
+  handler: ({ attributes, data, caller }) =>
+    transaction(caller, async (tx) => {
+      if (!(await oncePerEvent(tx, name, attributes.id))) return
+      await tx`
+        insert into effects (event_id, product_id, version) values (${attributes.id}, ${data.productId}, ${data.version})`
+      // Long enough to be killed in the middle of it.
+      await sleep(5)
+    }),
+})
+
+await runProcess(() => startHost(definition, startStream))
