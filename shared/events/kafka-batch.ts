@@ -1,4 +1,5 @@
-import type { EachBatchPayload, IHeaders, KafkaMessage, Message } from 'kafkajs'
+import type { EachBatchPayload, KafkaMessage, Message } from 'kafkajs'
+import * as z from 'zod'
 import { logger } from '#telemetry'
 import { attemptDelivery, type Next, type Subscription, wants } from './delivery.ts'
 import { toEvent, typeOf, Unreadable } from './kafka-message.ts'
@@ -11,6 +12,16 @@ const COMMIT_MS = 1_000
 const HEARTBEAT_MS = 1_000
 /** A reason longer than this says no more. */
 const ERROR_MAX = 1_000
+
+/** The headers of a dead letter, besides those of the message: where it was, and why it is there. */
+export const DeadLetterHeaders = z.object({
+  dead_group: z.string(),
+  dead_topic: z.string(),
+  dead_partition: z.string(),
+  dead_offset: z.string(),
+  dead_attempts: z.string(),
+  dead_error: z.string(),
+})
 
 /** Where a partition is stuck: at an offset, after so many failures. */
 interface Stuck {
@@ -57,8 +68,7 @@ export function createBatchHandler(
 
   async function isBuried(message: KafkaMessage, topic: string, partition: number, attempts: number, error: string) {
     const { group } = subscription
-    const headers: IHeaders = {
-      ...message.headers,
+    const death: z.infer<typeof DeadLetterHeaders> = {
       dead_group: group,
       dead_topic: topic,
       dead_partition: String(partition),
@@ -67,7 +77,7 @@ export function createBatchHandler(
       dead_error: error.slice(0, ERROR_MAX),
     }
     try {
-      await bury(topic, { key: message.key, value: message.value, headers })
+      await bury(topic, { key: message.key, value: message.value, headers: { ...message.headers, ...death } })
       return true
     } catch (failure) {
       logger().error(

@@ -43,13 +43,14 @@ export function toMessage(row: OutboxRow): Message {
   return { key: row.productId, value: row.data, headers }
 }
 
-const Headers = z.object({
+/** The headers of an event's message. */
+export const EventHeaders = z.object({
   ce_specversion: z.literal('1.0'),
-  ce_id: z.string().min(1),
+  ce_id: z.string().min(1).describe('The same each time that the event comes.'),
   ce_type: z.string().min(1),
-  ce_subject: z.string().min(1),
+  ce_subject: z.string().min(1).describe('The product.'),
   ce_time: z.iso.datetime({ offset: true }),
-  ce_version: z.coerce.number().int().nonnegative(),
+  ce_version: z.coerce.number().int().nonnegative().describe('Counts the events of the product; +1 each time.'),
   traceparent: z.string().optional(),
   tracestate: z.string().optional(),
 })
@@ -62,7 +63,7 @@ export function typeOf({ headers }: KafkaMessage): string | undefined {
 /** Throws Unreadable. */
 export function toEvent({ headers = {}, value, offset }: KafkaMessage): LoggedEvent {
   const texts = Object.entries(headers).map(([name, text]) => [name, text?.toString()])
-  const parsed = Headers.safeParse(Object.fromEntries(texts))
+  const parsed = EventHeaders.safeParse(Object.fromEntries(texts))
   if (!parsed.success) {
     const issues = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`)
     throw new Unreadable(`the headers are not those of an event: ${issues.join('; ')}`)

@@ -56,8 +56,9 @@ export type StockEvent = z.infer<typeof StockEvent>
  * `stock.low`, `stock.out` or `stock.back`. `stock` is the product's stock when the alert was given, which may be later than
  * the change that gave rise to it: `cause` is that change, with the availability that it left.
  */
-export interface StockAlert extends z.infer<typeof ProductEvent> {
-  sku: string
-  lowStockThreshold: number | null
-  cause: { id: string; version: number; available: number }
-}
+export const StockAlert = ProductEvent.extend({
+  sku: z.string(),
+  lowStockThreshold: Quantity.nullable(),
+  cause: z.object({ id: z.uuid(), version: Version, available: Quantity }),
+}).meta({ id: 'StockAlert' })
+export type StockAlert = z.infer<typeof StockAlert>

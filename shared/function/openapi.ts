@@ -140,7 +140,7 @@ function describe(status: number): string {
 }
 
 /** A schema as JSON Schema, with those that have an id hoisted into `components`. */
-function toSchema(schema: z.ZodType, io: 'input' | 'output', components: Json): Json {
+export function toSchema(schema: z.ZodType, io: 'input' | 'output', components: Json): Json {
   // Wrapped, so that a root that has an id becomes a reference as well.
   const { $defs = {}, properties } = z.toJSONSchema(z.object({ root: schema }), { io, unrepresentable: 'any' })
   const relocate = (json: unknown) => JSON.parse(JSON.stringify(json).replaceAll('"#/$defs/', '"#/components/schemas/'))

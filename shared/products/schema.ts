@@ -87,6 +87,17 @@ export const Product = z
   .meta({ id: 'Product' })
 export type Product = z.infer<typeof Product>
 
+const EventVersion = z.number().int().positive().describe('Counts the events of this product; +1 each time.')
+
+/** `product.created` or `product.updated`: the product as it is from then on, and its stock. */
+export const ProductEvent = z
+  .object({ productId: z.uuid(), version: EventVersion, stock: StockTotals, product: Product.omit({ stock: true }) })
+  .meta({ id: 'ProductEvent' })
+
+export const ProductDeleted = z
+  .object({ productId: z.uuid(), version: EventVersion, stock: StockTotals, sku: Sku })
+  .meta({ id: 'ProductDeleted' })
+
 export const sortOrders = ['createdAt', '-createdAt', 'sku', 'name'] as const
 
 export const ProductFilter = z.strictObject({
