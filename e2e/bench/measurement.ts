@@ -16,6 +16,8 @@ export interface Measurement {
   lost: number
   /** Transactions on the primary for each thousand reads. */
   primaryPerThousand?: number
+  /** Of a core, by a process that has nothing to do. */
+  cpuPercent?: number
   /** Products whose balance is not the sum of the ledger and of the holds, after the run; undefined where it was not asked. */
   inconsistent?: number
 }

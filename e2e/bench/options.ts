@@ -2,7 +2,17 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
 /** What can be measured, in the order in which it is. */
-export const parts = ['start', 'rates', 'latency', 'processes', 'refused', 'reads', 'replica', 'large'] as const
+export const parts = [
+  'start',
+  'rates',
+  'latency',
+  'processes',
+  'refused',
+  'reads',
+  'replica',
+  'events',
+  'large',
+] as const
 export type Part = (typeof parts)[number]
 
 export interface Options {
@@ -37,6 +47,7 @@ parts (--part, repeatable; default: all but large)
   refused    refusals for want of stock against acceptances
   reads      get-product with each cache and rate limit against a bare handler with the same answer
   replica    what a replica and a cache take off the primary; what it costs to commit on the replica too
+  events     events a second from the outbox to Kafka; their lag at 2,000 reservations a second; an idle consumer's CPU
   large      1,000,000 products and 10,000,000 ledger rows against 10,000 and 100,000, and the catalogue's page 10,000 against
              its first (also: --large; needs 12 GB of disk)
 

@@ -128,7 +128,7 @@ export function seriesOf(section: Section | undefined, contender: string, scenar
 
 export function valuesOf(
   { measurements }: Series,
-  member: 'perSecond' | 'p50Ms' | 'p99Ms' | 'arrivalsPerSecond' | 'primaryPerThousand',
+  member: 'perSecond' | 'p50Ms' | 'p99Ms' | 'arrivalsPerSecond' | 'primaryPerThousand' | 'cpuPercent',
 ): Spread {
   return spreadOf(measurements.map((measurement: Measurement) => measurement[member] ?? Number.NaN))
 }

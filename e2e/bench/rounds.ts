@@ -23,7 +23,8 @@ export function createRecorder(part: string, progress: (line: string) => void) {
   }
 }
 
-function describe({ perSecond, p50Ms, p99Ms, answers, lost, inconsistent = 0 }: Measurement): string {
+function describe({ perSecond, p50Ms, p99Ms, answers, lost, inconsistent = 0, cpuPercent }: Measurement): string {
+  if (cpuPercent !== undefined) return `${cpuPercent.toFixed(1)} % of a core`
   const latency = p50Ms === undefined ? '' : `, p50 ${p50Ms.toFixed(1)} ms, p99 ${p99Ms?.toFixed(1)} ms`
   const wrong = lost + inconsistent > 0 ? `, LOST ${lost}, INCONSISTENT ${inconsistent}` : ''
   return `${perSecond.toFixed(0)}/s${latency}, answers ${JSON.stringify(answers)}${wrong}`

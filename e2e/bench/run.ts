@@ -1,4 +1,5 @@
 import { withClosing } from './closing.ts'
+import { measureEvents } from './events.ts'
 import { LARGE_SERVER, measureLarge } from './large.ts'
 import { measureLatency } from './latency.ts'
 import { type Options, type Part, readOptions } from './options.ts'
@@ -25,6 +26,7 @@ const measures: Record<Exclude<Part, 'start'>, Measure> = {
   refused: measureRefused,
   reads: measureReads,
   replica: measureReplica,
+  events: measureEvents,
   large: measureLarge,
 }
 

@@ -15,6 +15,7 @@ export function renderTables(results: Results): string {
       ),
     ),
     results.replica && primaryTable(results.replica),
+    results.events && eventsTable(results.events),
     start && startTable(start.millisecondsTo),
     Object.entries(sections)
       .map(([part, section]) => provenance(part, section))
@@ -111,6 +112,36 @@ function primaryTable(section: Section): string {
           whole(valuesOf(series, 'perSecond').median),
         ]
       }),
+  )
+}
+
+function eventsTable(section: Section): string {
+  const cell = (
+    contender: string,
+    scenario: string,
+    member: Parameters<typeof valuesOf>[1],
+    write: (value: number) => string,
+  ) => {
+    const series = seriesOf(section, contender, scenario)
+    const spread = series && valuesOf(series, member)
+    return spread ? [write(spread.median), range(spread, write)] : ['', '']
+  }
+  const percent = (value: number) => `${value.toFixed(1)} %`
+  const milliseconds = (value: number) => `${whole(value)} ms`
+  return table(
+    ['events in Kafka', 'median', 'min-max'],
+    [
+      ['a second, from the outbox to Kafka', ...cell('publish-events', 'backlog', 'perSecond', whole)],
+      [
+        'age on arrival at a consumer, at 2,000 reservations a second, p50',
+        ...cell('follower', 'lag', 'p50Ms', milliseconds),
+      ],
+      ['the same, p99', ...cell('follower', 'lag', 'p99Ms', milliseconds)],
+      ...['KafkaJS as it is', 'KafkaJS without idle timers', 'detect-low-stock'].map((name) => [
+        `of a core, by an idle consumer: ${name}`,
+        ...cell(name, 'idle', 'cpuPercent', percent),
+      ]),
+    ],
   )
 }
 

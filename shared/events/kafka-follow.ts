@@ -60,7 +60,7 @@ async function followUntil(signal: AbortSignal, subscription: Subscription, sett
     } catch (error) {
       interruptions.inc({ group })
       if (failures++ % LOG_EVERY === 1)
-        logger().error({ group, topics, failures, err: error }, 'following is interrupted')
+        logger().warn({ group, topics, failures, reason: String(error) }, 'following is interrupted')
       await pause(signal, backoffMs(Math.min(failures, BACKOFF_ATTEMPTS_MAX)))
     }
   }
