@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { eventRequest } from '#function'
 import { call, functionNamed, inRabbit, type JobsBroker, rabbitUrl, sql, useBroker } from '#testing'
 import dispatchJobs from './index.ts'
@@ -22,7 +22,7 @@ async function submit(): Promise<string> {
 
 const waiting = () => sql`select job_id from job_dispatches`
 
-beforeEach(async () => {
+afterEach(async () => {
   await sql`truncate jobs, job_dispatches cascade`
 })
 

@@ -1,0 +1,38 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import * as z from 'zod'
+import { environment } from '#config'
+import { queueFunction } from '#function'
+import { runProcess, startHost } from '#function/host'
+import { startOutbox, startQueue } from '#function/triggers'
+import { type JobRun, runJob } from '#jobs'
+import { jobTypes } from '#jobs/schema'
+import dispatchJobs from '../../functions/dispatch-jobs/index.ts'
+
+// A process of dispatch-jobs, or of process-job with work that does nothing but take its time, and leave a trace.
+
+/** Up to this, in ms. */
+const { WORK_MS = '0', ROLE } = environment()
+
+async function work(_: unknown, { save }: JobRun): Promise<object> {
+  process.stdout.write('began\n')
+  await sleep(Math.random() * Number(WORK_MS))
+  await save([{ pid: process.pid }], 1, 1)
+  return {}
+}
+
+const processJob = queueFunction({
+  name: 'process-job',
+  queue: 'jobs',
+  prefetch: 8,
+  summary: 'Work.',
+  data: z.strictObject({ jobId: z.guid() }),
+  handler: ({ attributes, data, caller }) =>
+    runJob(data.jobId, attributes.id, caller, { 'export-stock': work, 'verify-ledger': work }),
+})
+
+// The prefetch is the bound.
+for (const rules of Object.values(jobTypes)) Object.assign(rules, { concurrency: 8 })
+
+await runProcess(() =>
+  ROLE === 'dispatch-jobs' ? startHost(dispatchJobs, startOutbox) : startHost(processJob, startQueue),
+)
