@@ -11,6 +11,7 @@ export const parts = [
   'reads',
   'replica',
   'events',
+  'jobs',
   'large',
 ] as const
 export type Part = (typeof parts)[number]
@@ -48,6 +49,7 @@ parts (--part, repeatable; default: all but large)
   reads      get-product with each cache and rate limit against a bare handler with the same answer
   replica    what a replica and a cache take off the primary; what it costs to commit on the replica too
   events     events a second from the outbox to Kafka; their lag at 2,000 reservations a second; an idle consumer's CPU
+  jobs       jobs a second from submission to success, told of by RabbitMQ or found in the table
   large      1,000,000 products and 10,000,000 ledger rows against 10,000 and 100,000, and the catalogue's page 10,000 against
              its first (also: --large; needs 12 GB of disk)
 

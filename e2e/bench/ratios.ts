@@ -10,7 +10,7 @@ export interface Spread {
 
 export interface Comparison extends Spread {
   label: string
-  unit: '×' | 'ms'
+  unit: '×' | 'ms' | '/s'
   /** What has to be kept, and what is aimed at. Undefined: only told. */
   target?: { floor: number; aim: number }
   verdict: 'aim met' | 'floor met' | 'missed' | ''
@@ -77,6 +77,7 @@ function compared(other: string, targets: Partial<Record<'hot' | 'spread', { flo
   }))
 }
 
+const JOBS_TARGET = { floor: 1_500, aim: 4_000 }
 const P99_TARGET_MS = { floor: 40, aim: 15 }
 
 /** Every comparison for which there are measurements. */
@@ -90,6 +91,8 @@ export function compare(results: Results): Comparison[] {
   const half = find(results, ['latency', 'reserve-stock', 'half'])
   if (half)
     found.push(judge('p99 at half of saturation, one hot product', 'ms', valuesOf(half, 'p99Ms'), P99_TARGET_MS))
+  const jobs = find(results, ['jobs', 'told of by RabbitMQ', 'submitted and done'])
+  if (jobs) found.push(judge('jobs a second, told of by RabbitMQ', '/s', valuesOf(jobs, 'perSecond'), JOBS_TARGET))
   return found
 }
 

@@ -1,5 +1,6 @@
 import { withClosing } from './closing.ts'
 import { measureEvents } from './events.ts'
+import { measureJobs } from './jobs.ts'
 import { LARGE_SERVER, measureLarge } from './large.ts'
 import { measureLatency } from './latency.ts'
 import { type Options, type Part, readOptions } from './options.ts'
@@ -27,6 +28,7 @@ const measures: Record<Exclude<Part, 'start'>, Measure> = {
   reads: measureReads,
   replica: measureReplica,
   events: measureEvents,
+  jobs: measureJobs,
   large: measureLarge,
 }
 

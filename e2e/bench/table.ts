@@ -10,7 +10,7 @@ export function renderTables(results: Results): string {
     results.latency && latencyTable(results.latency),
     table(
       ['part', 'measured', 'answers a second', 'min-max', 'lost', 'wrong balances'],
-      (['processes', 'refused', 'reads', 'replica', 'large'] as const).flatMap((part) =>
+      (['processes', 'refused', 'reads', 'replica', 'jobs', 'large'] as const).flatMap((part) =>
         otherRows(part, results[part]),
       ),
     ),
@@ -34,11 +34,19 @@ function comparisonTable(comparisons: Comparison[]): string {
   return table(
     ['compared', 'median', 'min-max', 'floor / aim', ''],
     comparisons.map(({ label, unit, target, verdict, ...spread }) => {
-      const write = unit === 'ms' ? (value: number) => `${value.toFixed(1)} ms` : (value: number) => short(value)
-      const aims = target ? `${target.floor} / ${target.aim}${unit === 'ms' ? ' ms' : ''}` : ''
+      const write = writers[unit]
+      const aims = target
+        ? `${target.floor.toLocaleString('en')} / ${target.aim.toLocaleString('en')}${unit === 'ms' ? ' ms' : ''}`
+        : ''
       return [label, `**${write(spread.median)}**`, range(spread, write), aims, verdict]
     }),
   )
+}
+
+const writers: Record<Comparison['unit'], (value: number) => string> = {
+  '×': (value) => short(value),
+  ms: (value) => `${value.toFixed(1)} ms`,
+  '/s': (value) => whole(value),
 }
 
 function ratesTable({ series, sellOuts, settings }: Section): string {

@@ -3,7 +3,7 @@ import * as z from 'zod'
 import { environment } from '#config'
 import { queueFunction } from '#function'
 import { runProcess, startHost } from '#function/host'
-import { startOutbox, startQueue } from '#function/triggers'
+import { startJobOutbox, startQueue } from '#function/triggers'
 import { type JobRun, runJob } from '#jobs'
 import { jobTypes } from '#jobs/schema'
 import dispatchJobs from '../../functions/dispatch-jobs/index.ts'
@@ -27,12 +27,17 @@ const processJob = queueFunction({
   summary: 'Work.',
   data: z.strictObject({ jobId: z.guid() }),
   handler: ({ attributes, data, caller }) =>
-    runJob(data.jobId, attributes.id, caller, { 'export-stock': work, 'verify-ledger': work }),
+    runJob(data.jobId, attributes.id, caller, {
+      'deliver-webhook': work,
+      'export-stock': work,
+      'import-products': work,
+      'verify-ledger': work,
+    }),
 })
 
 // The prefetch is the bound.
 for (const rules of Object.values(jobTypes)) Object.assign(rules, { concurrency: 8 })
 
 await runProcess(() =>
-  ROLE === 'dispatch-jobs' ? startHost(dispatchJobs, startOutbox) : startHost(processJob, startQueue),
+  ROLE === 'dispatch-jobs' ? startHost(dispatchJobs, startJobOutbox) : startHost(processJob, startQueue),
 )

@@ -12,6 +12,7 @@ import { openFolder } from './folder.ts'
 
 export interface RunningRabbit {
   url: string
+  version: string
   /** What runs, for a line that says so. */
   description: string
   stop: () => Promise<void>
@@ -100,6 +101,7 @@ export async function startRabbit(options: { folder?: string } = {}): Promise<Ru
   const version = await start()
   return {
     url,
+    version,
     description: `rabbitmq-server on port ${port}, version ${version}`,
     stop,
     kill: async () => node?.end('SIGKILL'),

@@ -1,0 +1,31 @@
+import * as z from 'zod'
+import { queueFunction } from '#function'
+import { runProcess, startHost } from '#function/host'
+import { startQueue } from '#function/triggers'
+import { runJob } from '#jobs'
+import { jobTypes } from '#jobs/schema'
+
+/** Jobs in hand at once. */
+const PREFETCH = 512
+
+const nothing = async () => ({})
+
+/** process-job, with work that does nothing. */
+const definition = queueFunction({
+  name: 'process-job',
+  queue: 'jobs',
+  prefetch: PREFETCH,
+  summary: 'Run a job that does nothing.',
+  data: z.strictObject({ jobId: z.guid() }),
+  handler: ({ attributes, data, caller }) =>
+    runJob(data.jobId, attributes.id, caller, {
+      'deliver-webhook': nothing,
+      'export-stock': nothing,
+      'import-products': nothing,
+      'verify-ledger': nothing,
+    }),
+})
+
+for (const rules of Object.values(jobTypes)) Object.assign(rules, { concurrency: PREFETCH })
+
+await runProcess(() => startHost(definition, startQueue))
