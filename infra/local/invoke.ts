@@ -1,4 +1,4 @@
-import { mkdir, readFile } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { STATUS_CODES } from 'node:http'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -9,9 +9,10 @@ import { closeRelay } from '#events'
 import { ensureBootstrapKey } from '#function'
 import { closeJobs } from '#jobs'
 import { startCluster } from './cluster.ts'
-import { lockFolder, type Stack } from './data-dir.ts'
+import { lockFolder } from './data-dir.ts'
 import { loadFunction } from './functions.ts'
 import { invoke, readInvocation } from './invocation.ts'
+import { useRunningStack } from './running-stack.ts'
 import { seedCatalogue } from './seed.ts'
 import { readSettings, type Settings } from './settings.ts'
 
@@ -77,12 +78,9 @@ function split(pair: string, separator: string): [string, string] {
 
 /** Points this process at the stack that runs, or starts a database. Gives what to do at the end. */
 async function connect(settings: Settings): Promise<() => Promise<void>> {
-  const running = await readFile(join(settings.dataDir, 'stack.json'), 'utf8').catch(() => undefined)
-  if (running !== undefined) {
-    const { routerUrl, databaseUrl, databaseReplicaUrl, engines } = JSON.parse(running) as Stack
+  const routerUrl = await useRunningStack(settings.dataDir)
+  if (routerUrl !== undefined) {
     note(`on the stack at ${routerUrl}`)
-    const databases = { DATABASE_URL: databaseUrl, DATABASE_REPLICA_URL: databaseReplicaUrl ?? undefined }
-    overrideEnvironment({ ...databases, ...engines })
     return async () => {}
   }
   if (settings.databaseUrl) return async () => {}

@@ -1,0 +1,14 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { overrideEnvironment } from '#config'
+import type { Stack } from './data-dir.ts'
+
+/** Points this process at the databases of the stack that `npm start` has running, and gives the stack's URL; undefined where none runs. */
+export async function useRunningStack(dataDir: string): Promise<string | undefined> {
+  const running = await readFile(join(dataDir, 'stack.json'), 'utf8').catch(() => undefined)
+  if (running === undefined) return undefined
+  const { routerUrl, databaseUrl, databaseReplicaUrl, engines } = JSON.parse(running) as Stack
+  const databases = { DATABASE_URL: databaseUrl, DATABASE_REPLICA_URL: databaseReplicaUrl ?? undefined }
+  overrideEnvironment({ ...databases, ...engines })
+  return routerUrl
+}
