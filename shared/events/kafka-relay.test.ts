@@ -158,6 +158,15 @@ describe.skipIf(kafkaUrl === undefined)(`the relay, with events ${inKafka},`, ()
     ])
   })
 
+  it('lets a product go on when the event that held it back is taken out of the outbox', async () => {
+    const productId = randomUUID()
+    await publish(sql, [newEvent(productId, 1, { data: tooLarge }), newEvent(productId, 2)])
+    await relay()
+    await sql`delete from outbox where version = 1`
+    await relay()
+    expect(await inTopic()).toEqual([[productId, 2]])
+  })
+
   it('blames no event for a broker that is not there: it says so, and publishes all of them once it is', async () => {
     const url = currentKafkaUrl()
     overrideEnvironment({ EVENTS_URL: 'kafka://127.0.0.1:1' })

@@ -60,8 +60,11 @@ function toTopicMessages(rows: readonly OutboxRow[], prefix: string): TopicMessa
   return Array.from(messages, ([topic, ofTopic]) => ({ topic: `${prefix}${topic}`, messages: ofTopic }))
 }
 
-/** What a broker says of a message that it will never take, and nothing else: https://kafka.apache.org/protocol#protocol_error_codes */
-const REFUSALS = new Set(['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE', 'INVALID_RECORD', 'INVALID_TIMESTAMP'])
+/**
+ * What a broker says of a message that it will never take: https://kafka.apache.org/protocol#protocol_error_codes. INVALID_TIMESTAMP is not
+ * among them: the driver stamps messages with this machine's clock, so where that is wrong no event is at fault.
+ */
+const REFUSALS = new Set(['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE', 'INVALID_RECORD'])
 
 /** Why a message was refused; undefined where it is the broker, or the way there, that has failed. */
 function refusalOf(error: unknown): string | undefined {

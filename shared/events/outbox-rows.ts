@@ -47,9 +47,16 @@ export async function removeRows(tx: Sql, rows: readonly OutboxRow[]): Promise<v
     await tx`delete from outbox where sequence = any(${rows.map(({ sequence }) => sequence)}::bigint[])`
 }
 
-/** The events that the broker has refused and that are due to be tried again. */
+/**
+ * The events that the broker has refused and that are due to be tried again. A product does not wait for one that is no longer there:
+ * whoever has taken it out of the outbox has dealt with it.
+ */
 export function readBlocked(tx: Sql): Promise<BlockedRow[]> {
   return tx<BlockedRow[]>`
+    with gone as (
+      delete from outbox_blocked as blocked
+      where not exists (select from outbox where outbox.sequence = blocked.sequence)
+    )
     select outbox.sequence, topic, id, type, outbox.product_id as "productId", version, data::text as data,
            occurred_at as "occurredAt", traceparent, tracestate, attempts
     from outbox_blocked as blocked join outbox on outbox.sequence = blocked.sequence
