@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { overrideEnvironment } from '#config'
 import type { Stack } from './data-dir.ts'
 
-/** Points this process at the databases of the stack that `npm start` has running, and gives the stack's URL; undefined where none runs. */
+/** Points this process at the databases and engines of the stack that `npm start` has running, and gives the stack's URL; undefined where none runs. */
 export async function useRunningStack(dataDir: string): Promise<string | undefined> {
   const running = await readFile(join(dataDir, 'stack.json'), 'utf8').catch(() => undefined)
   if (running === undefined) return undefined
