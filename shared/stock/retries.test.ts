@@ -34,9 +34,10 @@ async function pair(): Promise<[string, string]> {
 const lock = (rival: Sql, productId: string) => rival`
   select 1 from stock_levels where product_id = ${productId} for update`
 
-/** Runs `work` into a deadlock with a session that locks the pair from behind. It waited first, so it is the one that is ended. */
+/** Runs `work` into a deadlock with a session that locks the pair from behind, and looks for deadlocks later, so `work` is what is ended. */
 async function intoDeadlock<Result>([first, second]: [string, string], work: () => Promise<Result>): Promise<Result> {
   return inRivalSession(async (rival) => {
+    await rival`set local deadlock_timeout = '30s'`
     await lock(rival, second)
     const working = work()
     await blocked()
