@@ -99,13 +99,16 @@ function decide(rows: readonly UpsertRow[], drafts: Map<string, Draft>): Upserte
   return upserted
 }
 
+/** The ids are given twice: whatever the plan, only these products are looked at. */
 async function change(tx: Sql, caller: Caller, book: Book, drafts: readonly Draft[]): Promise<void> {
   const rows = await tx<ProductRow[]>`
     update products as product
     set name = draft.name, description = draft.description, price_amount = draft.price_amount,
         price_currency = draft.price_currency, attributes = draft.attributes, status = draft.status,
         low_stock_threshold = draft.low_stock_threshold, version = product.version + 1, updated_at = now()
-    from ${draftRows(tx, drafts)} where product.id = draft.id returning ${columns(tx)}`
+    from ${draftRows(tx, drafts)}
+    where product.id = draft.id and product.id = any(${drafts.map(({ id }) => id)}::uuid[])
+    returning ${columns(tx)}`
   for (const row of rows) announceUpdated(book, caller, row)
   await book.save()
 }

@@ -49,11 +49,14 @@ export async function tryLockProducts(tx: Sql, productIds: string[]): Promise<Ma
   return toProducts(await readRows(tx, ids))
 }
 
+/**
+ * Not joined with its ids: while the statistics are those of a small table, as they are for a minute after an import, that was
+ * planned as one look at the whole table for each of them.
+ */
 function lockRows(tx: Sql, productIds: string[], { skipLocked = false } = {}) {
   return tx<Array<{ id: string }>>`
-    select product_id as id from unnest(${productIds}::uuid[]) as wanted (id)
-    join stock_levels as level on level.product_id = wanted.id and level.location = 'main'
-    order by product_id for update of level ${skipLocked ? tx`skip locked` : tx``}`
+    select product_id as id from stock_levels where product_id = any(${productIds}::uuid[]) and location = 'main'
+    order by product_id for update ${skipLocked ? tx`skip locked` : tx``}`
 }
 
 function readRows(tx: Sql, productIds: string[]) {
@@ -88,7 +91,7 @@ export async function saveLevels(tx: Sql, products: LockedProduct[]): Promise<vo
   )
   const fresh = rows.filter(({ isNew }) => isNew)
   const known = rows.filter(({ isNew }) => !isNew)
-  await pipeline([updateLevels(tx, known), fresh.length > 0 && insertLevels(tx, fresh)])
+  await pipeline([known.length > 0 && updateLevels(tx, known), fresh.length > 0 && insertLevels(tx, fresh)])
 }
 
 type SavedLevel = Level & { productId: string; version: number }
