@@ -57,6 +57,7 @@ describe('submit-job', () => {
   it.each([
     ['no type', { payload: {} }, 'type'],
     ['a type there is not', { type: 'make-coffee', payload: {} }, 'type'],
+    ['a type that another route makes', { type: 'import-products', payload: { format: 'csv' } }, 'type'],
     ['no payload', { type: 'verify-ledger' }, 'payload'],
     ['a payload that is no object', { type: 'verify-ledger', payload: [] }, 'payload'],
     ['a member of another type’s payload', { type: 'verify-ledger', payload: { format: 'csv' } }, 'payload.format'],

@@ -1,5 +1,5 @@
 import { pipeline } from 'node:stream/promises'
-import { CsvError, parse } from 'csv-parse'
+import { CsvError, type CsvErrorCode, parse } from 'csv-parse'
 import { invalid, type ServiceError } from '#errors'
 import type { ImportRow } from './import-rows.ts'
 
@@ -39,13 +39,14 @@ function lineBreaksIn(field: string): number {
   return field.includes('\n') ? field.split('\n').length - 1 : 0
 }
 
+/** What else the parser refuses is a quote where none can be. */
+const reasons: Partial<Record<CsvErrorCode, string>> = {
+  CSV_MAX_RECORD_SIZE: `has more than ${RECORD_MAX} bytes; a quote may not be closed`,
+  CSV_QUOTE_NOT_CLOSED: 'has a quote that is not closed',
+}
+
 function malformed({ code }: CsvError, line: number): ServiceError {
-  const reason =
-    code === 'CSV_MAX_RECORD_SIZE'
-      ? `has more than ${RECORD_MAX} bytes; a quote may not be closed`
-      : code === 'CSV_QUOTE_NOT_CLOSED'
-        ? 'has a quote that is not closed'
-        : 'has a quote in the middle of a field; double it, and quote the whole field'
+  const reason = reasons[code] ?? 'has a quote in the middle of a field; double it, and quote the whole field'
   return invalid('file', `is not CSV: the record from line ${line} on ${reason}`)
 }
 

@@ -39,19 +39,10 @@ interface Draft {
 export async function upsertProducts(tx: Sql, caller: Caller, rows: readonly UpsertRow[]): Promise<Upserted> {
   const { book, drafts } = await lockProducts(tx, caller, new Set(rows.map(({ product }) => product.sku)))
   const upserted = decide(rows, drafts)
-  const all = [...drafts.values()]
-  await change(
-    tx,
-    caller,
-    book,
-    all.filter(({ isNew, isChanged }) => !isNew && isChanged),
-  )
-  await add(
-    tx,
-    caller,
-    book,
-    all.filter(({ isNew }) => isNew),
-  )
+  const added = [...drafts.values()].filter(({ isNew }) => isNew)
+  const changed = [...drafts.values()].filter(({ isNew, isChanged }) => !isNew && isChanged)
+  await change(tx, caller, book, changed)
+  await add(tx, caller, book, added)
   changesCatalogue(tx)
   return upserted
 }
