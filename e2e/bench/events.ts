@@ -21,8 +21,8 @@ const RESERVATIONS_PER_SECOND = 2_000
 const IDLE_MS = 10_000
 
 /**
- * Events a second from the outbox to Kafka; how old an event is when it reaches a consumer, at 2,000 reservations a second; and what share of
- * a core an idle consumer takes, with the timers of KafkaJS and without.
+ * Events a second from the outbox to Kafka; how old an event is when it reaches a consumer, at 2,000 reservations a second; and
+ * what share of a core an idle consumer takes, with the timers of KafkaJS and without.
  */
 export async function measureEvents(
   site: Site,
@@ -88,7 +88,10 @@ async function drain({ sql }: Arena): Promise<Measurement> {
   return { perSecond, answers: {}, acknowledged: 0, lost: 0 }
 }
 
-/** From the beginning of a reservation's transaction, whose time its event bears, to a consumer, in another process than the relay. */
+/**
+ * From the beginning of a reservation's transaction, whose time its event bears, to a consumer, in another process than the
+ * relay.
+ */
 async function measureLag(arena: Arena, site: Site, eventsUrl: string, options: Options): Promise<Measurement> {
   await useDatabase(arena.url)
   overrideEnvironment({ EVENTS_URL: eventsUrl })

@@ -47,7 +47,8 @@ export function asyncApiOf(definitions: readonly FunctionDefinition[], version: 
       title: 'stock-management-service',
       version,
       description:
-        'What happened, as CloudEvents 1.0 in the binary mode of Kafka, keyed by the product: the events of one product keep their order. Each comes at least once.',
+        'What happened, as CloudEvents 1.0 in the binary mode of Kafka, keyed by the product: the events of one product keep ' +
+        'their order. Each comes at least once.',
       license: { name: 'MIT' },
     },
     defaultContentType: 'application/json',

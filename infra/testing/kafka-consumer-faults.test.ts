@@ -7,10 +7,11 @@ import { inKafka, kafkaUrl, sql } from '#testing'
 import { type KafkaStack, planOf, play, seeds, startKafkaStack } from './kafka-stack.ts'
 import { listeningUrl, type Started, startNode } from './processes.ts'
 
-// Two processes of one consumer group write down every event, in the transaction that remembers it, while they, their broker and the network
-// between them fail. In the end every event must have been written down once, in the order of its product.
+// Two processes of one consumer group write down every event, in the transaction that remembers it, while they, their broker
+// and the network between them fail. In the end every event must have been written down once, in the order of its product.
 //
-// A cycle's seed is in its name. `KAFKA_SEED=<seed> npx vitest run infra/testing/kafka-consumer-faults.test.ts` plays that cycle alone.
+// A cycle's seed is in its name. `KAFKA_SEED=<seed> npx vitest run infra/testing/kafka-consumer-faults.test.ts` plays that
+// cycle alone.
 
 const FIXTURE = fileURLToPath(new URL('kafka-consumer-fixture.ts', import.meta.url))
 const MEMBERS = 2

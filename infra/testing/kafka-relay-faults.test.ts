@@ -3,10 +3,11 @@ import { blocked, inKafka, inRivalSession, kafkaUrl, newProduct, sql, stockAt } 
 import { type Fleet, type Member, startFleet } from './fleet.ts'
 import { drained, expectAllPublished, type KafkaStack, planOf, play, seeds, startKafkaStack } from './kafka-stack.ts'
 
-// Stock is changed while processes of publish-events, and the broker that they publish to, are killed. In the end every committed event
-// must be in Kafka, in the order of each product's versions.
+// Stock is changed while processes of publish-events, and the broker that they publish to, are killed. In the end every
+// committed event must be in Kafka, in the order of each product's versions.
 //
-// A cycle's seed is in its name. `KAFKA_SEED=<seed> npx vitest run infra/testing/kafka-relay-faults.test.ts` plays that cycle alone.
+// A cycle's seed is in its name. `KAFKA_SEED=<seed> npx vitest run infra/testing/kafka-relay-faults.test.ts` plays that cycle
+// alone.
 
 let stack: KafkaStack
 let url: string

@@ -106,8 +106,8 @@ export const drained = () =>
   })
 
 /**
- * Fails unless each of the products' events is in its topic, from the first version to the last, and each was there before the next one was
- * for the first time. Gives how many are there more than once.
+ * Fails unless each of the products' events is in its topic, from the first version to the last, and each was there before the
+ * next one was for the first time. Gives how many are there more than once.
  */
 export async function expectAllPublished(url: string, productIds: string[]): Promise<number> {
   const messages = [...(await readTopic(url, 'product-events')), ...(await readTopic(url, 'stock-events'))]

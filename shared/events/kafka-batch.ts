@@ -30,9 +30,10 @@ interface Stuck {
 }
 
 /**
- * What a consumer does with the messages of one partition: delivers them one after the other, and commits what it is through with. One
- * that is to be tried again stops its partition for a while, and the others go on. `bury` takes dead letters; while it fails they
- * stay where they are, and so does the partition. `nameOf` gives the name that the service has for a topic of Kafka.
+ * What a consumer does with the messages of one partition: delivers them one after the other, and commits what it is through
+ * with. One that is to be tried again stops its partition for a while, and the others go on. `bury` takes dead letters; while
+ * it fails they stay where they are, and so does the partition. `nameOf` gives the name that the service has for a topic of
+ * Kafka.
  */
 export function createBatchHandler(
   signal: AbortSignal,

@@ -3,7 +3,10 @@ import { logger } from '#telemetry'
 import { stopIdleTimers } from './kafka-idle-timer.ts'
 import type { KafkaSettings } from './settings.ts'
 
-/** A broker near by answers in milliseconds; one that takes longer than this is as good as gone, and another try may find another. */
+/**
+ * A broker near by answers in milliseconds; one that takes longer than this is as good as gone, and another try may find
+ * another.
+ */
 const REQUEST_MAX_MS = 3_000
 const CONNECT_MAX_MS = 1_000
 
@@ -11,8 +14,8 @@ const CONNECT_MAX_MS = 1_000
 export const briefRetry = { initialRetryTime: 100, maxRetryTime: 1_000, retries: 3 } as const satisfies RetryOptions
 
 /**
- * A client of its own for each use: consumers that share one share what they know of offsets, and that of one would be wrong for the
- * other. The driver is loaded by those who use it.
+ * A client of its own for each use: consumers that share one share what they know of offsets, and that of one would be wrong
+ * for the other. The driver is loaded by those who use it.
  */
 export async function createKafka({ brokers }: KafkaSettings): Promise<Kafka> {
   const { Kafka, logLevel } = await import('kafkajs')

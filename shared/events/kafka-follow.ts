@@ -12,15 +12,18 @@ import { backoffMs, pause, settledWithin } from './waits.ts'
 const SESSION_MS = 10_000
 /** With the answer to a sign of life a member learns that others have come or gone: no event waits longer than this for that. */
 const HEARTBEAT_MS = 1_000
-/** How long an idle consumer waits for events in one request: a stop waits as long, and so does a partition that is to be tried again. */
+/**
+ * How long an idle consumer waits for events in one request: a stop waits as long, and so does a partition that is to be tried
+ * again.
+ */
 const FETCH_WAIT_MS = 500
 /** Partitions that are worked on at once: an effect waits for the database mostly, of which a process has ten connections. */
 const PARTITIONS_AT_ONCE = 4
 /** For the events in hand at a stop; what takes longer is delivered again, to another follower. */
 const STOP_MAX_MS = 10_000
 /**
- * While Kafka is away, following is tried again after ever longer pauses, of 6 s at most, and every tenth failure is logged, from the
- * second on: a broker that has just started fails the first while it finds out who looks after the group.
+ * While Kafka is away, following is tried again after ever longer pauses, of 6 s at most, and every tenth failure is logged,
+ * from the second on: a broker that has just started fails the first while it finds out who looks after the group.
  */
 const BACKOFF_ATTEMPTS_MAX = 6
 const LOG_EVERY = 10

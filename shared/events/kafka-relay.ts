@@ -37,8 +37,8 @@ interface Turn extends Sending {
 }
 
 /**
- * Sends what is in the outbox to Kafka, in order, and removes it once every replica in sync has it; `onBatch` is told of each batch. Gives
- * how many events it published. Throws `unavailable` where Kafka does not take them: then they stay.
+ * Sends what is in the outbox to Kafka, in order, and removes it once every replica in sync has it; `onBatch` is told of each
+ * batch. Gives how many events it published. Throws `unavailable` where Kafka does not take them: then they stay.
  */
 export async function publishToKafka(
   caller: Caller,

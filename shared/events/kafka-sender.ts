@@ -15,9 +15,9 @@ export interface KafkaSender {
 }
 
 /**
- * An idempotent producer, connected at its first use, which makes the topics that are missing. One that has failed is never used again:
- * it counts the messages of each partition, and after a request that only some partitions took its count is wrong. The broker would
- * take the next message for one that it has, and drop it.
+ * An idempotent producer, connected at its first use, which makes the topics that are missing. One that has failed is never
+ * used again: it counts the messages of each partition, and after a request that only some partitions took its count is wrong.
+ * The broker would take the next message for one that it has, and drop it.
  */
 export function createSender(settings: KafkaSettings, topics: readonly ITopicConfig[]): KafkaSender {
   let opening: Promise<Producer> | undefined
@@ -61,8 +61,8 @@ async function openProducer(settings: KafkaSettings, topics: readonly ITopicConf
 }
 
 /**
- * Spreads keys over the partitions that each topic had at first. Were some added between two attempts, a partition would be sent other
- * messages under the numbers of those before, and the broker would drop them.
+ * Spreads keys over the partitions that each topic had at first. Were some added between two attempts, a partition would be
+ * sent other messages under the numbers of those before, and the broker would drop them.
  */
 function constantPartitioner(partitioner: ReturnType<ICustomPartitioner>): ReturnType<ICustomPartitioner> {
   const known = new Map<string, Parameters<typeof partitioner>[0]['partitionMetadata']>()

@@ -24,8 +24,8 @@ export interface BlockedRow extends OutboxRow {
 }
 
 /**
- * The next events in line, but for those in hand and those of products that wait. Those in hand are told by their numbers: rows with
- * lower ones may have been committed since, and one of them may be the older event of its product (docs/decisions/0003).
+ * The next events in line, but for those in hand and those of products that wait. Those in hand are told by their numbers: rows
+ * with lower ones may have been committed since, and one of them may be the older event of its product (docs/decisions/0003).
  */
 export function readBatch(tx: Sql, inHand: readonly OutboxRow[]): Promise<OutboxRow[]> {
   return tx<OutboxRow[]>`
@@ -48,8 +48,8 @@ export async function removeRows(tx: Sql, rows: readonly OutboxRow[]): Promise<v
 }
 
 /**
- * The events that the broker has refused and that are due to be tried again. A product does not wait for one that is no longer there:
- * whoever has taken it out of the outbox has dealt with it.
+ * The events that the broker has refused and that are due to be tried again. A product does not wait for one that is no longer
+ * there: whoever has taken it out of the outbox has dealt with it.
  */
 export function readBlocked(tx: Sql): Promise<BlockedRow[]> {
   return tx<BlockedRow[]>`

@@ -2,9 +2,9 @@ import { type Caller, prune } from '#database'
 import { eventTypes } from './types.ts'
 
 /**
- * Deletes events that are older than 7 days and that every group has passed, and what the inbox remembers of them. Gives
- * how many rows. The inbox forgets an event only after the log has, so none that can still come again is taken for new: the embedded
- * log is asked, and Kafka keeps an event for 8 days at most (kafka-topics.ts).
+ * Deletes events that are older than 7 days and that every group has passed, and what the inbox remembers of them. Gives how
+ * many rows. The inbox forgets an event only after the log has, so none that can still come again is taken for new: the
+ * embedded log is asked, and Kafka keeps an event for 8 days at most (kafka-topics.ts).
  */
 export async function pruneEvents(caller: Caller): Promise<number> {
   let deleted = 0

@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { inject } from 'vitest'
 
 /**
- * An EVENTS_URL on the Kafka of this test run, whose topics and groups are this file's own. Where there is no Kafka it is undefined, the
- * run says why, and what needs it is skipped; in CI the run fails instead (infra/testing/global-setup.ts).
+ * An EVENTS_URL on the Kafka of this test run, whose topics and groups are this file's own. Where there is no Kafka it is
+ * undefined, the run says why, and what needs it is skipped; in CI the run fails instead (infra/testing/global-setup.ts).
  */
 export const kafkaUrl = prefixed(inject('kafkaUrl'))
 

@@ -38,9 +38,8 @@ async function requireTools(hasJars: boolean, progress: (line: string) => void):
   if (missing.length > 0) await installPackages(missing, progress)
   const stillMissing = missing.length > 0 ? await missingTools(hasJars) : []
   if (stillMissing.length === 0) return
-  throw new Error(
-    `there is no Java ${JAVA_MIN} or newer${hasJars ? '' : ', or no Maven'}: install them (apt-get install ${stillMissing.join(' ')}, brew install openjdk maven)`,
-  )
+  const what = `there is no Java ${JAVA_MIN} or newer${hasJars ? '' : ', or no Maven'}`
+  throw new Error(`${what}: install them (apt-get install ${stillMissing.join(' ')}, brew install openjdk maven)`)
 }
 
 /** Debian's names of the packages that are wanted. */
