@@ -97,19 +97,20 @@ describe.skipIf(rabbitUrl === undefined)(`a network between processes and their 
   const FAULT_MS = 300
 
   it.each([
-    ['is cut again and again', () => proxy.cut(), () => proxy.mend()],
-    ['goes silent', () => proxy.freeze(), () => {}],
-    ['is slow', () => proxy.delay(100), () => proxy.mend()],
-  ] as Array<[string, () => void, () => void]>)(
+    ['is cut again and again', () => proxy.cut()],
+    // What was connected before stays so, and never hears anything again.
+    ['goes silent', () => proxy.freeze()],
+    ['is slow', () => proxy.delay(100)],
+  ] as Array<[string, () => void]>)(
     'that %s costs no job more than time',
-    async (_, fail, mend) => {
+    async (_, fail) => {
       await startAll(20)
       for (let round = 1; round <= 4; round++) {
         await submitMany(JOBS / 4)
         await succeeded((round - 1) * (JOBS / 4) + 10)
         fail()
         await sleep(FAULT_MS)
-        mend()
+        proxy.mend()
       }
       await expectAllDone(JOBS, broker)
     },

@@ -49,7 +49,16 @@ export async function startRedis({
 } = {}): Promise<RunningRedis> {
   const at = port ?? (await freePort())
   const folder = await openFolder('redis', path)
-  const options = { port: at, bind: '127.0.0.1', dir: folder.path, save: '', appendonly: 'no', databases: 1_024 }
+  const options = {
+    port: at,
+    bind: '127.0.0.1',
+    dir: folder.path,
+    // Its command line stays as it is: the process is found by the folder.
+    'set-proc-title': 'no',
+    save: '',
+    appendonly: 'no',
+    databases: 1_024,
+  }
   const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)])
   const child = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'pipe'] })
   let output = ''
