@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { eventRequest } from '#function'
+import { jobTypes } from '#jobs/schema'
 import { call, expire, functionNamed, hold, newProduct, sql, stockAt } from '#testing'
 import processJob from './index.ts'
 
@@ -129,5 +130,9 @@ describe('process-job', () => {
     const jobId = await queue('verify-ledger')
     await sql`update jobs set type = 'make-coffee' where id = ${jobId}`
     expect(await deliver(jobId, 422)).toMatchObject({ errors: [{ path: 'type' }] })
+  })
+
+  it.each(Object.entries(jobTypes))('gives up on a %s later than the job’s own time-out does', (_, { timeoutMs }) => {
+    expect(processJob.limits.timeoutMs).toBeGreaterThan(timeoutMs)
   })
 })

@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { environment, overrideEnvironment } from '#config'
 import { systemCaller } from '#database'
 import { submitJob } from '#jobs'
-import { ADMIN_KEY, call, newProduct, openReceiver, sql } from '#testing'
+import { ADMIN_KEY, call, inRabbit, newProduct, openReceiver, rabbitUrl, sql, useBroker } from '#testing'
 import { buildAll } from '../../esbuild.config.ts'
 import createProduct from '../../functions/create-product/index.ts'
 import createWebhook from '../../functions/create-webhook/index.ts'
@@ -133,6 +133,26 @@ describe('the bundles', () => {
     await receiver.close()
     overrideEnvironment({ WEBHOOK_ALLOW_PRIVATE: undefined })
   })
+
+  it.skipIf(rabbitUrl === undefined)(
+    `tell of jobs and work on them ${inRabbit}, and end when they are told to`,
+    async () => {
+      const broker = await useBroker(rabbitUrl ?? '', { dispatch: false })
+      const processes = ['dispatch-jobs', 'process-job'].map((name) => start(`functions/${name}`, broker.settings))
+      await Promise.all(processes.map(listeningUrl))
+      const job = await submitJob({ type: 'verify-ledger', payload: {} }, systemCaller('function:test'))
+      await vi.waitFor(
+        async () =>
+          expect(await sql`select state, lease from jobs where id = ${job.id}`).toEqual([
+            { state: 'succeeded', lease: null },
+          ]),
+        { timeout: 20_000, interval: 50 },
+      )
+      for (const { process: child } of processes) child.kill('SIGTERM')
+      expect(await Promise.all(processes.map(({ exit }) => exit))).toEqual([0, 0])
+      await broker.stop()
+    },
+  )
 
   it.each([
     ['publish-events', 'EVENTS_URL'],

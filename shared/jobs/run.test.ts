@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { text } from 'node:stream/consumers'
-import { beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { systemCaller, transaction } from '#database'
 import { getJob, type JobRun, runJob, submitJob } from '#jobs'
 import { everyType, expectNoEffect, sql } from '#testing'
-import { claimJobs } from './queue.ts'
+import { type Claim, claimJobs, settleJob } from './queue.ts'
+import { jobTypes } from './schema.ts'
+import { adapters } from './work-fixture.ts'
 
 const caller = () => systemCaller('function:process-job')
 const submit = (format?: 'csv' | 'ndjson') =>
@@ -137,6 +139,34 @@ describe('a job that is run', () => {
     expect(await sql`select 1 from job_inputs`).toHaveLength(0)
   })
 
+  it('has failed when it takes longer than its type may, and can change nothing after that', async () => {
+    const { id } = await submit()
+    const { timeoutMs } = jobTypes['export-stock']
+    Object.assign(jobTypes['export-stock'], { timeoutMs: 20 })
+    try {
+      const claim = (await claimJobs(1))[0] as Claim
+      let goOn = () => {}
+      const late = new Promise<void>((resolve) => {
+        goOn = resolve
+      })
+      let saved: Promise<void> | undefined
+      const slow = run(
+        id,
+        (_, { save }) => late.then(() => (saved = save([{ by: 'late' }], 1, 1))).then(() => ({})),
+        claim.id,
+      )
+      await expect(slow).rejects.toMatchObject({ code: 'unavailable', detail: 'The attempt took longer than 20 ms.' })
+      await settleJob(claim, { verdict: 'retry', error: 'late' })
+      goOn()
+      await vi.waitFor(() => expect(saved).toBeDefined())
+      await expect(saved).rejects.toMatchObject({ code: 'busy' })
+      expect(await getJob(id, caller())).toMatchObject({ state: 'retrying', error: 'late' })
+      expect(await rowsOf(id)).toEqual([])
+    } finally {
+      Object.assign(jobTypes['export-stock'], { timeoutMs })
+    }
+  })
+
   it.each([
     ['a type that nobody knows', (sql) => sql`update jobs set type = 'make-coffee'`, 'type'],
     ['a type that every object has', (sql) => sql`update jobs set type = 'constructor'`, 'type'],
@@ -157,25 +187,33 @@ describe('a job that is run', () => {
   })
 })
 
-describe('submitting a job', () => {
-  it('is part of the change that asks for it', async () => {
-    const request = { type: 'verify-ledger', payload: {} } as const
-    await expectNoEffect(async () => {
-      const failing = transaction(caller(), async (tx) => {
-        await submitJob(request, caller(), tx)
-        throw new Error('the change failed')
-      })
-      await expect(failing).rejects.toThrow('the change failed')
+for (const { where, isThere, start } of adapters) {
+  describe.skipIf(!isThere)(`submitting a job that waits ${where}`, () => {
+    let stop = async () => {}
+    beforeAll(async () => {
+      stop = await start()
     })
-    const job = await transaction(caller(), (tx) => submitJob(request, caller(), tx))
-    expect(await getJob(job.id, caller())).toEqual(job)
-  })
+    afterAll(() => stop())
 
-  it('refuses another file while a hundred wait, but for those of jobs that are dead', async () => {
-    const request = { type: 'verify-ledger', payload: {}, input: [new Uint8Array([1])] } as const
-    for (let made = 0; made < 100; made++) await submitJob(request, caller())
-    await expectNoEffect(() => expect(submitJob(request, caller())).rejects.toMatchObject({ code: 'overloaded' }))
-    await sql`update jobs set state = 'dead' where id = (select id from jobs limit 1)`
-    await submitJob(request, caller())
+    it('is part of the change that asks for it', async () => {
+      const request = { type: 'verify-ledger', payload: {} } as const
+      await expectNoEffect(async () => {
+        const failing = transaction(caller(), async (tx) => {
+          await submitJob(request, caller(), tx)
+          throw new Error('the change failed')
+        })
+        await expect(failing).rejects.toThrow('the change failed')
+      })
+      const job = await transaction(caller(), (tx) => submitJob(request, caller(), tx))
+      expect(await getJob(job.id, caller())).toEqual(job)
+    })
   })
+}
+
+it('a job with a file is refused while a hundred wait, but for those of jobs that are dead', async () => {
+  const request = { type: 'verify-ledger', payload: {}, input: [new Uint8Array([1])] } as const
+  for (let made = 0; made < 100; made++) await submitJob(request, caller())
+  await expectNoEffect(() => expect(submitJob(request, caller())).rejects.toMatchObject({ code: 'overloaded' }))
+  await sql`update jobs set state = 'dead' where id = (select id from jobs order by id desc limit 1)`
+  await submitJob(request, caller())
 })
