@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { ChannelModel, ConfirmChannel, Message, Options } from 'amqplib'
+import type { ChannelModel, ConfirmChannel, ConsumeMessage, Message, Options } from 'amqplib'
 import { logger } from '#telemetry'
+import { createAcknowledger } from './acknowledge.ts'
 import { declareQueues } from './broker-queues.ts'
 import type { BrokerSettings } from './settings.ts'
 
 /** One connection to the broker and one channel. It does not heal: when it is closed, another is opened. */
 export interface Broker {
-  channel: ConfirmChannel
   isOpen: () => boolean
   /** Resolves with the end of the connection, whatever it came of. */
   closed: Promise<void>
@@ -15,6 +15,16 @@ export interface Broker {
   ready: () => Promise<void>
   /** Resolves once the broker has the message safe in this queue. Rejects if it has not, or if that can't be known. */
   send: (queue: string, content: Buffer, properties: Options.Publish) => Promise<void>
+  /** How many messages wait in a queue, those in somebody's hands not counted. Throws where there is no such queue. */
+  count: (queue: string) => Promise<number>
+  /** Takes messages from a queue, `prefetch` at most that are not acknowledged. Gives what ends that. */
+  consume: (
+    queue: string,
+    prefetch: number,
+    onMessage: (message: ConsumeMessage) => void,
+  ) => Promise<() => Promise<void>>
+  /** Lets the broker forget a message, unless the connection that it came over is closed. */
+  acknowledge: (message: ConsumeMessage) => void
   /** Ends the connection at once, without a word to the broker: it may not be there. */
   destroy: (reason: string) => void
   /** What was delivered and not acknowledged is delivered again, elsewhere perhaps. */
@@ -32,15 +42,28 @@ const HEARTBEAT_SECONDS = 10
 export async function openBroker({ url, queue }: BrokerSettings): Promise<Broker> {
   const connection = await connectTo(url)
   const destroy = (reason: string) => destroyStream(connection, new Error(reason))
-  const timer = setTimeout(() => destroy('the broker does not answer'), CONNECT_MAX_MS)
   try {
-    const channel = await connection.createConfirmChannel()
-    listenForErrors(channel, 'channel')
-    await declareQueues(channel, queue)
-    return createBroker(connection, channel, destroy)
+    return await withinTime({ destroy }, CONNECT_MAX_MS, async () => {
+      const channel = await connection.createConfirmChannel()
+      listenForErrors(channel, 'channel')
+      await declareQueues(channel, queue)
+      return createBroker(connection, channel, destroy)
+    })
   } catch (error) {
     destroy('the queues could not be declared')
     throw error
+  }
+}
+
+/** Ends the connection when `work` takes longer than that, which ends the work. */
+export async function withinTime<Result>(
+  { destroy }: Pick<Broker, 'destroy'>,
+  limitMs: number,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  const timer = setTimeout(() => destroy('the broker does not answer'), limitMs)
+  try {
+    return await work()
   } finally {
     clearTimeout(timer)
   }
@@ -93,8 +116,8 @@ function createBroker(connection: ChannelModel, channel: ConfirmChannel, destroy
   // The broker returns what it can't route before it confirms it.
   const returned = new Set<string>()
   channel.on('return', (message: Message) => returned.add(message.properties.messageId))
+  const acknowledger = createAcknowledger(channel, () => isOpen)
   return {
-    channel,
     isOpen: () => isOpen,
     closed,
     async ready() {
@@ -112,14 +135,28 @@ function createBroker(connection: ChannelModel, channel: ConfirmChannel, destroy
           else resolve()
         })
       }),
+    count: async (queue) => (await channel.checkQueue(queue)).messageCount,
+    async consume(queue, prefetch, onMessage) {
+      await channel.prefetch(prefetch)
+      const { consumerTag } = await channel.consume(queue, (message) => {
+        if (!message) return destroy('the queue is gone')
+        acknowledger.note(message)
+        onMessage(message)
+      })
+      return async () => {
+        if (isOpen)
+          await withinTime({ destroy }, CLOSE_MAX_MS, () => Promise.race([channel.cancel(consumerTag), closed]))
+      }
+    },
+    acknowledge: acknowledger.acknowledge,
     destroy,
     async close() {
       if (!isOpen) return
-      const late = setTimeout(() => destroy('the broker does not let go'), CLOSE_MAX_MS)
+      acknowledger.flush()
+      isOpen = false
       // Its own promise is forgotten where the connection breaks meanwhile.
       connection.close().catch(() => {})
-      await closed
-      clearTimeout(late)
+      await withinTime({ destroy }, CLOSE_MAX_MS, () => closed)
     },
   }
 }

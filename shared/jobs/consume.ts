@@ -69,34 +69,33 @@ async function consumeUntil(consumer: Consumer): Promise<Broker | undefined> {
 
 /** Until the connection ends, or it is to stop: then it takes no more messages. */
 async function consumeFrom(broker: Broker, consumer: Consumer): Promise<void> {
-  const { channel } = broker
-  await channel.prefetch(consumer.prefetch)
-  const { consumerTag } = await channel.consume(queuesOf(consumer.settings.queue).work, (message) => {
-    if (message) void take(message, broker, consumer)
-    else broker.destroy('the queue is gone')
+  const { settings, prefetch, signal } = consumer
+  const cancel = await broker.consume(queuesOf(settings.queue).work, prefetch, (message) => {
+    void take(message, broker, consumer)
   })
-  await unlessAborted(broker.closed, consumer.signal)
-  if (broker.isOpen()) await Promise.race([channel.cancel(consumerTag), broker.closed])
+  await unlessAborted(broker.closed, signal)
+  await cancel()
 }
 
 /** Never throws. A message that is not acknowledged here comes again when the connection ends. */
 async function take(message: ConsumeMessage, broker: Broker, consumer: Consumer): Promise<void> {
+  const { hand, slots, signal } = consumer
   const delivery = readDelivery(message)
   if ('reason' in delivery) return bury(message, delivery.reason, broker, consumer)
   // The connection was lost, and the message came back to the process that has its job in hand.
-  if (delivery.isAgain && consumer.hand.holds(`${delivery.messageId}:`)) return acknowledge(message, broker)
-  await consumer.slots.enter(delivery.type)
+  if (delivery.isAgain && hand.holds(`${delivery.messageId}:`)) return broker.acknowledge(message)
+  await slots.enter(delivery.type)
   try {
-    const claim = await claimPatiently(delivery, broker, consumer.signal)
+    const claim = await claimPatiently(delivery, broker, signal)
     if (claim === 'left') return
     if (claim === 'unknown') return await bury(message, 'There is no such job.', broker, consumer)
     if (claim !== 'none') {
-      if (consumer.signal.aborted) return await handBackSafely([claim])
-      await consumer.hand.work(claim)
+      if (signal.aborted) return await handBackSafely([claim])
+      if (!(await hand.work(claim))) return
     }
-    acknowledge(message, broker)
+    broker.acknowledge(message)
   } finally {
-    consumer.slots.leave(delivery.type)
+    slots.leave(delivery.type)
   }
 }
 
@@ -113,10 +112,6 @@ async function claimPatiently(delivery: Delivery, broker: Broker, signal: AbortS
   return 'left'
 }
 
-function acknowledge(message: ConsumeMessage, { isOpen, channel }: Broker): void {
-  if (isOpen()) channel.ack(message)
-}
-
 /** Puts a message that nobody can work on among the dead ones, with the reason, for somebody to look at. */
 async function bury(message: ConsumeMessage, reason: string, broker: Broker, { settings }: Consumer): Promise<void> {
   const { messageId, type, contentType, headers } = message.properties
@@ -125,7 +120,7 @@ async function bury(message: ConsumeMessage, reason: string, broker: Broker, { s
     const dead = { messageId, type, contentType, headers: { ...headers, reason } }
     await broker.send(queuesOf(settings.queue).dead, message.content, dead)
     buried.inc()
-    acknowledge(message, broker)
+    broker.acknowledge(message)
   } catch (error) {
     logger().error({ err: error }, 'a dead message could not be kept')
     broker.destroy('it does not keep dead messages')

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type * as z from 'zod'
 import { type Caller, primary, type Sql, transaction } from '#database'
 import { counter, logger } from '#telemetry'
-import { type Broker, openBroker } from './broker.ts'
+import { type Broker, openBroker, withinTime } from './broker.ts'
 import { queuesOf } from './broker-queues.ts'
 import type { JobMessage } from './deliveries.ts'
 import { type Dispatch, dispatchOverdue, hasDispatches, readDispatches, removeDispatches } from './dispatches.ts'
@@ -72,7 +72,7 @@ async function dispatchBatch(broker: Broker, { queue }: BrokerSettings, caller: 
     if (!(await takeTurn(tx))) return { read: 0 }
     const dispatches = await readDispatches(tx, BATCH_MAX)
     if (dispatches.length === 0) return { read: 0 }
-    const { done, failure } = await withinTime(broker, () => sendAll(broker, queue, dispatches))
+    const { done, failure } = await withinTime(broker, CONFIRM_MAX_MS, () => sendAll(broker, queue, dispatches))
     await removeDispatches(tx, done)
     return { read: dispatches.length, failure }
   })
@@ -111,24 +111,13 @@ function send(broker: Broker, queue: string, job: NonNullable<Dispatch['job']>):
   return broker.send(queuesOf(queue).for(delayMs), Buffer.from(JSON.stringify(content)), properties)
 }
 
-/** Ends the connection when `work` takes too long, which ends the work. */
-async function withinTime<Result>(broker: Broker, work: () => Promise<Result>): Promise<Result> {
-  const timer = setTimeout(() => broker.destroy('the broker does not answer'), CONFIRM_MAX_MS)
-  try {
-    return await work()
-  } finally {
-    clearTimeout(timer)
-  }
-}
-
 /**
  * A broker that has lost its messages (a new one, perhaps, at the same address) would leave their jobs waiting for ever. When it
  * has none left, and there is nothing to be told, a job that has been due for a minute is one of those, or in a queue for a delay
  * that is longer than its own; then telling of it twice does no harm.
  */
 async function lookForOverdue(broker: Broker, { queue }: BrokerSettings, caller: Caller): Promise<void> {
-  const { messageCount } = await withinTime(broker, () => broker.channel.checkQueue(queuesOf(queue).work))
-  if (messageCount > 0) return
+  if ((await withinTime(broker, CONFIRM_MAX_MS, () => broker.count(queuesOf(queue).work))) > 0) return
   const count = await transaction(caller, async (tx) => {
     if (!(await takeTurn(tx)) || (await hasDispatches(tx))) return 0
     return dispatchOverdue(tx, OVERDUE_MS, OVERDUE_MAX)

@@ -13,29 +13,36 @@ export interface Hand {
   size: () => number
   /** Whether one of them was claimed under an id that begins so. */
   holds: (idStart: string) => boolean
-  /** Delivers the job and writes down what came of it. Never throws: what can't be written down is made up for when the lease is over. */
-  work: (claim: Claim) => Promise<void>
+  /**
+   * Delivers the job and writes down what came of it. Never throws: what can't be written down is made up for when the lease is over.
+   * False if the job was handed back meanwhile.
+   */
+  work: (claim: Claim) => Promise<boolean>
   /** Gives those in hand 5 s, and hands the others back. */
   drain: () => Promise<void>
 }
 
 export function createHand(deliver: (claim: Claim) => Promise<Outcome>): Hand {
   const inHand = new Map<Claim, Promise<void>>()
+  let isHandedBack = false
   return {
     size: () => inHand.size,
     holds: (idStart) => [...inHand.keys()].some(({ id }) => id.startsWith(idStart)),
-    work(claim) {
+    async work(claim) {
       const handled = handle(claim, deliver).finally(() => {
         inHand.delete(claim)
         held.set(inHand.size)
       })
       inHand.set(claim, handled)
       held.set(inHand.size)
-      return handled
+      await handled
+      return !isHandedBack
     },
     async drain() {
       await Promise.race([Promise.all(inHand.values()), sleep(DRAIN_MS, undefined, { ref: false })])
-      if (inHand.size > 0) await handBackSafely([...inHand.keys()])
+      if (inHand.size === 0) return
+      isHandedBack = true
+      await handBackSafely([...inHand.keys()])
     },
   }
 }

@@ -1,0 +1,44 @@
+import type { Channel, ConsumeMessage } from 'amqplib'
+
+export interface Acknowledger {
+  /** To be called with each message as it is delivered. */
+  note: (message: ConsumeMessage) => void
+  acknowledge: (message: ConsumeMessage) => void
+  /** Sends now what would be sent at the end of the turn. */
+  flush: () => void
+}
+
+/**
+ * Acknowledges what is done with in one turn of the event loop together, as far as it was delivered in a row: one command to the
+ * broker instead of some hundred. What a longer job stands in front of is not held up by it. Nothing is sent once the channel is closed.
+ */
+export function createAcknowledger(channel: Pick<Channel, 'ack'>, isOpen: () => boolean): Acknowledger {
+  const outstanding = new Map<number, ConsumeMessage>()
+  const done = new Set<number>()
+
+  function flush(): void {
+    if (!isOpen()) return
+    let last: ConsumeMessage | undefined
+    for (const [tag, message] of outstanding) {
+      if (!done.delete(tag)) break
+      outstanding.delete(tag)
+      last = message
+    }
+    if (last) channel.ack(last, true)
+    for (const tag of done) {
+      const message = outstanding.get(tag)
+      outstanding.delete(tag)
+      if (message) channel.ack(message)
+    }
+    done.clear()
+  }
+
+  return {
+    note: (message) => outstanding.set(message.fields.deliveryTag, message),
+    acknowledge({ fields }) {
+      if (done.size === 0) setImmediate(flush)
+      done.add(fields.deliveryTag)
+    },
+    flush,
+  }
+}
