@@ -8,7 +8,7 @@ import { deliverWebhook } from '#webhooks'
 export default queueFunction({
   name: 'process-job',
   queue: 'jobs',
-  // A job holds up to two database connections, of ten.
+  // More than run at once, which is the affair of their types: those that wait for a type do not keep others from being taken.
   prefetch: 16,
   summary: 'Run a job by its type.',
   data: z.strictObject({ jobId: z.guid().toLowerCase() }),

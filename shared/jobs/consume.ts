@@ -51,12 +51,8 @@ async function consumeUntil(consumer: Consumer): Promise<Broker | undefined> {
     try {
       const opening = openBroker(settings)
       broker = await unlessAborted(opening, signal)
-      if (!broker)
-        void opening.then(
-          ({ close }) => close(),
-          () => {},
-        )
       if (broker) await consumeFrom(broker, consumer)
+      else opening.then(({ close }) => close()).catch(() => {})
     } catch (error) {
       logger().error({ err: error }, 'the broker does not answer')
       broker?.destroy('it is of no use any more')

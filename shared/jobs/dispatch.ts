@@ -10,7 +10,7 @@ import { type BrokerSettings, brokerSettings } from './settings.ts'
 
 /** Jobs a transaction: some 50 ms, most of it the broker's. */
 const BATCH_MAX = 1_000
-/** Batches a run: 20,000 jobs come to more than a run's time-out lets through. */
+/** Batches a run: 20,000 jobs take some seconds, well below the time-out of a run. */
 const BATCHES_MAX = 20
 /** A healthy broker confirms a batch in some 20 ms. Below what a transaction may take. */
 const CONFIRM_MAX_MS = 5_000

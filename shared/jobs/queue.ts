@@ -1,4 +1,4 @@
-import { type Sql, systemCaller, transaction } from '#database'
+import { afterCommit, type Sql, systemCaller, transaction } from '#database'
 import type { Outcome } from '#errors'
 import { newId } from '#ids'
 import { counter } from '#telemetry'
@@ -79,7 +79,7 @@ export async function claimRows(tx: Sql, which: Fragment, lease: Fragment, more?
   const again = rows.filter(({ attempts }) => attempts > 1).map(({ jobId }) => jobId)
   if (again.length > 0) await tx`delete from job_results where job_id = any(${again}::uuid[])`
   return rows.map(({ id, jobId, traceparent, tracestate, attempts: _, ...job }) => {
-    claimed.set(id, job)
+    afterCommit(tx, () => claimed.set(id, job))
     return { id, jobId, type: job.type, traceparent, tracestate }
   })
 }
@@ -144,13 +144,20 @@ export function failLostJobs(): Promise<void> {
   })
 }
 
-/** Gives jobs back that a stopping worker has not finished, as if they had not been tried. */
+/**
+ * Gives jobs back that a stopping worker has not finished, as if they had not been tried. The broker is told of them anew: the message
+ * that each came with may be acknowledged already.
+ */
 export function handBack(claims: Claim[]): Promise<void> {
   for (const { id } of claims) claimed.delete(id)
   return writing(async (tx) => {
     await tx`
-      update jobs set state = case attempts when 1 then 'queued' else 'retrying' end, attempts = attempts - 1,
-        run_at = clock_timestamp(), lease = null, locked_until = null, updated_at = now()
-      where state = 'running' and lease = any(${claims.map(({ id }) => id)}::text[])`
+      with given as (
+        update jobs set state = case attempts when 1 then 'queued' else 'retrying' end, attempts = attempts - 1,
+          run_at = clock_timestamp(), lease = null, locked_until = null, updated_at = now()
+        where state = 'running' and lease = any(${claims.map(({ id }) => id)}::text[])
+        returning id
+      ) ${andDispatch(tx, tx`select id from given`)}
+      select count(*) from given`
   })
 }
