@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { systemCaller } from '#database'
+import { dispatchJobs } from '#jobs'
 import { inRabbit, type JobsBroker, openProxy, rabbitUrl, sql, type TcpProxy, useBroker } from '#testing'
 import { ensureRabbit, type RunningRabbit, startRabbit } from '../local/engines/rabbitmq.ts'
 import {
@@ -61,6 +63,20 @@ describe.skipIf(rabbitUrl === undefined)(`a broker of their own ${inRabbit}, whi
     },
     240_000,
   )
+
+  it('keeps nobody waiting while it takes no messages, for want of memory, and has them all once it does', async () => {
+    await rabbit.kill()
+    await rabbit.restart('vm_memory_high_watermark.absolute = 20MB\n')
+    await submitMany(20)
+    const dispatch = () => dispatchJobs(systemCaller('function:test'))
+    await expect(dispatch()).rejects.toThrow()
+    await expect(dispatch()).rejects.toThrow()
+    expect(await sql`select 1 from job_dispatches`).toHaveLength(20)
+    await rabbit.kill()
+    await rabbit.restart()
+    await startAll()
+    await expectAllDone(20, broker)
+  }, 120_000)
 
   it('has its jobs told of again when it comes back with nothing in it', async () => {
     await submitMany(50)

@@ -18,8 +18,8 @@ export interface RunningRabbit {
   stop: () => Promise<void>
   /** SIGKILL to all of its processes, and the wait for their end. */
   kill: () => Promise<void>
-  /** Starts it again after a kill, at the same address and on the same data. */
-  restart: () => Promise<void>
+  /** Starts it again after a kill, at the same address and on the same data, with lines in addition to its configuration. */
+  restart: (configuration?: string) => Promise<void>
 }
 
 /** Debian's command in the PATH insists on the user `rabbitmq`; this is what it runs. */
@@ -105,7 +105,8 @@ export async function startRabbit(options: { folder?: string } = {}): Promise<Ru
     description: `rabbitmq-server on port ${port}, version ${version}`,
     stop,
     kill: async () => node?.end('SIGKILL'),
-    restart: async () => {
+    restart: async (configuration = '') => {
+      await writeFile(env.RABBITMQ_CONFIG_FILE ?? '', CONFIG + configuration)
       await start()
     },
   }
