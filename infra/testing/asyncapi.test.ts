@@ -10,7 +10,7 @@ import { asyncApiOf, payloads } from './asyncapi.ts'
 const FILE = fileURLToPath(new URL('../../docs/asyncapi.yaml', import.meta.url))
 const HEAD = '# Made from the code: npx vitest run infra/testing/asyncapi.test.ts -u\n'
 
-it('docs/asyncapi.yaml tells of the topics, messages and schemas that the code has', async () => {
+it('docs/asyncapi.yaml tells of the topics, queues, messages and schemas that the code has', async () => {
   const { version } = JSON.parse(await readFile(new URL('../../package.json', import.meta.url), 'utf8'))
   const document = asyncApiOf(await loadFunctions(), version)
   await expect(`${HEAD}${stringify(document, { aliasDuplicateObjects: false, lineWidth: 128 })}`).toMatchFileSnapshot(

@@ -7,6 +7,7 @@ import { DeadLetterHeaders } from '../../shared/events/kafka-batch.ts'
 import { EventHeaders } from '../../shared/events/kafka-message.ts'
 import { deadLetterTopic, eventTopics } from '../../shared/events/kafka-topics.ts'
 import { parseKafkaUrl } from '../../shared/events/settings.ts'
+import { jobQueues } from './asyncapi-jobs.ts'
 
 type Json = Record<string, unknown>
 type EventType = keyof typeof eventTypes
@@ -31,7 +32,7 @@ const types = Object.keys(eventTypes) as EventType[]
 const reference = (kind: string, name: string) => ({ $ref: `#/components/${kind}/${name}` })
 const settings = parseKafkaUrl('kafka://localhost:9092')
 
-/** The AsyncAPI document of the topics, and of who sends and follows them, made from what the code goes by. */
+/** The AsyncAPI document of topics and queues, and of who sends and takes their messages, made from what the code goes by. */
 export function asyncApiOf(definitions: readonly FunctionDefinition[], version: string): Json {
   const schemas: Json = {}
   const followers = definitions.flatMap(({ name, summary, trigger }) =>
@@ -41,6 +42,7 @@ export function asyncApiOf(definitions: readonly FunctionDefinition[], version: 
     ...Object.fromEntries(types.map((type) => [type, messageOf(type, schemas)])),
     dead: deadLetterMessage(schemas),
   }
+  const jobs = jobQueues(definitions, schemas)
   return {
     asyncapi: '3.0.0',
     info: {
@@ -48,13 +50,13 @@ export function asyncApiOf(definitions: readonly FunctionDefinition[], version: 
       version,
       description:
         'What happened, as CloudEvents 1.0 in the binary mode of Kafka, keyed by the product: the events of one product keep ' +
-        'their order. Each comes at least once.',
+        'their order. What is still to be done, as messages in RabbitMQ that name a job. Each comes at least once.',
       license: { name: 'MIT' },
     },
     defaultContentType: 'application/json',
-    channels: { ...topicChannels(), ...deadLetterChannels(followers) },
-    operations: { ...sending(), ...Object.assign({}, ...followers.map(following)) },
-    components: { messages, schemas },
+    channels: { ...topicChannels(), ...deadLetterChannels(followers), ...jobs.channels },
+    operations: { ...sending(), ...Object.assign({}, ...followers.map(following)), ...jobs.operations },
+    components: { messages: { ...messages, ...jobs.messages }, schemas },
   }
 }
 
