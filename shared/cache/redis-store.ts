@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache'
 import { comparable } from './floor.ts'
 import { freeze } from './freeze.ts'
 import { inBatches } from './in-batches.ts'
@@ -8,8 +9,14 @@ import { type CacheStore, type Entry, FLOOR_TTL_MS, type Found, LEASE_MS } from 
 const TOKEN_LENGTH = 26
 const HEAD_LENGTH = TOKEN_LENGTH + 1 + 13 + 1
 
-/** Looks that are asked at once: Redis answers 256 of 1 kB each in about 0.2 ms, and does nothing else meanwhile. */
-const LOOKS_MAX = 256
+/**
+ * Looks that are asked at once. With more in a turn, Redis answers the first while this process hears the rest: of 16, 64 and 256 this
+ * gave the most.
+ */
+const LOOKS_MAX = 64
+
+/** 16 MiB of texts, and of what was read from them: most answers are the same text as the last for their key. */
+const KNOWN_BYTES_MAX = 16 * 1024 * 1024
 
 /** KEYS: entry, floor, lease. ARGV: lease in ms. Gives entry, floor, and whether the caller has the lease. */
 const GET_OR_LEASE = `
@@ -38,7 +45,7 @@ const RAISE = `
   redis.call('set', KEYS[1], ARGV[1], 'px', ARGV[2])
   return 1`
 
-/** A cache that all processes share. Everything about a group has its name in braces, so it is at one node of a Redis cluster. */
+/** A cache that all processes share, in one server: the looks of one turn are one command, over whatever groups they are of. */
 export function createRedisStore(connection: RedisConnection): CacheStore {
   // Most looks find something and need no script. Those of one turn are one command, which took a tenth off a cached read.
   const look = inBatches(LOOKS_MAX, async (places: string[][]) => {
@@ -55,13 +62,33 @@ export function createRedisStore(connection: RedisConnection): CacheStore {
     `cache:{${group}}:${key}:lease`,
   ]
   const floorOf = (group: string) => `cache:{${group}}`
+  const known = new LRUCache<string, { text: string; entry: Entry }>({
+    maxSize: KNOWN_BYTES_MAX,
+    // The object takes about twice as much as its text.
+    sizeCalculation: ({ text }, key) => 3 * text.length + key.length + 200,
+  })
+
+  /** Reads a text once for as long as it stays the same. */
+  function toEntry(key: string, text: string): Entry {
+    const before = known.get(key)
+    if (before?.text === text) return before.entry
+    const entry = parse(text)
+    known.set(key, { text, entry })
+    return entry
+  }
+
+  function toFound(key: string, text: string | null, floor: string | null, leased: number): Found {
+    const entry = text === null ? undefined : toEntry(key, text)
+    return { entry, floor: floor ?? undefined, isLeased: leased === 1 }
+  }
+
   return {
     async get({ key, group }, lease) {
       const keys = keysOf(group, key)
       const [text, floor] = await look(keys)
       const isThere = text !== null && (floor === null || text.slice(0, TOKEN_LENGTH) >= floor)
-      if (isThere || !lease) return toFound(isThere ? text : null, floor, 0)
-      return toFound(...(await getOrLease(keys, [LEASE_MS])))
+      if (isThere || !lease) return toFound(key, isThere ? text : null, floor, 0)
+      return toFound(key, ...(await getOrLease(keys, [LEASE_MS])))
     },
     async put({ key, group }, { value, asOf, freshUntil }, ttlMs) {
       const text = `${comparable(asOf)} ${String(Math.round(freshUntil)).padStart(13, '0')} ${JSON.stringify(value)}`
@@ -75,10 +102,6 @@ export function createRedisStore(connection: RedisConnection): CacheStore {
     },
     close: connection.close,
   }
-}
-
-function toFound(text: string | null, floor: string | null, leased: number): Found {
-  return { entry: text === null ? undefined : parse(text), floor: floor ?? undefined, isLeased: leased === 1 }
 }
 
 function parse(text: string): Entry {
