@@ -4,7 +4,7 @@ import { type JobType, jobTypes } from './schema.ts'
 export interface Slots {
   /** Types that no further job may be begun of. */
   full: () => string[]
-  /** How many more jobs of a type may be begun: any number, of a type that nothing is known of. */
+  /** How many more jobs of a type may be begun. */
   free: (type: string) => number
   /** Resolves when there is a slot of this type, in the order of asking; at once where there is one. */
   enter: (type: string) => Promise<void>
@@ -38,6 +38,7 @@ export function createSlots(): Slots {
   }
 }
 
+/** Of a type that this version does not know, one: it is refused as soon as it is looked at. */
 function concurrencyOf(type: string): number {
-  return Object.hasOwn(jobTypes, type) ? jobTypes[type as JobType].concurrency : Number.POSITIVE_INFINITY
+  return Object.hasOwn(jobTypes, type) ? jobTypes[type as JobType].concurrency : 1
 }

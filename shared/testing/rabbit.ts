@@ -1,11 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-// biome-ignore lint/style/noRestrictedImports: a test looks at the broker from outside, and puts into it what the service would not
-import { type ConfirmChannel, connect } from 'amqplib'
 import { inject } from 'vitest'
 import { overrideEnvironment } from '#config'
 import { systemCaller } from '#database'
 import { closeJobs, dispatchJobs } from '#jobs'
+import { withChannel } from '#jobs/fixture'
 
 /** The RabbitMQ of this test run; undefined where there is none, as with `redisUrl`. */
 export const rabbitUrl = inject('rabbitUrl')
@@ -17,7 +16,7 @@ export interface JobsBroker {
   /** The settings that make a process use it. */
   settings: { JOBS_URL: string; JOBS_QUEUE: string }
   /** On a connection of its own. */
-  withChannel: <Result>(work: (channel: ConfirmChannel) => Promise<Result>) => Promise<Result>
+  withChannel: <Result>(work: Parameters<typeof withChannel<Result>>[1]) => Promise<Result>
   stop: () => Promise<void>
 }
 
@@ -28,22 +27,11 @@ export async function useBroker(url: string, { dispatch = true } = {}): Promise<
   overrideEnvironment(settings)
   // Makes the queues; where there is no broker there are none.
   await dispatchJobs(systemCaller('function:test')).catch(() => {})
-  const withChannel: JobsBroker['withChannel'] = async (work) => {
-    const connection = await connect(url)
-    try {
-      const channel = await connection.createConfirmChannel()
-      // What fails on it tells of that itself.
-      channel.on('error', () => {})
-      return await work(channel)
-    } finally {
-      await connection.close()
-    }
-  }
   const dispatching = new AbortController()
   const dispatched = dispatch ? dispatchUntil(dispatching.signal) : undefined
   return {
     settings,
-    withChannel,
+    withChannel: (work) => withChannel(url, work),
     async stop() {
       dispatching.abort()
       await dispatched

@@ -1,6 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { join } from 'node:path'
@@ -10,6 +9,7 @@ import { waitUntil } from '../waits.ts'
 import { exists } from './debian.ts'
 import { openFolder } from './folder.ts'
 import { ensureKafkaJars, KAFKA_VERSION } from './kafka-jars.ts'
+import { watch } from './watch.ts'
 
 const run = promisify(execFile)
 
@@ -109,21 +109,12 @@ interface Broker {
 function spawnBroker(jars: string, configuration: string): Broker {
   const args = [...javaArgs(jars, '-Xmx512m'), 'kafka.Kafka', configuration]
   const child = spawn('java', args, { stdio: ['ignore', 'pipe', 'pipe'] })
-  let output = ''
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.on('data', (text) => {
-      output = `${output}${text}`.slice(-4_000)
-    })
-  }
-  const exit = once(child, 'exit').catch((error: Error) => {
-    output = error.message
-  })
-  const hasEnded = () => child.exitCode !== null || child.signalCode !== null || child.pid === undefined
+  const { output, hasEnded, ended } = watch(child)
   const kill = async () => {
     child.kill('SIGKILL')
-    if (!hasEnded()) await exit
+    if (!hasEnded()) await ended
   }
-  return { child, output: () => output, hasEnded, kill }
+  return { child, output, hasEnded, kill }
 }
 
 /** The serial collector is the one that takes the least of a small heap and of two cores. */

@@ -1,6 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -9,6 +8,7 @@ import { freePort } from '../ports.ts'
 import { waitUntil } from '../waits.ts'
 import { exists, installPackages } from './debian.ts'
 import { openFolder } from './folder.ts'
+import { watch } from './watch.ts'
 
 export interface RunningRabbit {
   url: string
@@ -154,25 +154,16 @@ interface Node {
 /** In a process group of its own, because a shell stands between this process and the Erlang machine. */
 function startNode(server: string, env: NodeJS.ProcessEnv): Node {
   const child = spawn(server, { env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
-  let output = ''
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.on('data', (text) => {
-      output = `${output}${text}`.slice(-4_000)
-    })
-  }
   // Its streams end with the last process of the group that writes to them, which the shell's own exit does not wait for.
-  const closed = once(child, 'close').catch((error: Error) => {
-    output = error.message
-  })
-  const hasEnded = () => child.exitCode !== null || child.signalCode !== null || child.pid === undefined
+  const { output, hasEnded, ended } = watch(child, 'close')
   return {
-    output: () => output,
+    output,
     hasEnded,
     async end(signal) {
       const timer = setTimeout(() => killGroup(child), STOP_MAX_MS)
       if (signal === 'SIGKILL') killGroup(child)
       else child.kill(signal)
-      if (child.pid !== undefined) await closed
+      if (child.pid !== undefined) await ended
       clearTimeout(timer)
     },
   }

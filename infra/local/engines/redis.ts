@@ -1,11 +1,11 @@
 import { execFile, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { connect } from 'node:net'
 import { promisify } from 'node:util'
 import { freePort } from '../ports.ts'
 import { waitUntil } from '../waits.ts'
 import { installPackages } from './debian.ts'
 import { openFolder } from './folder.ts'
+import { watch } from './watch.ts'
 
 const run = promisify(execFile)
 
@@ -61,29 +61,20 @@ export async function startRedis({
   }
   const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)])
   const child = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'pipe'] })
-  let output = ''
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.on('data', (text) => {
-      output = `${output}${text}`.slice(-4_000)
-    })
-  }
-  const exit = once(child, 'exit').catch((error: Error) => {
-    output = error.message
-  })
-  const hasEnded = () => child.exitCode !== null || child.signalCode !== null || child.pid === undefined
+  const { output, hasEnded, ended } = watch(child)
   const stop = async () => {
     const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MAX_MS)
     // One that is paused would not hear of SIGTERM.
     child.kill('SIGCONT')
     child.kill('SIGTERM')
-    if (!hasEnded()) await exit
+    if (!hasEnded()) await ended
     clearTimeout(timer)
     await folder.leave()
   }
   await waitUntil(async () => hasEnded() || (await listens(at)), START_MAX_MS, 10)
   if (hasEnded() || !(await listens(at))) {
     await stop()
-    throw new Error(`redis-server did not start: ${output}`)
+    throw new Error(`redis-server did not start: ${output()}`)
   }
   return { url: `redis://127.0.0.1:${at}`, pid: child.pid ?? 0, description: `redis-server on port ${at}`, stop }
 }

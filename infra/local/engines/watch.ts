@@ -1,0 +1,28 @@
+import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+
+/** As much as tells why a server did not start. */
+const OUTPUT_MAX = 4_000
+
+export interface Watched {
+  /** The last of what it has written. */
+  output: () => string
+  hasEnded: () => boolean
+  /** Resolves with its end: its own `exit`, or `close`, for which whatever it has started has to end as well. */
+  ended: Promise<unknown>
+}
+
+/** Keeps what a child process writes, and notices its end, also where it could not be started at all. */
+export function watch(child: ChildProcess, end: 'exit' | 'close' = 'exit'): Watched {
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on('data', (text) => {
+      output = `${output}${text}`.slice(-OUTPUT_MAX)
+    })
+  }
+  const ended = once(child, end).catch((error: Error) => {
+    output = error.message
+  })
+  const hasEnded = () => child.exitCode !== null || child.signalCode !== null || child.pid === undefined
+  return { output: () => output, hasEnded, ended }
+}
