@@ -79,7 +79,9 @@ async function serve(
         const first = await client.send(url(), write)
         const name = first ? `${first.status} ${first.code ?? ''}`.trim() : 'none'
         tally.answers[name] = 1 + (tally.answers[name] ?? 0)
-        return first?.code === 'request_in_progress' ? client.sendUntilAnswered(url, write) : first
+        // On a machine that is busy with other things a request may have to wait for too long: a client tries again.
+        const isToRepeat = first?.status === 503 || first?.code === 'request_in_progress'
+        return isToRepeat ? client.sendUntilAnswered(url, write) : first
       }
       const answers = (await Promise.all(Array.from({ length: twins }, (_, twin) => ask(twin)))).filter(
         (each) => !!each,
@@ -169,7 +171,8 @@ describe('four processes that sell the same stock', () => {
     await serve(ordersOf('late', LATE_ORDERS, hot, [other, another]), tally, async () => {})
 
     const { accepted, givenBack, added, answers, trades } = tally
-    expect(Object.keys(answers).sort()).toEqual(['201', '409 insufficient_stock', '409 request_in_progress'])
+    const decided = Object.keys(answers).filter((answer) => !answer.startsWith('503'))
+    expect(decided.sort()).toEqual(['201', '409 insufficient_stock', '409 request_in_progress'])
     expect(accepted - givenBack).toBe(STOCK + added)
     expect(await getStock(hot, systemCaller('function:test'))).toMatchObject({ available: 0 })
     const done = ['adjust-stock 201', 'confirm-reservation 200', 'count-stock 200', 'release-reservation 200']
