@@ -1,4 +1,4 @@
-import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { copyFile, cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { type BuildOptions, build, type Metafile } from 'esbuild'
 import type { FunctionDefinition } from '#function'
@@ -69,6 +69,16 @@ async function bundleRouter(dist: URL) {
   return result
 }
 
+/** What a deployment runs before its functions; it reads its SQL files beside it. */
+async function bundleMigrations(dist: URL) {
+  const outfile = fileURLToPath(new URL('migrate/index.mjs', dist))
+  const result = await build({ ...common, entryPoints: ['infra/migrate/index.ts'], outfile, metafile: true })
+  await cp(new URL('shared/database/migrations/', import.meta.url), new URL('migrate/migrations/', dist), {
+    recursive: true,
+  })
+  return result
+}
+
 /** What the router, and whoever deploys the functions, needs to know of them. */
 function manifestOf(functions: FunctionDefinition[], version: string) {
   return {
@@ -109,9 +119,10 @@ export async function buildAll(dist: URL): Promise<Map<string, string[]>> {
   }
   await rm(dist, { recursive: true, force: true })
   await mkdir(dist, { recursive: true })
-  const results = await Promise.all([...functions.map((one) => bundleFunction(one, dist)), bundleRouter(dist)])
+  const others = [bundleRouter(dist), bundleMigrations(dist)]
+  const results = await Promise.all([...functions.map((one) => bundleFunction(one, dist)), ...others])
   await writeFile(new URL('manifest.json', dist), `${JSON.stringify(manifestOf(functions, version), null, 2)}\n`)
-  const names = [...functions.map(({ name }) => name), 'router']
+  const names = [...functions.map(({ name }) => name), 'router', 'migrate']
   return new Map(results.map(({ metafile }, index) => [names[index] ?? '', bundledSources(metafile)]))
 }
 
@@ -136,5 +147,5 @@ if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const startedAt = performance.now()
   const bundles = await buildAll(new URL('dist/', import.meta.url))
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1)
-  process.stdout.write(`${bundles.size - 1} functions and the router are in dist/ (${seconds} s)\n`)
+  process.stdout.write(`${bundles.size - 2} functions, the router and the migrations are in dist/ (${seconds} s)\n`)
 }

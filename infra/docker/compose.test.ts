@@ -1,0 +1,122 @@
+import { readFile } from 'node:fs/promises'
+import { describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
+import * as z from 'zod'
+import { allFunctions } from '#testing'
+
+const Service = z.object({
+  image: z.string(),
+  build: z.object({ target: z.string().optional(), args: z.object({ FUNCTION: z.string() }).optional() }).optional(),
+  command: z.array(z.string()).optional(),
+  environment: z.record(z.string(), z.union([z.string(), z.number()])).default({}),
+  networks: z.array(z.string()).default([]),
+  ports: z.array(z.string()).default([]),
+  depends_on: z.record(z.string(), z.object({ condition: z.string() })).default({}),
+  restart: z.string().optional(),
+  read_only: z.boolean().optional(),
+  init: z.boolean().optional(),
+  cap_drop: z.array(z.string()).default([]),
+  mem_limit: z.string().optional(),
+  network_mode: z.string().optional(),
+})
+const Compose = z.object({
+  services: z.record(z.string(), Service),
+  networks: z.record(z.string(), z.object({ internal: z.boolean().default(false) }).nullable()),
+})
+
+const fileAt = (path: string) => readFile(new URL(`../../${path}`, import.meta.url), 'utf8')
+const { services, networks } = Compose.parse(
+  parse(await fileAt('docker-compose.yml'), { merge: true, maxAliasCount: -1 }),
+)
+const functions = await allFunctions()
+const serviceOf = (name: string) => services[name] ?? expect.fail(`there is no service ${name}`)
+const isOurs = ({ build }: z.infer<typeof Service>) => build !== undefined
+
+/** What the README shows: as many processes of one function as this. */
+const SCALE_MAX = 4
+/** For people, the migration, and the replica’s looks at its slot. */
+const CONNECTIONS_FOR_OTHERS = 20
+
+describe('docker-compose.yml', () => {
+  it('has a service for each function, which runs that function, and none besides', () => {
+    const built = Object.entries(services).flatMap(([name, { build }]) =>
+      build?.args ? [[name, build.args.FUNCTION]] : [],
+    )
+    expect(built.sort()).toEqual(functions.map(({ name }) => [name, name]).sort())
+    for (const { name } of functions) expect(serviceOf(name).image).toBe(`stock-management/${name}`)
+  })
+
+  it('lets the router reach each function with a route, and no other, and starts it after them', () => {
+    const routed = functions.filter(({ trigger }) => trigger.kind === 'http').map(({ name }) => name)
+    const reachable = Object.keys(services).filter((name) => serviceOf(name).networks.includes('functions'))
+    expect(reachable.sort()).toEqual([...routed, 'router'].sort())
+    expect(Object.keys(serviceOf('router').depends_on).sort()).toEqual(routed.sort())
+  })
+
+  it('gives each function the networks of the engines that its settings name, and those alone', () => {
+    for (const { name, trigger } of functions) {
+      const { environment, networks: joined } = serviceOf(name)
+      const { JOBS_URL, EVENTS_URL, CACHE_URL } = environment
+      expect([JOBS_URL, CACHE_URL, environment.DATABASE_URL], name).not.toContain(undefined)
+      const followsOrPublishes = trigger.kind === 'stream' || (trigger.kind === 'outbox' && trigger.outbox === 'events')
+      expect(EVENTS_URL !== undefined, name).toBe(followsOrPublishes)
+      expect(joined.includes('events'), name).toBe(followsOrPublishes)
+      expect(joined.includes('database'), name).toBe(true)
+      // Without a password it is no more than the fact that there is a broker.
+      expect(joined.includes('jobs'), name).toBe(String(JOBS_URL).includes('@'))
+      expect(String(JOBS_URL), name).toMatch(/^amqp:/)
+    }
+  })
+
+  it('has room in PostgreSQL for every pool of every process, all full at once', async () => {
+    const allowed = Number(
+      /^max_connections = (\d+)$/m.exec(await fileAt('infra/docker/postgres-primary/postgresql.conf'))?.[1],
+    )
+    const pools = functions.map(({ name }) => Number(serviceOf(name).environment.DATABASE_POOL_MAX))
+    // To the primary: a pool for writing and one for reading. To the replica: one, and the connection that watches its lag.
+    const toPrimary = pools.reduce((sum, pool) => sum + 2 * pool, 0) + (SCALE_MAX - 1) * 2 * Math.max(...pools)
+    const toReplica = pools.reduce((sum, pool) => sum + pool + 1, 0) + (SCALE_MAX - 1) * (Math.max(...pools) + 1)
+    expect(toPrimary + CONNECTIONS_FOR_OTHERS).toBeLessThanOrEqual(allowed)
+    expect(toReplica + CONNECTIONS_FOR_OTHERS).toBeLessThanOrEqual(allowed)
+  })
+
+  it('publishes on loopback alone, and nothing but the router and the pages of RabbitMQ', () => {
+    const published = Object.entries(services).flatMap(([name, { ports }]) => ports.map((port) => `${name} ${port}`))
+    expect(published).toEqual([
+      `rabbitmq 127.0.0.1:\${RABBITMQ_PORT:-15672}:15672`,
+      `router 127.0.0.1:\${PORT:-3000}:3000`,
+    ])
+    const open = Object.keys(networks).filter((name) => !networks[name]?.internal)
+    const joinedBy = (network: string) =>
+      Object.keys(services).filter((name) => serviceOf(name).networks.includes(network))
+    expect(open.map((network) => [network, joinedBy(network)])).toEqual([
+      ['clients', ['router']],
+      ['pages', ['rabbitmq']],
+      ['webhooks', ['process-job']],
+    ])
+  })
+
+  it('bounds every container, and gives none more rights than it needs', () => {
+    for (const [name, service] of Object.entries(services)) {
+      const isOneShot = ['secrets', 'migrate'].includes(name)
+      expect(service.cap_drop, name).toEqual(['ALL'])
+      expect(service.mem_limit, name).toMatch(/^\d+[mg]$/)
+      expect(service.init, name).toBe(true)
+      expect(service.restart, name).toBe(isOneShot ? 'no' : 'unless-stopped')
+      if (isOurs(service)) expect(service.read_only, name).toBe(true)
+      else expect(service.image, name).toMatch(/:\d[\w.-]*$/)
+    }
+  })
+
+  it('starts nothing without its secrets', async () => {
+    const text = await fileAt('docker-compose.yml')
+    const checked = await fileAt('infra/docker/secrets/check.sh')
+    const used = new Set([...text.matchAll(/\$\{([A-Z_]+(?:PASSWORD|KEY))\b/g)].map(([, name]) => name))
+    const demanded = new Set([...text.matchAll(/\$\{([A-Z_]+):\?/g)].map(([, name]) => name))
+    expect([...demanded].sort()).toEqual([...used].sort())
+    for (const name of used) expect(checked, name).toContain(name)
+    for (const [name, { network_mode, depends_on, build }] of Object.entries(services)) {
+      if (network_mode !== 'none' && !build) expect(Object.keys(depends_on), name).not.toHaveLength(0)
+    }
+  })
+})

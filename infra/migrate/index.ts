@@ -1,0 +1,3 @@
+import { runMigration } from './main.ts'
+
+await runMigration()

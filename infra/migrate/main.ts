@@ -1,0 +1,35 @@
+import * as z from 'zod'
+import { ConfigError, readConfig } from '#config'
+import { closeDatabase, databaseSettings, migrate } from '#database'
+import { ensureBootstrapKey } from '#function'
+import { logger } from '#telemetry'
+import { seedCatalogue } from '../local/seed.ts'
+
+const KEY = 'must be an admin key of your own, of 16 characters or more'
+
+const settingsSchema = z.object({
+  /** Long enough to keep out everybody who guesses, and the key that `npm start` makes for itself. */
+  BOOTSTRAP_API_KEY: z.string({ error: KEY }).min(16, KEY),
+  SEED: z.enum(['0', '1'], 'must be 0 or 1').default('0'),
+})
+
+/**
+ * What a deployment runs once before its functions: the schema is brought up to date, the admin key made, and the demo catalogue
+ * put in if that is asked for. Running it again changes nothing. Sets the exit code to 1, with one clear line, where it fails.
+ */
+export async function runMigration(): Promise<void> {
+  try {
+    const { BOOTSTRAP_API_KEY, SEED } = readConfig(settingsSchema)
+    databaseSettings()
+    const files = await migrate()
+    logger().info({ files }, files.length === 0 ? 'the schema is up to date' : 'the schema was brought up to date')
+    await ensureBootstrapKey(BOOTSTRAP_API_KEY)
+    if (SEED === '1') await seedCatalogue((line) => logger().info(line))
+  } catch (error) {
+    if (error instanceof ConfigError) process.stderr.write(`${error.message}\n`)
+    else logger().fatal({ err: error }, 'the database could not be prepared')
+    process.exitCode = 1
+  } finally {
+    await closeDatabase()
+  }
+}
