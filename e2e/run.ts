@@ -7,8 +7,11 @@ import { startOwnStack } from './stack.ts'
 export type { Counts }
 
 export interface EndToEndOptions {
-  /** A stack that runs already, with an admin's key; without it one is started, and stopped afterwards. */
-  stack?: { url: string; key: string }
+  /**
+   * A stack that runs already, with an admin's key; without it one is started, and stopped afterwards. On a disposable one, whose
+   * only admin this is, there are stories more.
+   */
+  stack?: { url: string; key: string; disposable?: boolean }
   /** The name of the one story to run. */
   folder?: string | undefined
   write?: Write
@@ -34,7 +37,7 @@ export async function runEndToEnd(options: EndToEndOptions = {}): Promise<Counts
   const collection = await readCollection(folder)
   if (stack) {
     await checkThatItAnswers(stack)
-    return runStories({ collection, folder, ...stack, disposable: false }, write, signal)
+    return runStories({ collection, folder, disposable: false, ...stack }, write, signal)
   }
   write('starting a stack\n')
   const own = await startOwnStack(signal)
