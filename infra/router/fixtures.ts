@@ -51,8 +51,13 @@ export async function serveRouter(
 }
 
 /** Starts a server on a free port until the test is over; gives its origin. */
-export async function serve(server: Server | NetServer): Promise<URL> {
-  server.listen(0, '127.0.0.1')
+export function serve(server: Server | NetServer): Promise<URL> {
+  return serveOn(server, 0, '127.0.0.1')
+}
+
+/** The same at a port and an address of one's own choice. */
+export async function serveOn(server: Server | NetServer, port: number, address: string): Promise<URL> {
+  server.listen(port, address)
   await once(server, 'listening')
   const sockets = new Set<Socket>()
   server.on('connection', (socket: Socket) => {

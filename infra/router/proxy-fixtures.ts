@@ -1,11 +1,16 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { createServer as createNetServer, type Socket } from 'node:net'
 import { serve, serveRouter } from './fixtures.ts'
+import type { Resolve } from './origin.ts'
 
 type Handler = (req: IncomingMessage, res: ServerResponse) => void
 
 /** A router with one route, to these upstreams. */
-export async function routerTo(upstreams: URL[], limits: { timeoutMs?: number; maxBodyBytes?: number } = {}) {
+export async function routerTo(
+  upstreams: URL[],
+  limits: { timeoutMs?: number; maxBodyBytes?: number } = {},
+  resolve?: Resolve,
+) {
   const shared = {
     name: 'thing',
     path: '/thing',
@@ -21,6 +26,7 @@ export async function routerTo(upstreams: URL[], limits: { timeoutMs?: number; m
       { ...shared, method: 'POST' },
     ],
     log: (entry) => logged.push(entry),
+    ...(resolve && { resolve }),
   })
   return { url, logged }
 }

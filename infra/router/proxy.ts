@@ -1,10 +1,12 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
-import { ServiceError } from '#errors'
-import { type Exchange, malformedRequest, originForm } from './exchange.ts'
+import { type Exchange, originForm } from './exchange.ts'
+import { brokenAnswer, lateAnswer, overloaded, ownError, unreachable } from './failures.ts'
 import { clientHeaders, upstreamHeaders } from './headers.ts'
-import { endAnswer, hasBody, RequestBody } from './request-body.ts'
+import type { Upstream } from './origin.ts'
+import { endAnswer, hasBody, isArriving, RequestBody } from './request-body.ts'
 import type { RouteEntry } from './route.ts'
-import { type Rotation, skipForAMoment, type Upstream } from './upstreams.ts'
+import { noteAnswer, type Rotation, skipForAMoment } from './upstreams.ts'
 
 /** First try and one more: a third would double the load of an outage and help in almost none. */
 const TRIES_MAX = 2
@@ -43,7 +45,7 @@ class Forwarding implements Dispatcher.DispatchHandler {
     res.on('close', () => this.#clientLeft())
     res.on('drain', () => this.#clientCaughtUp())
     this.#allow(this.#entry.timeoutMs)
-    this.#try()
+    this.#begin()
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -58,9 +60,10 @@ class Forwarding implements Dispatcher.DispatchHandler {
     if (req.headers.expect !== undefined && hasBody(req)) res.writeContinue()
   }
 
-  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
+  onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
     // Interim answers (1xx) concern this connection; the final one follows.
     if (status < 200) return
+    if (this.#upstream) noteAnswer(this.#upstream, status, headers.connection)
     const { res, requestId } = this.#exchange
     const raw = Array.isArray(controller.rawHeaders) ? controller.rawHeaders : []
     res.writeHead(status, clientHeaders(raw, requestId))
@@ -88,10 +91,11 @@ class Forwarding implements Dispatcher.DispatchHandler {
     const upstream = this.#endTry()
     if (this.#state === 'settled') return
     const own = ownError(error)
-    if (!own && this.#state === 'waiting' && upstream) skipForAMoment(upstream)
+    const refused = !own && this.#state === 'waiting' ? upstream : undefined
+    if (refused) skipForAMoment(refused)
     if (!own && this.#tries < TRIES_MAX && this.#canRepeat()) {
       this.#state = 'waiting'
-      this.#try(upstream)
+      this.#begin(upstream, refused)
       return
     }
     const failure = own ?? (this.#state === 'waiting' ? unreachable(error) : brokenAnswer(error))
@@ -99,12 +103,20 @@ class Forwarding implements Dispatcher.DispatchHandler {
     this.#exchange.fail(failure)
   }
 
-  #try(except?: Upstream): void {
+  /** Tries at once, without a promise, where it is known who there is to try. */
+  #begin(except?: Upstream, refused?: Upstream): void {
+    const lookup = this.#rotation.prepare(refused)
+    if (lookup) lookup.then(() => this.#state === 'waiting' && this.#try(except)).catch(this.#exchange.fail)
+    else this.#try(except)
+  }
+
+  #try(except: Upstream | undefined): void {
     const { req } = this.#exchange
-    const upstream = this.#rotation(except)
+    const upstream = this.#rotation.next(except)
     if (!upstream) {
+      const missing = this.#rotation.missing()
       this.#settle()
-      this.#exchange.fail(overloaded())
+      this.#exchange.fail(missing ? unreachable(missing) : overloaded())
       return
     }
     this.#tries += 1
@@ -150,7 +162,10 @@ class Forwarding implements Dispatcher.DispatchHandler {
       this.#exchange.res.destroy()
       return
     }
-    const failure = this.#state === 'waiting' ? unreachable('no connection in time') : lateAnswer(this.#entry)
+    const isWaiting = this.#state === 'waiting'
+    // A function answers by itself before this; one that has the whole request and doesn't is stopped, or hangs.
+    if (!isWaiting && this.#upstream && !isArriving(this.#exchange.req)) skipForAMoment(this.#upstream)
+    const failure = isWaiting ? unreachable('no connection in time') : lateAnswer(this.#entry)
     this.#settle()
     this.#exchange.fail(failure)
     this.#controller?.abort(failure)
@@ -167,30 +182,4 @@ class Forwarding implements Dispatcher.DispatchHandler {
     this.#allow(this.#entry.timeoutMs)
     this.#controller?.resume()
   }
-}
-
-/** The errors that come from this side: no upstream is to blame, and a second try would end the same. */
-function ownError(error: Error & { code?: unknown }): ServiceError | undefined {
-  if (error instanceof ServiceError) return error
-  if (error.code === 'UND_ERR_INVALID_ARG') return malformedRequest('The request can not be forwarded as it is.')
-  return undefined
-}
-
-function overloaded(): ServiceError {
-  return new ServiceError('overloaded', 'Too many requests are waiting. Nothing was done.', { retryAfterSeconds: 1 })
-}
-
-function unreachable(cause: unknown): ServiceError {
-  const detail = 'No instance of this function can be reached. Nothing was done.'
-  return new ServiceError('unavailable', detail, { retryAfterSeconds: 1, cause })
-}
-
-function brokenAnswer(cause: unknown): ServiceError {
-  const detail = 'The function broke off its answer. If the request was a write, its outcome is not known.'
-  return new ServiceError('bad_gateway', detail, { cause })
-}
-
-function lateAnswer({ name, timeoutMs }: RouteEntry): ServiceError {
-  const detail = 'The function did not answer in time. If the request was a write, its outcome is not known.'
-  return new ServiceError('gateway_timeout', detail, { cause: `${name}: nothing for ${timeoutMs} ms` })
 }

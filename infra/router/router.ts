@@ -5,6 +5,7 @@ import { type Exchange, type Log, malformedRequest, openExchange } from './excha
 import { callInProcess } from './in-process.ts'
 import { createMatcher } from './match.ts'
 import { operationRoutes, type Readiness } from './operations.ts'
+import type { Resolve } from './origin.ts'
 import { forwardTo } from './proxy.ts'
 import { tooLarge } from './request-body.ts'
 import type { Route, RouteEntry, Target } from './route.ts'
@@ -16,6 +17,8 @@ export interface RouterOptions {
   /** The parts that fail, name to reason; empty means ready. */
   ready?: Readiness
   log?: Log
+  /** Gives the addresses of an upstream's name; the system's own resolver where it is left out. */
+  resolve?: Resolve
 }
 
 export interface Router {
@@ -25,8 +28,8 @@ export interface Router {
 }
 
 /** Serves every route, `/healthz`, `/readyz`, `/openapi.json` and `/docs`. Throws if two routes are the same. */
-export function createRouter({ routes, openapi, ready, log = () => {} }: RouterOptions): Router {
-  const upstreams = createUpstreams()
+export function createRouter({ routes, openapi, ready, log = () => {}, resolve }: RouterOptions): Router {
+  const upstreams = createUpstreams(resolve)
   const match = createMatcher<Route>([
     ...operationRoutes(openapi, ready ?? (async () => ({}))),
     ...docsRoutes(titleOf(openapi)),

@@ -1,0 +1,29 @@
+import { ServiceError } from '#errors'
+import { malformedRequest } from './exchange.ts'
+import type { RouteEntry } from './route.ts'
+
+/** The errors that come from this side: no upstream is to blame, and a second try would end the same. */
+export function ownError(error: Error & { code?: unknown }): ServiceError | undefined {
+  if (error instanceof ServiceError) return error
+  if (error.code === 'UND_ERR_INVALID_ARG') return malformedRequest('The request can not be forwarded as it is.')
+  return undefined
+}
+
+export function overloaded(): ServiceError {
+  return new ServiceError('overloaded', 'Too many requests are waiting. Nothing was done.', { retryAfterSeconds: 1 })
+}
+
+export function unreachable(cause: unknown): ServiceError {
+  const detail = 'No instance of this function can be reached. Nothing was done.'
+  return new ServiceError('unavailable', detail, { retryAfterSeconds: 1, cause })
+}
+
+export function brokenAnswer(cause: unknown): ServiceError {
+  const detail = 'The function broke off its answer. If the request was a write, its outcome is not known.'
+  return new ServiceError('bad_gateway', detail, { cause })
+}
+
+export function lateAnswer({ name, timeoutMs }: RouteEntry): ServiceError {
+  const detail = 'The function did not answer in time. If the request was a write, its outcome is not known.'
+  return new ServiceError('gateway_timeout', detail, { cause: `${name}: nothing for ${timeoutMs} ms` })
+}
