@@ -115,6 +115,8 @@ const DOCUMENTED =
 
 /** Fails unless everything that was acknowledged is there, once, and whatever was answered is documented. */
 export async function expectNothingLost(client: ShopClient, ledger: Ledger): Promise<void> {
+  const told = [...client.answers].map(([answer, times]) => `${times} × ${answer}`).join(', ')
+  process.stdout.write(`${ledger.reservations.size} reservations acknowledged; answers: ${told}\n`)
   const get = async (path: Ask['path']) => (await client.askUntilAnswered({ method: 'GET', path })).body
   expect([...client.answers.keys()].filter((answer) => !DOCUMENTED.test(answer))).toEqual([])
   const states = [...ledger.reservations.values()]
