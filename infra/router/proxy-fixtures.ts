@@ -5,7 +5,7 @@ import type { Resolve } from './origin.ts'
 
 type Handler = (req: IncomingMessage, res: ServerResponse) => void
 
-/** A router with one route, to these upstreams. */
+/** A router with one path, to these upstreams. */
 export async function routerTo(
   upstreams: URL[],
   limits: { timeoutMs?: number; maxBodyBytes?: number } = {},
@@ -24,6 +24,7 @@ export async function routerTo(
     routes: [
       { ...shared, method: 'GET' },
       { ...shared, method: 'POST' },
+      { ...shared, method: 'DELETE' },
     ],
     log: (entry) => logged.push(entry),
     ...(resolve && { resolve }),

@@ -4,7 +4,7 @@ import { type Exchange, originForm } from './exchange.ts'
 import { brokenAnswer, lateAnswer, overloaded, ownError, unreachable } from './failures.ts'
 import { clientHeaders, upstreamHeaders } from './headers.ts'
 import type { Upstream } from './origin.ts'
-import { endAnswer, hasBody, isArriving, RequestBody } from './request-body.ts'
+import { endAnswer, hasBody, isArriving, isRepeatable, RequestBody } from './request-body.ts'
 import type { RouteEntry } from './route.ts'
 import { noteAnswer, type Rotation, skipForAMoment } from './upstreams.ts'
 
@@ -13,7 +13,7 @@ const TRIES_MAX = 2
 /** A client that takes nothing for so long is gone in all but name, and holds one of the upstream's sockets. */
 const CLIENT_STALL_MS_MAX = 60_000
 
-/** Answers exchanges by forwarding them to the upstreams in turn. Bodies are streamed both ways and never held as a whole. */
+/** Answers exchanges by forwarding them to the upstreams in turn. Bodies are streamed both ways; only small ones are held as a whole. */
 export function forwardTo(rotation: Rotation, entry: RouteEntry): (exchange: Exchange) => void {
   return (exchange) => new Forwarding(exchange, entry, rotation).start()
 }
@@ -30,6 +30,9 @@ class Forwarding implements Dispatcher.DispatchHandler {
   readonly #rotation: Rotation
   #state: State = 'waiting'
   #tries = 0
+  /** Some upstream may have acted on the request: from now on, no answer may say that nothing was done. */
+  #wasSent = false
+  #body: RequestBody | undefined
   #upstream: Upstream | undefined
   #controller: Dispatcher.DispatchController | undefined
   #timer: NodeJS.Timeout | undefined
@@ -54,10 +57,11 @@ class Forwarding implements Dispatcher.DispatchHandler {
       controller.abort(new Error('The exchange ended while it was queued'))
       return
     }
-    this.#state = 'sent'
-    // Only now: a client whose request finds no upstream need not upload its body first.
     const { req, res } = this.#exchange
-    if (req.headers.expect !== undefined && hasBody(req)) res.writeContinue()
+    // Only now: a client whose request finds no upstream need not upload its body first.
+    if (!this.#wasSent && req.headers.expect !== undefined && hasBody(req)) res.writeContinue()
+    this.#state = 'sent'
+    this.#wasSent = true
   }
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
@@ -98,7 +102,7 @@ class Forwarding implements Dispatcher.DispatchHandler {
       this.#begin(upstream, refused)
       return
     }
-    const failure = own ?? (this.#state === 'waiting' ? unreachable(error) : brokenAnswer(error))
+    const failure = own ?? (this.#wasSent ? brokenAnswer(error) : unreachable(error))
     this.#settle()
     this.#exchange.fail(failure)
   }
@@ -115,26 +119,36 @@ class Forwarding implements Dispatcher.DispatchHandler {
     const upstream = this.#rotation.next(except)
     if (!upstream) {
       const missing = this.#rotation.missing()
+      const failure = missing ? unreachable(missing) : overloaded()
       this.#settle()
-      this.#exchange.fail(missing ? unreachable(missing) : overloaded())
+      this.#exchange.fail(this.#wasSent ? brokenAnswer(failure) : failure)
       return
     }
     this.#tries += 1
     this.#upstream = upstream
     this.#controller = undefined
     upstream.inFlight += 1
-    const body = hasBody(req) ? new RequestBody(req, this.#entry.maxBodyBytes, () => this.#timer?.refresh()) : null
+    const body = this.#bodyToSend()
     const headers = upstreamHeaders(this.#exchange)
     // `reset: false` keeps the socket after a HEAD, which undici would close for the sake of servers that send a body to it.
     const request = { method: req.method ?? 'GET', path: originForm(req.url ?? '/'), headers, body, reset: false }
     upstream.pool.dispatch(request as Dispatcher.DispatchOptions, this)
   }
 
-  /** A request can go out again if nothing of it was sent, or if it asks for nothing to be done (RFC 9110, 9.2.2). */
+  #bodyToSend(): RequestBody | Buffer | null {
+    const { req } = this.#exchange
+    if (!hasBody(req)) return null
+    const kept = this.#body?.whole()
+    if (kept) return kept
+    this.#body = new RequestBody(req, this.#entry.maxBodyBytes, () => this.#timer?.refresh())
+    return this.#body
+  }
+
+  /** A request can go out again if nothing of it was sent, or if it may be done again and its body is at hand. */
   #canRepeat(): boolean {
     const { req } = this.#exchange
     if (this.#state !== 'sent') return this.#state === 'waiting'
-    return (req.method === 'GET' || req.method === 'HEAD') && !hasBody(req)
+    return isRepeatable(req) && (!hasBody(req) || this.#body?.whole() !== undefined)
   }
 
   #endTry(): Upstream | undefined {
@@ -162,10 +176,9 @@ class Forwarding implements Dispatcher.DispatchHandler {
       this.#exchange.res.destroy()
       return
     }
-    const isWaiting = this.#state === 'waiting'
     // A function answers by itself before this; one that has the whole request and doesn't is stopped, or hangs.
-    if (!isWaiting && this.#upstream && !isArriving(this.#exchange.req)) skipForAMoment(this.#upstream)
-    const failure = isWaiting ? unreachable('no connection in time') : lateAnswer(this.#entry)
+    if (this.#state !== 'waiting' && this.#upstream && !isArriving(this.#exchange.req)) skipForAMoment(this.#upstream)
+    const failure = this.#wasSent ? lateAnswer(this.#entry) : unreachable('no connection in time')
     this.#settle()
     this.#exchange.fail(failure)
     this.#controller?.abort(failure)

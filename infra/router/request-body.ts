@@ -5,6 +5,8 @@ import { ServiceError } from '#errors'
 /** How long, and for how much, an answered request may go on sending: enough for a client to notice the answer, and twice the largest body. */
 const DISCARD_MS_MAX = 1_000
 const DISCARD_BYTES_MAX = 64 * 1024 * 1024
+/** A body up to this is kept until its answer comes: larger than any write but an import, and times 1,024 no more than 64 MiB. */
+const KEPT_BYTES_MAX = 64 * 1024
 
 export function tooLarge(bytesMax: number): ServiceError {
   return new ServiceError('too_large', `The body may have at most ${bytesMax} bytes.`)
@@ -16,15 +18,26 @@ export function hasBody(req: IncomingMessage): boolean {
 }
 
 /**
+ * Whether a request may be sent again though somebody may have acted on it: it asks for nothing to be done (RFC 9110, 9.2.2), or
+ * it bears a key under which it is done once, and the second to do it gives the first answer.
+ */
+export function isRepeatable({ method, headers }: IncomingMessage): boolean {
+  if (method === 'GET' || method === 'HEAD') return true
+  return (method === 'POST' || method === 'PATCH') && headers['idempotency-key'] !== undefined
+}
+
+/**
  * A request's body as a stream of its own: it passes chunks on under backpressure, counts them, and fails with `too_large` past
  * the limit. It stands between the request and undici because undici destroys the body it was given when an exchange fails,
  * and a destroyed IncomingMessage can't be emptied any more, so the answer to it could be lost. Nothing is read from the
- * request before the first read from this stream; until then the exchange can be tried elsewhere.
+ * request before the first read from this stream; until then the exchange can be tried elsewhere. It can be after that if the
+ * request is one that may be, and its body small enough to be kept.
  */
 export class RequestBody extends Readable {
   readonly #source: IncomingMessage
   readonly #bytesMax: number
   readonly #onChunk: () => void
+  readonly #kept: Buffer[] | undefined
   #bytes = 0
   #attached = false
 
@@ -33,6 +46,15 @@ export class RequestBody extends Readable {
     this.#source = source
     this.#bytesMax = bytesMax
     this.#onChunk = onChunk
+    // Without a length there is no telling whether it will be small.
+    const length = Number(source.headers['content-length'] ?? Number.POSITIVE_INFINITY)
+    if (length <= KEPT_BYTES_MAX && isRepeatable(source)) this.#kept = []
+  }
+
+  /** The whole body, if it has come and was kept. */
+  whole(): Buffer | undefined {
+    const isWhole = this.#bytes === Number(this.#source.headers['content-length'])
+    return this.#kept && isWhole ? Buffer.concat(this.#kept) : undefined
   }
 
   override _read(): void {
@@ -50,6 +72,7 @@ export class RequestBody extends Readable {
 
   readonly #pass = (chunk: Buffer): void => {
     this.#bytes += chunk.length
+    this.#kept?.push(chunk)
     this.#onChunk()
     if (this.#bytes > this.#bytesMax) this.destroy(tooLarge(this.#bytesMax))
     else if (!this.push(chunk)) this.#source.pause()

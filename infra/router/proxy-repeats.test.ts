@@ -1,0 +1,59 @@
+import { expect, test } from 'vitest'
+import { ask, type Question, refusingOrigin } from './fixtures.ts'
+import { rawUpstream, routerTo, upstreamWith } from './proxy-fixtures.ts'
+
+/** An upstream that reads its first request to the end and hangs up on it, as if it was killed then; the second gets an answer. */
+async function killedOnce() {
+  const bodies: string[] = []
+  const { origin } = await upstreamWith(async (req, res) => {
+    bodies.push(Buffer.concat(await req.toArray()).toString())
+    if (bodies.length === 1) req.socket.resetAndDestroy()
+    else res.end('done')
+  })
+  return { origin, bodies }
+}
+
+const keyed = { 'idempotency-key': 'once' }
+const LIMITS = { maxBodyBytes: 1024 * 1024 }
+
+test.each<[string, Question, string]>([
+  ['a POST with an Idempotency-Key', { method: 'POST', headers: keyed, body: 'all of it' }, 'all of it'],
+  ['one of 64 KiB', { method: 'POST', headers: keyed, body: 'x'.repeat(65_536) }, 'x'.repeat(65_536)],
+  ['one without a body', { method: 'POST', headers: { ...keyed, 'content-length': 0 } }, ''],
+])('broken off after it was sent: %s is sent once more, whole', async (_case, question, body) => {
+  const { origin, bodies } = await killedOnce()
+  const { url } = await routerTo([origin], LIMITS)
+  const answer = await ask(url, '/thing', question)
+  expect([answer.status, answer.text]).toEqual([200, 'done'])
+  expect(bodies).toEqual([body, body])
+})
+
+test.each<[string, Question]>([
+  ['a POST without a key', { method: 'POST', body: 'all of it' }],
+  ['one with a key, but more than 64 KiB', { method: 'POST', headers: keyed, body: 'x'.repeat(65_537) }],
+  ['one with a key, but without a length', { method: 'POST', headers: keyed, body: [Buffer.from('in chunks')] }],
+  ['a DELETE, whose second answer would be 404', { method: 'DELETE', headers: keyed }],
+])('broken off after it was sent: %s is not sent again, but answered 502', async (_case, question) => {
+  const { origin, bodies } = await killedOnce()
+  const { url } = await routerTo([origin], LIMITS)
+  const answer = await ask(url, '/thing', question)
+  expect([answer.status, answer.json().code]).toEqual([502, 'bad_gateway'])
+  expect(bodies.length).toBe(1)
+})
+
+test('broken off, and then refused: 502, as something may have been done', async () => {
+  const { origin } = await rawUpstream((socket) => socket.destroy())
+  // The second in the list has the first turn.
+  const { url } = await routerTo([await refusingOrigin(), origin])
+  const answer = await ask(url, '/thing', { method: 'POST', headers: keyed, body: 'x' })
+  expect([answer.status, answer.json().code]).toEqual([502, 'bad_gateway'])
+})
+
+test('broken off before the client has sent all of it: 502, as there is nothing to send again', async () => {
+  const { origin, count } = await rawUpstream((socket) => socket.destroy())
+  const { url } = await routerTo([origin])
+  const headers = { ...keyed, 'content-length': 100, connection: 'close' }
+  const answer = await ask(url, '/thing', { method: 'POST', headers, body: [Buffer.from('the first part')] })
+  expect(answer.status).toBe(502)
+  expect(count()).toBe(1)
+})
