@@ -95,7 +95,8 @@ export async function startKafka(
 
 /** Makes the folder that the configuration names the storage of a new cluster. */
 async function format(jars: string, configuration: string): Promise<void> {
-  const options = ['--cluster-id', randomBytes(16).toString('base64url'), '--config', configuration]
+  // In one argument: an id may begin with a dash, and would be taken for the next option.
+  const options = [`--cluster-id=${randomBytes(16).toString('base64url')}`, '--config', configuration]
   await run('java', [...javaArgs(jars, '-XX:TieredStopAtLevel=1'), 'kafka.tools.StorageTool', 'format', ...options])
 }
 
