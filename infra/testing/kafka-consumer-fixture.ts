@@ -13,7 +13,7 @@ const definition = streamFunction({
   name,
   topics: ['stock-events'],
   summary: 'Write down every event.',
-  data: z.object({ productId: z.string(), version: z.number() }),
+  data: z.object({ productId: z.string(), version: z.number(), kills: z.boolean().optional() }),
   handler: ({ attributes, data, caller }) =>
     transaction(caller, async (tx) => {
       if (!(await oncePerEvent(tx, name, attributes.id))) return
@@ -21,6 +21,7 @@ const definition = streamFunction({
         insert into effects (event_id, product_id, version) values (${attributes.id}, ${data.productId}, ${data.version})`
       // Long enough to be killed in the middle of it.
       await sleep(5)
+      if (data.kills) process.kill(process.pid, 'SIGKILL')
     }),
 })
 

@@ -2,11 +2,11 @@ import type { EachBatchPayload, KafkaMessage, Message } from 'kafkajs'
 import * as z from 'zod'
 import { logger } from '#telemetry'
 import { attemptDelivery, type Next, type Subscription, wants } from './delivery.ts'
+import { beginAttempt, inTurn, type Place, type Places, UNCOMMITTED_MAX } from './kafka-attempts.ts'
 import { toEvent, typeOf, Unreadable } from './kafka-message.ts'
 import { backoffMs } from './waits.ts'
 
-/** Offsets are committed after so many events or so long, and at a batch's end: as many may be delivered again after a crash. */
-const COMMIT_EVENTS = 100
+/** Offsets are committed after 100 events or so long, and at a batch's end: as many may be delivered again after a crash. */
 const COMMIT_MS = 1_000
 /** How often a sign of life is due is the driver's to know: this is only how often it is asked. */
 const HEARTBEAT_MS = 1_000
@@ -23,12 +23,6 @@ export const DeadLetterHeaders = z.object({
   dead_error: z.string(),
 })
 
-/** Where a partition is stuck: at an offset, after so many failures. */
-interface Stuck {
-  offset: string
-  attempts: number
-}
-
 /**
  * What a consumer does with the messages of one partition: delivers them one after the other, and commits what it is through
  * with. One that is to be tried again stops its partition for a while, and the others go on. `bury` takes dead letters; while
@@ -38,36 +32,36 @@ interface Stuck {
 export function createBatchHandler(
   signal: AbortSignal,
   subscription: Subscription,
+  places: Places,
   nameOf: (topic: string) => string,
   bury: (topic: string, letter: Message) => Promise<void>,
 ): (payload: EachBatchPayload) => Promise<void> {
-  /** By topic and partition. */
-  const stuck = new Map<string, Stuck>()
-
-  /** False if the message is to be delivered again. */
-  async function pass(message: KafkaMessage, { topic, partition }: EachBatchPayload['batch']): Promise<boolean> {
-    const place = `${topic} ${partition}`
-    const type = typeOf(message)
-    if (type !== undefined && !wants(subscription, type)) return true
-    const attempts = attemptsOf(place, message) + 1
-    const next = await attempt(subscription, nameOf(topic), message, attempts)
-    if (
-      next.step === 'again' ||
-      (next.step === 'bury' && !(await isBuried(message, topic, partition, attempts, next.error)))
-    ) {
-      stuck.set(place, { offset: message.offset, attempts })
-      return false
+  /** Delivers a message, or buries it. False if it is to be delivered again. */
+  async function pass(message: KafkaMessage, place: Place, payload: EachBatchPayload): Promise<boolean> {
+    const { topic, partition } = payload.batch
+    const here = { topics: [{ topic, partitions: [{ partition, offset: message.offset }] }] }
+    const write = () => payload.commitOffsetsIfNecessary(places.withAttempts(here))
+    if (await beginAttempt(place, message.offset, write)) {
+      const next = await attempt(subscription, nameOf(topic), message, place.tried.attempts)
+      if (next.step !== 'bury') return next.step === 'pass'
+      place.tried.error = next.error
+    } else {
+      const { group } = subscription
+      logger().error({ group, topic, partition, ...place.tried }, 'an event is dead: it has used up its attempts')
     }
-    stuck.delete(place)
-    return true
+    return isBuried(message, payload.batch, place.tried)
   }
 
-  function attemptsOf(place: string, { offset }: KafkaMessage): number {
-    const failed = stuck.get(place)
-    return failed?.offset === offset ? failed.attempts : 0
+  const isWanted = (message: KafkaMessage) => {
+    const type = typeOf(message)
+    return type === undefined || wants(subscription, type)
   }
 
-  async function isBuried(message: KafkaMessage, topic: string, partition: number, attempts: number, error: string) {
+  async function isBuried(
+    message: KafkaMessage,
+    { topic, partition }: EachBatchPayload['batch'],
+    { attempts, error }: Place['tried'],
+  ): Promise<boolean> {
     const { group } = subscription
     const death: z.infer<typeof DeadLetterHeaders> = {
       dead_group: group,
@@ -78,7 +72,7 @@ export function createBatchHandler(
       dead_error: error.slice(0, ERROR_MAX),
     }
     try {
-      await bury(topic, { key: message.key, value: message.value, headers: { ...message.headers, ...death } })
+      await bury(nameOf(topic), { key: message.key, value: message.value, headers: { ...message.headers, ...death } })
       return true
     } catch (failure) {
       logger().error(
@@ -91,15 +85,18 @@ export function createBatchHandler(
 
   return async (payload) => {
     const { batch, isRunning, isStale, resolveOffset } = payload
+    const place = await places.take(batch.topic, batch.partition)
     const life = keepAlive(payload)
-    const commits = createCommits(payload)
+    const commits = createCommits(payload, places)
+    const isOver = () => signal.aborted || !isRunning() || isStale() || life.failure() !== undefined
     try {
       for (const message of batch.messages) {
-        if (signal.aborted || !isRunning() || isStale() || life.failure()) break
-        if (!(await pass(message, batch))) {
-          const resume = payload.pause()
-          setTimeout(resume, backoffMs(attemptsOf(`${batch.topic} ${batch.partition}`, message))).unref()
-          break
+        if (isOver()) break
+        if (isWanted(message)) {
+          const isPassed = await inTurn(place, async () => (isOver() ? undefined : pass(message, place, payload)))
+          if (isPassed === false) setTimeout(payload.pause(), backoffMs(place.tried.attempts)).unref()
+          if (!isPassed) break
+          if (place.suspects > 0) place.suspects--
         }
         resolveOffset(message.offset)
         await commits.ifDue()
@@ -130,19 +127,19 @@ async function attempt(
 }
 
 /** Commits the offsets of all partitions that are worked on. */
-function createCommits({ uncommittedOffsets, commitOffsetsIfNecessary }: EachBatchPayload) {
+function createCommits({ uncommittedOffsets, commitOffsetsIfNecessary }: EachBatchPayload, places: Places) {
   let passed = 0
   let committedAt = performance.now()
   async function now(): Promise<void> {
     passed = 0
     committedAt = performance.now()
-    await commitOffsetsIfNecessary(uncommittedOffsets())
+    await commitOffsetsIfNecessary(places.withAttempts(uncommittedOffsets()))
   }
   return {
     now,
     async ifDue(): Promise<void> {
       passed++
-      if (passed >= COMMIT_EVENTS || performance.now() - committedAt >= COMMIT_MS) await now()
+      if (passed >= UNCOMMITTED_MAX || performance.now() - committedAt >= COMMIT_MS) await now()
     },
   }
 }

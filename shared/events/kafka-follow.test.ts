@@ -2,12 +2,14 @@ import { randomUUID } from 'node:crypto'
 import type { Message } from 'kafkajs'
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { overrideEnvironment } from '#config'
+import type { Outcome } from '#errors'
 import { inKafka, kafkaUrl, sql } from '#testing'
 import { adapters, currentKafkaUrl } from './adapters-fixture.ts'
 import { acknowledge, caller, log, newEvent, seen, start, stopFollowing, topic, until } from './events-fixture.ts'
 import { kafkaSettings, readTopic, withAdmin } from './kafka-fixture.ts'
 import { createSender } from './kafka-sender.ts'
 import { eventTopics } from './kafka-topics.ts'
+import type { LoggedEvent } from './log.ts'
 import { publish } from './outbox.ts'
 import { closeRelay, relayOutbox } from './relay.ts'
 
@@ -84,6 +86,20 @@ describe.skipIf(kafkaUrl === undefined)(`a follower of events ${inKafka}`, () =>
       dead_attempts: '10',
       dead_error: 'still not',
     })
+  })
+
+  it('does not begin with the first attempt again after a restart', async () => {
+    vi.spyOn(Math, 'random').mockReturnValue(0)
+    await log([1, 2])
+    const answer = ({ version }: LoggedEvent): Outcome =>
+      version === 1 ? { verdict: 'retry', error: 'still not' } : acknowledge
+    const first = start('group', answer)
+    await until(() => expect(first.versions.length).toBeGreaterThan(3))
+    await first.stop()
+    const second = start('group', answer)
+    await until(() => expect(second.versions).toContain(2))
+    expect([...first.versions, ...second.versions]).toEqual([...Array<number>(10).fill(1), 2])
+    expect(await dead('group')).toHaveLength(1)
   })
 
   it('buries what is no event at once, and delivers what comes behind it', async () => {

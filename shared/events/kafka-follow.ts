@@ -1,6 +1,7 @@
-import type { Consumer } from 'kafkajs'
+import type { Consumer, Message } from 'kafkajs'
 import { counter, logger } from '#telemetry'
 import type { Following, Subscription } from './delivery.ts'
+import { createPlaces, readLeftBehind } from './kafka-attempts.ts'
 import { createBatchHandler } from './kafka-batch.ts'
 import { briefRetry, createKafka } from './kafka-client.ts'
 import { createSender } from './kafka-sender.ts'
@@ -47,11 +48,10 @@ export function followKafka(subscription: Subscription, settings: KafkaSettings)
 async function followUntil(signal: AbortSignal, subscription: Subscription, settings: KafkaSettings): Promise<void> {
   const { topics, group } = subscription
   const graves = createSender(settings, deadLetterTopics(subscription, settings))
-  const nameOf = (topic: string) => topic.slice(settings.prefix.length)
-  const handle = createBatchHandler(signal, subscription, nameOf, async (topic, message) => {
-    const dead = deadLetterTopic(settings, nameOf(topic), group)
-    await graves.send([{ topic: dead.topic, messages: [message] }])
-  })
+  const bury = async (topic: string, letter: Message) => {
+    const dead = deadLetterTopic(settings, topic, group)
+    await graves.send([{ topic: dead.topic, messages: [letter] }])
+  }
   let failures = 0
   const onJoin = () => {
     if (failures > 0) logger().info({ group, topics }, 'following goes on')
@@ -59,7 +59,7 @@ async function followUntil(signal: AbortSignal, subscription: Subscription, sett
   }
   while (!signal.aborted) {
     try {
-      await consume(signal, subscription, settings, handle, onJoin)
+      await consume(signal, subscription, settings, bury, onJoin)
     } catch (error) {
       interruptions.inc({ group })
       if (failures++ % LOG_EVERY === 1)
@@ -75,14 +75,16 @@ async function consume(
   signal: AbortSignal,
   subscription: Subscription,
   settings: KafkaSettings,
-  handle: ReturnType<typeof createBatchHandler>,
+  bury: (topic: string, letter: Message) => Promise<void>,
   onJoin: () => void,
 ): Promise<void> {
-  const { topics, group } = subscription
+  const topics = subscription.topics.map((topic) => `${settings.prefix}${topic}`)
+  const groupId = `${settings.prefix}${subscription.group}`
+  const nameOf = (topic: string) => topic.slice(settings.prefix.length)
   const kafka = await createKafka(settings)
   await ensureTopics(kafka, [...eventTopics(settings), ...deadLetterTopics(subscription, settings)])
   const consumer = kafka.consumer({
-    groupId: `${settings.prefix}${group}`,
+    groupId,
     sessionTimeout: SESSION_MS,
     heartbeatInterval: HEARTBEAT_MS,
     maxWaitTimeInMs: FETCH_WAIT_MS,
@@ -90,16 +92,20 @@ async function consume(
     // The driver begins anew after some errors only, and not with all that it knows about.
     retry: { ...briefRetry, restartOnFailure: async () => false },
   })
-  consumer.on(consumer.events.GROUP_JOIN, onJoin)
+  const places = createPlaces(() => readLeftBehind(kafka, groupId, topics))
+  consumer.on(consumer.events.GROUP_JOIN, () => {
+    places.forget()
+    onJoin()
+  })
   const ended = endOf(consumer, signal)
   try {
     await consumer.connect()
-    await consumer.subscribe({ topics: topics.map((topic) => `${settings.prefix}${topic}`), fromBeginning: true })
+    await consumer.subscribe({ topics, fromBeginning: true })
     await consumer.run({
       autoCommit: false,
       eachBatchAutoResolve: false,
       partitionsConsumedConcurrently: PARTITIONS_AT_ONCE,
-      eachBatch: handle,
+      eachBatch: createBatchHandler(signal, subscription, places, nameOf, bury),
     })
     await ended
   } finally {
