@@ -5,7 +5,7 @@ import { overrideEnvironment } from '#config'
 import type { Outcome } from '#errors'
 import { inKafka, kafkaUrl, sql } from '#testing'
 import { adapters, currentKafkaUrl } from './adapters-fixture.ts'
-import { acknowledge, caller, log, newEvent, seen, start, stopFollowing, topic, until } from './events-fixture.ts'
+import { acknowledge, caller, gate, log, newEvent, seen, start, stopFollowing, topic, until } from './events-fixture.ts'
 import { kafkaSettings, readTopic, withAdmin } from './kafka-fixture.ts'
 import { createSender } from './kafka-sender.ts'
 import { eventTopics } from './kafka-topics.ts'
@@ -22,6 +22,12 @@ async function send(...messages: Message[]): Promise<void> {
   await sender.send([{ topic: `${settings.prefix}${topic}`, messages }])
   await sender.close()
 }
+
+const groupState = (group: string) =>
+  withAdmin(currentKafkaUrl(), async (admin, prefix) => {
+    const { groups } = await admin.describeGroups([`${prefix}${group}`])
+    return groups[0]?.state
+  })
 
 /** Two products whose events go to different partitions. */
 async function productsApart(): Promise<[string, string]> {
@@ -147,6 +153,18 @@ describe.skipIf(kafkaUrl === undefined)(`a follower of events ${inKafka}`, () =>
     })
     await until(() => expect(stuck.versions.at(-1)).toBe(4))
     expect((await dead('group')).map(({ headers }) => String(headers?.ce_version))).toEqual(['1', '3'])
+  })
+
+  it('stops although its group waits for what another has in hand', async () => {
+    const { opened, open } = gate()
+    const busy = start('group', () => opened.then(() => acknowledge))
+    await log([1])
+    await seen(busy, [1])
+    const waiting = start('group')
+    await until(async () => expect(await groupState('group')).toBe('PreparingRebalance'))
+    await waiting.stop()
+    expect(busy.versions).toEqual([1])
+    open()
   })
 
   it('shares a topic with others of its group, each partition with one of them', async () => {

@@ -20,7 +20,7 @@ const HEARTBEAT_MS = 1_000
 const FETCH_WAIT_MS = 500
 /** Partitions that are worked on at once: an effect waits for the database mostly, of which a process has ten connections. */
 const PARTITIONS_AT_ONCE = 4
-/** For the events in hand at a stop; what takes longer is delivered again, to another follower. */
+/** For what is in hand at a stop, an event or a join. What takes longer is delivered again, to another follower. */
 const STOP_MAX_MS = 10_000
 /**
  * While Kafka is away, following is tried again after ever longer pauses, of 6 s at most, and every tenth failure is logged,
@@ -97,8 +97,7 @@ async function consume(
     places.forget()
     onJoin()
   })
-  const ended = endOf(consumer, signal)
-  try {
+  const join = async () => {
     await consumer.connect()
     await consumer.subscribe({ topics, fromBeginning: true })
     await consumer.run({
@@ -107,26 +106,39 @@ async function consume(
       partitionsConsumedConcurrently: PARTITIONS_AT_ONCE,
       eachBatch: createBatchHandler(signal, subscription, places, nameOf, bury),
     })
-    await ended
-  } finally {
-    // Where this fails the group takes it for dead in time.
-    await settledWithin(STOP_MAX_MS, consumer.disconnect()).catch((error) =>
-      logger().debug({ err: error }, 'left a group late'),
-    )
   }
+  await untilEnd(signal, consumer, join)
 }
 
 const deadLetterTopics = ({ topics, group }: Subscription, settings: KafkaSettings) =>
   topics.map((topic) => deadLetterTopic(settings, topic, group))
 
-/** Resolves when it is to stop; rejects when the driver gives up. */
-function endOf(consumer: Consumer, signal: AbortSignal): Promise<void> {
+/** Joins, and leaves when it is to stop. Throws where the driver gives up. */
+async function untilEnd(signal: AbortSignal, consumer: Consumer, join: () => Promise<void>): Promise<void> {
+  let stop = () => {}
   const ended = new Promise<void>((resolve, reject) => {
-    signal.addEventListener('abort', () => resolve(), { once: true })
-    if (signal.aborted) resolve()
+    stop = resolve
     consumer.on(consumer.events.CRASH, ({ payload }) => reject(payload.error))
   })
-  // It may end before anyone waits for it.
-  ended.catch(() => {})
-  return ended
+  signal.addEventListener('abort', stop)
+  if (signal.aborted) stop()
+  const joining = join()
+  try {
+    // Who joins waits for what others have in hand, up to 60 s. A stop does not wait that long.
+    await Promise.race([joining, ended])
+    await ended
+  } finally {
+    signal.removeEventListener('abort', stop)
+    // Where this fails the group takes it for dead in time.
+    await settledWithin(STOP_MAX_MS, leave(consumer, joining)).catch((error) =>
+      logger().debug({ err: error }, 'left a group late'),
+    )
+  }
+}
+
+/** The driver closes a connection behind the answers that are due on it, and goes on with a join that is under way by another. */
+async function leave(consumer: Consumer, joining: Promise<void>): Promise<void> {
+  await consumer.disconnect()
+  await joining.catch(() => {})
+  await consumer.disconnect()
 }
