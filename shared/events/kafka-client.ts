@@ -1,5 +1,5 @@
 import type { Kafka, LogEntry, RetryOptions } from 'kafkajs'
-import { logger } from '#telemetry'
+import { counter, logger } from '#telemetry'
 import { stopIdleTimers } from './kafka-idle-timer.ts'
 import type { KafkaSettings } from './settings.ts'
 
@@ -31,7 +31,21 @@ export async function createKafka({ brokers }: KafkaSettings): Promise<Kafka> {
   })
 }
 
+/** What the driver says, and nothing else tells, when a partition no longer has the offset at which a group is. */
+const PLACE_GONE = 'Offset out of range, resetting to default offset'
+
+const losses = counter(
+  'stream_losses_total',
+  'Times that events were deleted before a consumer group had got to them.',
+  ['group'],
+)
+
 /** It tells of every attempt, several times; what becomes of them is logged by who made them. */
 function toDebugLog({ namespace, log: { message, timestamp, logger: _, ...details } }: LogEntry): void {
-  logger().debug({ namespace, ...details }, `KafkaJS: ${message}`)
+  if (message === PLACE_GONE) {
+    losses.inc({ group: details.groupId })
+    logger().error(details, 'events are lost to a group: it goes on with the first that is left in the partition')
+  } else {
+    logger().debug({ namespace, ...details }, `KafkaJS: ${message}`)
+  }
 }

@@ -23,8 +23,9 @@ const PARTITIONS_AT_ONCE = 4
 /** For what is in hand at a stop, an event or a join. What takes longer is delivered again, to another follower. */
 const STOP_MAX_MS = 10_000
 /**
- * While Kafka is away, following is tried again after ever longer pauses, of 6 s at most, and every tenth failure is logged,
- * from the second on: a broker that has just started fails the first while it finds out who looks after the group.
+ * While Kafka is away, following is tried again after ever longer pauses, of 6 s at most. The failure that ends a time when all was
+ * well is logged, and every tenth after that; at a start the second is the first, since a broker that has just started fails
+ * one while it finds out who looks after the group.
  */
 const BACKOFF_ATTEMPTS_MAX = 6
 const LOG_EVERY = 10
@@ -53,17 +54,21 @@ async function followUntil(signal: AbortSignal, subscription: Subscription, sett
     await graves.send([{ topic: dead.topic, messages: [letter] }])
   }
   let failures = 0
-  const onJoin = () => {
+  let isWell = false
+  const onWell = () => {
     if (failures > 0) logger().info({ group, topics }, 'following goes on')
     failures = 0
+    isWell = true
   }
   while (!signal.aborted) {
     try {
-      await consume(signal, subscription, settings, bury, onJoin)
+      await consume(signal, subscription, settings, bury, onWell)
     } catch (error) {
       interruptions.inc({ group })
-      if (failures++ % LOG_EVERY === 1)
+      failures++
+      if (isWell || failures % LOG_EVERY === 2)
         logger().warn({ group, topics, failures, reason: String(error) }, 'following is interrupted')
+      isWell = false
       await pause(signal, backoffMs(Math.min(failures, BACKOFF_ATTEMPTS_MAX)))
     }
   }
@@ -76,7 +81,7 @@ async function consume(
   subscription: Subscription,
   settings: KafkaSettings,
   bury: (topic: string, letter: Message) => Promise<void>,
-  onJoin: () => void,
+  onWell: () => void,
 ): Promise<void> {
   const topics = subscription.topics.map((topic) => `${settings.prefix}${topic}`)
   const groupId = `${settings.prefix}${subscription.group}`
@@ -93,10 +98,9 @@ async function consume(
     retry: { ...briefRetry, restartOnFailure: async () => false },
   })
   const places = createPlaces(() => readLeftBehind(kafka, groupId, topics))
-  consumer.on(consumer.events.GROUP_JOIN, () => {
-    places.forget()
-    onJoin()
-  })
+  consumer.on(consumer.events.GROUP_JOIN, places.forget)
+  // Not with the join: what it can't do after that, it would try again and again without a word.
+  consumer.on(consumer.events.HEARTBEAT, onWell)
   const join = async () => {
     await consumer.connect()
     await consumer.subscribe({ topics, fromBeginning: true })
