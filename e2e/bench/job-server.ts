@@ -6,7 +6,7 @@ import { runJob } from '#jobs'
 import { jobTypes } from '#jobs/schema'
 
 /** Jobs in hand at once. */
-const PREFETCH = 512
+const CONCURRENCY = 512
 
 const nothing = async () => ({})
 
@@ -14,7 +14,6 @@ const nothing = async () => ({})
 const definition = queueFunction({
   name: 'process-job',
   queue: 'jobs',
-  prefetch: PREFETCH,
   summary: 'Run a job that does nothing.',
   data: z.strictObject({ jobId: z.guid() }),
   handler: ({ attributes, data, caller }) =>
@@ -26,6 +25,6 @@ const definition = queueFunction({
     }),
 })
 
-for (const rules of Object.values(jobTypes)) Object.assign(rules, { concurrency: PREFETCH })
+for (const rules of Object.values(jobTypes)) Object.assign(rules, { concurrency: CONCURRENCY })
 
 await runProcess(() => startHost(definition, startQueue))

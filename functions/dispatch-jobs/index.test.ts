@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { eventRequest } from '#function'
+import { closeJobs } from '#jobs'
 import { call, functionNamed, inRabbit, type JobsBroker, rabbitUrl, sql, useBroker } from '#testing'
 import dispatchJobs from './index.ts'
 
@@ -15,9 +16,9 @@ async function tick(status = 200) {
 
 const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
 
-async function submit(): Promise<string> {
+async function submit(type = 'verify-ledger'): Promise<string> {
   const headers = { traceparent, tracestate: 'a=1' }
-  return (await call(submitJob, { body: { type: 'verify-ledger', payload: {} }, headers })).body.id
+  return (await call(submitJob, { body: { type, payload: {} }, headers })).body.id
 }
 
 const waiting = () => sql`select job_id from job_dispatches`
@@ -49,13 +50,11 @@ describe.skipIf(rabbitUrl === undefined)(`dispatch-jobs, with a queue ${inRabbit
   })
   afterAll(() => broker?.stop())
 
-  /** The next message of the queue, or of one of those that go with it. */
-  const next = async (suffix = '') => {
-    const message = await broker.withChannel((channel) =>
-      channel.get(`${broker.settings.JOBS_QUEUE}${suffix}`, { noAck: true }),
-    )
-    return message || undefined
-  }
+  const queue = (name = 'verify-ledger') => `${broker.settings.JOBS_QUEUE}.${name}`
+
+  /** The next message of the queue. */
+  const next = async (name?: string) =>
+    (await broker.withChannel((channel) => channel.get(queue(name), { noAck: true }))) || undefined
 
   it('tells of each job once, in a message that outlives the broker and has the job’s trace', async () => {
     const id = await submit()
@@ -85,7 +84,7 @@ describe.skipIf(rabbitUrl === undefined)(`dispatch-jobs, with a queue ${inRabbit
     const ids: string[] = []
     await broker.withChannel(async (channel) => {
       const note = (content = '{}') => ids.push(JSON.parse(content).jobId)
-      await channel.consume(broker.settings.JOBS_QUEUE, (message) => note(message?.content.toString()), { noAck: true })
+      await channel.consume(queue(), (message) => note(message?.content.toString()), { noAck: true })
       await vi.waitFor(() => expect(ids).toHaveLength(2_500), { timeout: 10_000 })
     })
     expect(ids).toEqual((await sql`select id from jobs order by id`).map(({ id }) => id))
@@ -119,18 +118,59 @@ describe.skipIf(rabbitUrl === undefined)(`dispatch-jobs, with a queue ${inRabbit
     const id = await submit()
     await sql`update jobs set run_at = now() + ${dueInMs}::int * interval '1 millisecond'`
     await tick()
-    const message = await next(`.delay.${seconds * 1_000}`)
+    const message = await next(`retry.${seconds * 1_000}`)
     expect(JSON.parse(message?.content.toString() ?? '')).toEqual({ jobId: id })
   })
 
-  it('makes a queue that was deleted under it anew, and loses nothing', async () => {
-    await submit()
-    await tick()
-    await broker.withChannel((channel) => channel.deleteQueue(broker.settings.JOBS_QUEUE))
+  it('has a job that has waited come to the queue of its type', async () => {
     const id = await submit()
+    await sql`update jobs set run_at = now() + interval '300 milliseconds'`
+    await tick()
+    const message = await vi.waitFor(
+      async () => {
+        const came = await next()
+        expect(came).toBeDefined()
+        return came
+      },
+      { timeout: 10_000 },
+    )
+    expect(JSON.parse(message?.content.toString() ?? '')).toEqual({ jobId: id })
+  })
+
+  it('tells again of jobs that are long due, of the types that the broker has no message of', async () => {
+    const lost = await submit()
+    await submit('export-stock')
+    await tick()
+    await next()
+    await sql`update jobs set run_at = run_at - interval '2 minutes'`
+    // It looks as soon as it is connected.
+    await closeJobs()
+    expect(await tick()).toEqual({ dispatched: 0 })
+    expect(await tick()).toEqual({ dispatched: 1 })
+    expect(JSON.parse((await next())?.content.toString() ?? '')).toEqual({ jobId: lost })
+  })
+
+  it('has a job of a type that only another version knows wait in a queue of its own', async () => {
+    const id = await submit()
+    await sql`update jobs set type = 'make-coffee'`
+    await tick()
+    expect(JSON.parse((await next('make-coffee'))?.content.toString() ?? '')).toEqual({ jobId: id })
+  })
+
+  it('makes the queue of a type anew that was deleted under it', async () => {
+    await broker.withChannel((channel) => channel.deleteQueue(queue()))
+    const id = await submit()
+    await tick()
+    expect(JSON.parse((await next())?.content.toString() ?? '')).toEqual({ jobId: id })
+  })
+
+  it('makes a queue for a delay anew that was deleted under it, and loses nothing', async () => {
+    await broker.withChannel((channel) => channel.deleteQueue(queue('retry.600000')))
+    const id = await submit()
+    await sql`update jobs set run_at = now() + interval '1 hour'`
     await tick(500)
     expect([...(await waiting())]).toEqual([{ job_id: id }])
     await tick()
-    expect(JSON.parse((await next())?.content.toString() ?? '')).toEqual({ jobId: id })
+    expect(JSON.parse((await next('retry.600000'))?.content.toString() ?? '')).toEqual({ jobId: id })
   })
 })

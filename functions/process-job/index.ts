@@ -8,8 +8,6 @@ import { deliverWebhook } from '#webhooks'
 export default queueFunction({
   name: 'process-job',
   queue: 'jobs',
-  // More than run at once, which is the affair of their types: those that wait for a type do not keep others from being taken.
-  prefetch: 16,
   summary: 'Run a job by its type.',
   data: z.strictObject({ jobId: z.guid().toLowerCase() }),
   // The longest job reads one snapshot, which lasts 5 minutes at most.

@@ -1,19 +1,21 @@
 import type { FunctionDefinition } from '#function'
 import { toSchema } from '#function/openapi'
 import { jobTypes } from '#jobs/schema'
-import { queuesOf } from '../../shared/jobs/broker-queues.ts'
+import { type Queue, queuesOf } from '../../shared/jobs/broker-queues.ts'
 import { JobMessage } from '../../shared/jobs/deliveries.ts'
 
 type Json = Record<string, unknown>
 
 const QUEUE = 'jobs'
 const queues = queuesOf(QUEUE)
+const types = Object.keys(jobTypes).sort()
+const works = types.map(queues.work)
 const bindingVersion = '0.3.0'
 
 /** The queues in RabbitMQ, and who sends and takes their messages, as parts of an AsyncAPI document. */
 export function jobQueues(definitions: readonly FunctionDefinition[], schemas: Json) {
   return {
-    channels: Object.fromEntries(queues.all().map(({ queue, options }) => [queue, channelOf(queue, options)])),
+    channels: Object.fromEntries(queues.all().map((queue) => [queue.queue, channelOf(queue)])),
     operations: operationsOf(definitions),
     messages: {
       job: jobMessage(schemas),
@@ -27,20 +29,19 @@ export function jobQueues(definitions: readonly FunctionDefinition[], schemas: J
   }
 }
 
-function channelOf(
-  queue: string,
-  { arguments: queueArguments }: ReturnType<typeof queues.all>[number]['options'],
-): Json {
+function channelOf({ queue, options, exchange }: Queue): Json {
   const message = queue === queues.dead ? 'dead-job' : 'job'
+  const durable = { durable: true, autoDelete: false }
   return {
-    address: queue,
-    description: descriptionOf(queue, queueArguments as Json),
+    ...(exchange ? { address: '{queue}', parameters: { queue: { enum: works } } } : { address: queue }),
+    description: descriptionOf(queue, options.arguments),
     messages: { [message]: { $ref: `#/components/messages/${message}` } },
     bindings: {
       amqp: {
-        is: 'queue',
-        queue: { name: queue, durable: true, exclusive: false, autoDelete: false },
-        'x-arguments': queueArguments,
+        ...(exchange
+          ? { is: 'routingKey', exchange: { name: exchange, type: 'fanout', ...durable }, 'x-queue': { name: queue } }
+          : { is: 'queue', queue: { name: queue, ...durable, exclusive: false } }),
+        'x-arguments': options.arguments,
         bindingVersion,
       },
     },
@@ -48,11 +49,12 @@ function channelOf(
 }
 
 function descriptionOf(queue: string, { 'x-message-ttl': ttl }: Json): string {
-  if (queue === queues.work)
-    return 'Jobs that are due. A message says which job to look at; the database has all the rest.'
-  if (queue === queues.dead)
-    return 'Messages that tell of no job, and those that were delivered too often. Kept until somebody looks.'
-  return `Jobs that are due in up to ${Number(ttl) / 1_000} s: after that, their messages go to ${queues.work}.`
+  if (ttl !== undefined) {
+    return `Jobs that are due in up to ${Number(ttl) / 1_000} s: after that, their messages go to the queue of their type, which is their routing key.`
+  }
+  return queue === queues.dead
+    ? 'Messages that tell of no job, and those that were delivered too often. Kept until somebody looks.'
+    : 'Jobs of one type that are due. A message says which job to look at; the database has all the rest.'
 }
 
 function jobMessage(schemas: Json): Json {
@@ -69,41 +71,31 @@ function jobMessage(schemas: Json): Json {
     },
     payload: toSchema(JobMessage, 'output', schemas),
     // AMQP has a property of its own for the type of a message.
-    bindings: { amqp: { messageType: Object.keys(jobTypes).sort().join(' | '), bindingVersion } },
+    bindings: { amqp: { messageType: types.join(' | '), bindingVersion } },
   }
 }
 
 function operationsOf(definitions: readonly FunctionDefinition[]): Json {
-  const delays = queues.all().filter(({ queue }) => queue !== queues.work && queue !== queues.dead)
   const named = (name: string) => definitions.find((definition) => definition.name === name)?.summary
+  const channel = (queue: string) => ({ $ref: `#/channels/${queue}` })
+  const sending = queues.all().flatMap(({ queue }) => (queue === queues.dead ? [] : [queue]))
+  const amqp = { deliveryMode: 2, mandatory: true, bindingVersion }
   const taking = definitions.flatMap(({ name, summary, trigger }) =>
     trigger.kind === 'queue' && trigger.queue === QUEUE ? [{ name, summary }] : [],
   )
-  return {
-    ...Object.fromEntries(
-      [queues.work, ...delays.map(({ queue }) => queue)].map((queue) => [
-        `dispatch-jobs.${queue}`,
-        {
-          action: 'send',
-          channel: { $ref: `#/channels/${queue}` },
-          summary: named('dispatch-jobs'),
-          bindings: { amqp: { deliveryMode: 2, mandatory: true, bindingVersion } },
-        },
-      ]),
+  return Object.fromEntries<Json>([
+    ...sending.map((queue): [string, Json] => [
+      `dispatch-jobs.${queue}`,
+      { action: 'send', channel: channel(queue), summary: named('dispatch-jobs'), bindings: { amqp } },
+    ]),
+    ...taking.flatMap(
+      ({ name, summary }): Array<[string, Json]> => [
+        ...works.map((queue): [string, Json] => [
+          `${name}.${queue}`,
+          { action: 'receive', channel: channel(queue), summary, bindings: { amqp: { ack: true, bindingVersion } } },
+        ]),
+        [`${name}.${queues.dead}`, { action: 'send', channel: channel(queues.dead) }],
+      ],
     ),
-    ...Object.fromEntries(
-      taking.flatMap(({ name, summary }) => [
-        [
-          `${name}.${queues.work}`,
-          {
-            action: 'receive',
-            channel: { $ref: `#/channels/${queues.work}` },
-            summary,
-            bindings: { amqp: { ack: true, bindingVersion } },
-          },
-        ],
-        [`${name}.${queues.dead}`, { action: 'send', channel: { $ref: `#/channels/${queues.dead}` } }],
-      ]),
-    ),
-  }
+  ])
 }

@@ -81,7 +81,7 @@ describe.skipIf(rabbitUrl === undefined)(`a broker of their own ${inRabbit}, whi
   it('has its jobs told of again when it comes back with nothing in it', async () => {
     await submitMany(50)
     await start('dispatch-jobs')
-    const queue = broker.settings.JOBS_QUEUE
+    const queue = `${broker.settings.JOBS_QUEUE}.verify-ledger`
     const waiting = async () => (await broker.withChannel((channel) => channel.checkQueue(queue))).messageCount
     await vi.waitFor(async () => expect(await waiting()).toBe(50), { timeout: 20_000 })
     await broker.withChannel((channel) => channel.purgeQueue(queue))

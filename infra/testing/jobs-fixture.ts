@@ -87,7 +87,7 @@ export async function expectAllDone(count: number, broker: JobsBroker): Promise<
     async () => {
       const { JOBS_QUEUE: queue } = broker.settings
       const left = await broker.withChannel(async (channel) => ({
-        waiting: (await channel.checkQueue(queue)).messageCount,
+        waiting: (await channel.checkQueue(`${queue}.verify-ledger`)).messageCount,
         dead: (await channel.checkQueue(`${queue}.dead`)).messageCount,
       }))
       expect(left).toEqual({ waiting: 0, dead: 0 })

@@ -28,7 +28,8 @@ describe.skipIf(rabbitUrl === undefined)(`jobs that wait ${inRabbit} are done on
     await broker.stop()
   })
 
-  const queue = () => broker.withChannel((channel) => channel.checkQueue(broker.settings.JOBS_QUEUE))
+  const queueName = () => `${broker.settings.JOBS_QUEUE}.verify-ledger`
+  const queue = () => broker.withChannel((channel) => channel.checkQueue(queueName()))
 
   const ROUNDS = 4
   const JOBS = 80
@@ -87,11 +88,7 @@ describe.skipIf(rabbitUrl === undefined)(`jobs that wait ${inRabbit} are done on
       await broker.withChannel(async (channel) => {
         for (const { id, messageId } of order) {
           const content = Buffer.from(JSON.stringify({ jobId: id }))
-          channel.sendToQueue(broker.settings.JOBS_QUEUE, content, {
-            persistent: true,
-            messageId,
-            type: 'verify-ledger',
-          })
+          channel.sendToQueue(queueName(), content, { persistent: true, messageId })
         }
         await channel.waitForConfirms()
       })

@@ -23,7 +23,6 @@ async function work(_: unknown, { save }: JobRun): Promise<object> {
 const processJob = queueFunction({
   name: 'process-job',
   queue: 'jobs',
-  prefetch: 8,
   summary: 'Work.',
   data: z.strictObject({ jobId: z.guid() }),
   handler: ({ attributes, data, caller }) =>
@@ -35,7 +34,7 @@ const processJob = queueFunction({
     }),
 })
 
-// The prefetch is the bound.
+// Eight at once: its jobs are all of one type.
 for (const rules of Object.values(jobTypes)) Object.assign(rules, { concurrency: 8 })
 
 await runProcess(() =>

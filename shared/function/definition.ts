@@ -71,7 +71,7 @@ export interface HttpOptions<
 /** Where a function's requests come from. Everything but `http` arrives as a CloudEvent, `POST /`. */
 export type Trigger =
   | { kind: 'http'; method: Method; path: string }
-  | { kind: 'queue'; queue: string; prefetch: number }
+  | { kind: 'queue'; queue: string }
   | {
       kind: 'stream'
       topics: readonly string[]

@@ -36,15 +36,11 @@ interface EventOptions<Data extends z.ZodType> {
   handler: (event: ReceivedEvent<z.infer<Data>>) => Promise<unknown>
 }
 
-/**
- * Declares a function that works a queue's messages: one effect a message, tried again with backoff, then dead-lettered.
- * A process has `prefetch` of them in hand at once, 1 unless told.
- */
+/** Declares a function that works a queue's messages: one effect a message, tried again with backoff, then dead-lettered. */
 export function queueFunction<Data extends z.ZodType>(
-  options: EventOptions<Data> & { queue: string; prefetch?: number },
+  options: EventOptions<Data> & { queue: string },
 ): FunctionDefinition {
-  const { queue, prefetch = 1 } = options
-  return eventFunction(options, { kind: 'queue', queue, prefetch })
+  return eventFunction(options, { kind: 'queue', queue: options.queue })
 }
 
 /**

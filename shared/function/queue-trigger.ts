@@ -6,10 +6,9 @@ import { deliver, type RunningTrigger } from './trigger.ts'
 export function startQueue(definition: FunctionDefinition): RunningTrigger {
   const { trigger } = definition
   if (trigger.kind !== 'queue') throw new Error(`${definition.name} works no queue`)
-  const { queue, prefetch } = trigger
+  const { queue } = trigger
   return work({
     queue,
-    prefetch,
     deliver: ({ id, jobId, traceparent, tracestate }) => {
       const attributes = {
         id,

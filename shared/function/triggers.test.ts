@@ -142,19 +142,6 @@ describe('a queue function', () => {
     expect(job?.error.startsWith(error)).toBe(true)
     expect(job?.error).not.toContain('secret')
   })
-
-  it('gets a type that it does not know into the dead letters', async () => {
-    const { id } = await submit()
-    await sql`update jobs set type = 'make-coffee'`
-    start(
-      startQueue,
-      working(async () => ({})),
-    )
-    await until(async () => expect(await jobOf(id)).toMatchObject({ state: 'dead', attempts: 1 }))
-    expect(await sql`select error from dead_letters where job_id = ${id}`).toEqual([
-      { error: "validation_failed: type: 'make-coffee' is no type of job" },
-    ])
-  })
 })
 
 describe('an outbox function', () => {

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { ChannelModel, ConfirmChannel, ConsumeMessage, Message, Options } from 'amqplib'
 import { logger } from '#telemetry'
 import { createAcknowledger } from './acknowledge.ts'
-import { declareQueues } from './broker-queues.ts'
+import { type Address, declareQueue, type Queue, queuesOf } from './broker-queues.ts'
 import type { BrokerSettings } from './settings.ts'
 
 /** One connection to the broker and one channel. It does not heal: when it is closed, another is opened. */
@@ -13,8 +13,10 @@ export interface Broker {
   closed: Promise<void>
   /** Resolves once the broker takes messages; rejects if it does not within some seconds. */
   ready: () => Promise<void>
-  /** Resolves once the broker has the message safe in this queue. Rejects if it has not, or if that can't be known. */
-  send: (queue: string, content: Buffer, properties: Options.Publish) => Promise<void>
+  /** Makes sure that the queue is there. */
+  declare: (queue: Queue) => Promise<void>
+  /** Resolves once the broker has the message safe in a queue. Rejects if it has not, or if that can't be known. */
+  send: (address: Address, content: Buffer, properties: Options.Publish) => Promise<void>
   /** How many messages wait in a queue, those in somebody's hands not counted. Throws where there is no such queue. */
   count: (queue: string) => Promise<number>
   /** Takes messages from a queue, `prefetch` at most that are not acknowledged. Gives what ends that. */
@@ -46,7 +48,7 @@ export async function openBroker({ url, queue }: BrokerSettings): Promise<Broker
     return await withinTime({ destroy }, CONNECT_MAX_MS, async () => {
       const channel = await connection.createConfirmChannel()
       listenForErrors(channel, 'channel')
-      await declareQueues(channel, queue)
+      for (const each of queuesOf(queue).all()) await declareQueue(channel, each)
       return createBroker(connection, channel, destroy)
     })
   } catch (error) {
@@ -125,13 +127,15 @@ function createBroker(connection: ChannelModel, channel: ConfirmChannel, destroy
       while (isOpen && isBlocked && Date.now() < deadline) await sleep(50)
       if (!isOpen || isBlocked) throw new Error('the broker takes no messages')
     },
-    send: (queue, content, properties) =>
+    declare: (queue) => declareQueue(channel, queue),
+    send: ({ exchange, routingKey }, content, properties) =>
       new Promise((resolve, reject) => {
         const messageId = properties.messageId ?? randomUUID()
         const options = { ...properties, messageId, persistent: true, mandatory: true }
-        channel.sendToQueue(queue, content, options, (error: unknown) => {
+        channel.publish(exchange, routingKey, content, options, (error: unknown) => {
           if (error) reject(error)
-          else if (returned.delete(messageId)) reject(new Error(`there is no queue ${queue}`))
+          else if (returned.delete(messageId))
+            reject(new Error(`no queue gets '${routingKey}' from the exchange '${exchange}'`))
           else resolve()
         })
       }),

@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { inRabbit, type JobsBroker, rabbitUrl, sql, useBroker } from '#testing'
 import { claimDelivery } from './deliveries.ts'
 import { keepJob } from './queue.ts'
-import { acknowledge, deferred, letters, row, start, stopAll, submit, until } from './work-fixture.ts'
+import { acknowledge, deferred, row, start, stopAll, submit, until } from './work-fixture.ts'
 
 // What is promised of the broker alone; what is promised of any queue is in work.test.ts and lost.test.ts.
 
@@ -18,16 +18,17 @@ describe.skipIf(rabbitUrl === undefined)(`a worker whose queue is ${inRabbit}`, 
   })
   afterEach(stopAll)
 
+  const queue = (type = 'verify-ledger') => `${broker.settings.JOBS_QUEUE}.${type}`
+
   const send = (content: string, properties: object = {}) =>
     broker.withChannel(async (channel) => {
-      channel.sendToQueue(broker.settings.JOBS_QUEUE, Buffer.from(content), { persistent: true, ...properties })
+      channel.sendToQueue(queue(), Buffer.from(content), { persistent: true, ...properties })
       await channel.waitForConfirms()
     })
 
   /** The next dead message. */
   async function nextDead() {
-    const queue = `${broker.settings.JOBS_QUEUE}.dead`
-    const get = () => broker.withChannel((channel) => channel.get(queue, { noAck: true }))
+    const get = () => broker.withChannel((channel) => channel.get(queue('dead'), { noAck: true }))
     let message = await get()
     await until(async () => {
       message ||= await get()
@@ -37,8 +38,7 @@ describe.skipIf(rabbitUrl === undefined)(`a worker whose queue is ${inRabbit}`, 
   }
 
   /** How many messages wait in the queue, those in workers' hands not counted. */
-  const waiting = async () =>
-    (await broker.withChannel((channel) => channel.checkQueue(broker.settings.JOBS_QUEUE))).messageCount
+  const waiting = async () => (await broker.withChannel((channel) => channel.checkQueue(queue()))).messageCount
 
   it.each([
     ['is no JSON', '{"jobId":', 'It is no JSON.'],
@@ -62,11 +62,19 @@ describe.skipIf(rabbitUrl === undefined)(`a worker whose queue is ${inRabbit}`, 
     expect(await waiting()).toBe(0)
   })
 
+  it('puts a message among the dead that has ended the connection of its worker 21 times', async () => {
+    await send('{}')
+    for (let deliveries = 0; deliveries <= 20; deliveries++) {
+      await until(async () => expect(await broker.withChannel((channel) => channel.get(queue()))).toBeTruthy())
+    }
+    expect((await nextDead())?.content.toString()).toBe('{}')
+  })
+
   it('runs a job once, however many messages tell of it, at once or later', async () => {
     const { id } = await submit()
     const tell = () => Promise.all(Array.from({ length: 10 }, () => send(JSON.stringify({ jobId: id }))))
     await tell()
-    const worker = start(() => acknowledge, 4)
+    const worker = start(() => acknowledge)
     await until(async () => expect(await row(id)).toMatchObject({ state: 'succeeded', attempts: 1 }))
     await tell()
     await until(async () => expect(await waiting()).toBe(0))
@@ -74,8 +82,8 @@ describe.skipIf(rabbitUrl === undefined)(`a worker whose queue is ${inRabbit}`, 
   })
 
   it('takes over the job of a message that comes again, under a new lease, and leaves the one before nothing to write', async () => {
-    const { id: jobId, type } = await submit()
-    const message = { jobId, type, messageId: randomUUID() }
+    const { id: jobId } = await submit()
+    const message = { jobId, messageId: randomUUID() }
     const first = await claimDelivery({ ...message, isAgain: false })
     if (typeof first === 'string') throw new Error(first)
     // Another message of the same job is not enough.
@@ -86,9 +94,9 @@ describe.skipIf(rabbitUrl === undefined)(`a worker whose queue is ${inRabbit}`, 
   })
 
   it('does not take over a last attempt: the worker may be alive, and its lease will tell', async () => {
-    const { id: jobId, type } = await submit()
+    const { id: jobId } = await submit()
     await sql`update jobs set attempts = 4`
-    const message = { jobId, type, messageId: randomUUID() }
+    const message = { jobId, messageId: randomUUID() }
     const first = await claimDelivery({ ...message, isAgain: false })
     expect(await claimDelivery({ ...message, isAgain: true })).toBe('none')
     expect(await row(jobId)).toMatchObject({ attempts: 5, lease: (first as { id: string }).id })
@@ -96,21 +104,13 @@ describe.skipIf(rabbitUrl === undefined)(`a worker whose queue is ${inRabbit}`, 
 
   it('claims each job once, of many messages at once', async () => {
     const jobs = await Promise.all(Array.from({ length: 20 }, () => submit()))
-    const copies = [...jobs, ...jobs, ...jobs].map(({ id, type }) => ({
+    const copies = [...jobs, ...jobs, ...jobs].map(({ id }) => ({
       jobId: id,
-      type,
       messageId: randomUUID(),
       isAgain: false,
     }))
     const claims = (await Promise.all(copies.map(claimDelivery))).filter((claim) => claim !== 'none')
     expect(claims.map((claim) => (claim as { jobId: string }).jobId).sort()).toEqual(jobs.map(({ id }) => id).sort())
-  })
-
-  it('lets a job of a type that nobody knows die, with a dead letter', async () => {
-    const { id } = await submit()
-    await sql`update jobs set type = 'make-coffee'`
-    start(() => ({ verdict: 'reject', error: "validation_failed: 'make-coffee' is no type of job" }))
-    await until(async () => expect(await letters()).toMatchObject([{ job_id: id, attempts: 1 }]))
   })
 
   it('hands the message back with the job when it is stopped in the middle, so that another goes on at once', async () => {

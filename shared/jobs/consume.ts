@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ConsumeMessage } from 'amqplib'
 import { counter, logger } from '#telemetry'
-import { type Broker, openBroker } from './broker.ts'
+import { type Broker, openBroker, withinTime } from './broker.ts'
 import { queuesOf } from './broker-queues.ts'
 import { claimDelivery, type Delivery, readDelivery } from './deliveries.ts'
 import { type Hand, handBackSafely } from './hand.ts'
+import { jobTypes } from './schema.ts'
 import type { BrokerSettings } from './settings.ts'
 import { createSlots, type Slots } from './slots.ts'
 import { watchLost } from './watch-lost.ts'
@@ -12,6 +13,8 @@ import type { Worker } from './work.ts'
 
 const RECONNECT_BASE_MS = 100
 const RECONNECT_MAX_MS = 5_000
+/** A healthy broker takes some milliseconds for it. */
+const SUBSCRIBE_MAX_MS = 5_000
 /** A claim fails while the database is away. Its message is kept meanwhile: given back, it would come again at once. */
 const CLAIM_AGAIN_MS = 1_000
 
@@ -19,17 +22,17 @@ const buried = counter('job_messages_buried_total', 'Messages that told of no jo
 
 interface Consumer {
   settings: BrokerSettings
-  prefetch: number
   hand: Hand
+  /** A prefetch bounds what comes over one connection; what is in hand from the one before counts as well. */
   slots: Slots
   signal: AbortSignal
 }
 
 /** Works what the broker delivers. Without the broker, what is in hand goes on; it is looked for until it is back. */
-export function consume(settings: BrokerSettings, prefetch: number, hand: Hand): Worker {
+export function consume(settings: BrokerSettings, hand: Hand): Worker {
   const stopping = new AbortController()
   const { signal } = stopping
-  const running = consumeUntil({ settings, prefetch, hand, signal, slots: createSlots() })
+  const running = consumeUntil({ settings, hand, signal, slots: createSlots() })
   const watching = watchLost(signal)
   return {
     async stop() {
@@ -65,22 +68,26 @@ async function consumeUntil(consumer: Consumer): Promise<Broker | undefined> {
 
 /** Until the connection ends, or it is to stop: then it takes no more messages. */
 async function consumeFrom(broker: Broker, consumer: Consumer): Promise<void> {
-  const { settings, prefetch, signal } = consumer
-  const cancel = await broker.consume(queuesOf(settings.queue).work, prefetch, (message) => {
-    void take(message, broker, consumer)
+  const { settings, signal } = consumer
+  const cancels: Array<() => Promise<void>> = []
+  await withinTime(broker, SUBSCRIBE_MAX_MS, async () => {
+    for (const [type, { concurrency }] of Object.entries(jobTypes)) {
+      const onMessage = (message: ConsumeMessage) => void take(message, type, broker, consumer)
+      cancels.push(await broker.consume(queuesOf(settings.queue).work(type), concurrency, onMessage))
+    }
   })
   await unlessAborted(broker.closed, signal)
-  await cancel()
+  await Promise.all(cancels.map((cancel) => cancel()))
 }
 
 /** Never throws. A message that is not acknowledged here comes again when the connection ends. */
-async function take(message: ConsumeMessage, broker: Broker, consumer: Consumer): Promise<void> {
+async function take(message: ConsumeMessage, type: string, broker: Broker, consumer: Consumer): Promise<void> {
   const { hand, slots, signal } = consumer
   const delivery = readDelivery(message)
   if ('reason' in delivery) return bury(message, delivery.reason, broker, consumer)
   // The connection was lost, and the message came back to the process that has its job in hand.
   if (delivery.isAgain && hand.holds(`${delivery.messageId}:`)) return broker.acknowledge(message)
-  await slots.enter(delivery.type)
+  await slots.enter(type)
   try {
     const claim = await claimPatiently(delivery, broker, signal)
     if (claim === 'left') return
@@ -91,7 +98,7 @@ async function take(message: ConsumeMessage, broker: Broker, consumer: Consumer)
     }
     broker.acknowledge(message)
   } finally {
-    slots.leave(delivery.type)
+    slots.leave(type)
   }
 }
 
@@ -114,7 +121,7 @@ async function bury(message: ConsumeMessage, reason: string, broker: Broker, { s
   logger().error({ message: messageId, type, reason }, 'a message is dead')
   try {
     const dead = { messageId, type, contentType, headers: { ...headers, reason } }
-    await broker.send(queuesOf(settings.queue).dead, message.content, dead)
+    await broker.send({ exchange: '', routingKey: queuesOf(settings.queue).dead }, message.content, dead)
     buried.inc()
     broker.acknowledge(message)
   } catch (error) {

@@ -8,7 +8,6 @@ import { type Claim, claimRows, writing } from './queue.ts'
 /** A message that tells of a job. */
 export interface Delivery {
   jobId: string
-  type: string
   /** Of the message, however often it is delivered; the ids of its claims begin with it. */
   messageId: string
   /** Whether it may have been delivered before. */
@@ -32,10 +31,9 @@ export function readDelivery({ content, properties, fields }: ConsumeMessage): D
   }
   const parsed = JobMessage.safeParse(json)
   if (!parsed.success) return { reason: 'It names no job.' }
-  const { messageId, type } = properties
+  const { messageId } = properties
   return {
     jobId: parsed.data.jobId,
-    type: typeof type === 'string' ? type : '',
     // An id that is not one of ours is as good as none: it might be anybody's, or very long.
     messageId: z.guid().safeParse(messageId).success ? messageId : randomUUID(),
     isAgain: fields.redelivered,

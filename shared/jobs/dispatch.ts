@@ -6,6 +6,7 @@ import { type Broker, openBroker, withinTime } from './broker.ts'
 import { queuesOf } from './broker-queues.ts'
 import type { JobMessage } from './deliveries.ts'
 import { type Dispatch, dispatchOverdue, hasDispatches, readDispatches, removeDispatches } from './dispatches.ts'
+import { jobTypes } from './schema.ts'
 import { type BrokerSettings, brokerSettings } from './settings.ts'
 
 /** Jobs a transaction: some 50 ms, most of it the broker's. */
@@ -24,7 +25,7 @@ const OVERDUE_MAX = 1_000
 const dispatched = counter('jobs_dispatched_total', 'Jobs that the broker was told of.')
 const overdue = counter(
   'jobs_dispatched_again_total',
-  'Jobs that were long due although the broker had no message left.',
+  'Jobs that were long due although the broker had no message of their type left.',
 )
 
 let opening: Promise<Broker> | undefined
@@ -97,6 +98,10 @@ async function sendAll(
   queue: string,
   dispatches: Dispatch[],
 ): Promise<{ done: number[]; failure?: Error }> {
+  // Each time: a newer version may know a type that this one does not, and somebody may have deleted a queue.
+  for (const type of new Set(dispatches.flatMap(({ job }) => job?.type ?? []))) {
+    await broker.declare(queuesOf(queue).ofType(type))
+  }
   const settled = await Promise.allSettled(dispatches.map(({ job }) => job && send(broker, queue, job)))
   const done = dispatches.filter((_, index) => settled[index]?.status === 'fulfilled').map(({ sequence }) => sequence)
   const failed = settled.find((each) => each.status === 'rejected')
@@ -108,21 +113,28 @@ function send(broker: Broker, queue: string, job: NonNullable<Dispatch['job']>):
   const headers = { traceparent, ...(tracestate !== null && { tracestate }) }
   const properties = { messageId: randomUUID(), type, contentType: 'application/json', headers }
   const content = { jobId: id } satisfies z.infer<typeof JobMessage>
-  return broker.send(queuesOf(queue).for(delayMs), Buffer.from(JSON.stringify(content)), properties)
+  return broker.send(queuesOf(queue).address(type, delayMs), Buffer.from(JSON.stringify(content)), properties)
 }
 
 /**
  * A broker that has lost its messages (a new one, perhaps, at the same address) would leave their jobs waiting for ever. When it
- * has none left, and there is nothing to be told, a job that has been due for a minute is one of those, or in a queue for a delay
- * that is longer than its own; then telling of it twice does no harm.
+ * has none left for a type, a job of that type that has been due for a minute, and that it is not to be told of anyway, is one of
+ * those, or in a queue for a delay that is longer than its own; then telling of it twice does no harm.
  */
 async function lookForOverdue(broker: Broker, { queue }: BrokerSettings, caller: Caller): Promise<void> {
-  if ((await withinTime(broker, CONFIRM_MAX_MS, () => broker.count(queuesOf(queue).work))) > 0) return
-  const count = await transaction(caller, async (tx) => {
-    if (!(await takeTurn(tx)) || (await hasDispatches(tx))) return 0
-    return dispatchOverdue(tx, OVERDUE_MS, OVERDUE_MAX)
-  })
+  const { work } = queuesOf(queue)
+  const types = Object.keys(jobTypes)
+  const counts = await withinTime(broker, CONFIRM_MAX_MS, () =>
+    Promise.all(types.map((type) => broker.count(work(type)))),
+  )
+  const drained = types.filter((_, index) => counts[index] === 0)
+  const count = await transaction(caller, async (tx) =>
+    (await takeTurn(tx)) ? dispatchOverdue(tx, drained, OVERDUE_MS, OVERDUE_MAX) : 0,
+  )
   if (count === 0) return
   overdue.inc(count)
-  logger().warn({ count }, 'jobs were long due although the broker has no message left: it is told of them again')
+  logger().warn(
+    { count },
+    'jobs were long due although the broker has no message of their type left: it is told of them again',
+  )
 }

@@ -45,16 +45,18 @@ export async function hasDispatches(sql: Sql): Promise<boolean> {
 }
 
 /**
- * Dispatches up to `limit` jobs again that have been due for `overdueMs`, and gives how many. Each is due anew, so that it is not
- * found again before it has been overdue for as long once more.
+ * Dispatches up to `limit` jobs of these types again that have been due for `overdueMs` and have no dispatch, and gives how many.
+ * Each is due anew, so that it is not found again before it has been overdue for as long once more.
  */
-export async function dispatchOverdue(tx: Sql, overdueMs: number, limit: number): Promise<number> {
+export async function dispatchOverdue(tx: Sql, types: string[], overdueMs: number, limit: number): Promise<number> {
   const { count } = await tx`
     with overdue as (
       update jobs set run_at = clock_timestamp()
       where id = any(array(
         select id from jobs
-        where state in ('queued', 'retrying') and run_at < clock_timestamp() - ${overdueMs}::int * interval '1 millisecond'
+        where type = any(${types}::text[]) and state in ('queued', 'retrying')
+          and run_at < clock_timestamp() - ${overdueMs}::int * interval '1 millisecond'
+          and not exists (select from job_dispatches where job_id = jobs.id)
         order by run_at limit ${limit} for update skip locked
       ))
       returning id

@@ -10,7 +10,6 @@ const held = gauge('jobs_in_hand', 'Jobs that this process works on.')
 
 /** The jobs that a worker works on, each kept as its own by signs of life. */
 export interface Hand {
-  size: () => number
   /** Whether one of them was claimed under an id that begins so. */
   holds: (idStart: string) => boolean
   /**
@@ -26,7 +25,6 @@ export function createHand(deliver: (claim: Claim) => Promise<Outcome>): Hand {
   const inHand = new Map<Claim, Promise<void>>()
   let isHandedBack = false
   return {
-    size: () => inHand.size,
     holds: (idStart) => [...inHand.keys()].some(({ id }) => id.startsWith(idStart)),
     async work(claim) {
       const handled = handle(claim, deliver).finally(() => {

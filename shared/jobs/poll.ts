@@ -9,10 +9,10 @@ const IDLE_MS = 200
 const AFTER_ERROR_MS = 1_000
 
 /** Works the table: asks it for jobs that are due, five times a second when idle. */
-export function poll(prefetch: number, hand: Hand): Worker {
+export function poll(hand: Hand): Worker {
   const bell = createBell()
   const stopping = new AbortController()
-  const running = pollUntil(stopping.signal, prefetch, hand, bell)
+  const running = pollUntil(stopping.signal, hand, bell)
   const watching = watchLost(stopping.signal)
   return {
     async stop() {
@@ -24,12 +24,11 @@ export function poll(prefetch: number, hand: Hand): Worker {
   }
 }
 
-async function pollUntil(signal: AbortSignal, prefetch: number, hand: Hand, bell: Bell): Promise<void> {
+async function pollUntil(signal: AbortSignal, hand: Hand, bell: Bell): Promise<void> {
   const slots = createSlots()
   while (!signal.aborted) {
     try {
-      const free = prefetch - hand.size()
-      for (const claim of free > 0 ? await claimJobs(free, slots) : []) {
+      for (const claim of await claimJobs(slots.free())) {
         // At once: no more were claimed than there are slots.
         void slots.enter(claim.type)
         void hand.work(claim).finally(() => {

@@ -3,7 +3,6 @@ import type { Outcome } from '#errors'
 import { newId } from '#ids'
 import { counter } from '#telemetry'
 import { andDispatch } from './dispatches.ts'
-import type { Slots } from './slots.ts'
 
 /** How long a worker is believed in without a sign of life. Three signs fit in, so one or two may get lost. */
 export const LEASE_MS = 30_000
@@ -47,27 +46,19 @@ const settled = counter('jobs_settled_total', 'Attempts at jobs, by what became 
 export const writing = <Result>(work: (tx: Sql) => Promise<Result>) => transaction(systemCaller('function:jobs'), work)
 
 /**
- * Takes up to `limit` jobs that are due, the longest due first, and of each type as many as there are slots. Rows that another worker
- * is taking are passed over. A claim's slot is the caller's to take.
+ * Takes jobs that are due, the longest due first: of each type as many as there are slots, which are the caller's to take. Types that
+ * this version does not know are left to one that does. Rows that another worker is taking are passed over.
  */
-export function claimJobs(limit: number, slots?: Pick<Slots, 'free' | 'full'>): Promise<Claim[]> {
-  return writing(async (tx) => {
-    const due = await tx<Array<{ id: string; type: string }>>`
-      select id, type from jobs
-      where state in ('queued', 'retrying') and run_at <= now() and type <> all(${slots?.full() ?? []}::text[])
-      order by run_at limit ${limit} for update skip locked`
-    const ids = slots ? withinSlots(due, slots) : due.map(({ id }) => id)
-    if (ids.length === 0) return []
-    return claimRows(tx, tx`id = any(${ids}::uuid[])`, tx`gen_random_uuid()::text`)
-  })
-}
-
-function withinSlots(due: Array<{ id: string; type: string }>, slots: Pick<Slots, 'free'>): string[] {
-  const counts = new Map<string, number>()
-  return due.flatMap(({ id, type }) => {
-    const count = (counts.get(type) ?? 0) + 1
-    counts.set(type, count)
-    return count <= slots.free(type) ? [id] : []
+export async function claimJobs(slots: ReadonlyMap<string, number>): Promise<Claim[]> {
+  if (slots.size === 0) return []
+  return writing((tx) => {
+    const due = tx`
+      select due.id from unnest(${[...slots.keys()]}::text[], ${[...slots.values()]}::int[]) as slots (type, free)
+      cross join lateral (
+        select id from jobs where type = slots.type and state in ('queued', 'retrying') and run_at <= now()
+        order by run_at limit slots.free for update skip locked
+      ) as due`
+    return claimRows(tx, tx`id = any(array(${due}))`, tx`gen_random_uuid()::text`)
   })
 }
 

@@ -4,9 +4,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vites
 import { systemCaller, transaction } from '#database'
 import { getJob, type JobRun, runJob, submitJob } from '#jobs'
 import { everyType, expectNoEffect, sql } from '#testing'
-import { type Claim, claimJobs, settleJob } from './queue.ts'
+import { settleJob } from './queue.ts'
 import { jobTypes } from './schema.ts'
-import { adapters } from './work-fixture.ts'
+import { adapters, claimOne } from './work-fixture.ts'
 
 const caller = () => systemCaller('function:process-job')
 const submit = (format?: 'csv' | 'ndjson') =>
@@ -42,8 +42,8 @@ describe('a job that is run', () => {
 
   it('is run under the delivery that the worker took it with, as the same attempt', async () => {
     const { id } = await submit()
-    const [claim] = await claimJobs(1)
-    expect(await run(id, async () => ({}), claim?.id)).toEqual({ jobId: id, ran: true })
+    const claim = await claimOne()
+    expect(await run(id, async () => ({}), claim.id)).toEqual({ jobId: id, ran: true })
     expect(await getJob(id, caller())).toMatchObject({ state: 'succeeded', attempts: 1 })
   })
 
@@ -144,7 +144,7 @@ describe('a job that is run', () => {
     const { timeoutMs } = jobTypes['export-stock']
     Object.assign(jobTypes['export-stock'], { timeoutMs: 20 })
     try {
-      const claim = (await claimJobs(1))[0] as Claim
+      const claim = await claimOne()
       let goOn = () => {}
       const late = new Promise<void>((resolve) => {
         goOn = resolve

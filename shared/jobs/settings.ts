@@ -12,8 +12,8 @@ const settingsSchema = z.object({
       'must be postgres: (the queue in the database) or an amqp:// URL',
     ),
   /**
-   * The name of the broker's queue; those for dead messages and for delays have it in front of theirs. What a queue was declared
-   * with can't be changed, so other arguments need another name.
+   * What the names of the broker's queues begin with. What a queue was declared with can't be changed, so other arguments need
+   * another name.
    */
   JOBS_QUEUE: z
     .string()

@@ -3,8 +3,8 @@ import { systemCaller } from '#database'
 import type { Outcome } from '#errors'
 import { submitJob } from '#jobs'
 import { inRabbit, rabbitUrl, sql, useBroker } from '#testing'
-import type { Claim } from './queue.ts'
-import type { Job, JobType } from './schema.ts'
+import { type Claim, claimJobs } from './queue.ts'
+import { type Job, type JobType, jobTypes } from './schema.ts'
 import { type Worker, work } from './work.ts'
 
 /** What can say that a job is due: a suite that speaks of the port alone runs with each. */
@@ -30,14 +30,20 @@ export function deferred(): { promise: Promise<void>; resolve: () => void } {
   return { promise, resolve }
 }
 
+/** Claims the job that has been due the longest, as a worker would that is never heard of again. */
+export async function claimOne(): Promise<Claim> {
+  const [claim] = await claimJobs(new Map(Object.keys(jobTypes).map((type) => [type, 1])))
+  if (!claim) throw new Error('nothing was due')
+  return claim
+}
+
 export const until = (check: () => unknown) => vi.waitFor(check, { timeout: 10_000, interval: 10 })
 
 /** Works the queue, and stops with the test. What it delivers is run by `run`; a run that succeeds says so in the database. */
-export function start(run: (claim: Claim) => Outcome | Promise<Outcome>, prefetch = 1): Worker & { jobIds: string[] } {
+export function start(run: (claim: Claim) => Outcome | Promise<Outcome>): Worker & { jobIds: string[] } {
   const jobIds: string[] = []
   const worker = work({
     queue: 'jobs',
-    prefetch,
     deliver: async (claim) => {
       jobIds.push(claim.jobId)
       const outcome = await run(claim)

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { overrideEnvironment } from '#config'
-import { systemCaller } from '#database'
+import { systemCaller, transaction } from '#database'
 import { closeJobs, submitJob } from '#jobs'
 import { sql } from '#testing'
 import type { Claim } from './queue.ts'
@@ -25,7 +25,7 @@ for (const { where, isThere, start: startAdapter } of adapters) {
     describe('the queue', () => {
       it('gives every job to one worker once, however many workers there are', async () => {
         const jobs = await Promise.all(Array.from({ length: 60 }, () => submit()))
-        const workers = [start(() => acknowledge, 4), start(() => acknowledge, 4), start(() => acknowledge, 4)]
+        const workers = [start(() => acknowledge), start(() => acknowledge), start(() => acknowledge)]
         const delivered = () => workers.flatMap(({ jobIds }) => jobIds)
         await until(() => expect(delivered()).toHaveLength(60))
         expect(delivered().sort()).toEqual(jobs.map(({ id }) => id).sort())
@@ -33,39 +33,68 @@ for (const { where, isThere, start: startAdapter } of adapters) {
         expect(await sql`select 1 from jobs where attempts <> 1`).toHaveLength(0)
       })
 
-      it('has no more jobs in hand than it may, all together and of one type', async () => {
+      it('has no more jobs of a type in hand than a process may', async () => {
         for (let count = 0; count < 6; count++) await Promise.all([submit('verify-ledger'), submit('export-stock')])
         const inHand: string[] = []
-        const most = { all: 0, 'verify-ledger': 0, 'export-stock': 0 }
-        const note = (type: keyof typeof most, count: number) => {
-          most[type] = Math.max(most[type], count)
-        }
+        const most: Record<string, number> = {}
         const worker = start(async ({ type }) => {
           inHand.push(type)
-          note('all', inHand.length)
-          note(type as keyof typeof most, inHand.filter((each) => each === type).length)
+          most[type] = Math.max(most[type] ?? 0, inHand.filter((each) => each === type).length)
           await sql`select pg_sleep(0.01)`
           inHand.splice(inHand.indexOf(type), 1)
           return acknowledge
-        }, 3)
+        })
         await until(() => expect(worker.jobIds).toHaveLength(12))
-        expect(most.all).toBe(3)
-        expect(most['verify-ledger']).toBeLessThanOrEqual(jobTypes['verify-ledger'].concurrency)
-        expect(most['export-stock']).toBeLessThanOrEqual(jobTypes['export-stock'].concurrency)
+        expect(most).toEqual({
+          'verify-ledger': jobTypes['verify-ledger'].concurrency,
+          'export-stock': jobTypes['export-stock'].concurrency,
+        })
       })
 
-      it('has no more jobs of one type in hand than a process may', async () => {
-        const { concurrency } = jobTypes['verify-ledger']
-        await Promise.all(Array.from({ length: concurrency + 3 }, () => submit()))
+      it('lets no type hold up another, however many of one wait for those in hand', async () => {
+        const { concurrency } = jobTypes['export-stock']
+        await Promise.all(Array.from({ length: 50 }, () => submit('export-stock')))
         const { promise: finished, resolve: finish } = deferred()
-        const worker = start(() => finished.then(() => acknowledge), concurrency + 4)
+        const worker = start(({ type }) =>
+          (type === 'export-stock' ? finished : Promise.resolve()).then(() => acknowledge),
+        )
         await until(() => expect(worker.jobIds).toHaveLength(concurrency))
-        // One of another type is not held up by those.
-        const other = await submit('export-stock')
-        await until(() => expect(worker.jobIds).toContain(other.id))
+        const other = await submit('verify-ledger')
+        await until(async () => expect(await row(other.id)).toMatchObject({ state: 'succeeded' }))
         expect(worker.jobIds).toHaveLength(concurrency + 1)
         finish()
-        await until(() => expect(worker.jobIds).toHaveLength(concurrency + 4))
+        await until(() => expect(worker.jobIds).toHaveLength(51))
+      })
+
+      it('lets no type hold up another, however quickly those in front of it are done', async () => {
+        for (let count = 0; count < 200; count++) await submit('export-stock')
+        const other = await submit('verify-ledger')
+        await until(async () => expect(await sql`select 1 from job_dispatches`).toHaveLength(0))
+        const worker = start(() => acknowledge)
+        await until(() => expect(worker.jobIds).toContain(other.id))
+        expect(worker.jobIds.indexOf(other.id)).toBeLessThan(100)
+        await until(() => expect(worker.jobIds).toHaveLength(201))
+      })
+
+      it('leaves jobs of a type that this version does not know to one that does', async () => {
+        const unknown = await transaction(systemCaller('function:test'), async (tx) => {
+          const job = await submitJob({ type: 'verify-ledger', payload: {} }, systemCaller('function:test'), tx)
+          await tx`update jobs set type = 'make-coffee'`
+          return job
+        })
+        const known = await submit()
+        const worker = start(() => acknowledge)
+        await until(async () => expect(await row(known.id)).toMatchObject({ state: 'succeeded' }))
+        expect(await row(unknown.id)).toMatchObject({ state: 'queued', attempts: 0 })
+        await worker.stop()
+        const types: Record<string, unknown> = jobTypes
+        types['make-coffee'] = jobTypes['verify-ledger']
+        try {
+          start(() => acknowledge)
+          await until(async () => expect(await row(unknown.id)).toMatchObject({ state: 'succeeded' }))
+        } finally {
+          delete types['make-coffee']
+        }
       })
 
       it('hands over the job’s trace, and an id that no other delivery has', async () => {
@@ -133,5 +162,5 @@ it('there is no worker for a URL without an adapter, or for a queue that is not 
   overrideEnvironment({ JOBS_URL: 'redis://127.0.0.1' })
   expect(() => start(() => acknowledge)).toThrow('JOBS_URL: must be postgres:')
   overrideEnvironment({ JOBS_URL: undefined })
-  expect(() => work({ queue: 'mail', prefetch: 1, deliver: async () => acknowledge })).toThrow("no queue 'mail'")
+  expect(() => work({ queue: 'mail', deliver: async () => acknowledge })).toThrow("no queue 'mail'")
 })

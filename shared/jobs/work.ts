@@ -12,8 +12,6 @@ export interface Worker {
 
 export interface WorkOptions {
   queue: string
-  /** Jobs in hand at once. */
-  prefetch: number
   /** Must not throw. */
   deliver: (claim: Claim) => Promise<Outcome>
 }
@@ -22,12 +20,12 @@ export interface WorkOptions {
 const QUEUE = 'jobs'
 
 /**
- * Works the queue: takes jobs that are due, delivers each, and writes down what came of it. JOBS_URL tells who says that a job is due:
- * a broker, or the table. Throws a ConfigError.
+ * Works the queue: takes jobs that are due, of each type as many at once as it may be, delivers each, and writes down what came of it.
+ * JOBS_URL tells who says that a job is due: a broker, or the table. Throws a ConfigError.
  */
-export function work({ queue, prefetch, deliver }: WorkOptions): Worker {
+export function work({ queue, deliver }: WorkOptions): Worker {
   const broker = brokerSettings()
   if (queue !== QUEUE) throw new Error(`there is no queue '${queue}', only '${QUEUE}'`)
   const hand = createHand(deliver)
-  return broker ? consume(broker, prefetch, hand) : poll(prefetch, hand)
+  return broker ? consume(broker, hand) : poll(hand)
 }
