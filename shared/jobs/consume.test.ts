@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { inRabbit, type JobsBroker, rabbitUrl, sql, useBroker } from '#testing'
+import { blocked, inRabbit, inRivalSession, type JobsBroker, rabbitUrl, sql, useBroker } from '#testing'
 import { claimDelivery } from './deliveries.ts'
 import { keepJob } from './queue.ts'
 import { acknowledge, deferred, row, start, stopAll, submit, until } from './work-fixture.ts'
@@ -124,5 +124,22 @@ describe.skipIf(rabbitUrl === undefined)(`a worker whose queue is ${inRabbit}`, 
     await until(async () => expect(await row(id)).toMatchObject({ state: 'succeeded', attempts: 1 }))
     finish()
     expect(next.jobIds).toEqual([id])
+  })
+
+  it('hands back what it was about to begin when it is stopped, before that is done', async () => {
+    const { id } = await submit()
+    await sql`update jobs set attempts = 4`
+    await inRivalSession(async (rival) => {
+      // A claim waits for this, and what only looks for lost jobs does not.
+      await rival`lock table jobs in share mode`
+      const worker = start(() => acknowledge)
+      await blocked()
+      const afterStop = worker.stop().then(() => row(id))
+      // By now it would be gone, did it not wait for what becomes of the claim.
+      await waiting()
+      await rival`rollback`
+      expect(await afterStop).toMatchObject({ state: 'retrying', attempts: 4, lease: null })
+      expect(worker.jobIds).toEqual([])
+    })
   })
 })

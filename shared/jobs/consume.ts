@@ -26,19 +26,22 @@ interface Consumer {
   /** A prefetch bounds what comes over one connection; what is in hand from the one before counts as well. */
   slots: Slots
   signal: AbortSignal
+  /** What is not in hand yet: claims that are being made, or given back because it is too late for them. */
+  claiming: Set<Promise<unknown>>
 }
 
 /** Works what the broker delivers. Without the broker, what is in hand goes on; it is looked for until it is back. */
 export function consume(settings: BrokerSettings, hand: Hand): Worker {
   const stopping = new AbortController()
   const { signal } = stopping
-  const running = consumeUntil({ settings, hand, signal, slots: createSlots() })
+  const claiming = new Set<Promise<unknown>>()
+  const running = consumeUntil({ settings, hand, signal, slots: createSlots(), claiming })
   const watching = watchLost(signal)
   return {
     async stop() {
       stopping.abort()
       const broker = await running
-      await Promise.all([watching, hand.drain()])
+      await Promise.all([watching, hand.drain(), ...claiming])
       // What was not acknowledged goes back into the queue, behind the hand-back of its job.
       await broker?.close()
     },
@@ -82,31 +85,32 @@ async function consumeFrom(broker: Broker, consumer: Consumer): Promise<void> {
 
 /** Never throws. A message that is not acknowledged here comes again when the connection ends. */
 async function take(message: ConsumeMessage, type: string, broker: Broker, consumer: Consumer): Promise<void> {
-  const { hand, slots, signal } = consumer
+  const { hand, slots, claiming } = consumer
   const delivery = readDelivery(message)
   if ('reason' in delivery) return bury(message, delivery.reason, broker, consumer)
   // The connection was lost, and the message came back to the process that has its job in hand.
   if (delivery.isAgain && hand.holds(`${delivery.messageId}:`)) return broker.acknowledge(message)
   await slots.enter(type)
   try {
-    const claim = await claimPatiently(delivery, broker, signal)
+    const making = claimPatiently(delivery, broker, consumer)
+    claiming.add(making)
+    const claim = await making.finally(() => claiming.delete(making))
     if (claim === 'left') return
     if (claim === 'unknown') return await bury(message, 'There is no such job.', broker, consumer)
-    if (claim !== 'none') {
-      if (signal.aborted) return await handBackSafely([claim])
-      if (!(await hand.work(claim))) return
-    }
+    if (claim !== 'none' && !(await hand.work(claim))) return
     broker.acknowledge(message)
   } finally {
     slots.leave(type)
   }
 }
 
-async function claimPatiently(delivery: Delivery, broker: Broker, signal: AbortSignal) {
+async function claimPatiently(delivery: Delivery, broker: Broker, { signal }: Consumer) {
   // For as long as the message is this process's: the broker takes back what is not acknowledged in half an hour.
   while (broker.isOpen() && !signal.aborted) {
     try {
-      return await claimDelivery(delivery)
+      const claim = await claimDelivery(delivery)
+      if (typeof claim === 'string' || !signal.aborted) return claim
+      await handBackSafely([claim])
     } catch (error) {
       logger().error({ job: delivery.jobId, err: error }, 'the job could not be claimed')
       await pause(signal, CLAIM_AGAIN_MS * (0.5 + Math.random()))
