@@ -8,7 +8,7 @@ import { type Hand, handBackSafely } from './hand.ts'
 import { jobTypes } from './schema.ts'
 import type { BrokerSettings } from './settings.ts'
 import { createSlots, type Slots } from './slots.ts'
-import { watchLost } from './watch-lost.ts'
+import { watchQueue } from './watch-queue.ts'
 import type { Worker } from './work.ts'
 
 const RECONNECT_BASE_MS = 100
@@ -36,7 +36,7 @@ export function consume(settings: BrokerSettings, hand: Hand): Worker {
   const { signal } = stopping
   const claiming = new Set<Promise<unknown>>()
   const running = consumeUntil({ settings, hand, signal, slots: createSlots(), claiming })
-  const watching = watchLost(signal)
+  const watching = watchQueue(signal)
   return {
     async stop() {
       stopping.abort()

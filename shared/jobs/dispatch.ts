@@ -98,15 +98,20 @@ async function sendAll(
   queue: string,
   dispatches: Dispatch[],
 ): Promise<{ done: number[]; failure?: Error }> {
-  // Each time: a newer version may know a type that this one does not, and somebody may have deleted a queue.
+  // Each time: somebody may have deleted one.
   for (const type of new Set(dispatches.flatMap(({ job }) => job?.type ?? []))) {
-    await broker.declare(queuesOf(queue).ofType(type))
+    if (isKnown(type)) await broker.declare(queuesOf(queue).ofType(type))
   }
-  const settled = await Promise.allSettled(dispatches.map(({ job }) => job && send(broker, queue, job)))
+  // Of what nobody could run, nobody is told: it dies.
+  const settled = await Promise.allSettled(
+    dispatches.map(({ job }) => job && isKnown(job.type) && send(broker, queue, job)),
+  )
   const done = dispatches.filter((_, index) => settled[index]?.status === 'fulfilled').map(({ sequence }) => sequence)
   const failed = settled.find((each) => each.status === 'rejected')
   return failed ? { done, failure: failed.reason as Error } : { done }
 }
+
+const isKnown = (type: string) => Object.hasOwn(jobTypes, type)
 
 function send(broker: Broker, queue: string, job: NonNullable<Dispatch['job']>): Promise<void> {
   const { id, type, delayMs, traceparent, tracestate } = job

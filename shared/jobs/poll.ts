@@ -2,7 +2,7 @@ import { logger } from '#telemetry'
 import type { Hand } from './hand.ts'
 import { claimJobs } from './queue.ts'
 import { createSlots } from './slots.ts'
-import { watchLost } from './watch-lost.ts'
+import { watchQueue } from './watch-queue.ts'
 import type { Worker } from './work.ts'
 
 const IDLE_MS = 200
@@ -13,7 +13,7 @@ export function poll(hand: Hand): Worker {
   const bell = createBell()
   const stopping = new AbortController()
   const running = pollUntil(stopping.signal, hand, bell)
-  const watching = watchLost(stopping.signal)
+  const watching = watchQueue(stopping.signal)
   return {
     async stop() {
       stopping.abort()

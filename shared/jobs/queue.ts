@@ -8,6 +8,8 @@ import { andDispatch } from './dispatches.ts'
 export const LEASE_MS = 30_000
 /** Lost jobs that one look deals with: more workers than that don't die at once. */
 const LOST_MAX = 100
+/** Jobs that are refused at a look: some 10 ms. */
+const REFUSED_MAX = 1_000
 
 /** A job that this process has taken on. `id` is of this delivery: a later one of the same job has another. */
 export interface Claim {
@@ -46,8 +48,8 @@ const settled = counter('jobs_settled_total', 'Attempts at jobs, by what became 
 export const writing = <Result>(work: (tx: Sql) => Promise<Result>) => transaction(systemCaller('function:jobs'), work)
 
 /**
- * Takes jobs that are due, the longest due first: of each type as many as there are slots, which are the caller's to take. Types that
- * this version does not know are left to one that does. Rows that another worker is taking are passed over.
+ * Takes jobs that are due, the longest due first: of each type as many as there are slots, which are the caller's to take. Rows that
+ * another worker is taking are passed over.
  */
 export async function claimJobs(slots: ReadonlyMap<string, number>): Promise<Claim[]> {
   if (slots.size === 0) return []
@@ -123,6 +125,37 @@ async function fail(
     ) ${andDispatch(tx, tx`select id from failed where state = 'retrying'`)}
     select state from failed`
   if (job) settled.inc({ state: job.state })
+}
+
+/**
+ * Has jobs die at once that are of none of these types: nobody could run them. The types that wait are found by jumping from each to
+ * the next in the index, however many jobs there are of one: https://wiki.postgresql.org/wiki/Loose_indexscan
+ */
+export function refuseUnknownJobs(types: readonly string[]): Promise<void> {
+  return writing(async (tx) => {
+    const isWaiting = tx`state in ('queued', 'retrying')`
+    const rows = await tx<Array<{ id: string }>>`
+      with recursive waiting as (
+        select min(type) as type from jobs where ${isWaiting}
+        union all
+        select (select min(type) from jobs where ${isWaiting} and type > waiting.type) from waiting where type is not null
+      )
+      select id from jobs
+      where ${isWaiting} and type = any(array(select type from waiting where type <> all(${types}::text[])))
+      limit ${REFUSED_MAX} for update skip locked`
+    if (rows.length === 0) return
+    const ids = rows.map(({ id }) => id)
+    await tx`
+      with refused as (
+        update jobs set state = 'dead', updated_at = now(),
+          error = 'validation_failed: type: ''' || type || ''' is no type of job'
+        where id = any(${ids}::uuid[]) returning id, error, attempts
+      )
+      insert into dead_letters (id, job_id, error, attempts)
+      select letter_id, id, error, attempts
+      from refused join unnest(${ids.map(() => newId())}::uuid[], ${ids}::uuid[]) as letter (letter_id, job_id) on job_id = id`
+    settled.inc({ state: 'dead' }, rows.length)
+  })
 }
 
 /** Ends the attempts of workers that have died, so that their jobs are tried again, or die with them. */
