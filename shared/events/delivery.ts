@@ -22,6 +22,11 @@ const delivered = counter('stream_events_total', 'Events delivered to a consumer
   'group',
   'verdict',
 ])
+const dead = counter(
+  'stream_dead_total',
+  'Events that a consumer group could not handle, and put among the dead ones.',
+  ['group'],
+)
 const lag = gauge('stream_lag_seconds', 'Age of the event of a topic that a consumer group has dealt with last.', [
   'group',
   'topic',
@@ -32,6 +37,11 @@ export type Next = { step: 'pass' | 'again' } | { step: 'bury'; error: string }
 
 export function wants({ types }: Subscription, type: string): boolean {
   return !types || types.includes(type)
+}
+
+/** To be told of each event that has been put among the dead ones. */
+export function countDead({ group }: Subscription): void {
+  dead.inc({ group })
 }
 
 /** Delivers an event of a topic, for the `attempt`th time. */

@@ -3,6 +3,7 @@ import { expect, vi } from 'vitest'
 import { type Sql, systemCaller } from '#database'
 import type { Outcome } from '#errors'
 import { type Following, follow, type LoggedEvent } from '#events'
+import { renderMetrics } from '#telemetry'
 import { sql } from '#testing'
 import { type NewEvent, publish } from './outbox.ts'
 import { relayOutbox } from './relay.ts'
@@ -69,4 +70,9 @@ export function gate() {
     open = resolve
   })
   return { opened, open }
+}
+
+/** What a metric is at, by its name and labels. */
+export async function metric(name: string): Promise<number> {
+  return Number(new RegExp(`^${name.replaceAll(/[{}"]/g, '\\$&')} (\\S+)`, 'm').exec(await renderMetrics())?.[1] ?? 0)
 }

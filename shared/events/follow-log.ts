@@ -10,7 +10,7 @@ import {
   saveCursor,
   takeCursor,
 } from './cursor.ts'
-import { attemptDelivery, type Following, type Next, type Subscription, wants } from './delivery.ts'
+import { attemptDelivery, countDead, type Following, type Next, type Subscription, wants } from './delivery.ts'
 import { type LoggedEvent, readLog } from './log.ts'
 import { backoffMs, pause } from './waits.ts'
 
@@ -81,7 +81,10 @@ async function pass(subscription: Subscription, cursor: Cursor, event: LoggedEve
     return false
   }
   Object.assign(cursor, { position: event.position, attempts: 0 })
-  if (next.step === 'bury') await buryEvent(cursor, event, attempts, next.error)
+  if (next.step === 'bury') {
+    await buryEvent(cursor, event, attempts, next.error)
+    countDead(subscription)
+  }
   return true
 }
 

@@ -8,6 +8,7 @@ import {
   caller,
   gate,
   log,
+  metric,
   newEvent,
   seen,
   start,
@@ -151,6 +152,7 @@ describe.each(adapters)('events $name', ({ isThere, reset, published, buried, is
     })
 
     it('buried at once where they are rejected, with the reason, and the product goes on', async () => {
+      const dead = await metric('stream_dead_total{group="group"}')
       const follower = start('group', ({ version }) =>
         version === 2 ? { verdict: 'reject', error: 'validation_failed: nonsense' } : acknowledge,
       )
@@ -158,6 +160,7 @@ describe.each(adapters)('events $name', ({ isThere, reset, published, buried, is
       await seen(follower, [1, 2, 3])
       await through('group')
       expect(await buried(topic, 'group')).toEqual([{ version: 2, error: 'validation_failed: nonsense', attempts: 1 }])
+      expect(await metric('stream_dead_total{group="group"}')).toBe(dead + 1)
     })
 
     it('delivered to one follower of a group at a time, and to the other when that one stops', async () => {

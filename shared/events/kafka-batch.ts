@@ -1,7 +1,7 @@
 import type { EachBatchPayload, KafkaMessage, Message } from 'kafkajs'
 import * as z from 'zod'
 import { logger } from '#telemetry'
-import { attemptDelivery, type Next, type Subscription, wants } from './delivery.ts'
+import { attemptDelivery, countDead, type Next, type Subscription, wants } from './delivery.ts'
 import { beginAttempt, inTurn, type Place, type Places, UNCOMMITTED_MAX } from './kafka-attempts.ts'
 import { toEvent, typeOf, Unreadable } from './kafka-message.ts'
 import { backoffMs } from './waits.ts'
@@ -73,6 +73,7 @@ export function createBatchHandler(
     }
     try {
       await bury(nameOf(topic), { key: message.key, value: message.value, headers: { ...message.headers, ...death } })
+      countDead(subscription)
       return true
     } catch (failure) {
       logger().error(

@@ -2,10 +2,9 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 import { overrideEnvironment } from '#config'
 import { ServiceError } from '#errors'
-import { renderMetrics } from '#telemetry'
 import { inKafka, kafkaUrl, sql } from '#testing'
 import { adapters, currentKafkaUrl } from './adapters-fixture.ts'
-import { caller, newEvent, topic } from './events-fixture.ts'
+import { caller, metric, newEvent, topic } from './events-fixture.ts'
 import { readTopic, withAdmin } from './kafka-fixture.ts'
 import { publish } from './outbox.ts'
 import { closeRelay, relayOutbox } from './relay.ts'
@@ -17,10 +16,6 @@ const inTopic = async () =>
   (await readTopic(currentKafkaUrl(), topic)).map(({ key, headers }) => [String(key), Number(headers?.ce_version)])
 const dueAgain = (attempts: number) =>
   sql`update outbox_blocked set retry_at = now() - interval '1 second', attempts = ${attempts}`
-
-async function metric(name: string): Promise<number> {
-  return Number(new RegExp(`^${name.replaceAll(/[{}"]/g, '\\$&')} (\\S+)`, 'm').exec(await renderMetrics())?.[1] ?? 0)
-}
 
 /** More than a broker takes unless told otherwise. */
 const tooLarge = { text: 'x'.repeat(1_100_000) }
