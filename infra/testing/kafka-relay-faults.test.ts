@@ -1,5 +1,9 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { randomUUID } from 'node:crypto'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { systemCaller } from '#database'
 import { blocked, inKafka, inRivalSession, kafkaUrl, newProduct, sql, stockAt } from '#testing'
+import { withAdmin } from '../../shared/events/kafka-fixture.ts'
+import { publish } from '../../shared/events/outbox.ts'
 import { type Fleet, type Member, startFleet } from './fleet.ts'
 import { drained, expectAllPublished, type KafkaStack, planOf, play, seeds, startKafkaStack } from './kafka-stack.ts'
 
@@ -44,6 +48,7 @@ describe.skipIf(kafkaUrl === undefined)(
       url = stack.newUrl()
     })
     afterEach(async () => {
+      stack.proxy.mend()
       await Promise.all(fleets.splice(0).map((fleet) => fleet.stop()))
       await sql`truncate outbox, outbox_blocked, dead_events`
     })
@@ -70,6 +75,29 @@ describe.skipIf(kafkaUrl === undefined)(
       await drained()
       expect(await expectAllPublished(url, productIds)).toBeGreaterThan(0)
     })
+
+    it('though one in front of many is refused, and the way to the broker is long', async () => {
+      const products = await Promise.all(Array.from({ length: 300 }, () => newProduct()))
+      await startRelays()
+      await drained()
+      await withAdmin(url, (admin, prefix) => {
+        const configEntries = [{ name: 'max.message.bytes', value: '300000' }]
+        const resource = { type: 2, name: `${prefix}stock-events`, configEntries }
+        return admin.alterConfigs({ validateOnly: false, resources: [resource] })
+      })
+      stack.proxy.delay(50)
+      const refused = randomUUID()
+      const data = { text: 'x'.repeat(400_000) }
+      const { trace } = systemCaller('function:test')
+      const event = (productId: string, version: number, body: object) =>
+        ({ type: 'stock.adjusted', productId, version, data: body, trace }) as const
+      await publish(sql, [event(refused, 1, data), ...products.map(({ id }) => event(id, 2, {}))])
+      await vi.waitFor(async () => expect(await sql`select 1 from outbox where product_id <> ${refused}`).toEqual([]), {
+        timeout: 60_000,
+        interval: 50,
+      })
+      expect(await sql`select 1 from outbox_blocked where product_id = ${refused}`).toHaveLength(1)
+    }, 90_000)
 
     it.each(seeds(2))('though the broker is killed and started again meanwhile (KAFKA_SEED=%i)', async (seed) => {
       await startRelays()

@@ -15,9 +15,11 @@ export interface Batch {
   sent: OutboxRow[]
   /** The first event that was refused, of each product that has one. */
   refused: Map<string, { row: OutboxRow; reason: string }>
+  /** How many were refused together, the last time that there were several. */
+  refusedTogether: number
 }
 
-export const createBatch = (): Batch => ({ sent: [], refused: new Map() })
+export const createBatch = (): Batch => ({ sent: [], refused: new Map(), refusedTogether: 0 })
 
 export const isLate = ({ deadline }: Sending) => performance.now() > deadline
 
@@ -44,6 +46,7 @@ export async function sendRows(sending: Sending, rows: readonly OutboxRow[], bat
       batch.refused.set(first.productId, { row: first, reason })
       return
     }
+    batch.refusedTogether = sendable.length
     const middle = sendable.length >> 1
     await sendRows(sending, sendable.slice(0, middle), batch)
     await sendRows(sending, sendable.slice(middle), batch)

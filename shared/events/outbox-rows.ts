@@ -4,7 +4,7 @@ import type { OutboxRow } from './kafka-message.ts'
 import { backoffMs } from './waits.ts'
 
 /** Events at once: some 20 ms of work for the broker and for this process. */
-const ROWS_MAX = 1_000
+export const ROWS_MAX = 1_000
 /**
  * A partition's part of a batch has to stay below what a broker takes at once, 1,048,588 bytes unless told otherwise, and all of a
  * batch may be for one partition. An event that is larger by itself makes a batch of its own.
@@ -27,13 +27,13 @@ export interface BlockedRow extends OutboxRow {
  * The next events in line, but for those in hand and those of products that wait. Those in hand are told by their numbers: rows
  * with lower ones may have been committed since, and one of them may be the older event of its product (docs/decisions/0003).
  */
-export function readBatch(tx: Sql, inHand: readonly OutboxRow[]): Promise<OutboxRow[]> {
+export function readBatch(tx: Sql, inHand: readonly OutboxRow[], limit: number): Promise<OutboxRow[]> {
   return tx<OutboxRow[]>`
     with next as (
       select sequence, topic, id, type, product_id, version, data::text as data, occurred_at, traceparent, tracestate from outbox
       where sequence <> all(${inHand.map(({ sequence }) => sequence)}::bigint[])
         and not exists (select from outbox_blocked as blocked where blocked.product_id = outbox.product_id)
-      order by sequence limit ${ROWS_MAX}
+      order by sequence limit ${limit}
     ), measured as (
       select *, sum(octet_length(data) + ${OVERHEAD_BYTES}::int) over (order by sequence) as bytes, min(sequence) over () as first
       from next
