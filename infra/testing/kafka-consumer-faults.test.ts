@@ -13,7 +13,7 @@ import { listeningUrl, type Started, startNode } from './processes.ts'
 // A cycle's seed is in its name. `KAFKA_SEED=<seed> npx vitest run infra/testing/kafka-consumer-faults.test.ts` plays that
 // cycle alone.
 
-const FIXTURE = fileURLToPath(new URL('kafka-consumer-fixture.ts', import.meta.url))
+const FIXTURE = fileURLToPath(new URL('consumer-fixture.ts', import.meta.url))
 const MEMBERS = 2
 /** A group waits 10 s for a member that was killed, and as long for those that were cut off, and there are two blows. */
 const TIMEOUT_MS = 120_000

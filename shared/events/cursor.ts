@@ -5,13 +5,15 @@ import type { LoggedEvent } from './log.ts'
 /** How long a follower is believed in without a sign of life. Three signs fit in, so one or two may get lost. */
 export const HELD_MS = 15_000
 
-/** A consumer group's place in a topic, held by one follower. `attempts` counts failed deliveries of the event after it. */
+/** A consumer group's place in a topic, held by one follower. `attempts` counts deliveries of the event after it, all in vain. */
 export interface Cursor {
   group: string
   topic: string
   holder: string
   position: number
   attempts: number
+  /** Whether whoever held it before has died, or was taken for dead: maybe of an event that was in hand. */
+  isLeftBehind: boolean
 }
 
 /** Another follower has taken the cursor over: what this one does from now on is not recorded. */
@@ -25,12 +27,13 @@ const writing = <Result>(group: string, work: (tx: Sql) => Promise<Result>) =>
 /** Takes the cursor for `holder` if nobody alive holds it, else gives undefined. A group's first look starts at the beginning. */
 export function takeCursor(group: string, topic: string, holder: string): Promise<Cursor | undefined> {
   return writing(group, async (tx) => {
-    const [row] = await tx<Array<{ position: number; attempts: number }>>`
+    const [row] = await tx<Array<{ position: number; attempts: number; isLeftBehind: boolean }>>`
+      with before as (select holder from event_groups where name = ${group} and topic = ${topic})
       insert into event_groups as cursor (name, topic, holder, held_until)
       values (${group}, ${topic}, ${holder}, ${heldUntil(tx)})
       on conflict (name, topic) do update set holder = excluded.holder, held_until = excluded.held_until
       where cursor.holder is null or cursor.held_until <= clock_timestamp()
-      returning position, attempts`
+      returning position, attempts, coalesce((select holder is not null from before), false) as "isLeftBehind"`
     return row && { group, topic, holder, ...row }
   })
 }

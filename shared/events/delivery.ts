@@ -63,3 +63,19 @@ export async function attemptDelivery(
   logger().error({ group, event: event.id, attempts: attempt, reason }, 'an event is dead')
   return { step: 'bury', error: reason }
 }
+
+/** How an attempt ended of which only the beginning was written down. */
+export const BROKEN_OFF = 'the process died in the attempt, or lost its place to another'
+
+let lastTurn: Promise<unknown> = Promise.resolve()
+
+/**
+ * Does `work` at once, or, where one of the events in hand may kill the process, when it is its turn among all that are delivered
+ * one at a time: what lives through another's kill must not be counted for it.
+ */
+export function inTurn<Result>(mayKill: boolean, work: () => Promise<Result>): Promise<Result> {
+  if (!mayKill) return work()
+  const turn = lastTurn.then(work)
+  lastTurn = turn.catch(() => {})
+  return turn
+}

@@ -10,9 +10,18 @@ import {
   saveCursor,
   takeCursor,
 } from './cursor.ts'
-import { attemptDelivery, countDead, type Following, type Next, type Subscription, wants } from './delivery.ts'
+import {
+  attemptDelivery,
+  BROKEN_OFF,
+  countDead,
+  type Following,
+  inTurn,
+  type Next,
+  type Subscription,
+  wants,
+} from './delivery.ts'
 import { type LoggedEvent, readLog } from './log.ts'
-import { backoffMs, pause } from './waits.ts'
+import { ATTEMPTS_MAX, backoffMs, pause } from './waits.ts'
 
 /** Events read at once, and delivered again at most if the process is killed: the cursor is saved after each batch. */
 const BATCH_MAX = 100
@@ -60,6 +69,8 @@ async function consume(signal: AbortSignal, subscription: Subscription, cursor: 
         if (life.isLost()) throw new CursorLost()
         if (signal.aborted || !(await pass(subscription, cursor, event))) break
       }
+      // All that may have been in hand when whoever was here before died.
+      if (events.at(-1)?.position === cursor.position) cursor.isLeftBehind = false
       if (events.length > 0) await saveCursor(cursor)
       if (events.length === 0) await pause(signal, IDLE_MS)
       else if (cursor.attempts > 0) await pause(signal, backoffMs(cursor.attempts))
@@ -74,18 +85,34 @@ async function consume(signal: AbortSignal, subscription: Subscription, cursor: 
 /** Delivers one event and moves the cursor past it, in memory. False if it is to be delivered again. */
 async function pass(subscription: Subscription, cursor: Cursor, event: LoggedEvent): Promise<boolean> {
   const attempts = cursor.attempts + 1
-  const isWanted = wants(subscription, event.type)
-  const next: Next = isWanted ? await attemptDelivery(subscription, cursor.topic, event, attempts) : { step: 'pass' }
+  const next: Next = wants(subscription, event.type)
+    ? await inTurn(cursor.isLeftBehind, () => attempt(subscription, cursor, event, attempts))
+    : { step: 'pass' }
   if (next.step === 'again') {
     cursor.attempts = attempts
     return false
   }
   Object.assign(cursor, { position: event.position, attempts: 0 })
   if (next.step === 'bury') {
-    await buryEvent(cursor, event, attempts, next.error)
+    await buryEvent(cursor, event, Math.min(attempts, ATTEMPTS_MAX), next.error)
     countDead(subscription)
   }
   return true
+}
+
+/** Where one of the events may kill the process, an attempt is written down before it is made, or it would never be counted. */
+async function attempt(
+  subscription: Subscription,
+  cursor: Cursor,
+  event: LoggedEvent,
+  attempts: number,
+): Promise<Next> {
+  if (attempts > ATTEMPTS_MAX) {
+    logger().error({ group: cursor.group, event: event.id, attempts, reason: BROKEN_OFF }, 'an event is dead')
+    return { step: 'bury', error: BROKEN_OFF }
+  }
+  if (cursor.isLeftBehind) await saveCursor({ ...cursor, attempts })
+  return attemptDelivery(subscription, cursor.topic, event, attempts)
 }
 
 /** Says that the follower is alive, whatever the delivery in hand takes. */

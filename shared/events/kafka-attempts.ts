@@ -1,4 +1,5 @@
 import type { Kafka, OffsetsByTopicPartition } from 'kafkajs'
+import { BROKEN_OFF } from './delivery.ts'
 import { ATTEMPTS_MAX } from './waits.ts'
 
 /** Events of a partition that are in hand, or done with and not committed yet, at the most. */
@@ -24,9 +25,6 @@ export interface Place {
   /** Whether those are delivered one at a time. */
   isAfterDeath: boolean
 }
-
-/** All that is known of an attempt of which only the beginning was written down. */
-const BROKEN_OFF = 'the process died in the attempt, or lost the partition'
 
 /** By topic and partition. */
 type LeftBehind = ReadonlyMap<string, { offset: string; attempts: number }>
@@ -84,16 +82,6 @@ export async function beginAttempt(place: Place, offset: string, write: () => Pr
   tried.attempts++
   if (tried.attempts > 1 || place.suspects > 0) await write()
   return true
-}
-
-let lastTurn: Promise<unknown> = Promise.resolve()
-
-/** Does `work` at once, or when it is its turn among all that are delivered one at a time. */
-export function inTurn<Result>({ isAfterDeath, suspects }: Place, work: () => Promise<Result>): Promise<Result> {
-  if (!isAfterDeath || suspects === 0) return work()
-  const turn = lastTurn.then(work)
-  lastTurn = turn.catch(() => {})
-  return turn
 }
 
 /** Reads what the group's offsets say of attempts that were begun. */

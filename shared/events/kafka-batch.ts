@@ -1,8 +1,8 @@
 import type { EachBatchPayload, KafkaMessage, Message } from 'kafkajs'
 import * as z from 'zod'
 import { logger } from '#telemetry'
-import { attemptDelivery, countDead, type Next, type Subscription, wants } from './delivery.ts'
-import { beginAttempt, inTurn, type Place, type Places, UNCOMMITTED_MAX } from './kafka-attempts.ts'
+import { attemptDelivery, countDead, inTurn, type Next, type Subscription, wants } from './delivery.ts'
+import { beginAttempt, type Place, type Places, UNCOMMITTED_MAX } from './kafka-attempts.ts'
 import { toEvent, typeOf, Unreadable } from './kafka-message.ts'
 import { backoffMs } from './waits.ts'
 
@@ -94,7 +94,8 @@ export function createBatchHandler(
       for (const message of batch.messages) {
         if (isOver()) break
         if (isWanted(message)) {
-          const isPassed = await inTurn(place, async () => (isOver() ? undefined : pass(message, place, payload)))
+          const mayKill = place.isAfterDeath && place.suspects > 0
+          const isPassed = await inTurn(mayKill, async () => (isOver() ? undefined : pass(message, place, payload)))
           if (isPassed === false) setTimeout(payload.pause(), backoffMs(place.tried.attempts)).unref()
           if (!isPassed) break
           if (place.suspects > 0) place.suspects--
