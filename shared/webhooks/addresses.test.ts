@@ -30,6 +30,7 @@ describe('an address', () => {
     ['loopback', '127.0.0.1'],
     ['loopback', '127.255.255.255'],
     ['link-local, of cloud metadata', '169.254.169.254'],
+    ['of cloud metadata, public by its number alone', '168.63.129.16'],
     ['for protocols', '192.0.0.8'],
     ['for documentation', '192.0.2.1'],
     ['for benchmarks', '198.18.0.1'],

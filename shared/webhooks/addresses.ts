@@ -1,12 +1,16 @@
 import { BlockList, isIP } from 'node:net'
 
-/** https://www.iana.org/assignments/iana-ipv4-special-registry, with multicast and what is reserved. */
+/**
+ * https://www.iana.org/assignments/iana-ipv4-special-registry, with multicast and what is reserved; and the one address that Azure
+ * answers its machines on: https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16
+ */
 const special4 = blockList('ipv4', [
   ['0.0.0.0', 8],
   ['10.0.0.0', 8],
   ['100.64.0.0', 10],
   ['127.0.0.0', 8],
   ['169.254.0.0', 16],
+  ['168.63.129.16', 32],
   ['172.16.0.0', 12],
   ['192.0.0.0', 24],
   ['192.0.2.0', 24],
