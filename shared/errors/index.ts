@@ -96,5 +96,8 @@ export function invalid(path: string, message: string): ServiceError {
   return new ServiceError('validation_failed', `${path}: ${message}`, { issues: [{ path, message }] })
 }
 
-/** What comes of an event or a job once it was tried: done with it, never again, or once more later; and why. */
-export type Outcome = { verdict: 'acknowledge' } | { verdict: 'reject' | 'retry'; error: string }
+/**
+ * What comes of an event or a job once it was tried: done with it, never again, or once more later; and why. `isOutage`: what it needs
+ * is away or busy, which says nothing of the event itself.
+ */
+export type Outcome = { verdict: 'acknowledge' } | { verdict: 'reject' | 'retry'; error: string; isOutage?: boolean }

@@ -33,7 +33,7 @@ const lag = gauge('stream_lag_seconds', 'Age of the event of a topic that a cons
 ])
 
 /** What comes next: the event after this one, this one once more, or its burial. */
-export type Next = { step: 'pass' | 'again' } | { step: 'bury'; error: string }
+export type Next = { step: 'pass' } | { step: 'again'; isCounted: boolean } | { step: 'bury'; error: string }
 
 export function wants({ types }: Subscription, type: string): boolean {
   return !types || types.includes(type)
@@ -44,7 +44,10 @@ export function countDead({ group }: Subscription): void {
   dead.inc({ group })
 }
 
-/** Delivers an event of a topic, for the `attempt`th time. */
+/**
+ * Delivers an event of a topic, for the `attempt`th time. While what it needs is away it is tried for as long as that lasts: a database
+ * that is down for an hour must not fill the dead letters with events that nothing is wrong with.
+ */
 export async function attemptDelivery(
   { group, deliver }: Subscription,
   topic: string,
@@ -55,10 +58,10 @@ export async function attemptDelivery(
   delivered.inc({ group, verdict: outcome.verdict })
   lag.set({ group, topic }, (Date.now() - event.occurredAt.getTime()) / 1000)
   if (outcome.verdict === 'acknowledge') return { step: 'pass' }
-  const { error: reason } = outcome
-  if (outcome.verdict === 'retry' && attempt < ATTEMPTS_MAX) {
+  const { error: reason, isOutage = false } = outcome
+  if (outcome.verdict === 'retry' && (isOutage || attempt < ATTEMPTS_MAX)) {
     logger().warn({ group, event: event.id, attempts: attempt, reason }, 'an event will be delivered again')
-    return { step: 'again' }
+    return { step: 'again', isCounted: !isOutage }
   }
   logger().error({ group, event: event.id, attempts: attempt, reason }, 'an event is dead')
   return { step: 'bury', error: reason }

@@ -62,18 +62,22 @@ async function followUntil(signal: AbortSignal, subscription: Subscription, topi
 /** Until it is to stop, or the cursor is lost, which throws. */
 async function consume(signal: AbortSignal, subscription: Subscription, cursor: Cursor): Promise<void> {
   const life = startHeartbeat(cursor)
+  /** Deliveries in vain since an event was passed, those that are not held against it included. */
+  let failures = 0
   try {
     while (!signal.aborted) {
       const events = await readLog(cursor.topic, cursor.position, BATCH_MAX)
       for (const event of events) {
         if (life.isLost()) throw new CursorLost()
-        if (signal.aborted || !(await pass(subscription, cursor, event))) break
+        if (signal.aborted) break
+        failures = (await pass(subscription, cursor, event)) ? 0 : failures + 1
+        if (failures > 0) break
       }
       // All that may have been in hand when whoever was here before died.
       if (events.at(-1)?.position === cursor.position) cursor.isLeftBehind = false
       if (events.length > 0) await saveCursor(cursor)
       if (events.length === 0) await pause(signal, IDLE_MS)
-      else if (cursor.attempts > 0) await pause(signal, backoffMs(cursor.attempts))
+      else if (failures > 0) await pause(signal, backoffMs(failures))
     }
   } finally {
     life.stop()
@@ -89,7 +93,7 @@ async function pass(subscription: Subscription, cursor: Cursor, event: LoggedEve
     ? await inTurn(cursor.isLeftBehind, () => attempt(subscription, cursor, event, attempts))
     : { step: 'pass' }
   if (next.step === 'again') {
-    cursor.attempts = attempts
+    if (next.isCounted) cursor.attempts = attempts
     return false
   }
   Object.assign(cursor, { position: event.position, attempts: 0 })

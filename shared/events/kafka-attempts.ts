@@ -20,6 +20,8 @@ export const UNCOMMITTED_MAX = 100
 export interface Place {
   /** The event that was tried last, and what came of the last attempt. */
   tried: { offset: string; attempts: number; error: string }
+  /** Deliveries in vain since an event was passed, those that are not held against it included. */
+  failures: number
   /** How many events are yet to be written down before they are tried at all. */
   suspects: number
   /** Whether those are delivered one at a time. */
@@ -54,8 +56,8 @@ export function createPlaces(readLeftBehind: () => Promise<LeftBehind>): Places 
       reading ??= readLeftBehind()
       const left = (await reading).get(name)
       const place = left
-        ? { tried: { ...left, error: BROKEN_OFF }, suspects: UNCOMMITTED_MAX, isAfterDeath: true }
-        : { tried: { offset: '', attempts: 0, error: BROKEN_OFF }, suspects: 1, isAfterDeath: false }
+        ? { tried: { ...left, error: BROKEN_OFF }, failures: 0, suspects: UNCOMMITTED_MAX, isAfterDeath: true }
+        : { tried: { offset: '', attempts: 0, error: BROKEN_OFF }, failures: 0, suspects: 1, isAfterDeath: false }
       places.set(name, place)
       return place
     },

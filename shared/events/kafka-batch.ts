@@ -43,6 +43,7 @@ export function createBatchHandler(
     const write = () => payload.commitOffsetsIfNecessary(places.withAttempts(here))
     if (await beginAttempt(place, message.offset, write)) {
       const next = await attempt(subscription, nameOf(topic), message, place.tried.attempts)
+      if (next.step === 'again' && !next.isCounted) place.tried.attempts--
       if (next.step !== 'bury') return next.step === 'pass'
       place.tried.error = next.error
     } else {
@@ -96,8 +97,9 @@ export function createBatchHandler(
         if (isWanted(message)) {
           const mayKill = place.isAfterDeath && place.suspects > 0
           const isPassed = await inTurn(mayKill, async () => (isOver() ? undefined : pass(message, place, payload)))
-          if (isPassed === false) setTimeout(payload.pause(), backoffMs(place.tried.attempts)).unref()
+          if (isPassed === false) setTimeout(payload.pause(), backoffMs(++place.failures)).unref()
           if (!isPassed) break
+          place.failures = 0
           if (place.suspects > 0) place.suspects--
         }
         resolveOffset(message.offset)

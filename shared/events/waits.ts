@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** With the back-off below, ten attempts take 50 s on average: a restart of what is needed is survived. */
+/** With the back-off below, ten attempts take 50 s on average. What is away for longer says so, by 503, and is waited for. */
 export const ATTEMPTS_MAX = 10
 const BACKOFF_BASE_MS = 100
 const BACKOFF_MAX_MS = 60_000

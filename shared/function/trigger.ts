@@ -27,7 +27,7 @@ export async function deliver(
     if (response.ok) return { verdict: 'acknowledge' }
     const { status } = response
     const verdict = status >= 400 && status < 500 && !PASSING.has(status) ? 'reject' : 'retry'
-    return { verdict, error: await reasonOf(response) }
+    return { verdict, error: await reasonOf(response), isOutage: status === 503 || status === 429 }
   } catch (error) {
     logger().error({ function: definition.name, err: error }, 'the function threw instead of answering')
     return { verdict: 'retry', error: String(error).slice(0, REASON_MAX) }

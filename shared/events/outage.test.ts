@@ -1,0 +1,54 @@
+import { randomUUID } from 'node:crypto'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { systemCaller } from '#database'
+import type { Outcome } from '#errors'
+import { type Following, follow, relayOutbox } from '#events'
+import { sql } from '#testing'
+import { adapters } from './adapters-fixture.ts'
+import { newEvent } from './events-fixture.ts'
+import { publish } from './outbox.ts'
+import { ATTEMPTS_MAX } from './waits.ts'
+
+// An outage is over in an instant here, however often it was looked whether it is.
+vi.mock('./waits.ts', async (original) => ({ ...(await original<typeof import('./waits.ts')>()), backoffMs: () => 1 }))
+
+const until = (check: () => unknown) => vi.waitFor(check, { timeout: 30_000, interval: 20 })
+let following: Following | undefined
+
+describe.each(adapters)('events $name', ({ isThere, reset, buried, isThrough }) => {
+  beforeEach(async () => {
+    if (isThere) await reset()
+  })
+  afterEach(() => following?.stop())
+
+  /** Follows with the outcomes one after the other, then with success. Gives how often it was tried. */
+  async function tryWith(...outcomes: Outcome[]): Promise<() => number> {
+    let tries = 0
+    await publish(sql, [newEvent(randomUUID(), 1)])
+    await relayOutbox(systemCaller('function:test'))
+    const deliver = async (): Promise<Outcome> => outcomes[tries++] ?? { verdict: 'acknowledge' }
+    following = follow({ topics: ['stock-events'], group: 'group', deliver })
+    return () => tries
+  }
+
+  const times = (count: number, outcome: Outcome) => Array.from({ length: count }, () => outcome)
+  const outage: Outcome = { verdict: 'retry', error: 'unavailable: the database is away', isOutage: true }
+  const failure: Outcome = { verdict: 'retry', error: 'internal: a defect' }
+
+  it.skipIf(!isThere)('are tried for as long as what they need is away', async () => {
+    const tries = await tryWith(...times(3 * ATTEMPTS_MAX, outage))
+    await until(() => expect(tries()).toBe(3 * ATTEMPTS_MAX + 1))
+    await until(async () => expect(await isThrough('stock-events', 'group')).toBe(true))
+    expect(await buried('stock-events', 'group')).toEqual([])
+  })
+
+  it.skipIf(!isThere)('have all of their attempts left after that', async () => {
+    const tries = await tryWith(...times(2 * ATTEMPTS_MAX, outage), ...times(ATTEMPTS_MAX, failure))
+    await until(async () =>
+      expect(await buried('stock-events', 'group')).toEqual([
+        { version: 1, error: 'internal: a defect', attempts: ATTEMPTS_MAX },
+      ]),
+    )
+    expect(tries()).toBe(3 * ATTEMPTS_MAX)
+  })
+})
