@@ -15,7 +15,7 @@ const Settings = z.object({
   /** Loopback unless told otherwise: a container sets 0.0.0.0. */
   HOST: z.string().default('127.0.0.1'),
   MANIFEST: z.string().default(fileURLToPath(new URL('../manifest.json', import.meta.url))),
-  /** How long /readyz says no before connections are refused, so that a load balancer can stop sending first. */
+  /** How long /readyz says no, and each answer ends its connection, before connections are refused: who sends can stop first. */
   DRAIN_DELAY_MS: integerSetting({ min: 0, max: 5_000, default: 500 }),
 })
 
@@ -58,8 +58,7 @@ export async function startRouter(env: Environment): Promise<RunningRouter> {
     url,
     async stop() {
       stopping = true
-      await new Promise((resolve) => setTimeout(resolve, settings.DRAIN_DELAY_MS))
-      await server.close(STOP_MS_MAX - settings.DRAIN_DELAY_MS)
+      await server.close(STOP_MS_MAX - settings.DRAIN_DELAY_MS, settings.DRAIN_DELAY_MS)
       await router.close()
       logger().info({ msg: 'router stopped' })
     },

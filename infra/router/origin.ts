@@ -13,7 +13,7 @@ const CONNECT_MS_MAX = 2_000
 const ADDRESSES_MAX = 64
 /** How old an answer of the resolver may be that nobody has doubted: for so long a new replica is not noticed. */
 const FRESH_MS = 1_000
-/** And one that a refused connection has put in doubt: the resolver must not be asked once for each refused request. */
+/** And one that is in doubt, as something is held against an address: the resolver must not be asked once for each refused request. */
 const DOUBTED_MS = 100
 /** Past this it is not gone by before it is renewed: after a quiet hour somebody else may have the address. */
 const STALE_MS = 10_000
@@ -67,10 +67,10 @@ export class Origin {
   }
 
   /** Starts a look-up where the last one is too old, and gives the one that is under way. It does not reject. */
-  refresh(isDoubted: boolean): Promise<void> | undefined {
+  refresh(): Promise<void> | undefined {
     if (this.#lookup || this.#isAddress) return this.#lookup
     const age = performance.now() - this.#lookedUpAtMs
-    if (age < (isDoubted || this.upstreams.length === 0 ? DOUBTED_MS : FRESH_MS)) return undefined
+    if (age < DOUBTED_MS || (age < FRESH_MS && !this.#isDoubted())) return undefined
     this.isStale = age > STALE_MS
     this.#lookup = this.#lookUp().finally(() => {
       this.#lookup = undefined
@@ -83,6 +83,10 @@ export class Origin {
   /** Cuts what is in flight. */
   async destroy(): Promise<void> {
     await Promise.all([...this.upstreams, ...this.#leaving].map(({ pool }) => pool.destroy()))
+  }
+
+  #isDoubted(): boolean {
+    return this.upstreams.length === 0 || this.upstreams.some(({ skippedUntilMs }) => skippedUntilMs !== 0)
   }
 
   /**

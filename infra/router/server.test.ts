@@ -88,6 +88,18 @@ describe('closing', () => {
     agent.destroy()
   })
 
+  test('goes on for as long as it is told to, but ends each connection with its answer', async () => {
+    const { url, close } = await heldRouter()
+    const agent = new Agent({ keepAlive: true })
+    const closed = close(30_000, 1_000)
+    const [response] = (await once(get(`${url}/healthz`, { agent }), 'response')) as [IncomingMessage]
+    expect([response.statusCode, response.headers.connection]).toEqual([200, 'close'])
+    response.resume()
+    await closed
+    await expect(ask(url, '/healthz')).rejects.toThrow('ECONNREFUSED')
+    agent.destroy()
+  })
+
   test('closes connections that are idle and connections that were never used', async () => {
     const { url, close } = await heldRouter()
     const agent = new Agent({ keepAlive: true })

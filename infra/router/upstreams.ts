@@ -72,7 +72,7 @@ function rotationOf(origins: readonly Origin[]): Rotation {
     only && origins.length === 1 ? only.upstreams : origins.flatMap(({ upstreams }) => [...upstreams])
   return {
     prepare(refused) {
-      const lookups = origins.flatMap((origin) => origin.refresh(refused !== undefined) ?? [])
+      const lookups = origins.flatMap((origin) => origin.refresh() ?? [])
       if (lookups.length === 0) return undefined
       const now = performance.now()
       const canGoOn = refused

@@ -1,5 +1,4 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { getRequestListener } from '@hono/node-server'
 import * as z from 'zod'
 import { cacheSettings, closeCache } from '#cache'
@@ -21,8 +20,8 @@ const settingsSchema = z.object({
     .string()
     .refine((key) => key !== DEVELOPMENT_KEY, `must not be ${DEVELOPMENT_KEY} outside of npm start`)
     .optional(),
-  /** How long readiness fails before connections are refused: as long as a load balancer takes to notice. */
-  DRAIN_DELAY_MS: integerSetting({ min: 0, max: 60_000, default: 0 }),
+  /** How long readiness fails, and each answer ends its connection, before connections are refused: as long as who sends takes to notice. */
+  DRAIN_DELAY_MS: integerSetting({ min: 0, max: 60_000, default: 500 }),
 })
 
 /** In-flight requests get this long after SIGTERM: twice the time-out of a request. */
@@ -67,8 +66,7 @@ export async function startHost(
     url,
     async drain(maxMs = DRAIN_MAX_MS) {
       draining = true
-      await sleep(settings.DRAIN_DELAY_MS)
-      await Promise.all([server.close(maxMs), trigger?.stop()])
+      await Promise.all([server.close(maxMs, settings.DRAIN_DELAY_MS), trigger?.stop()])
       await Promise.all([closeDatabase(), closeCache()])
     },
   }

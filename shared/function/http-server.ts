@@ -6,9 +6,10 @@ import {
   type ServerResponse,
   STATUS_CODES,
 } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { ServiceError } from '#errors'
+import { prepareClose } from './graceful-close.ts'
 import { problemDocument, problemHeaders } from './problem.ts'
 import { requestIdOf } from './request-id.ts'
 
@@ -23,8 +24,11 @@ export interface HttpServer {
   server: Server
   /** Resolves with the URL served once it is; rejects if the port is taken. Port 0 takes any free one. */
   listen(port: number, host: string): Promise<string>
-  /** Stops accepting, lets what is in flight finish, and after `deadlineMs` cuts what is left. */
-  close(deadlineMs: number): Promise<void>
+  /**
+   * Goes on for `delayMs`, and ends each connection with its answer. Then stops accepting, lets what is in flight finish, and after
+   * `deadlineMs` more cuts what is left.
+   */
+  close(deadlineMs: number, delayMs?: number): Promise<void>
 }
 
 /**
@@ -96,43 +100,6 @@ function listen(server: Server, port: number, host: string): Promise<string> {
       resolve(`http://${host.includes(':') ? `[${host}]` : host}:${actual}`)
     })
   })
-}
-
-/** Keeps what a graceful close must know: the answers in flight, and the connections on which nothing was asked yet. */
-function prepareClose(server: Server) {
-  const inFlight = new Set<ServerResponse>()
-  const unused = new Set<Socket>()
-  let closing = false
-  server.on('connection', (socket: Socket) => {
-    unused.add(socket)
-    socket.once('close', () => unused.delete(socket))
-  })
-  return {
-    watch(req: IncomingMessage, res: ServerResponse): void {
-      unused.delete(req.socket)
-      inFlight.add(res)
-      res.once('close', () => {
-        inFlight.delete(res)
-        // An answer whose head went out before the close began left its connection open.
-        if (closing) setImmediate(() => server.closeIdleConnections())
-      })
-      if (closing) res.setHeader('connection', 'close')
-    },
-    close(deadlineMs: number): Promise<void> {
-      closing = true
-      for (const res of inFlight) if (!res.headersSent) res.setHeader('connection', 'close')
-      return new Promise((resolve) => {
-        const timer = setTimeout(() => server.closeAllConnections(), deadlineMs)
-        server.close(() => {
-          clearTimeout(timer)
-          resolve()
-        })
-        server.closeIdleConnections()
-        // Node counts only those as idle that have served a request; one opened ahead of need would hold the process.
-        for (const socket of unused) if (socket.bytesRead === 0) socket.destroy()
-      })
-    },
-  }
 }
 
 function refuseHostless(req: IncomingMessage, res: ServerResponse): void {
