@@ -4,14 +4,24 @@ import type { FunctionDefinition } from './definition.ts'
 
 type Json = Record<string, unknown>
 
-/** What every function may answer besides its own errors. */
+/** What every function may answer besides its own errors, or the router for it when it can't be reached or breaks off. */
 const COMMON: Record<number, string[]> = {
   400: ['malformed_json'],
   401: ['unauthenticated'],
   403: ['forbidden'],
   422: ['validation_failed'],
   429: ['rate_limited'],
+  502: ['bad_gateway'],
   503: ['overloaded', 'busy', 'unavailable'],
+  504: ['gateway_timeout'],
+}
+
+/** What a POST or a PATCH may besides: it has a body, and may have an Idempotency-Key. */
+const COMMON_TO_WRITES: Record<number, string[]> = {
+  409: ['request_in_progress'],
+  413: ['too_large'],
+  415: ['unsupported_media_type'],
+  422: ['idempotency_key_reused'],
 }
 
 const Problem = z
@@ -66,7 +76,7 @@ function operationOf(definition: FunctionDefinition, schemaOf: SchemaOf): Json {
     tags: [trigger.path.includes('/stock') ? 'stock' : (trigger.path.split('/')[2] ?? 'other')],
     parameters: parametersOf(definition, schemaOf),
     ...(content && { requestBody: { required: !body.safeParse({}).success, content } }),
-    responses: { ...problemsOf(responses, schemaOf), ...successesOf(responses, produces, schemaOf) },
+    responses: { ...problemsOf(definition, schemaOf), ...successesOf(responses, produces, schemaOf) },
   }
 }
 
@@ -101,7 +111,7 @@ function parametersOf({ trigger, request }: FunctionDefinition, schemaOf: Schema
     ...(method === 'GET'
       ? [header('Consistency-Token', 'Of an earlier write’s answer: the read then sees that write.')]
       : []),
-    ...(method === 'POST' || method === 'PATCH'
+    ...(takesKey(trigger)
       ? [header('Idempotency-Key', 'Makes a repeat of this request safe for 24 h: it gets the first answer again.')]
       : []),
     ...(method === 'PATCH' ? [header('If-Match', 'The entity tag of the version to be changed.')] : []),
@@ -124,15 +134,24 @@ function successesOf(
   )
 }
 
-function problemsOf(responses: FunctionDefinition['responses'], schemaOf: SchemaOf): Json {
-  const codes = new Map<number, string[]>(Object.entries(COMMON).map(([status, common]) => [Number(status), common]))
-  for (const [status, own] of Object.entries(responses)) {
-    if (Array.isArray(own)) codes.set(Number(status), [...own, ...(codes.get(Number(status)) ?? [])])
+function problemsOf({ responses, trigger }: FunctionDefinition, schemaOf: SchemaOf): Json {
+  const own = Object.entries(responses).filter(([, codes]) => Array.isArray(codes)) as Array<[string, string[]]>
+  const writes = takesKey(trigger) ? Object.entries(COMMON_TO_WRITES) : []
+  const byStatus: Record<string, Set<string>> = {}
+  for (const [status, codes] of [...own, ...writes, ...Object.entries(COMMON)]) {
+    byStatus[status] = new Set([...(byStatus[status] ?? []), ...codes])
   }
   const content = { 'application/problem+json': { schema: schemaOf(Problem, 'output') } }
   return Object.fromEntries(
-    [...codes].map(([status, names]) => [status, { description: `\`${names.join('`, `')}\``, content }]),
+    Object.entries(byStatus).map(([status, codes]) => [
+      status,
+      { description: `\`${[...codes].join('`, `')}\``, content },
+    ]),
   )
+}
+
+function takesKey(trigger: FunctionDefinition['trigger']): boolean {
+  return trigger.kind === 'http' && (trigger.method === 'POST' || trigger.method === 'PATCH')
 }
 
 function describe(status: number): string {
