@@ -9,6 +9,11 @@ export function ownError(error: Error & { code?: unknown }): ServiceError | unde
   return undefined
 }
 
+/** What ends a try that has reached the wrong process. */
+export function misdirected(): Error {
+  return new Error('This address belongs to somebody else')
+}
+
 export function overloaded(): ServiceError {
   return new ServiceError('overloaded', 'Too many requests are waiting. Nothing was done.', { retryAfterSeconds: 1 })
 }

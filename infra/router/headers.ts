@@ -14,14 +14,23 @@ const HOP_BY_HOP = new Set([
 ])
 
 /** Replaced by the router: undici writes the upstream's own Host, and the router itself answers Expect. */
-const REPLACED = new Set(['host', 'expect', 'request-id', 'x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host'])
+const REPLACED = new Set([
+  'host',
+  'expect',
+  'request-id',
+  'function',
+  'x-forwarded-for',
+  'x-forwarded-proto',
+  'x-forwarded-host',
+])
 
 /**
  * The headers to send upstream, as a flat list of names and values in the client's own order and spelling. The peer's address
  * is appended to X-Forwarded-For; -Proto and -Host are kept from a proxy in front, else say what this connection is. A client
- * can forge all but the last X-Forwarded-For entry, so they inform and must not authorise.
+ * can forge all but the last X-Forwarded-For entry, so they inform and must not authorise. `Function` says who is meant, since an
+ * address may have passed to another function since it was looked up.
  */
-export function upstreamHeaders({ req, requestId }: Exchange): string[] {
+export function upstreamHeaders({ req, requestId }: Exchange, functionName: string): string[] {
   const named = namedByConnection(req.headers.connection)
   const headers: string[] = []
   for (let i = 0; i + 1 < req.rawHeaders.length; i += 2) {
@@ -35,7 +44,7 @@ export function upstreamHeaders({ req, requestId }: Exchange): string[] {
   headers.push('x-forwarded-proto', single(req.headers['x-forwarded-proto']) ?? schemeOf(req))
   const host = single(req.headers['x-forwarded-host']) ?? req.headers.host
   if (host !== undefined) headers.push('x-forwarded-host', host)
-  headers.push('via', `${req.httpVersion} router`, 'request-id', requestId)
+  headers.push('via', `${req.httpVersion} router`, 'request-id', requestId, 'function', functionName)
   return headers
 }
 

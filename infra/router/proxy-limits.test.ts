@@ -16,6 +16,29 @@ test('silent for too long: 504, and the upstream is told', async () => {
   expect(logged).toMatchObject([{ code: 'gateway_timeout', requestId: 'late' }])
 })
 
+test('silent while another one answers: one request is lost to it, and the next ones are not', async () => {
+  const silent = await upstreamWith(() => {})
+  const other = await upstreamWith((_req, res) => res.end('done'))
+  // The second in the list has the first turn.
+  const { url } = await routerTo([other.origin, silent.origin], { timeoutMs: 50 })
+  const statuses: number[] = []
+  for (let i = 0; i < 4; i += 1) statuses.push((await ask(url, '/thing')).status)
+  expect(statuses).toEqual([504, 200, 200, 200])
+})
+
+test('a client that stalls in its upload is not held against the upstream', async () => {
+  const one = await upstreamWith((req, res) => req.on('end', () => res.end()).resume())
+  const two = await upstreamWith((req, res) => req.on('end', () => res.end()).resume())
+  const { url } = await routerTo([one.origin, two.origin], { timeoutMs: 50 })
+  const stalling = request(`${url}/thing`, { method: 'POST', agent: false, headers: { 'content-length': 10 } })
+  stalling.write('half')
+  const [response] = await once(stalling, 'response')
+  expect(response.statusCode).toBe(504)
+  stalling.destroy()
+  for (let i = 0; i < 4; i += 1) await ask(url, '/thing')
+  expect([one.seen.length, two.seen.length].sort()).toEqual([2, 3])
+})
+
 test('an answer that takes longer than the limit in all is not cut while it goes on', async () => {
   const pieces = 18
   const { origin } = await upstreamWith((_req, res) => {

@@ -1,6 +1,15 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { ask, type Question, refusingOrigin } from './fixtures.ts'
 import { rawUpstream, routerTo, upstreamWith } from './proxy-fixtures.ts'
+
+async function upstreamReading() {
+  const bodies: string[] = []
+  const { origin } = await upstreamWith(async (req, res) => {
+    bodies.push(Buffer.concat(await req.toArray()).toString())
+    res.end('done')
+  })
+  return { origin, bodies }
+}
 
 /** An upstream that reads its first request to the end and hangs up on it, as if it was killed then; the second gets an answer. */
 async function killedOnce() {
@@ -56,4 +65,35 @@ test('broken off before the client has sent all of it: 502, as there is nothing 
   const answer = await ask(url, '/thing', { method: 'POST', headers, body: [Buffer.from('the first part')] })
   expect(answer.status).toBe(502)
   expect(count()).toBe(1)
+})
+
+describe('an address that has passed to somebody else', () => {
+  async function misdirecting() {
+    const stranger = await upstreamWith((_req, res) => res.writeHead(421).end())
+    const { origin, bodies } = await upstreamReading()
+    return { stranger, origin, bodies }
+  }
+
+  test.each<[string, Question]>([
+    ['a GET', {}],
+    ['a POST, even without a key', { method: 'POST', body: 'all of it' }],
+  ])('%s is sent to the next one, and says whom it is for', async (_case, question) => {
+    const { stranger, origin, bodies } = await misdirecting()
+    // The second in the list has the first turn.
+    const { url } = await routerTo([origin, stranger.origin], LIMITS)
+    const answer = await ask(url, '/thing', { ...question, headers: { function: 'forged' } })
+    expect([answer.status, answer.text]).toEqual([200, 'done'])
+    expect(bodies).toEqual([question.body ?? ''])
+    expect(stranger.seen.map(({ headers }) => headers.function)).toEqual(['thing'])
+  })
+
+  test.each<[string, Question]>([
+    ['there is no other', { method: 'POST', body: 'x' }],
+    ['the body is not at hand any more', { method: 'POST', body: 'x'.repeat(65_537) }],
+  ])('503 where %s: nothing was done', async (_case, question) => {
+    const { stranger } = await misdirecting()
+    const { url } = await routerTo([stranger.origin], LIMITS)
+    const answer = await ask(url, '/thing', question)
+    expect([answer.status, answer.json().code]).toEqual([503, 'unavailable'])
+  })
 })

@@ -1,15 +1,17 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
 import { type Exchange, originForm } from './exchange.ts'
-import { brokenAnswer, lateAnswer, overloaded, ownError, unreachable } from './failures.ts'
+import { brokenAnswer, lateAnswer, misdirected, overloaded, ownError, unreachable } from './failures.ts'
 import { clientHeaders, upstreamHeaders } from './headers.ts'
 import type { Upstream } from './origin.ts'
-import { endAnswer, hasBody, isArriving, isRepeatable, RequestBody } from './request-body.ts'
+import { endAnswer, ForwardedBody, hasBody, isArriving, isRepeatable } from './request-body.ts'
 import type { RouteEntry } from './route.ts'
 import { noteAnswer, type Rotation, skipForAMoment } from './upstreams.ts'
 
 /** First try and one more: a third would double the load of an outage and help in almost none. */
 const TRIES_MAX = 2
+/** RFC 9110, 15.5.20: the request has reached somebody for whom it is not meant. */
+const MISDIRECTED = 421
 /** A client that takes nothing for so long is gone in all but name, and holds one of the upstream's sockets. */
 const CLIENT_STALL_MS_MAX = 60_000
 
@@ -28,11 +30,11 @@ class Forwarding implements Dispatcher.DispatchHandler {
   readonly #exchange: Exchange
   readonly #entry: RouteEntry
   readonly #rotation: Rotation
+  readonly #body: ForwardedBody
   #state: State = 'waiting'
   #tries = 0
-  /** Some upstream may have acted on the request: from now on, no answer may say that nothing was done. */
-  #wasSent = false
-  #body: RequestBody | undefined
+  /** Tries in which an upstream may have acted on the request: after one, no answer may say that nothing was done. */
+  #sent = 0
   #upstream: Upstream | undefined
   #controller: Dispatcher.DispatchController | undefined
   #timer: NodeJS.Timeout | undefined
@@ -41,6 +43,7 @@ class Forwarding implements Dispatcher.DispatchHandler {
     this.#exchange = exchange
     this.#entry = entry
     this.#rotation = rotation
+    this.#body = new ForwardedBody(exchange.req, entry.maxBodyBytes, () => this.#timer?.refresh())
   }
 
   start(): void {
@@ -59,14 +62,21 @@ class Forwarding implements Dispatcher.DispatchHandler {
     }
     const { req, res } = this.#exchange
     // Only now: a client whose request finds no upstream need not upload its body first.
-    if (!this.#wasSent && req.headers.expect !== undefined && hasBody(req)) res.writeContinue()
+    if (this.#sent === 0 && req.headers.expect !== undefined && hasBody(req)) res.writeContinue()
     this.#state = 'sent'
-    this.#wasSent = true
+    this.#sent += 1
   }
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
     // Interim answers (1xx) concern this connection; the final one follows.
     if (status < 200) return
+    if (status === MISDIRECTED) {
+      // Somebody else has the address by now. Nothing was done, so it is as if there had been no connection.
+      this.#state = 'waiting'
+      this.#sent -= 1
+      controller.abort(misdirected())
+      return
+    }
     if (this.#upstream) noteAnswer(this.#upstream, status, headers.connection)
     const { res, requestId } = this.#exchange
     const raw = Array.isArray(controller.rawHeaders) ? controller.rawHeaders : []
@@ -102,7 +112,7 @@ class Forwarding implements Dispatcher.DispatchHandler {
       this.#begin(upstream, refused)
       return
     }
-    const failure = own ?? (this.#wasSent ? brokenAnswer(error) : unreachable(error))
+    const failure = own ?? (this.#sent > 0 ? brokenAnswer(error) : unreachable(error))
     this.#settle()
     this.#exchange.fail(failure)
   }
@@ -121,34 +131,24 @@ class Forwarding implements Dispatcher.DispatchHandler {
       const missing = this.#rotation.missing()
       const failure = missing ? unreachable(missing) : overloaded()
       this.#settle()
-      this.#exchange.fail(this.#wasSent ? brokenAnswer(failure) : failure)
+      this.#exchange.fail(this.#sent > 0 ? brokenAnswer(failure) : failure)
       return
     }
     this.#tries += 1
     this.#upstream = upstream
     this.#controller = undefined
     upstream.inFlight += 1
-    const body = this.#bodyToSend()
-    const headers = upstreamHeaders(this.#exchange)
+    const body = this.#body.next()
+    const headers = upstreamHeaders(this.#exchange, this.#entry.name)
     // `reset: false` keeps the socket after a HEAD, which undici would close for the sake of servers that send a body to it.
     const request = { method: req.method ?? 'GET', path: originForm(req.url ?? '/'), headers, body, reset: false }
     upstream.pool.dispatch(request as Dispatcher.DispatchOptions, this)
   }
 
-  #bodyToSend(): RequestBody | Buffer | null {
-    const { req } = this.#exchange
-    if (!hasBody(req)) return null
-    const kept = this.#body?.whole()
-    if (kept) return kept
-    this.#body = new RequestBody(req, this.#entry.maxBodyBytes, () => this.#timer?.refresh())
-    return this.#body
-  }
-
-  /** A request can go out again if nothing of it was sent, or if it may be done again and its body is at hand. */
+  /** A request can go out again if nothing was done with it, or if it may be done again; and if its body is at hand. */
   #canRepeat(): boolean {
-    const { req } = this.#exchange
-    if (this.#state !== 'sent') return this.#state === 'waiting'
-    return isRepeatable(req) && (!hasBody(req) || this.#body?.whole() !== undefined)
+    const mayRepeat = this.#state === 'waiting' || (this.#state === 'sent' && isRepeatable(this.#exchange.req))
+    return mayRepeat && this.#body.isAtHand()
   }
 
   #endTry(): Upstream | undefined {
@@ -178,7 +178,7 @@ class Forwarding implements Dispatcher.DispatchHandler {
     }
     // A function answers by itself before this; one that has the whole request and doesn't is stopped, or hangs.
     if (this.#state !== 'waiting' && this.#upstream && !isArriving(this.#exchange.req)) skipForAMoment(this.#upstream)
-    const failure = this.#wasSent ? lateAnswer(this.#entry) : unreachable('no connection in time')
+    const failure = this.#sent > 0 ? lateAnswer(this.#entry) : unreachable('no connection in time')
     this.#settle()
     this.#exchange.fail(failure)
     this.#controller?.abort(failure)

@@ -5,7 +5,7 @@ import { ServiceError } from '#errors'
 /** How long, and for how much, an answered request may go on sending: enough for a client to notice the answer, and twice the largest body. */
 const DISCARD_MS_MAX = 1_000
 const DISCARD_BYTES_MAX = 64 * 1024 * 1024
-/** A body up to this is kept until its answer comes: larger than any write but an import, and times 1,024 no more than 64 MiB. */
+/** A body up to this is kept until its answer comes: larger than nearly any write but an import, and times 1,024 no more than 64 MiB. */
 const KEPT_BYTES_MAX = 64 * 1024
 
 export function tooLarge(bytesMax: number): ServiceError {
@@ -26,14 +26,40 @@ export function isRepeatable({ method, headers }: IncomingMessage): boolean {
   return (method === 'POST' || method === 'PATCH') && headers['idempotency-key'] !== undefined
 }
 
+/** What is sent of a request's body, in one try after another. */
+export class ForwardedBody {
+  readonly #source: IncomingMessage
+  readonly #bytesMax: number
+  readonly #onChunk: () => void
+  #stream: RequestBody | undefined
+
+  constructor(source: IncomingMessage, bytesMax: number, onChunk: () => void) {
+    this.#source = source
+    this.#bytesMax = bytesMax
+    this.#onChunk = onChunk
+  }
+
+  /** Whether there is another try in it: nothing of it has been read yet, or all of it was kept. */
+  isAtHand(): boolean {
+    return this.#stream === undefined || !this.#stream.isTouched() || this.#stream.whole() !== undefined
+  }
+
+  next(): RequestBody | Buffer | null {
+    if (!hasBody(this.#source)) return null
+    const whole = this.#stream?.whole()
+    if (whole) return whole
+    this.#stream = new RequestBody(this.#source, this.#bytesMax, this.#onChunk)
+    return this.#stream
+  }
+}
+
 /**
  * A request's body as a stream of its own: it passes chunks on under backpressure, counts them, and fails with `too_large` past
  * the limit. It stands between the request and undici because undici destroys the body it was given when an exchange fails,
  * and a destroyed IncomingMessage can't be emptied any more, so the answer to it could be lost. Nothing is read from the
- * request before the first read from this stream; until then the exchange can be tried elsewhere. It can be after that if the
- * request is one that may be, and its body small enough to be kept.
+ * request before the first read from this stream. A small body is kept besides.
  */
-export class RequestBody extends Readable {
+class RequestBody extends Readable {
   readonly #source: IncomingMessage
   readonly #bytesMax: number
   readonly #onChunk: () => void
@@ -48,10 +74,14 @@ export class RequestBody extends Readable {
     this.#onChunk = onChunk
     // Without a length there is no telling whether it will be small.
     const length = Number(source.headers['content-length'] ?? Number.POSITIVE_INFINITY)
-    if (length <= KEPT_BYTES_MAX && isRepeatable(source)) this.#kept = []
+    if (length <= KEPT_BYTES_MAX) this.#kept = []
   }
 
-  /** The whole body, if it has come and was kept. */
+  isTouched(): boolean {
+    return this.#attached
+  }
+
+  /** All of it, if it has come and was kept. */
   whole(): Buffer | undefined {
     const isWhole = this.#bytes === Number(this.#source.headers['content-length'])
     return this.#kept && isWhole ? Buffer.concat(this.#kept) : undefined

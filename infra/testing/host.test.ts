@@ -108,6 +108,17 @@ describe('a function’s process', () => {
     socket.destroy()
   })
 
+  it('refuses what is meant for another function, and does nothing', async () => {
+    const response = await fetch(`${url}/v1/misbehave`, {
+      method: 'POST',
+      headers: { ...HEADERS, function: 'behave' },
+      body: '{"sleepMs":0}',
+    })
+    expect(response.status).toBe(421)
+    expect(await response.json()).toMatchObject({ code: 'misdirected_request' })
+    expect(host.lines).not.toContain('handling')
+  })
+
   it('refuses headers that are too large', async () => {
     const response = await fetch(`${url}/healthz`, { headers: { padding: 'x'.repeat(17 * 1024) } })
     expect(response.status).toBe(431)

@@ -31,6 +31,8 @@ export const statusOf = {
   version_mismatch: 412,
   too_large: 413,
   unsupported_media_type: 415,
+  // No client of the service gets it: the router, which has asked the wrong process, asks another one.
+  misdirected_request: 421,
   validation_failed: 422,
   idempotency_key_reused: 422,
   rate_limited: 429,

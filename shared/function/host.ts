@@ -4,10 +4,13 @@ import * as z from 'zod'
 import { cacheSettings, closeCache } from '#cache'
 import { ConfigError, integerSetting, readConfig } from '#config'
 import { checkDatabase, closeDatabase, databaseSettings } from '#database'
+import { ServiceError } from '#errors'
 import { logger, metricsContentType, renderMetrics } from '#telemetry'
 import type { FunctionDefinition } from './definition.ts'
 import { createHttpServer } from './http-server.ts'
+import { problemDocument, problemHeaders } from './problem.ts'
 import { rateLimits } from './rate-limit.ts'
+import { requestIdOf } from './request-id.ts'
 import type { RunningTrigger } from './trigger.ts'
 
 /** The key that the local stack makes for itself. Anything else that is started with it is a mistake. */
@@ -57,7 +60,8 @@ export async function startHost(
     const operation = operations[req.url ?? '']
     if (req.headers.expect !== undefined) res.writeContinue()
     if (operation && req.method === 'GET') void operation(req, res, draining)
-    else void app(req, res)
+    else if (isFor(req, definition.name)) void app(req, res)
+    else refuseMisdirected(req, res)
   })
   const url = await server.listen(settings.PORT, settings.HOST)
   const trigger = startTrigger?.(definition)
@@ -85,6 +89,18 @@ const operations: Record<string, Operation> = {
     res.setHeader('content-type', metricsContentType)
     res.end(await renderMetrics())
   },
+}
+
+/** The router says whom it means: the address that it goes by may have been another function's a moment ago. */
+function isFor(req: IncomingMessage, name: string): boolean {
+  return req.headers.function === undefined || req.headers.function === name
+}
+
+function refuseMisdirected(req: IncomingMessage, res: ServerResponse): void {
+  const error = new ServiceError('misdirected_request', 'This process serves another function.')
+  const requestId = requestIdOf(req.headers['request-id']?.toString())
+  res.writeHead(error.status, problemHeaders(error))
+  res.end(JSON.stringify(problemDocument(error, { instance: req.url ?? '', requestId })))
 }
 
 function sendJson(res: ServerResponse, status: number, body: object): void {
