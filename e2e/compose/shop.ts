@@ -44,6 +44,7 @@ export async function newProduct(client: ShopClient, initialStock: number): Prom
 
 /** Shoppers that reserve, confirm, give back and look, each write under a key, and each until it is answered. */
 export async function openShop(client: ShopClient): Promise<Shop> {
+  client.answers.clear()
   const ledger: Ledger = { productId: await newProduct(client, STOCK), reservations: new Map(), added: 0, jobs: [] }
   let isOpen = true
   const shoppers = Promise.all(
