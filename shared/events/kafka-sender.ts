@@ -56,7 +56,13 @@ async function openProducer(settings: KafkaSettings, topics: readonly ITopicConf
     createPartitioner: () => constantPartitioner(Partitioners.DefaultPartitioner()),
     retry: briefRetry,
   })
-  await producer.connect()
+  try {
+    await producer.connect()
+  } catch (error) {
+    // A socket may be open by then, to a broker that has no controller to give the producer its id.
+    void producer.disconnect().catch(() => {})
+    throw error
+  }
   return producer
 }
 
