@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { Agent, type IncomingMessage, request } from 'node:http'
 import { connect } from 'node:net'
 import { fileURLToPath } from 'node:url'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { environment } from '#config'
 import { ADMIN_KEY } from '#testing'
 import { listeningUrl, type Started, startNode } from './processes.ts'
@@ -71,6 +71,21 @@ describe('a function’s process', () => {
     const response = await post(body)
     expect(await bodyOf(response)).toMatchObject({ status: 400, code: 'malformed_json' })
   })
+
+  it.each([{ 'content-length': '1000' }, { 'transfer-encoding': 'chunked' }])(
+    'does nothing for a client that goes away in the middle of its body, and takes it for no defect, with %o',
+    async (framing) => {
+      const headers = { ...HEADERS, ...framing, expect: '100-continue' }
+      const leaves = request(`${url}/v1/misbehave`, { method: 'POST', headers })
+      leaves.on('error', () => {})
+      leaves.flushHeaders()
+      await once(leaves, 'continue')
+      leaves.destroy()
+      const counted = async () => await (await fetch(`${url}/metrics`)).text()
+      await vi.waitFor(async () => expect(await counted()).toMatch(/count\{function="misbehave",status="499"\} 1/))
+      expect(host.lines.filter((line) => line === 'handling' || line.includes('"error"'))).toEqual([])
+    },
+  )
 
   it('reads a body that has the replacement character itself', async () => {
     const response = await post({ crash: 'größe \uFFFD 🚚' })

@@ -39,12 +39,19 @@ export async function readUpload(
   return { type, blocks: await readBlocks(request, maxBytes) }
 }
 
+/** What came is not what was meant. Nobody is there to be told, and nothing is wrong with the service. */
+export function brokenOff(cause?: unknown): ServiceError {
+  return new ServiceError('client_closed_request', 'The client went away in the middle of the body.', { cause })
+}
+
 async function readText(request: Request, headers: RequestHeaders, maxBytes: number): Promise<string> {
   const length = headers.get('content-length')
   requireLength(length, maxBytes)
   if (length === null) return decode(Buffer.concat(await readBlocks(request, maxBytes)))
   // The server holds a body to its declared length. A buffer for it would cost a tenth of all that a small request does.
-  const text = await request.text()
+  const text = await request.text().catch((error) => {
+    throw brokenOff(error)
+  })
   // Where bytes were replaced, it has become longer, but for a character of four bytes that lacks the last: that one is read as
   // U+FFFD, which may be sent as well.
   if (text.includes(REPLACEMENT) && Buffer.byteLength(text) !== Number(length)) throw notUtf8()
@@ -68,6 +75,14 @@ function notUtf8(): ServiceError {
  * take many times their size.
  */
 async function readBlocks(request: Request, maxBytes: number): Promise<Uint8Array[]> {
+  try {
+    return await collectBlocks(request, maxBytes)
+  } catch (error) {
+    throw error instanceof ServiceError ? error : brokenOff(error)
+  }
+}
+
+async function collectBlocks(request: Request, maxBytes: number): Promise<Uint8Array[]> {
   const blocks: Uint8Array[] = []
   let block = Buffer.alloc(0)
   let filled = 0

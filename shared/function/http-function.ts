@@ -7,7 +7,7 @@ import { validate } from '#input'
 import { childTrace } from '#telemetry'
 import { createAdmission, withDeadline } from './admission.ts'
 import { authenticate, requireScope } from './authorize.ts'
-import { readJson, readUpload } from './body.ts'
+import { brokenOff, readJson, readUpload } from './body.ts'
 import {
   type Answer,
   defaultLimits,
@@ -164,6 +164,8 @@ async function answerOf(
   if (endpoint.method !== 'GET') {
     const readBody = endpoint.request.body === Upload ? readUpload : readJson
     const received = await readBody(request, headers, endpoint.request.contentTypes, endpoint.limits.maxBodyBytes)
+    // Of a connection that broke off before its body was read, Node makes a body that is empty, and no error.
+    if (exchange.http?.incoming?.complete === false) throw brokenOff()
     if (endpoint.method !== 'DELETE') {
       caller.idempotency = idempotencyKeyOf(headers.get('idempotency-key'), {
         apiKeyId: identity.apiKeyId,
