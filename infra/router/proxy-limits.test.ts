@@ -16,14 +16,18 @@ test('silent for too long: 504, and the upstream is told', async () => {
   expect(logged).toMatchObject([{ code: 'gateway_timeout', requestId: 'late' }])
 })
 
-test('silent while another one answers: one request is lost to it, and the next ones are not', async () => {
+test('silent while another one answers: one request is lost to it, and the next one is not', async () => {
   const silent = await upstreamWith(() => {})
   const other = await upstreamWith((_req, res) => res.end('done'))
   // The second in the list has the first turn.
-  const { url } = await routerTo([other.origin, silent.origin], { timeoutMs: 50 })
-  const statuses: number[] = []
-  for (let i = 0; i < 4; i += 1) statuses.push((await ask(url, '/thing')).status)
-  expect(statuses).toEqual([504, 200, 200, 200])
+  const { url } = await routerTo([other.origin, silent.origin], { timeoutMs: 500 })
+  const statuses = [
+    (await ask(url, '/thing')).status,
+    (await ask(url, '/thing')).status,
+    (await ask(url, '/thing')).status,
+  ]
+  // Turns alone would have given it the third.
+  expect(statuses).toEqual([504, 200, 200])
 })
 
 test('a client that stalls in its upload is not held against the upstream', async () => {
