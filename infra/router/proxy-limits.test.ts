@@ -16,7 +16,7 @@ test('silent for too long: 504, and the upstream is told', async () => {
   expect(logged).toMatchObject([{ code: 'gateway_timeout', requestId: 'late' }])
 })
 
-test('silent while another one answers: one request is lost to it, and the next one is not', async () => {
+test('silent while another one answers: one request is lost to it, and the next ones are not', async () => {
   const silent = await upstreamWith(() => {})
   const other = await upstreamWith((_req, res) => res.end('done'))
   // The second in the list has the first turn.
