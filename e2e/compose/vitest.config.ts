@@ -1,10 +1,11 @@
 import { defineConfig } from 'vitest/config'
 
-/** `npm run test:compose`: one story from nothing to nothing. A step that fails leaves nothing for the next to stand on. */
+/** `npm run test:compose`: stories from nothing to nothing. A step that fails leaves nothing for the next to stand on. */
 export default defineConfig({
   test: {
     include: ['e2e/compose/*.scenario.ts'],
     bail: 1,
+    fileParallelism: false,
     reporters: ['verbose'],
     testTimeout: 20 * 60_000,
     hookTimeout: 3 * 60_000,
