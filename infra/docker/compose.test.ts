@@ -107,6 +107,14 @@ describe('docker-compose.yml', () => {
     }
   })
 
+  it('has RabbitMQ hold back publishers before it has all the memory of its container', async () => {
+    const watermark = /^vm_memory_high_watermark\.absolute = (\d+)MiB$/m.exec(
+      await fileAt('infra/docker/rabbitmq/rabbitmq.conf'),
+    )
+    const limit = /^(\d+)m$/.exec(serviceOf('rabbitmq').mem_limit ?? '')
+    expect(Number(watermark?.[1])).toBeLessThan(Number(limit?.[1]) * 0.7)
+  })
+
   it('starts nothing without its secrets', async () => {
     const text = await fileAt('docker-compose.yml')
     const checked = await fileAt('infra/docker/secrets/check.sh')
