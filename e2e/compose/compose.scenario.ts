@@ -66,6 +66,14 @@ describe.skipIf(missing !== undefined)('docker compose', () => {
     const lines = await compose.run('ps', '--format', '{{.Service}} {{.Health}}')
     for (const line of lines.split('\n')) expect(line).toMatch(/ healthy$/)
     expect(await compose.sql('select pg_is_in_recovery()', 'postgres-replica')).toBe('t')
+    // One without a name would be left behind by each `down`.
+    const containers = (await compose.run('ps', '--all', '--quiet')).split('\n')
+    const volumes = '{{range .Mounts}}{{if eq .Type "volume"}}{{println .Name}}{{end}}{{end}}'
+    const named = ['kafka', 'primary', 'rabbitmq', 'replica'].map((name) => `${compose.project}_${name}`)
+    const used = (await docker(['inspect', '--format', volumes, ...containers]))
+      .split('\n')
+      .filter((name) => name !== '')
+    expect(used.sort()).toEqual(named)
   })
 
   it('serves every story of the collection through the router', async () => {

@@ -17,6 +17,7 @@ const Service = z.object({
   init: z.boolean().optional(),
   cap_drop: z.array(z.string()).default([]),
   mem_limit: z.string().optional(),
+  pids_limit: z.number().optional(),
   network_mode: z.string().optional(),
 })
 const Compose = z.object({
@@ -100,6 +101,7 @@ describe('docker-compose.yml', () => {
       const isOneShot = ['secrets', 'migrate'].includes(name)
       expect(service.cap_drop, name).toEqual(['ALL'])
       expect(service.mem_limit, name).toMatch(/^\d+[mg]$/)
+      expect(service.pids_limit, name).toBeGreaterThan(0)
       expect(service.init, name).toBe(true)
       expect(service.restart, name).toBe(isOneShot ? 'no' : 'unless-stopped')
       if (isOurs(service)) expect(service.read_only, name).toBe(true)
