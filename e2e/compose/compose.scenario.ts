@@ -58,7 +58,7 @@ describe.skipIf(missing !== undefined)('docker compose', () => {
   })
   afterAll(async () => {
     await client.close()
-    await compose.run('down', '--volumes', '--remove-orphans', '--timeout', '5')
+    await compose.run('down', '--volumes', '--rmi', 'local', '--remove-orphans', '--timeout', '5')
   })
 
   it('brings everything up from nothing', async () => {
@@ -168,12 +168,13 @@ describe.skipIf(missing !== undefined)('docker compose', () => {
   })
 
   it('leaves nothing after down -v', async () => {
-    await compose.run('down', '--volumes')
+    await compose.run('down', '--volumes', '--rmi', 'local')
     const filter = ['--quiet', '--filter', `label=com.docker.compose.project=${compose.project}`]
     for (const things of [
       ['ps', '--all'],
       ['volume', 'ls'],
       ['network', 'ls'],
+      ['image', 'ls'],
     ]) {
       expect(await docker([...things, ...filter]), things.join(' ')).toBe('')
     }
