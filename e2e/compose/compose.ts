@@ -44,6 +44,7 @@ export async function newCompose(): Promise<Compose> {
   const settings = {
     ...Object.fromEntries(SECRETS.map((name) => [name, randomBytes(24).toString('hex')])),
     BOOTSTRAP_API_KEY: key,
+    SEED: '1',
     PORT: String(port),
     RABBITMQ_PORT: String(await freePort()),
     // One client that asks as often as it can is no sign of abuse here.

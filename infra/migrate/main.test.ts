@@ -1,6 +1,9 @@
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
-import { overrideEnvironment } from '#config'
-import { call, sql } from '#testing'
+import { environment, overrideEnvironment } from '#config'
+import { call, redisUrl, sql } from '#testing'
 import listProducts from '../../functions/list-products/index.ts'
 import { runMigration } from './main.ts'
 
@@ -36,4 +39,17 @@ it.each([undefined, 'short', 'dev-admin-key'])('ends with one clear line where t
   await runMigration()
   expect(lines.join('')).toMatch(/^BOOTSTRAP_API_KEY: must [^\n]*\n$/)
   expect(process.exitCode).toBe(1)
+})
+
+// Functions wait for its end, and connections that are left open would keep it from that.
+it.each([
+  ['there is Redis', redisUrl ?? 'memory:'],
+  ['Redis is away', 'redis://127.0.0.1:1'],
+])('ends by itself where %s', async (_, cacheUrl) => {
+  const { PATH, DATABASE_URL } = environment()
+  const env = { PATH, DATABASE_URL, CACHE_URL: cacheUrl, BOOTSTRAP_API_KEY: KEY, SEED: '1' }
+  await sql`truncate products cascade`
+  const index = fileURLToPath(new URL('index.ts', import.meta.url))
+  const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', index], { env, timeout: 20_000 })
+  expect(stdout).toContain('filling the shop')
 })

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { closeCache } from '#cache'
 import { ConfigError, readConfig } from '#config'
 import { closeDatabase, databaseSettings, migrate } from '#database'
 import { ensureBootstrapKey } from '#function'
@@ -30,6 +31,6 @@ export async function runMigration(): Promise<void> {
     else logger().fatal({ err: error }, 'the database could not be prepared')
     process.exitCode = 1
   } finally {
-    await closeDatabase()
+    await Promise.all([closeDatabase(), closeCache()])
   }
 }
