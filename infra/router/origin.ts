@@ -34,7 +34,7 @@ export interface Upstream {
   skippedUntilMs: number
 }
 
-/** What /etc/hosts and DNS say, as any program on this machine would see it. */
+/** By /etc/hosts and DNS, in the order that the system is set up for. */
 export const resolveName: Resolve = async (host) => (await lookup(host, { all: true })).map(({ address }) => address)
 
 /**

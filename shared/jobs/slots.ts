@@ -2,7 +2,7 @@ import { jobTypes } from './schema.ts'
 
 /** How many jobs of each type this process runs at once. */
 export interface Slots {
-  /** How many more may be begun, of each type that has any left. */
+  /** How many more may be begun, by type; types that have none left are not in it. */
   free: () => Map<string, number>
   /** Resolves when there is a slot of this type, in the order of asking; at once where there is one. */
   enter: (type: string) => Promise<void>
