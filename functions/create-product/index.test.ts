@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, it } from 'vitest'
-import { call, expectConsistent, expectNoEffect, newProduct, sql } from '#testing'
+import { call, expectConsistent, expectNoEffect, newKey, newProduct, sql } from '#testing'
 import createProduct from './index.ts'
 
 const send = (body: object) => call(createProduct, { body })
@@ -188,5 +188,19 @@ describe('create-product', () => {
       initialStock: 1_000_000_000,
     })
     expect([status, body.price.amount, body.stock.onHand]).toEqual([201, Number.MAX_SAFE_INTEGER, 1_000_000_000])
+  })
+
+  it('receives stock for nobody without the scope for that, the repeat of an answered request included', async () => {
+    const key = await newKey('products:write')
+    const create = (body: object) => call(createProduct, { key, body: { name: 'Mug', ...body } })
+    const refused = await expectNoEffect(() => create({ sku: 'STOCKED', initialStock: 1 }))
+    expect(refused).toMatchObject({
+      status: 403,
+      body: { code: 'forbidden', detail: expect.stringContaining('stock:write') },
+    })
+    expect((await create({ sku: 'EMPTY', initialStock: 0 })).status).toBe(201)
+    const both = await newKey('products:write', 'stock:write')
+    const allowed = await call(createProduct, { key: both, body: { name: 'Mug', sku: 'STOCKED', initialStock: 1 } })
+    expect(allowed.status).toBe(201)
   })
 })

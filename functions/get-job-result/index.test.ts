@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { eventRequest } from '#function'
-import { ADMIN_KEY, call, functionNamed, newProduct, sql } from '#testing'
+import { ADMIN_KEY, call, functionNamed, newKey, newProduct, sql } from '#testing'
 import getJobResult from './index.ts'
 
 const submitJob = await functionNamed('submit-job')
@@ -94,6 +94,28 @@ describe('get-job-result', () => {
     const jobId = await finished({ type: 'verify-ledger', payload: {} })
     const { status, body } = await call(getJobResult, { params: { jobId }, headers: { accept: 'text/csv' } })
     expect([status, body]).toEqual([200, { consistent: true, checkedProducts: 2_005, discrepancies: [] }])
+  })
+
+  it.each([
+    ['verify-ledger', 'admin', 'stock:read'],
+    ['export-stock', 'stock:read', 'stock:write'],
+  ] as const)('gives the result of a job of the type %s to nobody without the scope %s', async (type, scope, other) => {
+    const jobId = await finished({ type, payload: {} })
+    const refused = await call(getJobResult, { params: { jobId }, key: await newKey('jobs:read', other) })
+    expect(refused).toMatchObject({ status: 403, body: { code: 'forbidden', detail: expect.stringContaining(scope) } })
+    // Nor that there is none.
+    await sql`update jobs set state = 'dead' where id = ${jobId}`
+    expect((await call(getJobResult, { params: { jobId }, key: await newKey('jobs:read', other) })).status).toBe(403)
+    await sql`update jobs set state = 'succeeded' where id = ${jobId}`
+    const headers = { authorization: `Bearer ${await newKey('jobs:read', scope)}` }
+    const response = await getJobResult.app.fetch(new Request(`http://localhost/v1/jobs/${jobId}/result`, { headers }))
+    expect(response.status).toBe(200)
+  })
+
+  it('finds no export a day after it was made', async () => {
+    const jobId = await finished({ type: 'export-stock', payload: {} })
+    await sql`update jobs set updated_at = now() - interval '25 hours' where id = ${jobId}`
+    expect(await call(getJobResult, { params: { jobId } })).toMatchObject({ status: 404 })
   })
 
   it('finds nothing as long as there is no result, and no longer after 30 days', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { call, functionNamed, sql } from '#testing'
+import { call, functionNamed, newKey, sql } from '#testing'
 import getJob from './index.ts'
 
 const submitJob = await functionNamed('submit-job')
@@ -30,4 +30,25 @@ describe('get-job', () => {
   it('finds nothing under an id of nothing', async () => {
     expect(await get(crypto.randomUUID())).toMatchObject({ status: 404, body: { code: 'job_not_found' } })
   })
+
+  it.each([
+    ['verify-ledger', 'admin', true],
+    ['export-stock', 'stock:read', true],
+    ['make-coffee', 'admin', true],
+    ['import-products', 'jobs:read', false],
+  ] as const)(
+    'shows the result of a job of the type %s to nobody without the scope %s',
+    async (type, scope, isHidden) => {
+      const { id } = await submit()
+      await sql`update jobs set type = ${type}, state = 'succeeded', result = '{"a": 1}' where id = ${id}`
+      const all = ['products:read', 'products:write', 'stock:read', 'stock:write', 'jobs:read', 'jobs:write'] as const
+      const without = await call(getJob, {
+        params: { jobId: id },
+        key: await newKey(...all.filter((other) => other !== scope), 'jobs:read'),
+      })
+      expect(without).toMatchObject({ status: 200, body: { state: 'succeeded', result: isHidden ? null : { a: 1 } } })
+      const allowed = await call(getJob, { params: { jobId: id }, key: await newKey('jobs:read', scope) })
+      expect(allowed.body.result).toEqual({ a: 1 })
+    },
+  )
 })

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { call, expectNoEffect, sql } from '#testing'
+import { call, expectNoEffect, newKey, sql } from '#testing'
 import submitJob from './index.ts'
 
 const verify = { type: 'verify-ledger', payload: {} }
@@ -67,5 +67,45 @@ describe('submit-job', () => {
   ])('refuses %s', async (_, body, path) => {
     const answer = await expectNoEffect(() => call(submitJob, { body }))
     expect(answer).toMatchObject({ status: 422, body: { code: 'validation_failed', errors: [{ path }] } })
+  })
+
+  it.each([
+    ['verify-ledger', 'admin', ['jobs:write', 'stock:read', 'stock:write']],
+    ['export-stock', 'stock:read', ['jobs:write', 'stock:write', 'products:read']],
+  ] as const)('lets nobody have a job of the type %s do what takes the scope %s', async (type, scope, others) => {
+    const key = await newKey(...others)
+    const refused = await expectNoEffect(() => call(submitJob, { key, body: { type, payload: {} } }))
+    expect(refused).toMatchObject({ status: 403, body: { code: 'forbidden', detail: expect.stringContaining(scope) } })
+    const allowed = await newKey('jobs:write', scope)
+    expect((await call(submitJob, { key: allowed, body: { type, payload: {} } })).status).toBe(202)
+  })
+})
+
+describe('the open exports of a key', () => {
+  const ask = (key: string) => call(submitJob, { key, body: { type: 'export-stock', payload: {} } })
+
+  it('are four at most, also where all are asked for at once; those of others, and those that are over, do not count', async () => {
+    const [key, other] = [await newKey('jobs:write', 'stock:read'), await newKey('jobs:write', 'stock:read')]
+    const answers = await Promise.all(Array.from({ length: 12 }, () => ask(key)))
+    const accepted = answers.filter(({ status }) => status === 202)
+    expect(accepted).toHaveLength(4)
+    for (const { status, body } of answers) {
+      if (status !== 202) expect([status, body.code]).toEqual([409, 'too_many_jobs'])
+    }
+    expect((await ask(other)).status).toBe(202)
+    const audit = await call(submitJob, { body: verify })
+    expect(audit.status).toBe(202)
+    for (const state of ['running', 'retrying']) {
+      const lease = state === 'running' ? 'somebody' : null
+      await sql`
+        update jobs set state = ${state}, lease = ${lease}, locked_until = case when ${lease}::text is null then null else now() end
+        where id = ${accepted[0]?.body.id}`
+      expect((await ask(key)).status).toBe(409)
+    }
+    for (const state of ['succeeded', 'dead']) {
+      await sql`update jobs set state = ${state}, lease = null, locked_until = null where id = ${accepted[0]?.body.id}`
+      expect((await ask(key)).status).toBe(202)
+      await sql`delete from jobs where id = (select max(id::text)::uuid from jobs where actor = (select actor from jobs where id = ${accepted[1]?.body.id}))`
+    }
   })
 })

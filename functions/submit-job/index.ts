@@ -1,5 +1,5 @@
 import { accepted, httpFunction } from '#function'
-import { submitJob } from '#jobs'
+import { requestJob } from '#jobs'
 import { Job, SubmitJobRequest } from '#jobs/schema'
 
 export default httpFunction({
@@ -8,9 +8,9 @@ export default httpFunction({
   scope: 'jobs:write',
   summary: 'Queue a job.',
   request: { body: SubmitJobRequest },
-  responses: { 202: Job },
+  responses: { 202: Job, 409: ['too_many_jobs'] },
   handler: async ({ body, caller }) => {
-    const job = await submitJob(body, caller)
+    const job = await requestJob(body, caller)
     return accepted(`/v1/jobs/${job.id}`, job)
   },
 })

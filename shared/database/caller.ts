@@ -1,5 +1,6 @@
 import { childTrace, type TraceContext } from '#telemetry'
 import type { IdempotencyKey } from './idempotency.ts'
+import type { Scope } from './scopes.ts'
 
 /**
  * Who asks, on whose behalf and under which promises: one object a request, handed down to every domain call.
@@ -9,6 +10,8 @@ import type { IdempotencyKey } from './idempotency.ts'
 export interface Caller {
   /** Who is written into the ledger: `api-key:<id>`, or `function:<name>` where no client stands behind the work. */
   actor: string
+  /** What it may do: a route's own scope is not all that a request may ask for. */
+  scopes: readonly Scope[]
   trace: TraceContext
   idempotency: IdempotencyKey | undefined
   consistency: { token: string | undefined }
@@ -18,5 +21,12 @@ export interface Caller {
 
 /** The caller of work that no client asked for: schedules, seeds, migrations. */
 export function systemCaller(actor: string, trace: TraceContext = childTrace(undefined)): Caller {
-  return { actor, trace, idempotency: undefined, consistency: { token: undefined }, isGone: () => false }
+  return {
+    actor,
+    scopes: ['admin'],
+    trace,
+    idempotency: undefined,
+    consistency: { token: undefined },
+    isGone: () => false,
+  }
 }

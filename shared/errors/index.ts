@@ -25,6 +25,7 @@ export const statusOf = {
   reservation_expired: 409,
   last_admin_key: 409,
   too_many_webhooks: 409,
+  too_many_jobs: 409,
   request_in_progress: 409,
   // No client of the service gets it: the receiver of a webhook has answered so.
   webhook_gone: 410,

@@ -8,13 +8,14 @@ import {
   primary,
   read,
   readPage,
+  type Scope,
   type Sql,
+  scopes,
   systemCaller,
   transaction,
 } from '#database'
 import { invalid, ServiceError } from '#errors'
 import { newId } from '#ids'
-import { type Scope, scopes } from './definition.ts'
 import type { Gate } from './rate-limit.ts'
 
 export const ApiKey = z

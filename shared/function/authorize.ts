@@ -1,6 +1,5 @@
 import { ServiceError } from '#errors'
 import { type Identity, identify } from './api-keys.ts'
-import type { Scope } from './definition.ts'
 import type { Gate } from './rate-limit.ts'
 
 /** Who asks, by the `Authorization` header. A key that is not known here is looked for behind the gate. Throws `unauthenticated`. */
@@ -16,10 +15,4 @@ function requireIdentity(identity: Identity | undefined): Identity {
     'unauthenticated',
     'Send an API key as `Authorization: Bearer <key>`; this request had none that is valid.',
   )
-}
-
-/** Throws `forbidden` for a key without the scope. */
-export function requireScope({ scopes }: Identity, scope: Scope): void {
-  if (scopes.includes(scope) || scopes.includes('admin')) return
-  throw new ServiceError('forbidden', `This API key lacks the scope ${scope}.`)
 }

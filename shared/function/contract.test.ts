@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import * as z from 'zod'
+import { type Scope, scopes } from '#database'
 import { eventRequest, type FunctionDefinition } from '#function'
 import { allFunctions, call, expectNoEffect, hold, newKey, newProduct, sql } from '#testing'
-import { type Scope, scopes } from './definition.ts'
 
 // What docs and clients may expect of every function, whatever it does: the functions are read from their folder.
 const definitions = await allFunctions()

@@ -1,20 +1,6 @@
 import type * as z from 'zod'
-import type { Caller } from '#database'
+import type { Caller, Scope } from '#database'
 import type { RequestHeaders } from './request-headers.ts'
-
-/** What a key may do. `admin` may do everything. */
-export const scopes = [
-  'products:read',
-  'products:write',
-  'stock:read',
-  'stock:write',
-  'reservations:read',
-  'reservations:write',
-  'jobs:read',
-  'jobs:write',
-  'admin',
-] as const
-export type Scope = (typeof scopes)[number]
 
 export type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE'
 export type Route = `${Method} /${string}`

@@ -1,12 +1,12 @@
 import type { HttpBindings } from '@hono/node-server'
 import { Hono } from 'hono'
 import type * as z from 'zod'
-import { type Caller, parseToken } from '#database'
+import { type Caller, parseToken, requireScope, type Scope } from '#database'
 import { ServiceError } from '#errors'
 import { validate } from '#input'
 import { childTrace } from '#telemetry'
 import { createAdmission, withDeadline } from './admission.ts'
-import { authenticate, requireScope } from './authorize.ts'
+import { authenticate } from './authorize.ts'
 import { brokenOff, readJson, readUpload } from './body.ts'
 import {
   type Answer,
@@ -17,7 +17,6 @@ import {
   type Limits,
   type Method,
   type Route,
-  type Scope,
 } from './definition.ts'
 import { endOfTurn } from './end-of-turn.ts'
 import { type Exchange, logFailure, problem, toResponse } from './http-response.ts'
@@ -150,6 +149,7 @@ async function answerOf(
   requireScope(identity, endpoint.scope)
   const caller: Caller = {
     actor: `api-key:${identity.apiKeyId}`,
+    scopes: identity.scopes,
     trace: exchange.trace,
     idempotency: undefined,
     consistency: { token: headers.get('consistency-token') ?? undefined },

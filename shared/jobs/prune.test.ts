@@ -7,6 +7,21 @@ import { deadJob, sql } from '#testing'
 const caller = () => systemCaller('function:test')
 const submit = async () => (await submitJob({ type: 'verify-ledger', payload: {} }, caller())).id
 
+it('exports are kept for a day; what a dead one has left of its result goes at once', async () => {
+  const submitExport = async () => (await submitJob({ type: 'export-stock', payload: {} }, caller())).id
+  const [old, recent, dead] = [await submitExport(), await submitExport(), await submitExport()]
+  for (const id of [old, recent, dead]) {
+    await sql`insert into job_results (job_id, number, rows) values (${id}, 0, '[]')`
+  }
+  await sql`update jobs set state = 'succeeded', updated_at = now() - interval '25 hours' where id = ${old}`
+  await sql`update jobs set state = 'succeeded', updated_at = now() - interval '23 hours' where id = ${recent}`
+  await sql`update jobs set state = 'dead' where id = ${dead}`
+  expect(await pruneJobs(caller())).toBe(3)
+  expect((await sql`select id from jobs order by id`).map(({ id }) => id)).toEqual([recent, dead])
+  expect(await sql`select job_id as id from job_results`).toEqual([{ id: recent }])
+  await sql`truncate jobs cascade`
+})
+
 it('jobs that have sent an event to a webhook are kept for a day, if they succeeded', async () => {
   const event = { id: randomUUID(), source: 'test', type: 'stock.low', data: {} }
   const payload = { webhookId: randomUUID(), event }

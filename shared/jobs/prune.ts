@@ -1,11 +1,8 @@
 import { type Caller, prune, type Sql, transaction } from '#database'
+import { jobTypes } from './schema.ts'
 
-/**
- * How long a job that succeeded can be asked for. One that has sent an event to a webhook says nothing that anybody would come
- * back for, and there may be millions of them a day.
- */
-const KEPT_DAYS = 30
-const KEPT_DAYS_OF_DELIVERIES = 1
+/** The file of a dead job. */
+const INPUT_KEPT_DAYS = 30
 /** Files that one run deletes: each may have 32 MiB, and more than a few would take longer than a statement may. */
 const INPUTS_MAX = 10
 
@@ -14,12 +11,13 @@ const INPUTS_MAX = 10
  * files, which go after 30 days.
  */
 export async function pruneJobs(caller: Caller): Promise<number> {
-  // The rows of results first: a job may have thousands of them, too many to go with it in one statement.
+  // The rows of results first: a job may have thousands of them, too many to go with it in one statement. What a dead one has left is
+  // half a result, which another attempt would begin anew.
   const rows = await prune(
     caller,
     (tx, limit) => tx`
       delete from job_results where ctid = any(array(
-        select job_results.ctid from job_results join jobs on id = job_id where ${isOld(tx)}
+        select job_results.ctid from job_results join jobs on id = job_id where ${isOld(tx)} or state = 'dead'
         limit ${limit}
       ))`,
   )
@@ -37,7 +35,7 @@ export async function pruneJobs(caller: Caller): Promise<number> {
     (tx) => tx`
       delete from job_inputs where job_id = any(array(
         select job_id from job_inputs join jobs on id = job_id
-        where number = 0 and state = 'dead' and updated_at <= now() - ${KEPT_DAYS}::int * interval '1 day' limit ${INPUTS_MAX}
+        where number = 0 and state = 'dead' and updated_at <= now() - ${INPUT_KEPT_DAYS}::int * interval '1 day' limit ${INPUTS_MAX}
       ))`,
   )
   return rows + jobs + blocks
@@ -45,12 +43,17 @@ export async function pruneJobs(caller: Caller): Promise<number> {
 
 /** Whether a job that succeeded is still shown: a result that is being deleted must not be read. */
 export function isKept(sql: Sql) {
-  const days = sql`case type when 'deliver-webhook' then ${KEPT_DAYS_OF_DELIVERIES}::int else ${KEPT_DAYS}::int end`
-  return sql`updated_at > now() - ${days} * interval '1 day'`
+  return sql`updated_at > now() - ${daysOf(sql)} * interval '1 day'`
+}
+
+function daysOf(sql: Sql) {
+  const types = Object.entries(jobTypes)
+  const [names, days] = [types.map(([name]) => name), types.map(([, { keptDays }]) => keptDays)]
+  return sql`coalesce((${days}::int[])[array_position(${names}::text[], type)], ${Math.max(...days)}::int)`
 }
 
 /** Also in words that the index understands, so that nobody looks at the millions of the last day. */
 function isOld(sql: Sql) {
-  const shortest = sql`now() - ${KEPT_DAYS_OF_DELIVERIES}::int * interval '1 day'`
-  return sql`state = 'succeeded' and updated_at <= ${shortest} and not ${isKept(sql)}`
+  const shortest = Math.min(...Object.values(jobTypes).map(({ keptDays }) => keptDays))
+  return sql`state = 'succeeded' and updated_at <= now() - ${shortest}::int * interval '1 day' and not ${isKept(sql)}`
 }

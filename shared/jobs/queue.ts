@@ -1,4 +1,4 @@
-import { afterCommit, type Sql, systemCaller, transaction } from '#database'
+import { afterCommit, type Scope, type Sql, systemCaller, transaction } from '#database'
 import type { Outcome } from '#errors'
 import { newId } from '#ids'
 import { counter } from '#telemetry'
@@ -25,12 +25,14 @@ export interface TakenJob {
   type: string
   payload: unknown
   actor: string
+  /** Null: whoever submitted it may do everything. */
+  scopes: Scope[] | null
   /** What the last step of an earlier attempt left. */
   checkpoint: unknown
 }
 
 export function takenColumns(sql: Sql) {
-  return sql`type, payload, actor, checkpoint`
+  return sql`type, payload, actor, scopes, checkpoint`
 }
 
 /** The jobs that this process's worker has claimed and that have not been begun, by the claim's id: what begins one need not ask for it. */

@@ -1,9 +1,9 @@
 import * as z from 'zod'
-import { type Caller, read, type Sql } from '#database'
+import { type Caller, read, requireScope, type Sql } from '#database'
 import { ServiceError } from '#errors'
 import { isKept } from './prune.ts'
 import { csvHeader, type Row, toCsv, toNdjson } from './rows.ts'
-import { type ResultFormat, resultFormats } from './schema.ts'
+import { type ResultFormat, resultFormats, scopeOf } from './schema.ts'
 
 /** The result of a job whose rows are a table. */
 const TableResult = z.object({ format: z.enum(resultFormats), columns: z.array(z.string()) })
@@ -15,15 +15,18 @@ export interface JobResult {
   table: { format: ResultFormat; open: (format: ResultFormat) => ReadableStream<Uint8Array> } | undefined
 }
 
-/** Throws `job_not_found` as long as the job has no result. */
+/** Throws `job_not_found` as long as the job has no result, or `forbidden`. */
 export async function getJobResult(id: string, caller: Caller): Promise<JobResult> {
   const find = async (sql: Sql) => {
-    const [row] = await sql<Array<{ type: string; result: unknown }>>`
-      select type, result from jobs where id = ${id} and state = 'succeeded' and ${isKept(sql)}`
+    const [row] = await sql<Array<{ type: string; result: unknown; isThere: boolean }>>`
+      select type, result, state = 'succeeded' and ${isKept(sql)} as "isThere" from jobs where id = ${id}`
     return row
   }
-  const job = await read(caller, find, (found) => found === undefined)
-  if (!job) throw new ServiceError('job_not_found', `There is no result of a job with the id '${id}', or none yet.`)
+  const job = await read(caller, find, (found) => !found?.isThere)
+  const scope = job && scopeOf(job.type)
+  if (scope) requireScope(caller, scope, `The result of a job of the type ${job.type}`)
+  if (!job?.isThere)
+    throw new ServiceError('job_not_found', `There is no result of a job with the id '${id}', or none yet.`)
   const { data: table } = TableResult.safeParse(job.result)
   if (!table) return { result: job.result, table: undefined }
   const { format, columns } = table

@@ -41,7 +41,9 @@ export async function runJob(jobId: string, deliveryId: string, caller: Caller, 
   const job = takeClaimed(deliveryId) ?? (await takeUp(jobId, deliveryId, caller))
   if (!job) return { jobId, ran: false }
   const { work, timeoutMs } = workOf(job, runners)
-  const run = startRun(jobId, deliveryId, systemCaller(job.actor, caller.trace), job.checkpoint)
+  const submitter = systemCaller(job.actor, caller.trace)
+  if (job.scopes) submitter.scopes = job.scopes
+  const run = startRun(jobId, deliveryId, submitter, job.checkpoint)
   const result = await withDeadline(timeoutMs, work(run))
   requireOurs(await finish({ jobId, lease: deliveryId, result }))
   return { jobId, ran: true }

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import type { Scope } from '#database'
 
 export const resultFormats = ['csv', 'ndjson'] as const
 export type ResultFormat = (typeof resultFormats)[number]
@@ -26,7 +27,17 @@ interface JobRules {
   timeoutMs: number
   /** Jobs of this type that a process runs at once. */
   concurrency: number
+  /** What it does is another scope's than that of the routes for jobs: to ask for it, and to read what came of it, takes this one too. */
+  scope?: Scope
+  /** Days for which it can be asked for once it has succeeded. */
+  keptDays: number
 }
+
+/** A month is for people to come back; what is large, or one of millions a day, is there for a day. */
+const KEPT_DAYS = 30
+const KEPT_DAYS_SHORT = 1
+/** Each is the whole stock: 50 MB and more for a shop of a million products. */
+export const OPEN_EXPORTS_MAX = 4
 
 /** The longest reads one snapshot, which lasts 5 minutes at most. */
 const SNAPSHOT_MS = 330_000
@@ -39,12 +50,15 @@ export const jobTypes = {
     attemptsMax: 10,
     timeoutMs: 20_000,
     concurrency: 8,
+    keptDays: KEPT_DAYS_SHORT,
   },
   'export-stock': {
     payload: z.strictObject({ format: z.enum(resultFormats).default('csv') }),
     attemptsMax: 5,
     timeoutMs: SNAPSHOT_MS,
     concurrency: 2,
+    scope: 'stock:read',
+    keptDays: KEPT_DAYS_SHORT,
   },
   // One that takes longer goes on in the next attempt from its last step.
   'import-products': {
@@ -52,10 +66,25 @@ export const jobTypes = {
     attemptsMax: 5,
     timeoutMs: SNAPSHOT_MS,
     concurrency: 2,
+    keptDays: KEPT_DAYS,
   },
-  'verify-ledger': { payload: z.strictObject({}), attemptsMax: 5, timeoutMs: SNAPSHOT_MS, concurrency: 2 },
+  'verify-ledger': {
+    payload: z.strictObject({}),
+    attemptsMax: 5,
+    timeoutMs: SNAPSHOT_MS,
+    concurrency: 2,
+    scope: 'admin',
+    keptDays: KEPT_DAYS,
+  },
 } as const satisfies Record<string, JobRules>
 export type JobType = keyof typeof jobTypes
+
+/** What it takes to ask for a job and to read its result, besides the route's own scope. Of a type that is not known here: everything. */
+export function scopeOf(type: string): Scope | undefined {
+  if (!Object.hasOwn(jobTypes, type)) return 'admin'
+  const { scope }: JobRules = jobTypes[type as JobType]
+  return scope
+}
 export type PayloadOf<Type extends JobType> = z.output<(typeof jobTypes)[Type]['payload']>
 
 /** One object with a check, not a union of types: a client learns of everything that is wrong at once, by its path. */
@@ -84,7 +113,7 @@ export const Job = z
     state: z.enum(jobStates),
     attempts: Count,
     progress: z.object({ done: Count, total: Count.describe('0 until it is known.') }),
-    result: z.json().describe('null until it has succeeded.'),
+    result: z.json().describe('null until it has succeeded, and for a key that may not read the result of such a job.'),
     error: z.string().nullable().describe('Of the last attempt, if that failed.'),
     createdAt: z.iso.datetime(),
     updatedAt: z.iso.datetime(),

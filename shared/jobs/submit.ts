@@ -1,10 +1,11 @@
-import { type Caller, read, type Sql, transaction } from '#database'
+import type * as z from 'zod'
+import { type Caller, hasScope, read, requireScope, type Sql, transaction } from '#database'
 import { ServiceError } from '#errors'
 import { newId } from '#ids'
 import { andDispatch } from './dispatches.ts'
 import { keepInput } from './input.ts'
 import { columns, findJob, type JobRow, toJob } from './job-rows.ts'
-import { type Job, type JobType, jobTypes } from './schema.ts'
+import { type Job, type JobType, jobTypes, OPEN_EXPORTS_MAX, type SubmitJobRequest, scopeOf } from './schema.ts'
 
 interface NewJob {
   type: JobType
@@ -13,18 +14,40 @@ interface NewJob {
   input?: readonly Uint8Array[]
 }
 
+/** Queues a job that a client asks for. Throws `forbidden`, or `too_many_jobs` where the client has too many such jobs open. */
+export function requestJob(request: z.infer<typeof SubmitJobRequest>, caller: Caller): Promise<Job> {
+  const scope = scopeOf(request.type)
+  if (scope) requireScope(caller, scope, `A job of the type ${request.type}`)
+  return transaction(caller, async (tx) => {
+    if (request.type === 'export-stock') await requireFewExports(tx, caller)
+    return insertJob(tx, request, caller)
+  })
+}
+
+async function requireFewExports(tx: Sql, { actor }: Caller): Promise<void> {
+  // Of two at once, each would count the others only.
+  await tx`select pg_advisory_xact_lock(hashtextextended('exports of ' || ${actor}::text, 0))`
+  const [{ open }] = await tx<[{ open: number }]>`
+    select count(*) as open from jobs
+    where actor = ${actor} and type = 'export-stock' and state in ('queued', 'running', 'retrying')`
+  if (open < OPEN_EXPORTS_MAX) return
+  const detail = `${open} exports of this API key are not over yet. Ask for another when one of them is.`
+  throw new ServiceError('too_many_jobs', detail)
+}
+
 /** Queues a job: in the transaction of a change that asks for it, or else in its own, under the caller's idempotency key. */
 export function submitJob(request: NewJob, caller: Caller, tx?: Sql): Promise<Job> {
   return tx ? insertJob(tx, request, caller) : transaction(caller, (own) => insertJob(own, request, caller))
 }
 
-async function insertJob(tx: Sql, { type, payload, input }: NewJob, { actor, trace }: Caller): Promise<Job> {
+async function insertJob(tx: Sql, { type, payload, input }: NewJob, caller: Caller): Promise<Job> {
+  const { actor, trace } = caller
   const { attemptsMax, payload: schema } = jobTypes[type]
   const [row] = await tx<[JobRow]>`
     with job as (
-      insert into jobs (id, type, payload, attempts_max, actor, traceparent, tracestate)
+      insert into jobs (id, type, payload, attempts_max, actor, scopes, traceparent, tracestate)
       values (${newId()}, ${type}, ${JSON.stringify(schema.parse(payload))}::text::json, ${attemptsMax}, ${actor},
-              ${trace.traceparent}, ${trace.tracestate ?? null})
+              ${caller.scopes}, ${trace.traceparent}, ${trace.tracestate ?? null})
       returning *
     ) ${andDispatch(tx, tx`select id from job`)}
     select ${columns(tx)} from job`
@@ -32,7 +55,7 @@ async function insertJob(tx: Sql, { type, payload, input }: NewJob, { actor, tra
   return toJob(row)
 }
 
-/** Throws `job_not_found`. */
+/** A job, without its result for a caller who may not read that. Throws `job_not_found`. */
 export async function getJob(id: string, caller: Caller): Promise<Job> {
   const job = await read(
     caller,
@@ -40,7 +63,8 @@ export async function getJob(id: string, caller: Caller): Promise<Job> {
     (found) => found === undefined,
   )
   if (!job) throw jobNotFound(id)
-  return job
+  const scope = scopeOf(job.type)
+  return scope === undefined || hasScope(caller, scope) ? job : { ...job, result: null }
 }
 
 export function jobNotFound(id: string): ServiceError {

@@ -1,5 +1,5 @@
 import { invalidate } from '#cache'
-import { afterCommit, type Caller, type Sql, transaction, violatedConstraint } from '#database'
+import { afterCommit, type Caller, requireScope, type Sql, transaction, violatedConstraint } from '#database'
 import { ServiceError } from '#errors'
 import { newId } from '#ids'
 import { bookTransaction, openBook, totalsOf } from '#stock'
@@ -9,9 +9,10 @@ import { columns, type ProductRow, toProduct, type VersionedProduct } from './pr
 import { CATALOGUE } from './read-products.ts'
 import type { CreateProductRequest, ProductFields, UpdateProductRequest } from './schema.ts'
 
-/** Adds a product to the catalogue and receives its initial stock. Throws `sku_taken`. */
+/** Adds a product to the catalogue and receives its initial stock. Throws `sku_taken`, or `forbidden` for stock without its scope. */
 export function createProduct(request: CreateProductRequest, caller: Caller): Promise<VersionedProduct> {
   const { initialStock, ...fields } = request
+  if (initialStock > 0) requireScope(caller, 'stock:write', 'initialStock above 0')
   return transaction(caller, async (tx) => {
     const id = newId()
     const row = await insertProduct(tx, id, fields)

@@ -1,0 +1,31 @@
+import { ServiceError } from '#errors'
+import type { Caller } from './caller.ts'
+
+/** What a key may do. `admin` may do everything. */
+export const scopes = [
+  'products:read',
+  'products:write',
+  'stock:read',
+  'stock:write',
+  'reservations:read',
+  'reservations:write',
+  'jobs:read',
+  'jobs:write',
+  'admin',
+] as const
+export type Scope = (typeof scopes)[number]
+
+type Granted = Pick<Caller, 'scopes'>
+
+export function hasScope({ scopes: granted }: Granted, scope: Scope): boolean {
+  return granted.includes(scope) || granted.includes('admin')
+}
+
+/** Throws `forbidden` for a caller without the scope. `what` is what needs it, at the beginning of a sentence. */
+export function requireScope(caller: Granted, scope: Scope, what = 'This'): void {
+  if (!hasScope(caller, scope)) throw lacking(scope, what)
+}
+
+export function lacking(scope: Scope, what: string): ServiceError {
+  return new ServiceError('forbidden', `${what} needs the scope ${scope}, which this API key lacks.`)
+}
