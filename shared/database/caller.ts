@@ -12,6 +12,8 @@ export interface Caller {
   actor: string
   /** What it may do: a route's own scope is not all that a request may ask for. */
   scopes: readonly Scope[]
+  /** The reservations that it makes are its own, and an admin's: it can neither see nor change others'. */
+  ownsReservations: boolean
   trace: TraceContext
   idempotency: IdempotencyKey | undefined
   consistency: { token: string | undefined }
@@ -24,6 +26,7 @@ export function systemCaller(actor: string, trace: TraceContext = childTrace(und
   return {
     actor,
     scopes: ['admin'],
+    ownsReservations: false,
     trace,
     idempotency: undefined,
     consistency: { token: undefined },

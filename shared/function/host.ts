@@ -8,6 +8,7 @@ import { ServiceError } from '#errors'
 import { logger, metricsContentType, renderMetrics } from '#telemetry'
 import type { FunctionDefinition } from './definition.ts'
 import { createHttpServer } from './http-server.ts'
+import { keysOwnReservations } from './ownership.ts'
 import { problemDocument, problemHeaders } from './problem.ts'
 import { rateLimits } from './rate-limit.ts'
 import { requestIdOf } from './request-id.ts'
@@ -41,6 +42,7 @@ export function checkSettings(): void {
   databaseSettings()
   cacheSettings()
   rateLimits()
+  keysOwnReservations()
 }
 
 /**

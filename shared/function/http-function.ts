@@ -21,6 +21,7 @@ import {
 import { endOfTurn } from './end-of-turn.ts'
 import { type Exchange, logFailure, problem, toResponse } from './http-response.ts'
 import { idempotencyKeyOf } from './idempotency-key.ts'
+import { keysOwnReservations } from './ownership.ts'
 import { toServiceError } from './problem.ts'
 import { countRequest, gateFor, rateLimitHeaders, requireToken } from './rate-limit.ts'
 import { headersOf } from './request-headers.ts'
@@ -150,6 +151,7 @@ async function answerOf(
   const caller: Caller = {
     actor: `api-key:${identity.apiKeyId}`,
     scopes: identity.scopes,
+    ownsReservations: keysOwnReservations(),
     trace: exchange.trace,
     idempotency: undefined,
     consistency: { token: headers.get('consistency-token') ?? undefined },

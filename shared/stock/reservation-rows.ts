@@ -8,6 +8,7 @@ export interface ReservationRow {
   isOverdue: boolean
   reference: string | null
   holder: string | null
+  madeBy: string | null
   expiresAt: Date
   createdAt: Date
   updatedAt: Date
@@ -23,7 +24,8 @@ export interface LineRow {
 }
 
 function columns(sql: Sql) {
-  return sql`id, state, expires_at <= clock_timestamp() as "isOverdue", reference, holder, expires_at as "expiresAt",
+  return sql`id, state, expires_at <= clock_timestamp() as "isOverdue", reference, holder, made_by as "madeBy",
+             expires_at as "expiresAt",
              created_at as "createdAt", updated_at as "updatedAt"`
 }
 
@@ -65,6 +67,7 @@ export async function insertHolds(
   tx: Sql,
   holds: ReadonlyArray<{
     reservation: Reservation
+    madeBy: string
     lines: ReadonlyArray<Omit<LineRow, 'reservationId' | 'confirmedQuantity'>>
   }>,
 ): Promise<void> {
@@ -75,12 +78,12 @@ export async function insertHolds(
   )
   await pipeline([
     tx`
-      insert into reservations (id, state, reference, holder, expires_at, created_at, updated_at)
-      select id, 'held', reference, holder, expires_at, created_at, created_at
+      insert into reservations (id, state, reference, holder, made_by, expires_at, created_at, updated_at)
+      select id, 'held', reference, holder, made_by, expires_at, created_at, created_at
       from unnest(${rows.map((row) => row.id)}::uuid[], ${rows.map((row) => row.reference)}::text[],
-                  ${rows.map((row) => row.holder)}::text[], ${rows.map((row) => row.expiresAt)}::timestamptz[],
-                  ${rows.map((row) => row.createdAt)}::timestamptz[])
-        as hold (id, reference, holder, expires_at, created_at)`,
+                  ${rows.map((row) => row.holder)}::text[], ${holds.map(({ madeBy }) => madeBy)}::text[],
+                  ${rows.map((row) => row.expiresAt)}::timestamptz[], ${rows.map((row) => row.createdAt)}::timestamptz[])
+        as hold (id, reference, holder, made_by, expires_at, created_at)`,
     tx`
       insert into reservation_lines (reservation_id, line, product_id, sku, location, quantity, held_until)
       select * from unnest(

@@ -1,13 +1,14 @@
 import * as z from 'zod'
 import { type Caller, type Page, type PageRequest, read, readPage, type Sql } from '#database'
 import { ServiceError } from '#errors'
+import { isTouchable } from './ownership.ts'
 import { readReservations, toReservation } from './reservation-rows.ts'
 import type { Reservation, ReservationFilter } from './schema.ts'
 
 /** Throws `reservation_not_found`. */
 export async function getReservation(id: string, caller: Caller): Promise<Reservation> {
   const find = async (sql: Sql) => {
-    const [row] = await readReservations(sql, sql`id = ${id}`, 1)
+    const [row] = await readReservations(sql, sql`id = ${id} and ${isTouchable(sql, caller)}`, 1)
     return row && toReservation(row, row.lines)
   }
   const reservation = await read(caller, find, (found) => found === undefined)
@@ -15,7 +16,7 @@ export async function getReservation(id: string, caller: Caller): Promise<Reserv
   return reservation
 }
 
-/** Reservations, newest first. */
+/** Reservations that the caller may see, newest first. */
 export function listReservations(
   query: z.infer<typeof ReservationFilter> & PageRequest,
   caller: Caller,
@@ -25,7 +26,8 @@ export function listReservations(
     keys: z.tuple([z.guid()]),
     fetch: (after, limit) =>
       read(caller, async (sql) => {
-        const rows = await readReservations(sql, conditionOf(sql, query, after?.[0]), limit)
+        const condition = sql`${conditionOf(sql, query, after?.[0])} and ${isTouchable(sql, caller)}`
+        const rows = await readReservations(sql, condition, limit)
         return rows.map((row) => toReservation(row, row.lines))
       }),
     keysOf: (reservation): [string] => [reservation.id],

@@ -1,5 +1,6 @@
 import type * as z from 'zod'
-import { pipeline, type Sql } from '#database'
+import { type Member, pipeline, type Sql } from '#database'
+import { makerFor } from './ownership.ts'
 import type { LineRow } from './reservation-rows.ts'
 import type { ReserveRequest } from './schema.ts'
 import { findSkus } from './skus.ts'
@@ -16,8 +17,8 @@ export interface ReplacedHold {
 export interface Lookups {
   idOfSku: Map<string, string>
   locations: Set<string>
-  /** By `holdName`. */
-  replaced: Map<string, ReplacedHold>
+  /** By `holdName`; several where API keys have, or had, each their own. */
+  replaced: Map<string, ReplacedHold[]>
   /** Every product that may have to be locked. */
   productIds: string[]
 }
@@ -28,17 +29,18 @@ export function holdName({ holder, reference }: Pick<Request, 'holder' | 'refere
 }
 
 /** Finds what the requests refer to, before anything is locked. A sku or location that is not found is not in the answer. */
-export async function lookUp(tx: Sql, requests: readonly Request[]): Promise<Lookups> {
+export async function lookUp(tx: Sql, members: ReadonlyArray<Member<Request>>): Promise<Lookups> {
+  const requests = members.map(({ request }) => request)
   const lines = requests.flatMap((request) => request.lines)
   const [idOfSku, locationRows, replaced] = await pipeline([
     findSkus(tx, lines),
     findLocations(tx, [...new Set(lines.flatMap(({ location }) => location ?? []))]),
-    findReplaced(tx, requests),
+    findReplaced(tx, members),
   ])
   const productIds = [
     ...lines.flatMap(({ productId }) => productId ?? []),
     ...idOfSku.values(),
-    ...[...replaced.values()].flatMap((hold) => hold.lines.map((line) => line.productId)),
+    ...[...replaced.values()].flat().flatMap((hold) => hold.lines.map((line) => line.productId)),
   ]
   return {
     idOfSku,
@@ -56,13 +58,14 @@ async function findLocations(tx: Sql, codes: string[]): Promise<Array<{ code: st
 /**
  * The held reservations that requests replace. Twins pass here one at a time, before any product is locked: each sees, in
  * the second statement's snapshot, the hold of the twin before it, so nobody is short of stock because of their own hold.
- * The locks are taken in one order, so that two batches that share twins can't deadlock.
+ * The locks are taken in one order, so that two batches that share twins can't deadlock. No two requests of a batch have one name.
  */
-async function findReplaced(tx: Sql, requests: readonly Request[]): Promise<Map<string, ReplacedHold>> {
-  const named = requests.filter((request) => holdName(request) !== undefined)
+async function findReplaced(tx: Sql, members: ReadonlyArray<Member<Request>>): Promise<Map<string, ReplacedHold[]>> {
+  const named = members.filter(({ request }) => holdName(request) !== undefined)
   if (named.length === 0) return new Map()
-  const holders = named.map(({ holder }) => holder ?? null)
-  const references = named.map(({ reference }) => reference ?? null)
+  const holders = named.map(({ request }) => request.holder ?? null)
+  const references = named.map(({ request }) => request.reference ?? null)
+  const makers = named.map(({ caller }) => makerFor(caller))
   const [, rows] = await pipeline([
     tx`
       select pg_advisory_xact_lock(first, second) from (
@@ -71,19 +74,22 @@ async function findReplaced(tx: Sql, requests: readonly Request[]): Promise<Map<
         order by first, second
       ) as name`,
     tx<Array<LineRow & { holder: string; reference: string }>>`
-      select holder, reference, line.reservation_id as "reservationId", line.product_id as "productId", line.sku,
-             line.location, line.quantity, line.confirmed_quantity as "confirmedQuantity"
-      from unnest(${holders}::text[], ${references}::text[]) as pair (holder, reference)
+      select holder, reference, line.reservation_id as "reservationId",
+             line.product_id as "productId", line.sku, line.location, line.quantity,
+             line.confirmed_quantity as "confirmedQuantity"
+      from unnest(${holders}::text[], ${references}::text[], ${makers}::text[]) as pair (holder, reference, maker)
       join reservations as reservation using (holder, reference)
       join reservation_lines as line on line.reservation_id = reservation.id
-      where reservation.state = 'held'
+      where reservation.state = 'held' and (maker is null or maker = made_by)
       order by line.reservation_id, line.line`,
   ])
-  const replaced = new Map<string, ReplacedHold>()
+  const replaced = new Map<string, ReplacedHold[]>()
   for (const { holder, reference, ...line } of rows) {
     const [name = ''] = holdName({ holder, reference }) ?? []
-    const hold = replaced.get(name) ?? { id: line.reservationId, lines: [] }
-    replaced.set(name, { ...hold, lines: [...hold.lines, line] })
+    const holds = replaced.get(name) ?? []
+    const hold = holds.find(({ id }) => id === line.reservationId)
+    if (hold) hold.lines.push(line)
+    else replaced.set(name, [...holds, { id: line.reservationId, lines: [line] }])
   }
   return replaced
 }

@@ -43,7 +43,7 @@ interface Plan {
   /** When its stock was locked: what its reservations have as their creation. */
   createdAt: string
   lookups: Lookups
-  holds: Array<{ reservation: Reservation; lines: AllocatedLine[] }>
+  holds: Array<{ reservation: Reservation; madeBy: string; lines: AllocatedLine[] }>
   releasedIds: string[]
 }
 
@@ -52,10 +52,7 @@ async function open(
   members: [Member<Request>, ...Array<Member<Request>>],
   attempt: number,
 ): Promise<Group<Request, Reservation>> {
-  const lookups = await lookUp(
-    tx,
-    members.map(({ request }) => request),
-  )
+  const lookups = await lookUp(tx, members)
   // After a refusal with overdue holds left, the next attempt ends more of them.
   const { caller } = members[0]
   const book = await openBook(tx, caller, lookups.productIds, {
@@ -88,11 +85,16 @@ async function forgetEnded(tx: Sql, book: Book, { replaced }: Lookups): Promise<
   if (replaced.size === 0) return
   const rows = await lockReservations(
     tx,
-    [...replaced.values()].map(({ id }) => id),
+    [...replaced.values()].flat().map(({ id }) => id),
   )
   const held = new Set(rows.filter(({ state }) => state === 'held').map(({ id }) => id))
   for (const id of book.expiredIds) held.delete(id)
-  for (const [name, { id }] of replaced) if (!held.has(id)) replaced.delete(name)
+  for (const [name, holds] of replaced) {
+    replaced.set(
+      name,
+      holds.filter(({ id }) => held.has(id)),
+    )
+  }
 }
 
 function decide(plan: Plan, member: Member<Request>): Decision<Reservation> {
@@ -112,14 +114,15 @@ function place(plan: Plan, { request, caller }: Member<Request>): Decision<Reser
     if (location !== undefined && !lookups.locations.has(location)) throw locationNotFound(location)
   }
   const [name] = holdName(request) ?? []
-  const old = name === undefined ? undefined : lookups.replaced.get(name)
-  const { lines, shortages } = allocate(book, sumDemands(request.lines, productIds), old?.lines ?? [])
+  const replaced = (name !== undefined && lookups.replaced.get(name)) || []
+  const freed = replaced.flatMap((hold) => hold.lines)
+  const { lines, shortages } = allocate(book, sumDemands(request.lines, productIds), freed)
   if (shortages.length > 0) {
     // Not thrown: to a sold-out product this is the usual answer, and a throw costs as much as the rest of this function.
     return { error: insufficientStock(shortages) }
   }
 
-  if (old) {
+  for (const old of replaced) {
     releasedIds.push(old.id)
     releaseInBook(book, caller, old, request.reference ?? undefined)
   }
@@ -128,7 +131,7 @@ function place(plan: Plan, { request, caller }: Member<Request>): Decision<Reser
     const change = { productId, location, type: 'reserved', onHandDelta: 0, reservedDelta: quantity } as const
     book.change(caller, { ...change, reservationId: reservation.id, reference: request.reference ?? undefined })
   }
-  holds.push({ reservation, lines })
+  holds.push({ reservation, madeBy: caller.actor, lines })
   return { result: reservation }
 }
 

@@ -2,6 +2,7 @@ import type * as z from 'zod'
 import { type Caller, pipeline, type Sql, transaction } from '#database'
 import { invalid, ServiceError } from '#errors'
 import { type Book, openBook } from './book.ts'
+import { mayTouch } from './ownership.ts'
 import {
   findReservations,
   type LineRow,
@@ -67,7 +68,7 @@ export function extend(
 ): Promise<Reservation> {
   return transaction(caller, async (tx) => {
     const [row] = await lockReservations(tx, [id])
-    if (!row) throw notFound(id)
+    if (!row || !mayTouch(caller, row)) throw notFound(id)
     if (row.state !== 'held' || row.isOverdue) throw notHeld(row)
     const [[extended], , lines] = await pipeline([
       tx<[{ expiresAt: Date; updatedAt: Date }]>`
@@ -99,7 +100,7 @@ function settle(
       lines.map((line) => line.productId),
     )
     const [row] = await lockReservations(tx, [id])
-    if (!row) throw notFound(id)
+    if (!row || !mayTouch(caller, row)) throw notFound(id)
     if (row.state === state) return toReservation(row, await linesOf(tx, [id]))
     if (row.state !== 'held' || row.isOverdue) throw notHeld(row, state)
     const settled = await bookLines(tx, { row, lines, book })
