@@ -55,14 +55,20 @@ export function toPublicError(error: unknown): unknown {
       cause: error,
     })
   }
-  if (error instanceof postgres.PostgresError && error.code.startsWith('22')) {
-    const message = `can't be stored: ${error.message}`
-    return new ServiceError('validation_failed', `The input ${message}.`, {
-      issues: [{ path: '', message }],
-      cause: error,
-    })
-  }
   return error
+}
+
+/**
+ * What a client is told whose input the database refuses as data (class 22), past all schemas: `validation_failed`. Undefined for any
+ * other error. Only where a client's input is being answered: of an event, or a job, the same error is a defect of ours.
+ */
+export function refusedInput(error: unknown): ServiceError | undefined {
+  if (!(error instanceof postgres.PostgresError) || !error.code.startsWith('22')) return undefined
+  const message = `can't be stored: ${error.message}`
+  return new ServiceError('validation_failed', `The input ${message}.`, {
+    issues: [{ path: '', message }],
+    cause: error,
+  })
 }
 
 /** The name of the unique constraint that `error` violates, if it does. */

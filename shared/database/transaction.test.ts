@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it, vi } from 'vitest'
 import { overrideEnvironment } from '#config'
-import { closeDatabase, type Sql, systemCaller, transaction } from '#database'
+import { closeDatabase, refusedInput, type Sql, systemCaller, transaction } from '#database'
 import { ServiceError } from '#errors'
 import { renderMetrics } from '#telemetry'
 import { blocked, inRivalSession, sql } from '#testing'
@@ -153,9 +153,13 @@ describe('a transaction', () => {
     expect(await name('b')).toBe('next')
   })
 
-  it('refuses what the database cannot store as a fault of the input', async () => {
-    const failing = transaction(caller(), (tx) => rename(tx, 'a', 'nul \u0000'))
-    await expect(failing).rejects.toMatchObject({ code: 'validation_failed', issues: [{ path: '' }] })
+  it('leaves it to the caller whose fault it is what the database can not store: a client’s input, or the code’s', async () => {
+    const failure = await transaction(caller(), (tx) => rename(tx, 'a', 'nul \u0000')).catch((error) => error)
+    expect(failure).not.toBeInstanceOf(ServiceError)
+    expect(refusedInput(failure)).toMatchObject({ code: 'validation_failed', issues: [{ path: '' }] })
+    expect(refusedInput(new ServiceError('not_held', 'no such thing'))).toBeUndefined()
+    const other = await transaction(caller(), (tx) => tx`select no_such_column`).catch((error) => error)
+    expect(refusedInput(other)).toBeUndefined()
   })
 })
 
