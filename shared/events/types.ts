@@ -31,11 +31,20 @@ const Quantity = z.number().int()
 const Version = z.number().int().positive().describe('Counts the events of this product; +1 each time.')
 const Stock = z.object({ onHand: Quantity, reserved: Quantity, available: Quantity })
 
+/** A mark of what nobody has seen: of several changes in one transaction, only the last leaves the stock that it tells of. */
+export const Intermediate = z
+  .literal(true)
+  .optional()
+  .describe(
+    'Another change of the product’s stock followed in the same transaction: `stock` was never there for anyone.',
+  )
+
 /** What every event tells: of which product it is, and the product's stock over all locations after it. */
 const ProductEvent = z.object({ productId: z.uuid(), version: Version, stock: Stock })
 
 /** A change of a product, or of its stock: as far as the two are alike. One of the product alone moves no stock. */
 export const ProductChange = ProductEvent.extend({
+  intermediate: Intermediate,
   onHandDelta: Quantity.default(0),
   reservedDelta: Quantity.default(0),
 })
@@ -43,6 +52,7 @@ export type ProductChange = z.infer<typeof ProductChange>
 
 /** A change of one product's stock at one location. */
 export const StockEvent = ProductEvent.extend({
+  intermediate: Intermediate,
   location: z.string(),
   onHandDelta: Quantity,
   reservedDelta: Quantity,

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { Intermediate } from '#events'
 import { QUANTITY_MAX, Sku, StockTotals } from '#stock/schema'
 
 const Name = z
@@ -91,7 +92,13 @@ const EventVersion = z.number().int().positive().describe('Counts the events of 
 
 /** `product.created` or `product.updated`: the product as it is from then on, and its stock. */
 export const ProductEvent = z
-  .object({ productId: z.uuid(), version: EventVersion, stock: StockTotals, product: Product.omit({ stock: true }) })
+  .object({
+    productId: z.uuid(),
+    version: EventVersion,
+    stock: StockTotals,
+    intermediate: Intermediate,
+    product: Product.omit({ stock: true }),
+  })
   .meta({ id: 'ProductEvent' })
 
 export const ProductDeleted = z

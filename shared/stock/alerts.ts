@@ -16,10 +16,13 @@ type AlertType = 'stock.low' | 'stock.out' | 'stock.back'
  *   to `out`, from wherever:     stock.out
  *   to `low`, from neither:      stock.low
  *   to `low`, from `out`:        stock.back; it is low still, and the next rise above the threshold is another stock.back
- *   to neither, from the others: stock.back
+ *   to neither, from `out`:      stock.back
+ *   to neither, from `low`:      stock.back, if more is available than the threshold was by which it was low; a threshold that is
+ *                                lowered below what is there brings nothing back
  *
- * A product that has had nothing so far is not out. A change older than one that was seen before says nothing. The threshold is
- * the one that holds when the change is looked at: a new one counts at once, since to set it is a change that is looked at, too.
+ * Only what a transaction leaves counts: a state between two of its changes was never there for anyone. A product that has had
+ * nothing so far is not out. A change older than one that was seen before says nothing. The threshold is the one that holds when
+ * the change is looked at: a new one counts at once, since to set it is a change that is looked at, too.
  */
 export async function detectAlert(
   change: ProductChange,
@@ -27,7 +30,7 @@ export async function detectAlert(
   consumer: string,
   caller: Caller,
 ): Promise<AlertType | undefined> {
-  if (await passWithoutEdge(change, caller)) return undefined
+  if (change.intermediate || (await passWithoutEdge(change, caller))) return undefined
   return transaction(caller, async (tx) => {
     if (!(await oncePerEvent(tx, consumer, eventId))) return undefined
     return takeEdge(tx, change, eventId, caller)
@@ -41,7 +44,7 @@ function passWithoutEdge({ productId, version, stock }: ProductChange, caller: C
       // Not waiting for the disk takes a fifth of the time. A crash that loses this loses what says that the event was seen, too.
       tx`set local synchronous_commit = off`,
       tx`
-        update stock_alerts as alert set version = ${version}
+        update stock_alerts as alert set version = ${version}, threshold = product.low_stock_threshold
         from products as product
         where product.id = alert.product_id and alert.product_id = ${productId} and alert.version < ${version}
           and alert.state = ${stateWith(tx, stock.available)}`,
@@ -50,9 +53,17 @@ function passWithoutEdge({ productId, version, stock }: ProductChange, caller: C
   })
 }
 
+/** A product's locations together have more than 32 bits can count. */
 function stateWith(sql: Sql, available: number) {
-  return sql`case when ${available}::int <= 0 then 'out' when ${available}::int <= product.low_stock_threshold then 'low'
+  return sql`case when ${available}::bigint <= 0 then 'out' when ${available}::bigint <= product.low_stock_threshold then 'low'
              else 'none' end`
+}
+
+interface Sight {
+  lowStockThreshold: number | null
+  last: AlertState | null
+  lastThreshold: number | null
+  next: AlertState
 }
 
 /** The alert takes the product's next version, so it is given under the product's lock, like every other of its events. */
@@ -63,15 +74,15 @@ async function takeEdge(
   caller: Caller,
 ): Promise<AlertType | undefined> {
   const book = await openBook(tx, caller, [productId])
-  const [product] = await tx<Array<{ lowStockThreshold: number | null; last: AlertState | null; next: AlertState }>>`
-    select product.low_stock_threshold as "lowStockThreshold", alert.state as last,
+  const [product] = await tx<Sight[]>`
+    select product.low_stock_threshold as "lowStockThreshold", alert.state as last, alert.threshold as "lastThreshold",
            ${stateWith(tx, stock.available)} as next
     from products as product left join stock_alerts as alert on alert.product_id = product.id
     where product.id = ${productId} and product.deleted_at is null`
   // The first that is seen of it leaves it as it was.
   const isOutAsEver = product?.last === null && product.next === 'out' && onHandDelta >= reservedDelta
-  const isSeen = product && !isOutAsEver && (await remember(tx, productId, product.next, version))
-  const alert = isSeen && edge(product.last ?? 'none', product.next)
+  const isSeen = product && !isOutAsEver && (await remember(tx, productId, product, version))
+  const alert = isSeen && edge(product, stock.available)
   if (alert) {
     const { sku } = book.product(productId)
     const { lowStockThreshold } = product
@@ -85,16 +96,25 @@ async function takeEdge(
 }
 
 /** False if a later change has been seen already. */
-async function remember(tx: Sql, productId: string, state: AlertState, version: number): Promise<boolean> {
+async function remember(
+  tx: Sql,
+  productId: string,
+  { next, lowStockThreshold }: Sight,
+  version: number,
+): Promise<boolean> {
   const { count } = await tx`
-    insert into stock_alerts as alert (product_id, state, version) values (${productId}, ${state}, ${version})
-    on conflict (product_id) do update set state = excluded.state, version = excluded.version
+    insert into stock_alerts as alert (product_id, state, threshold, version)
+    values (${productId}, ${next}, ${lowStockThreshold}, ${version})
+    on conflict (product_id) do update
+    set state = excluded.state, threshold = excluded.threshold, version = excluded.version
     where alert.version < excluded.version`
   return count === 1
 }
 
-function edge(last: AlertState, next: AlertState): AlertType | undefined {
-  if (last === next) return undefined
+function edge({ last, lastThreshold, next }: Sight, available: number): AlertType | undefined {
+  if (next === (last ?? 'none')) return undefined
   if (next === 'out') return 'stock.out'
-  return last === 'none' ? 'stock.low' : 'stock.back'
+  if (last === 'out') return 'stock.back'
+  if (next === 'low') return 'stock.low'
+  return lastThreshold !== null && available > lastThreshold ? 'stock.back' : undefined
 }

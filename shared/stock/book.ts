@@ -1,7 +1,7 @@
 import { invalidate } from '#cache'
 import { afterCommit, type Caller, pipeline, type Sql } from '#database'
 import { ServiceError } from '#errors'
-import { type NewEvent, publish } from '#events'
+import { type NewEvent, publish, stockChanges } from '#events'
 import { cacheGroup } from './cache-group.ts'
 import { apply, type Change, toEvent, totalsOf } from './change.ts'
 import { expireOverdue, findOverdue } from './expiry.ts'
@@ -119,9 +119,21 @@ function createBook(tx: Sql, products: Map<string, LockedProduct>, openedAt: Dat
         setState(tx, book.expiredIds, 'expired'),
         saveLevels(tx, [...changed]),
         insertMovements(tx, movements),
-        publish(tx, events),
+        publish(tx, markIntermediate(events)),
       ])
     },
   }
   return book
+}
+
+const changes: ReadonlySet<string> = new Set(stockChanges)
+
+/** Marks the events whose stock a later change of the same transaction has replaced: nobody has ever seen it. */
+function markIntermediate(events: NewEvent[]): NewEvent[] {
+  const replaced = new Set<string>()
+  for (const { type, productId, data } of events.toReversed()) {
+    if (replaced.has(productId)) Object.assign(data, { intermediate: true })
+    else if (changes.has(type)) replaced.add(productId)
+  }
+  return events
 }

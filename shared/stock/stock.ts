@@ -44,7 +44,7 @@ const stockCache = (productId: string) => ({
 
 function balances(sql: Sql, productId: string) {
   return sql<BalanceRow[]>`
-    select level.location, level.on_hand as "onHand", level.reserved - coalesce(overdue.quantity, 0)::int as reserved
+    select level.location, level.on_hand as "onHand", level.reserved - coalesce(overdue.quantity, 0)::bigint as reserved
     from stock_levels as level
     join products as product on product.id = level.product_id and product.deleted_at is null
     join locations as location on location.code = level.location
