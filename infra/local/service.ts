@@ -5,7 +5,6 @@ import { checkDatabase, closeDatabase, migrate } from '#database'
 import { ensureBootstrapKey, type FunctionDefinition } from '#function'
 import { checkSettings } from '#function/host'
 import { createHttpServer } from '#function/http-server'
-import { openApiOf } from '#function/openapi'
 import {
   type RunningTrigger,
   startClock,
@@ -14,6 +13,7 @@ import {
   startQueue,
   startStream,
 } from '#function/triggers'
+import { openApiOf } from '#openapi'
 import { logger } from '#telemetry'
 import { createRouter } from '../router/router.ts'
 import type { EngineUrls } from './engines.ts'

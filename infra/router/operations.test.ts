@@ -19,7 +19,7 @@ test('is ready where nothing fails, and names what does', async () => {
   failing.database = 'connection refused'
   const answer = await ask(url, '/readyz')
   expect([answer.status, answer.headers['content-type']]).toEqual([503, 'application/problem+json'])
-  expect(answer.json()).toMatchObject({ code: 'unavailable', failing: { database: 'connection refused' } })
+  expect(answer.json()).toMatchObject({ code: 'not_ready', failing: { database: 'connection refused' } })
 })
 
 test.each([

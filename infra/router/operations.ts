@@ -25,7 +25,7 @@ async function answerReadiness(exchange: Exchange, ready: Readiness): Promise<vo
     sendStatus(exchange, 'ready')
     return
   }
-  throw new ServiceError('unavailable', `Not ready: ${names.join(', ')}.`, { extra: { failing }, retryAfterSeconds: 1 })
+  throw new ServiceError('not_ready', `Not ready: ${names.join(', ')}.`, { extra: { failing }, retryAfterSeconds: 1 })
 }
 
 /** A check that throws or hangs is itself what fails: a probe must get an answer. */

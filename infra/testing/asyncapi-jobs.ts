@@ -1,6 +1,6 @@
 import type { FunctionDefinition } from '#function'
-import { toSchema } from '#function/openapi'
 import { jobTypes } from '#jobs/schema'
+import { toSchema } from '#openapi'
 import { type Queue, queuesOf } from '../../shared/jobs/broker-queues.ts'
 import { JobMessage } from '../../shared/jobs/deliveries.ts'
 

@@ -1,7 +1,7 @@
 import type * as z from 'zod'
 import { eventTypes, StockAlert, StockEvent } from '#events'
 import type { FunctionDefinition } from '#function'
-import { toSchema } from '#function/openapi'
+import { toSchema } from '#openapi'
 import { ProductDeleted, ProductEvent } from '#products/schema'
 import { DeadLetterHeaders } from '../../shared/events/kafka-batch.ts'
 import { EventHeaders } from '../../shared/events/kafka-message.ts'

@@ -63,7 +63,7 @@ function recorder(
 }
 
 function decisionOf({ request }: Member<Request>): Decision<string> {
-  if (request.behaviour === 'refuse') return { error: new ServiceError('insufficient_stock', 'none left') }
+  if (request.behaviour === 'refuse') return { error: new ServiceError('not_held', 'none left') }
   return { result: `did ${request.name}` }
 }
 
@@ -134,7 +134,7 @@ describe('a group commit', () => {
     const refused = submit({ name: 'b', behaviour: 'refuse' }, keyed('refused late'))
     const joins = submit({ name: 'c' }, systemCaller('test'))
     open()
-    await expect(refused).rejects.toMatchObject({ code: 'insufficient_stock' })
+    await expect(refused).rejects.toMatchObject({ code: 'not_held' })
     expect(await Promise.all([first, joins])).toEqual(['did a', 'did c'])
     expect(batches).toEqual([['a', 'b', 'c'], ['b']])
     expect(await effects()).toEqual(['a', 'c'])
@@ -167,7 +167,7 @@ describe('a group commit', () => {
     const refused = submit({ name: 'b', behaviour: 'refuse' }, systemCaller('test'))
     const last = submit({ name: 'c' }, systemCaller('test'))
     open()
-    await expect(refused).rejects.toMatchObject({ code: 'insufficient_stock' })
+    await expect(refused).rejects.toMatchObject({ code: 'not_held' })
     expect(await Promise.all([first, last])).toEqual(['did a', 'did c'])
     expect(await effects()).toEqual(['a', 'c'])
   })
@@ -268,10 +268,10 @@ describe('a group commit', () => {
     await submit({ name: 'a' }, keyed('k2'))
     await expect(submit({ name: 'b' }, keyed('k2', 'other'))).rejects.toMatchObject({ code: 'idempotency_key_reused' })
     await expect(submit({ name: 'c', behaviour: 'refuse' }, keyed('k3'))).rejects.toMatchObject({
-      code: 'insufficient_stock',
+      code: 'not_held',
     })
     const again = keyed('k3')
-    await expect(submit({ name: 'c' }, again)).rejects.toMatchObject({ code: 'insufficient_stock' })
+    await expect(submit({ name: 'c' }, again)).rejects.toMatchObject({ code: 'not_held' })
     expect(again.idempotency?.replayed).toEqual({ requestId: 'r' })
     expect(await effects()).toEqual(['a'])
   })

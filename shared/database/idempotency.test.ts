@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { type Caller, type IdempotencyKey, type Sql, systemCaller, transaction } from '#database'
-import { ServiceError } from '#errors'
+import { invalid, ServiceError } from '#errors'
 import { blocked, inRivalSession, sql } from '#testing'
 
 const apiKeyId = randomUUID()
@@ -71,27 +71,29 @@ describe('a transaction under an idempotency key', () => {
     expect(await added()).toEqual(['a', 'b'])
   })
 
-  it.each(['product_not_found', 'insufficient_stock', 'version_mismatch'] as const)(
-    'stores its failure with %s, and does not try again',
-    async (code) => {
-      let runs = 0
-      const work = async (tx: Sql) => {
-        runs++
-        await add(tx, 'a')
-        throw new ServiceError(code, 'The detail.', { extra: { shortages: [runs] } })
-      }
-      const first = await transaction(callerWith('k'), work).catch((error) => error)
-      const again = callerWith('k')
-      const second = await transaction(again, work).catch((error) => error)
-      expect(second).toMatchObject({ code, detail: first.detail, extra: first.extra })
-      expect(again.idempotency.replayed).toBeDefined()
-      expect(runs).toBe(1)
-      expect(await added()).toEqual([])
-    },
-  )
+  const shortages = [{ productId: '0', sku: 'A', requested: 2, available: 1 }]
+  it.each([
+    new ServiceError('product_not_found', 'The detail.'),
+    new ServiceError('insufficient_stock', 'The detail.', { extra: { shortages } }),
+    new ServiceError('version_mismatch', 'The detail.'),
+  ])('stores its failure with %s, and does not try again', async (failure) => {
+    let runs = 0
+    const work = async (tx: Sql) => {
+      runs++
+      await add(tx, 'a')
+      throw failure
+    }
+    const first = await transaction(callerWith('k'), work).catch((error) => error)
+    const again = callerWith('k')
+    const second = await transaction(again, work).catch((error) => error)
+    expect(second).toMatchObject({ code: failure.code, detail: first.detail, extra: first.extra })
+    expect(again.idempotency.replayed).toBeDefined()
+    expect(runs).toBe(1)
+    expect(await added()).toEqual([])
+  })
 
   it.each([
-    new ServiceError('validation_failed', 'wrong'),
+    invalid('name', 'is wrong'),
     new ServiceError('unavailable', 'gone'),
     new ServiceError('request_in_progress', 'twin'),
     new Error('a defect'),
@@ -218,7 +220,7 @@ describe('equal requests at the same time', () => {
 
   const fail = () =>
     transaction(callerWith('k'), async () => {
-      throw new ServiceError('insufficient_stock', 'none left')
+      throw new ServiceError('not_held', 'none left')
     }).catch((error) => error.code)
 
   const succeed = () =>

@@ -1,4 +1,4 @@
-import { type ErrorCode, type Issue, ServiceError } from '#errors'
+import { type ErrorArguments, type ErrorCode, type Issue, ServiceError } from '#errors'
 import type { Sql } from './connect.ts'
 import { pipeline } from './pipeline.ts'
 
@@ -15,7 +15,7 @@ export interface IdempotencyKey {
 export interface StoredFailure {
   code: ErrorCode
   detail: string
-  extra: Record<string, unknown>
+  extra: Readonly<Record<string, unknown>>
   issues?: Issue[]
 }
 
@@ -120,5 +120,6 @@ export function storableFailure(error: unknown): StoredFailure | undefined {
 }
 
 export function toFailure({ code, detail, extra, issues }: StoredFailure): ServiceError {
-  return new ServiceError(code, detail, { extra, ...(issues && { issues }) })
+  // It was one when it was stored.
+  return new ServiceError(...([code, detail, { extra, issues }] as ErrorArguments))
 }

@@ -26,17 +26,33 @@ describe('error codes', () => {
     ['rate_limited', 429],
     ['overloaded', 503],
   ] as const)('%s is %d, for good: clients rely on it', (code: ErrorCode, status) => {
-    expect(new ServiceError(code, 'x').status).toBe(status)
+    expect(statusOf[code]).toBe(status)
   })
 })
 
 describe('a ServiceError', () => {
   it('carries what a client may see, and the cause, which it may not', () => {
     const cause = new Error('inside')
-    const error = new ServiceError('busy', 'Later.', { retryAfterSeconds: 2, extra: { a: 1 }, cause })
-    expect(error).toMatchObject({ code: 'busy', detail: 'Later.', retryAfterSeconds: 2, extra: { a: 1 }, cause })
-    expect(error.message).toBe('busy: Later.')
+    const extra = { failing: { database: 'refused' } }
+    const error = new ServiceError('not_ready', 'Later.', { retryAfterSeconds: 2, extra, cause })
+    expect(error).toMatchObject({ code: 'not_ready', detail: 'Later.', retryAfterSeconds: 2, extra, cause })
+    expect(error.message).toBe('not_ready: Later.')
     expect(new ServiceError('busy', 'Later.')).toMatchObject({ extra: {}, issues: undefined })
+  })
+
+  it('has the members of its code: what lacks one, or has one of another code, is no program', () => {
+    const shortages = [{ productId: '0', sku: 'A', requested: 2, available: 1 }]
+    expect(new ServiceError('insufficient_stock', 'x', { extra: { shortages } }).extra).toEqual({ shortages })
+    // @ts-expect-error: it must say what is short
+    expect(() => new ServiceError('insufficient_stock', 'x')).not.toThrow()
+    // @ts-expect-error: what is short has members
+    expect(() => new ServiceError('insufficient_stock', 'x', { extra: { shortages: [1] } })).not.toThrow()
+    // @ts-expect-error: nothing is short where a hold is not held
+    expect(() => new ServiceError('not_held', 'x', { extra: { shortages } })).not.toThrow()
+    // @ts-expect-error: what is wrong is told thing by thing
+    expect(() => new ServiceError('validation_failed', 'x')).not.toThrow()
+    // @ts-expect-error: and only of what is wrong in itself
+    expect(() => new ServiceError('busy', 'x', { issues: [] })).not.toThrow()
   })
 
   it('of an invalid member names it', () => {

@@ -1,3 +1,7 @@
+import type { ExtraOf, Issue, MemberCode } from './members.ts'
+
+export type { Issue } from './members.ts'
+
 /**
  * Every code a client can meet and the status it is answered with: the one place where the two are joined.
  * A code is part of the contract: renaming one breaks clients.
@@ -45,37 +49,43 @@ export const statusOf = {
   overloaded: 503,
   busy: 503,
   unavailable: 503,
+  not_ready: 503,
   gateway_timeout: 504,
 } as const satisfies Record<string, number>
 
 export type ErrorCode = keyof typeof statusOf
 
-/** One thing wrong with the input: where it is (`lines.0.quantity`) and what to do about it. */
-export interface Issue {
-  path: string
-  message: string
-}
-
 export interface ErrorDetails {
-  /** Members added to the problem document, such as `shortages`. */
-  extra?: Record<string, unknown>
-  /** For `validation_failed`: every thing wrong with the input. */
-  issues?: Issue[]
   /** Seconds after which a retry makes sense; sent as `Retry-After`. */
   retryAfterSeconds?: number
   cause?: unknown
 }
+
+/** Every thing wrong with the input: the member `errors` of the problem document. */
+type Issues<Code> = Code extends 'validation_failed' | 'idempotency_key_reused'
+  ? { issues: Issue[] }
+  : { issues?: never }
+
+/** Members added to the problem document, such as `shortages`. */
+type Extra<Code extends MemberCode> = keyof ExtraOf<Code> extends never ? { extra?: never } : { extra: ExtraOf<Code> }
+
+/** A code with what is to be told with it: what its problem documents have besides the members of all (`members.ts`), no less and no more. */
+export type ErrorArguments =
+  | [code: Exclude<ErrorCode, MemberCode>, detail: string, details?: ErrorDetails & { extra?: never; issues?: never }]
+  | {
+      [Code in MemberCode]: [code: Code, detail: string, details: ErrorDetails & Extra<Code> & Issues<Code>]
+    }[MemberCode]
 
 /** An error a client is meant to see: `detail` is public, and says what to do where something can be done. */
 export class ServiceError extends Error {
   override readonly name = 'ServiceError'
   readonly code: ErrorCode
   readonly detail: string
-  readonly extra: Record<string, unknown>
+  readonly extra: Readonly<Record<string, unknown>>
   readonly issues: Issue[] | undefined
   readonly retryAfterSeconds: number | undefined
 
-  constructor(code: ErrorCode, detail: string, details: ErrorDetails = {}) {
+  constructor(...[code, detail, details = {}]: ErrorArguments) {
     const { stackTraceLimit } = Error
     // What a client is told about its own request is no defect: nobody looks for where it came from, and to find that out is a
     // tenth of all that a refusal costs.

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { describe, expect, it, vi } from 'vitest'
 import * as z from 'zod'
 import { ServiceError } from '#errors'
@@ -12,7 +13,7 @@ function functionOf(handler: () => Promise<object>, limits = {}): FunctionDefini
     scope: 'admin',
     summary: 'For a test.',
     limits,
-    responses: { 200: z.object({ done: z.boolean() }), 409: ['not_held'], 500: ['internal'] },
+    responses: { 200: z.object({ done: z.boolean() }), 409: ['not_held', 'insufficient_stock'], 500: ['internal'] },
     handler: async () => ok(await handler()),
   })
 }
@@ -66,8 +67,9 @@ describe('a function', () => {
   })
 
   it('tells a problem in full: type, title, status, detail, instance, code, request id, and what is added', async () => {
+    const shortages = [{ productId: randomUUID(), sku: 'A', requested: 2, available: 1 }]
     const failing = functionOf(async () => {
-      throw new ServiceError('not_held', 'The detail.', { extra: { hint: 1 }, issues: [{ path: 'a', message: 'b' }] })
+      throw new ServiceError('insufficient_stock', 'The detail.', { extra: { shortages } })
     })
     const { body } = await call(failing, { headers: { 'request-id': 'r-1' } })
     expect(body).toEqual({
@@ -76,10 +78,9 @@ describe('a function', () => {
       status: 409,
       detail: 'The detail.',
       instance: '/v1/test',
-      code: 'not_held',
+      code: 'insufficient_stock',
       requestId: 'r-1',
-      errors: [{ path: 'a', message: 'b' }],
-      hint: 1,
+      shortages,
     })
   })
 

@@ -25,7 +25,7 @@ export function sumDemands(lines: z.infer<typeof ReserveRequest>['lines'], produ
 }
 
 /** A demand that can't be served, and the most that one location could give. */
-interface Shortage {
+export interface Shortage {
   productId: string
   sku: string
   requested: number

@@ -11,7 +11,7 @@ import {
 } from '#database'
 import { ServiceError } from '#errors'
 import { newId } from '#ids'
-import { type AllocatedLine, allocate, sumDemands } from './allocation.ts'
+import { type AllocatedLine, allocate, type Shortage, sumDemands } from './allocation.ts'
 import { type Book, EXPIRED_MAX, openBook } from './book.ts'
 import { locationNotFound } from './locations.ts'
 import { insertHolds, lockReservations, setState } from './reservation-rows.ts'
@@ -137,7 +137,7 @@ function place(plan: Plan, { request, caller }: Member<Request>): Decision<Reser
 
 const isShort = (decision: Decision<unknown>) => 'error' in decision && decision.error.code === 'insufficient_stock'
 
-function insufficientStock(shortages: readonly object[]): ServiceError {
+function insufficientStock(shortages: Shortage[]): ServiceError {
   const detail = 'There is not enough stock; nothing was held.'
   return new ServiceError('insufficient_stock', detail, { extra: { shortages } })
 }

@@ -1,46 +1,16 @@
 import * as z from 'zod'
-import { statusOf } from '#errors'
-import type { FunctionDefinition } from './definition.ts'
+import type { FunctionDefinition } from '#function'
+import { codesOf, problemResponse, problemSchemas, takesKey } from './problems.ts'
+import { type Json, type SchemaOf, toSchema } from './schemas.ts'
 
-type Json = Record<string, unknown>
-
-/** What every function may answer besides its own errors, or the router for it when it can't be reached or breaks off. */
-const COMMON: Record<number, string[]> = {
-  400: ['malformed_json'],
-  401: ['unauthenticated'],
-  403: ['forbidden'],
-  422: ['validation_failed'],
-  429: ['rate_limited'],
-  502: ['bad_gateway'],
-  503: ['overloaded', 'busy', 'unavailable'],
-  504: ['gateway_timeout'],
-}
-
-/** What a POST or a PATCH may besides: it has a body, and may have an Idempotency-Key. */
-const COMMON_TO_WRITES: Record<number, string[]> = {
-  409: ['request_in_progress'],
-  413: ['too_large'],
-  415: ['unsupported_media_type'],
-  422: ['idempotency_key_reused'],
-}
-
-const Problem = z
-  .object({
-    type: z.string(),
-    title: z.string(),
-    status: z.number().int(),
-    detail: z.string(),
-    instance: z.string(),
-    code: z.enum(Object.keys(statusOf) as [string, ...string[]]),
-    requestId: z.string(),
-    errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
-  })
-  .meta({ id: 'Problem' })
+export { codesOf } from './problems.ts'
+export { toSchema } from './schemas.ts'
 
 /** The OpenAPI 3.1 document of the HTTP functions among `definitions`, made from the schemas that they validate with. */
 export function openApiOf(definitions: readonly FunctionDefinition[], version: string): Json {
   const components: Json = {}
   const schemaOf = (schema: z.ZodType, io: 'input' | 'output') => toSchema(schema, io, components)
+  Object.assign(components, problemSchemas(schemaOf))
   const paths: Record<string, Json> = {}
   for (const definition of definitions) {
     if (definition.trigger.kind !== 'http') continue
@@ -62,8 +32,6 @@ function tagsOf(operations: Json): string[] {
   return Object.values(operations).flatMap((operation) => (operation as { tags: string[] }).tags)
 }
 
-type SchemaOf = (schema: z.ZodType, io: 'input' | 'output') => Json
-
 function operationOf(definition: FunctionDefinition, schemaOf: SchemaOf): Json {
   const { name, summary, scope, trigger, request, responses, produces } = definition
   if (trigger.kind !== 'http') throw new Error(`${name} has no route`)
@@ -76,7 +44,7 @@ function operationOf(definition: FunctionDefinition, schemaOf: SchemaOf): Json {
     tags: [trigger.path.includes('/stock') ? 'stock' : (trigger.path.split('/')[2] ?? 'other')],
     parameters: parametersOf(definition, schemaOf),
     ...(content && { requestBody: { required: !body.safeParse({}).success, content } }),
-    responses: { ...problemsOf(definition, schemaOf), ...successesOf(responses, produces, schemaOf) },
+    responses: { ...problemsOf(definition), ...successesOf(responses, produces, schemaOf) },
   }
 }
 
@@ -134,38 +102,10 @@ function successesOf(
   )
 }
 
-function problemsOf({ responses, trigger }: FunctionDefinition, schemaOf: SchemaOf): Json {
-  const own = Object.entries(responses).filter(([, codes]) => Array.isArray(codes)) as Array<[string, string[]]>
-  const writes = takesKey(trigger) ? Object.entries(COMMON_TO_WRITES) : []
-  const byStatus: Record<string, Set<string>> = {}
-  for (const [status, codes] of [...own, ...writes, ...Object.entries(COMMON)]) {
-    byStatus[status] = new Set([...(byStatus[status] ?? []), ...codes])
-  }
-  const content = { 'application/problem+json': { schema: schemaOf(Problem, 'output') } }
-  return Object.fromEntries(
-    Object.entries(byStatus).map(([status, codes]) => [
-      status,
-      { description: `\`${[...codes].join('`, `')}\``, content },
-    ]),
-  )
-}
-
-function takesKey(trigger: FunctionDefinition['trigger']): boolean {
-  return trigger.kind === 'http' && (trigger.method === 'POST' || trigger.method === 'PATCH')
+function problemsOf(definition: FunctionDefinition): Json {
+  return Object.fromEntries([...codesOf(definition)].map(([status, codes]) => [status, problemResponse(codes)]))
 }
 
 function describe(status: number): string {
   return { 200: 'OK', 201: 'Created', 202: 'Accepted', 204: 'Done', 304: 'Not modified' }[status] ?? 'Success'
-}
-
-/** A schema as JSON Schema, with those that have an id hoisted into `components`. */
-export function toSchema(schema: z.ZodType, io: 'input' | 'output', components: Json): Json {
-  // Wrapped, so that a root that has an id becomes a reference as well.
-  const { $defs = {}, properties } = z.toJSONSchema(z.object({ root: schema }), { io, unrepresentable: 'any' })
-  const relocate = (json: unknown) => JSON.parse(JSON.stringify(json).replaceAll('"#/$defs/', '"#/components/schemas/'))
-  for (const [id, definition] of Object.entries($defs)) {
-    const { id: _, ...rest } = definition
-    components[id] ??= relocate(rest)
-  }
-  return relocate(properties?.root ?? {})
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { allFunctions } from '#testing'
-import { openApiOf } from './openapi.ts'
+import { openApiOf } from './index.ts'
 
 interface Operation {
   operationId: string

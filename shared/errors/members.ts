@@ -1,0 +1,40 @@
+import * as z from 'zod'
+import type { ErrorCode } from './index.ts'
+
+const Count = z.number().int().nonnegative()
+
+/** One thing wrong with the input: where it is (`lines.0.quantity`) and what to do about it. */
+const Issue = z.object({ path: z.string(), message: z.string() })
+
+const Shortage = z.object({
+  productId: z.uuid(),
+  sku: z.string(),
+  requested: z.number().int().positive().describe('What was asked for in all.'),
+  available: Count.describe('What is free.'),
+})
+
+const ShortCount = z.object({
+  productId: z.uuid(),
+  sku: z.string(),
+  location: z.string(),
+  counted: Count,
+  reserved: Count.describe('What reservations hold.'),
+})
+
+/**
+ * By code, the members that its problem documents have besides those of all. The types of ServiceError and the published
+ * description come from here; no function's bundle has it, since only the types are imported there.
+ */
+export const problemMembers = {
+  insufficient_stock: z.object({ shortages: z.array(Shortage).describe('Every line that is short.') }),
+  count_below_reserved: z.object({ short: z.array(ShortCount).describe('Every count that is too low.') }),
+  validation_failed: z.object({ errors: z.array(Issue).describe('What is wrong with the input, the first 100.') }),
+  idempotency_key_reused: z.object({ errors: z.array(Issue).describe('That it is the key.') }),
+  not_ready: z.object({ failing: z.record(z.string(), z.string()).describe('Why, by the part that fails.') }),
+} satisfies Partial<Record<ErrorCode, z.ZodObject>>
+type Members = { [Code in keyof typeof problemMembers]: z.infer<(typeof problemMembers)[Code]> }
+
+export type MemberCode = keyof Members
+/** The members of a code, but for `errors`, which are told as issues. */
+export type ExtraOf<Code extends MemberCode> = Omit<Members[Code], 'errors'>
+export type Issue = z.infer<typeof Issue>

@@ -1,0 +1,105 @@
+import { STATUS_CODES } from 'node:http'
+import * as z from 'zod'
+import { type ErrorCode, statusOf } from '#errors'
+import { problemMembers } from '#errors/members'
+import type { FunctionDefinition } from '#function'
+import { type Json, reference, type SchemaOf } from './schemas.ts'
+
+/** What every function may answer besides its own errors, or the router for it when it can't be reached or breaks off. */
+const COMMON: readonly ErrorCode[] = [
+  'malformed_json',
+  'malformed_request',
+  'unauthenticated',
+  'forbidden',
+  'misdirected_request',
+  'validation_failed',
+  'rate_limited',
+  'headers_too_large',
+  'internal',
+  'bad_gateway',
+  'overloaded',
+  'busy',
+  'unavailable',
+  'gateway_timeout',
+]
+
+/** What it may besides where it takes a body. */
+const COMMON_TO_BODIES: readonly ErrorCode[] = ['request_timeout', 'too_large', 'unsupported_media_type']
+
+/** What it may besides where it takes an Idempotency-Key. */
+const COMMON_TO_KEYS: readonly ErrorCode[] = ['request_in_progress', 'idempotency_key_reused']
+
+/** Every code that a function may answer with, by status: its own first. */
+export function codesOf({ responses, trigger }: FunctionDefinition): Map<number, ErrorCode[]> {
+  const own = Object.values(responses).filter((codes): codes is ErrorCode[] => Array.isArray(codes))
+  const method = trigger.kind === 'http' ? trigger.method : undefined
+  const codes = new Set([
+    ...own.flat(),
+    ...(method === 'GET' ? [] : COMMON_TO_BODIES),
+    ...(takesKey(trigger) ? COMMON_TO_KEYS : []),
+    ...COMMON,
+  ])
+  const byStatus = new Map<number, ErrorCode[]>()
+  for (const code of codes) byStatus.set(statusOf[code], [...(byStatus.get(statusOf[code]) ?? []), code])
+  return byStatus
+}
+
+export function takesKey(trigger: FunctionDefinition['trigger']): boolean {
+  return trigger.kind === 'http' && (trigger.method === 'POST' || trigger.method === 'PATCH')
+}
+
+/** The answer with a problem of one of some codes, which have one status. */
+export function problemResponse(codes: readonly ErrorCode[]): Json {
+  return {
+    description: `\`${codes.join('`, `')}\``,
+    content: { 'application/problem+json': { schema: oneOf(codes) } },
+  }
+}
+
+/** `code` tells which it is, and so what other members there are. */
+function oneOf(codes: readonly ErrorCode[]): Json {
+  const names = codes.map(schemaNameOf)
+  const [first = '', ...others] = new Set(names)
+  if (others.length === 0) return reference(first)
+  const mapping = Object.fromEntries(codes.map((code, index) => [code, reference(names[index] ?? '').$ref]))
+  return { oneOf: [first, ...others].map(reference), discriminator: { propertyName: 'code', mapping } }
+}
+
+function schemaNameOf(code: ErrorCode): string {
+  if (!Object.hasOwn(problemMembers, code)) return 'PlainProblem'
+  return code.replaceAll(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase())
+}
+
+/** Every problem document has these. It is open: a code may have more members (RFC 9457, 3.2). */
+const Problem = z.object({
+  type: z.literal('about:blank').describe('`code` tells the type of a problem.'),
+  title: z.string().describe('What the status says.'),
+  status: z.number().int().min(400).max(599).describe('The status of the answer.'),
+  detail: z.string().describe('What went wrong and, where something can be done, what: for people.'),
+  instance: z.string().describe('The path that was asked for.'),
+  code: z.enum(Object.keys(statusOf) as ErrorCode[]).describe('What went wrong, for programs: it never changes.'),
+  requestId: z.string().describe('The `Request-Id` of the request; of a replayed answer, that of the first one.'),
+})
+
+/** The schemas of problem documents: `Problem`, one for each code that has members of its own, and one for all other codes. */
+export function problemSchemas(schemaOf: SchemaOf): Json {
+  const plain = Object.keys(statusOf).filter((code) => !Object.hasOwn(problemMembers, code))
+  const entries = Object.entries(problemMembers).map(([code, members]) => {
+    const status = statusOf[code as ErrorCode]
+    const description = `\`${code}\` (${status} ${STATUS_CODES[status]}).`
+    const { properties, required } = schemaOf(members, 'output') as { properties: Json; required: string[] }
+    return [schemaNameOf(code as ErrorCode), derived(description, { code: { const: code }, ...properties }, required)]
+  })
+  return {
+    Problem: { description: 'A problem document of RFC 9457.', ...schemaOf(Problem, 'output') },
+    PlainProblem: derived('A problem whose code has no members of its own.', { code: { enum: plain } }, []),
+    ...Object.fromEntries(entries),
+  }
+}
+
+function derived(description: string, properties: Json, required: readonly string[]): Json {
+  return {
+    description,
+    allOf: [reference('Problem'), { type: 'object', properties, required: ['code', ...required] }],
+  }
+}

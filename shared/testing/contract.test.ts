@@ -1,0 +1,42 @@
+import { expect, it } from 'vitest'
+import { openApiOf } from '#openapi'
+import { contractOf } from './contract.ts'
+import { allFunctions } from './functions.ts'
+
+const check = contractOf(openApiOf(await allFunctions(), '0.0.0'))
+const problem = {
+  type: 'about:blank',
+  title: 'Conflict',
+  status: 409,
+  detail: 'There is not enough stock; nothing was held.',
+  instance: '/v1/reservations',
+  code: 'insufficient_stock',
+  requestId: 'r-1',
+}
+const shortage = { productId: '019aca5e-3f6b-7000-8000-000000000000', sku: 'A', requested: 2, available: 1 }
+const answer = (body: unknown, status = 409, type = 'application/problem+json') =>
+  check({
+    method: 'POST',
+    path: '/v1/reservations',
+    status,
+    headers: new Headers({ 'content-type': type }),
+    text: JSON.stringify(body),
+  })
+
+it('an answer is one that the document describes, whatever else it tells', () => {
+  expect(() => answer({ ...problem, shortages: [shortage] })).not.toThrow()
+  expect(() => answer({ ...problem, shortages: [{ ...shortage, another: 1 }], another: 1 })).not.toThrow()
+  expect(() => answer({ ...problem, code: 'request_in_progress' })).not.toThrow()
+})
+
+it.each([
+  ['a problem without a member of its code', () => answer(problem)],
+  ['a member of another shape', () => answer({ ...problem, shortages: [{ ...shortage, requested: '2' }] })],
+  ['a code of another operation', () => answer({ ...problem, code: 'sku_taken' })],
+  ['a code that there is not', () => answer({ ...problem, code: 'sold_out' })],
+  ['a status of another operation', () => answer({ ...problem, status: 412, code: 'version_mismatch' }, 412)],
+  ['another media type', () => answer({ ...problem, shortages: [shortage] }, 409, 'application/json')],
+  ['a body of another shape', () => answer({ id: 1 }, 201, 'application/json')],
+])('refuses %s', (_, send) => {
+  expect(send).toThrow(/POST \/v1\/reservations answered/)
+})

@@ -1,0 +1,58 @@
+import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
+import addFormats from 'ajv-formats'
+
+/** An answer to a request of an operation: `path` as the document has it, with its parameters unfilled. */
+export interface Answered {
+  method: string
+  path: string
+  status: number
+  headers: Headers
+  text: string
+}
+
+type Json = Record<string, unknown>
+interface Described {
+  description: string
+  content?: Record<string, unknown>
+}
+
+/** Throws unless the answer is one that the document describes. */
+export type CheckAnswer = (answered: Answered) => void
+
+/** A check of answers by an OpenAPI document alone, with a validator that has nothing to do with the service's own. */
+export function contractOf(document: object): CheckAnswer {
+  const ajv = new Ajv2020({ strict: false, allErrors: true })
+  addFormats.default(ajv)
+  ajv.addSchema(document, 'openapi')
+  const validators = new Map<string, ValidateFunction>()
+  const validatorOf = (pointer: string[]) => {
+    const $ref = `openapi#/${pointer.map(escapePointer).join('/')}`
+    const known = validators.get($ref) ?? ajv.compile({ $ref })
+    validators.set($ref, known)
+    return known
+  }
+  return (answered) => {
+    const { method, path, status, text } = answered
+    const place = ['paths', path, method.toLowerCase(), 'responses', String(status)]
+    const fail = (why: string) => {
+      throw new Error(`${method} ${path} answered ${status} ${why}: ${text.slice(0, 2_000)}`)
+    }
+    const response = at(document as Json, place) as Described | undefined
+    if (!response) return fail('which is not described')
+    if (!response.content) return text === '' ? undefined : fail('with a body')
+    const type = answered.headers.get('content-type')?.split(';')[0] ?? ''
+    if (!Object.hasOwn(response.content, type)) return fail(`as ${type}, which is not described`)
+    const body = isJson(type) ? JSON.parse(text) : text
+    const code = status >= 400 && (body as { code?: unknown }).code
+    if (typeof code === 'string' && !response.description.includes(`\`${code}\``)) return fail('with another code')
+    const validate = validatorOf([...place, 'content', type, 'schema'])
+    if (!validate(body)) fail(`which is not as described (${ajv.errorsText(validate.errors)})`)
+  }
+}
+
+const isJson = (type: string) => /[/+]json$/.test(type)
+
+const at = (json: Json, pointer: string[]) =>
+  pointer.reduce<unknown>((value, name) => (value as Json | undefined)?.[name], json)
+
+const escapePointer = (name: string) => encodeURIComponent(name.replaceAll('~', '~0').replaceAll('/', '~1'))
