@@ -1,4 +1,4 @@
-import { DEVELOPMENT_KEY } from './settings.ts'
+import { DEVELOPMENT_KEY } from '#function/bootstrap-key'
 
 /** What a newcomer needs next: where things are, the key, and three commands that work when pasted, also twice. */
 export function banner(url: string, functionCount: number, bootstrapApiKey: string): string {
@@ -16,7 +16,7 @@ export function banner(url: string, functionCount: number, bootstrapApiKey: stri
     API          ${url}
     Docs         ${url}/docs
     OpenAPI      ${url}/openapi.json
-    Admin key    ${isDevelopmentKey ? `${DEVELOPMENT_KEY} (for development: served on a loopback address only)` : 'your BOOTSTRAP_API_KEY'}
+    Admin key    ${isDevelopmentKey ? `${DEVELOPMENT_KEY} (for development: good for the embedded database only)` : 'your BOOTSTRAP_API_KEY'}
 
   List products, create one, hold two pieces of it:
 

@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { DEVELOPMENT_KEY } from '#function/bootstrap-key'
 import { inKafka, inRabbit, inRedis, kafkaUrl, rabbitUrl, redisUrl } from '#testing'
 import type { Stack } from './data-dir.ts'
 import { processesNaming, signalAll } from './processes.ts'
-import { DEVELOPMENT_KEY } from './settings.ts'
 import { withConnection } from './sql.ts'
 
 const START_MAX_MS = 120_000

@@ -42,7 +42,7 @@ async function main(): Promise<void> {
     return
   }
   const work = workOf(command, ids, values)
-  const { dataDir, databaseUrl } = readSettings(environment())
+  const { dataDir, databaseUrl } = readSettings(environment(), { usesKey: false })
   if (!(await useRunningStack(dataDir)) && !databaseUrl) {
     throw new Error('No stack runs here: start one with npm start, or set DATABASE_URL.')
   }

@@ -175,6 +175,8 @@ function fixedSettings(folder: string, port: number): Record<string, string> {
     // A socket's path would have to be short, and its folder writable by the account of the server.
     unix_socket_directories: '',
     cluster_name: clusterName(folder),
+    // On no other server, and in no dump: functions take the development key where they find this.
+    'stock_management.embedded': 'on',
     timezone: 'UTC',
     log_timezone: 'UTC',
   }

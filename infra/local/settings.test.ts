@@ -28,15 +28,32 @@ test.each(['0.0.0.0', '::', '192.168.0.7', '127.0.0.1.example.org', 'localhost.e
   },
 )
 
+const OWN = 'an-admin-key-of-my-own'
+const DATABASE_URL = 'postgres://somebody@db.example.org/stock'
+
+test.each([undefined, '', 'dev-admin-key', 'fifteen-chars--', 'with a space in the middle', `${OWN}ü`])(
+  'with a database of one’s own the key %j is refused in one line',
+  (BOOTSTRAP_API_KEY) => {
+    for (const HOST of [undefined, '0.0.0.0']) {
+      expect(() => readSettings({ DATABASE_URL, BOOTSTRAP_API_KEY, HOST })).toThrow(/^BOOTSTRAP_API_KEY must [^\n]+$/)
+    }
+  },
+)
+
+test('with a database of one’s own a long key is taken, and none where none is used', () => {
+  expect(readSettings({ DATABASE_URL, BOOTSTRAP_API_KEY: OWN }).bootstrapApiKey).toBe(OWN)
+  expect(readSettings({ DATABASE_URL }, { usesKey: false }).databaseUrl).toBe(DATABASE_URL)
+})
+
 test('every bad value is named, in a line of its own', () => {
-  const read = () => readSettings({ PORT: '70000', SEED: 'yes', DATABASE_URL: 'mysql://x', HOST: '0.0.0.0' })
+  const read = () =>
+    readSettings({ PORT: '70000', SEED: 'yes', DATABASE_URL: 'mysql://x', HOST: '0.0.0.0', BOOTSTRAP_API_KEY: OWN })
   expect(read).toThrow(
-    [
-      'PORT must be 0 to 65535',
-      'SEED must be 0 or 1',
-      'DATABASE_URL must be a postgres:// URL',
-      'BOOTSTRAP_API_KEY must be a secret of your own when HOST (0.0.0.0) is not a loopback address',
-    ].join('\n'),
+    ['PORT must be 0 to 65535', 'SEED must be 0 or 1', 'DATABASE_URL must be a postgres:// URL'].join('\n'),
+  )
+  const keyless = () => readSettings({ PORT: 'http', HOST: '0.0.0.0' })
+  expect(keyless).toThrow(
+    'BOOTSTRAP_API_KEY must be a secret of your own when HOST (0.0.0.0) is not a loopback address',
   )
   expect(() => readSettings({ PORT: 'http' })).toThrow('PORT must be a number')
   expect(() => readSettings({ DATABASE_REPLICA_URL: 'postgres://x/y' })).toThrow('needs DATABASE_URL too')

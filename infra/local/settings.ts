@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import * as z from 'zod'
+import { DEVELOPMENT_KEY, embeddedKeySetting, ownKeySetting } from '#function/bootstrap-key'
 
 export interface Settings {
   port: number
@@ -13,9 +14,6 @@ export interface Settings {
   databaseReplicaUrl: string | undefined
   logLevel: string
 }
-
-/** Known to everyone who reads this repository, so it is good for a loopback address and nothing else. */
-export const DEVELOPMENT_KEY = 'dev-admin-key'
 
 /** A setting that is missing or unfit; the message has a line for each. */
 export class BadSettings extends Error {
@@ -34,7 +32,7 @@ const settingsSchema = z.object({
   HOST: z.string().default('127.0.0.1'),
   DATA_DIR: z.string().default('.local'),
   SEED: z.enum(['0', '1'], 'must be 0 or 1').optional(),
-  BOOTSTRAP_API_KEY: z.string().default(DEVELOPMENT_KEY),
+  BOOTSTRAP_API_KEY: embeddedKeySetting,
   DATABASE_URL: databaseSchema,
   DATABASE_REPLICA_URL: databaseSchema,
   LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).default('info'),
@@ -42,12 +40,15 @@ const settingsSchema = z.object({
 
 type Environment = Record<string, string | undefined>
 
-/** Reads the settings of `npm start` from an environment; an empty variable is an absent one. Throws BadSettings. */
-export function readSettings(environment: Environment): Settings {
+/**
+ * Reads the settings of `npm start` from an environment; an empty variable is an absent one. `usesKey`: whether who asks comes with the
+ * admin key, or makes it. Throws BadSettings.
+ */
+export function readSettings(environment: Environment, { usesKey = true } = {}): Settings {
   const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
   const parsed = settingsSchema.safeParse(given)
   const lines = parsed.error?.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`) ?? []
-  lines.push(...contradictions(given))
+  lines.push(...(usesKey ? contradictionsOfKey(given) : []), ...contradictions(given))
   if (!parsed.success || lines.length > 0) throw new BadSettings(lines.join('\n'))
   const settings = parsed.data
   return {
@@ -64,16 +65,21 @@ export function readSettings(environment: Environment): Settings {
 }
 
 /** Apart from the schema, whose cross-field checks stay silent as long as any one field is bad. */
-function contradictions({ HOST, BOOTSTRAP_API_KEY, DATABASE_URL, DATABASE_REPLICA_URL }: Environment): string[] {
-  const lines: string[] = []
+function contradictions({ DATABASE_URL, DATABASE_REPLICA_URL }: Environment): string[] {
+  if (!DATABASE_REPLICA_URL || DATABASE_URL) return []
+  return ['DATABASE_REPLICA_URL needs DATABASE_URL too: the embedded primary brings its own replica']
+}
+
+function contradictionsOfKey({ HOST, BOOTSTRAP_API_KEY, DATABASE_URL }: Environment): string[] {
+  const ownKey = ownKeySetting.safeParse(BOOTSTRAP_API_KEY)
+  // One that is unfit for any database has its line already.
+  if (!embeddedKeySetting.safeParse(BOOTSTRAP_API_KEY).success) return []
+  if (DATABASE_URL && !ownKey.success) {
+    return [`BOOTSTRAP_API_KEY ${ownKey.error.issues[0]?.message}, since DATABASE_URL names a database of yours`]
+  }
   const keyIsPublic = !BOOTSTRAP_API_KEY || BOOTSTRAP_API_KEY === DEVELOPMENT_KEY
-  if (HOST && !isLoopback(HOST) && keyIsPublic) {
-    lines.push(`BOOTSTRAP_API_KEY must be a secret of your own when HOST (${HOST}) is not a loopback address`)
-  }
-  if (DATABASE_REPLICA_URL && !DATABASE_URL) {
-    lines.push('DATABASE_REPLICA_URL needs DATABASE_URL too: the embedded primary brings its own replica')
-  }
-  return lines
+  if (!HOST || isLoopback(HOST) || !keyIsPublic) return []
+  return [`BOOTSTRAP_API_KEY must be a secret of your own when HOST (${HOST}) is not a loopback address`]
 }
 
 function isLoopback(host: string): boolean {

@@ -9,6 +9,7 @@ import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { environment } from '#config'
+import { expectNoEffect } from '#testing'
 import { kill, killServer } from './cluster-fixture.ts'
 import type { Stack } from './data-dir.ts'
 import { killServerProcesses } from './leftovers.ts'
@@ -154,6 +155,21 @@ test('the development key is refused on an address that others can reach', async
   const message = 'BOOTSTRAP_API_KEY must be a secret of your own when HOST (0.0.0.0) is not a loopback address\n'
   expect(await started.output).toBe(message)
 })
+
+test.each([{}, { BOOTSTRAP_API_KEY: 'dev-admin-key' }, { BOOTSTRAP_API_KEY: 'short' }])(
+  'on a database of one’s own, %j is refused in one line, and the database is left as it is',
+  async (variables) => {
+    const { DATABASE_URL = '' } = environment()
+    const started = await expectNoEffect(async () => {
+      const running = await run({ DATABASE_URL, ...variables })
+      await running.exitCode
+      return running
+    })
+    expect(await started.exitCode).toBe(1)
+    expect(await started.output).toMatch(/^BOOTSTRAP_API_KEY must [^\n]+\n$/)
+    expect(await readdir(dataDir)).toEqual([])
+  },
+)
 
 test('--help tells the settings', async () => {
   const started = await run({}, ['--help'])

@@ -20,7 +20,7 @@ const USAGE = `npm start [-- --engines]: PostgreSQL with a replica, every functi
   HOST                  127.0.0.1
   DATA_DIR              .local; where the data and stack.json are
   SEED                  1; 0 leaves out the demo catalogue, and is the default with a DATABASE_URL
-  BOOTSTRAP_API_KEY     dev-admin-key, on a loopback address only
+  BOOTSTRAP_API_KEY     an admin key; dev-admin-key, with the embedded PostgreSQL on a loopback address only
   DATABASE_URL          a PostgreSQL to use instead of the embedded one
   DATABASE_REPLICA_URL  its replica
   CACHE_URL             memory:; a redis:// URL for a cache and rate limits that all processes share

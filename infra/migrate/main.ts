@@ -3,14 +3,12 @@ import { closeCache } from '#cache'
 import { ConfigError, readConfig } from '#config'
 import { closeDatabase, databaseSettings, migrate } from '#database'
 import { ensureBootstrapKey } from '#function'
+import { ownKeySetting } from '#function/bootstrap-key'
 import { logger } from '#telemetry'
 import { seedCatalogue } from '../local/seed.ts'
 
-const KEY = 'must be an admin key of your own, of 16 characters or more'
-
 const settingsSchema = z.object({
-  /** Long enough to keep out everybody who guesses, and the key that `npm start` makes for itself. */
-  BOOTSTRAP_API_KEY: z.string({ error: KEY }).min(16, KEY),
+  BOOTSTRAP_API_KEY: ownKeySetting,
   SEED: z.enum(['0', '1'], 'must be 0 or 1').default('0'),
 })
 

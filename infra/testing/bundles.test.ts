@@ -5,6 +5,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { environment, overrideEnvironment } from '#config'
 import { systemCaller } from '#database'
+import { DEVELOPMENT_KEY } from '#function/bootstrap-key'
 import { submitJob } from '#jobs'
 import { ADMIN_KEY, call, inRabbit, newProduct, openReceiver, rabbitUrl, sql, useBroker } from '#testing'
 import { buildAll } from '../../esbuild.config.ts'
@@ -193,8 +194,18 @@ describe('the bundles', () => {
     const url = await listeningUrl(keyless).catch((error: Error) => error.message)
     expect(url).toContain('DATABASE_URL')
     expect(await keyless.exit).toBe(1)
-    const known = start('functions/get-stock', { BOOTSTRAP_API_KEY: 'dev-admin-key' })
-    expect(await known.exit).toBe(1)
-    expect(known.lines).toEqual([expect.stringContaining('BOOTSTRAP_API_KEY')])
+    for (const BOOTSTRAP_API_KEY of [DEVELOPMENT_KEY, 'short']) {
+      const known = start('functions/get-stock', { BOOTSTRAP_API_KEY })
+      expect(await known.exit).toBe(1)
+      expect(known.lines).toEqual([expect.stringContaining('BOOTSTRAP_API_KEY')])
+    }
+  })
+
+  it('take the development key on the embedded database', async () => {
+    await sql`insert into api_keys (id, name, scopes, prefix, key_hash)
+              values (gen_random_uuid(), 'development', array['admin'], 'dev', sha256(${DEVELOPMENT_KEY}::text::bytea))`
+    const url = await listeningUrl(start('functions/list-products'))
+    const headers = { authorization: `Bearer ${DEVELOPMENT_KEY}` }
+    expect((await fetch(`${url}/v1/products`, { headers })).status).toBe(200)
   })
 })

@@ -1,6 +1,6 @@
-import { createHash, randomBytes } from 'node:crypto'
-import { LRUCache } from 'lru-cache'
+import { randomBytes } from 'node:crypto'
 import * as z from 'zod'
+import { ConfigError } from '#config'
 import {
   type Caller,
   type Page,
@@ -11,12 +11,12 @@ import {
   type Scope,
   type Sql,
   scopes,
-  systemCaller,
   transaction,
 } from '#database'
 import { invalid, ServiceError } from '#errors'
 import { newId } from '#ids'
-import type { Gate } from './rate-limit.ts'
+import { DEVELOPMENT_KEY } from './bootstrap-key.ts'
+import { digestOf, forgetKnownKeys, isEmbedded } from './identify.ts'
 
 export const ApiKey = z
   .object({
@@ -41,11 +41,6 @@ export const CreateApiKeyRequest = z.strictObject({
   expiresAt: z.iso.datetime({ offset: true }).nullish(),
 })
 
-export interface Identity {
-  apiKeyId: string
-  scopes: readonly Scope[]
-}
-
 interface ApiKeyRow {
   id: string
   name: string
@@ -53,68 +48,6 @@ interface ApiKeyRow {
   prefix: string
   expiresAt: Date | null
   createdAt: Date
-}
-
-/** A revoked key is refused everywhere within 5 s: this cache's 1.5 s, a replica's lag of 2 s, and the 1.5 s until that is noticed. */
-const known = new LRUCache<string, KnownKey>({ max: 10_000, ttl: 1_500 })
-
-/** Keys that were valid not long ago. */
-const valid = new LRUCache<string, true>({ max: 10_000, ttl: 600_000 })
-
-interface KnownKey extends Identity {
-  /** In milliseconds of the epoch. */
-  expiresAt: number
-}
-
-const digestOf = (key: string) => createHash('sha256').update(key).digest()
-
-/**
- * Who holds `key`; undefined for a key that is unknown, revoked or expired. The database is behind `gate`. Nearly every request
- * comes with a key that is known here, so that is answered at once.
- */
-export function identify(key: string, gate: Gate): Identity | undefined | Promise<Identity | undefined> {
-  const identity = known.get(key)
-  return identity ? unlessExpired(identity) : lookUp(key, gate).then((found) => found && unlessExpired(found))
-}
-
-function unlessExpired(identity: KnownKey): Identity | undefined {
-  return identity.expiresAt > Date.now() ? identity : undefined
-}
-
-/** Looks under way: those who come with the same key meanwhile share one, and count as one. */
-const looks = new Map<string, Promise<KnownKey | undefined>>()
-
-function lookUp(key: string, gate: Gate): Promise<KnownKey | undefined> {
-  const underWay = looks.get(key)
-  if (underWay) return underWay
-  const look = findKnown(key, gate).finally(() => looks.delete(key))
-  looks.set(key, look)
-  return look
-}
-
-async function findKnown(key: string, gate: Gate): Promise<KnownKey | undefined> {
-  // Nobody is locked out by what others guess.
-  if (!valid.has(key)) await gate.admit()
-  const row = await findByDigest(digestOf(key))
-  if (!row) {
-    valid.delete(key)
-    await gate.charge()
-    return undefined
-  }
-  valid.set(key, true)
-  const expiresAt = row.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY
-  const identity = { apiKeyId: row.id, scopes: row.scopes, expiresAt }
-  known.set(key, identity)
-  return identity
-}
-
-/** On the replica first, so that reads outlive the primary; a key it does not have may be new, so the primary is asked too. */
-function findByDigest(digest: Buffer): Promise<ApiKeyRow | undefined> {
-  const byDigest = async (sql: Sql) => {
-    const [row] = await sql<ApiKeyRow[]>`select ${columns(sql)} from api_keys where key_hash = ${digest}`
-    return row
-  }
-  return read(systemCaller('function:auth'), byDigest, (row) => row === undefined)
 }
 
 function columns(sql: Sql) {
@@ -174,18 +107,24 @@ export async function deleteApiKey(id: string, caller: Caller): Promise<void> {
     }
     await tx`delete from api_keys where id = ${id}`
   })
-  known.clear()
+  forgetKnownKeys()
 }
 
 const BOOTSTRAP_ID = '00000000-0000-7000-8000-000000000000'
 
-/** Makes `key` the one bootstrap admin key; an earlier bootstrap key with another value stops working. */
+/** Makes `key` the one bootstrap admin key; an earlier bootstrap key with another value stops working. Throws a ConfigError. */
 export async function ensureBootstrapKey(key: string): Promise<void> {
+  if (key === DEVELOPMENT_KEY) await requireEmbedded()
   await primary()`
     insert into api_keys (id, name, scopes, prefix, key_hash)
     values (${BOOTSTRAP_ID}, 'bootstrap', array['admin'], ${key.slice(0, 3)}, ${digestOf(key)})
     on conflict (id) do update set key_hash = excluded.key_hash, prefix = excluded.prefix`
-  known.clear()
+  forgetKnownKeys()
+}
+
+async function requireEmbedded(): Promise<void> {
+  const [{ embedded }] = await primary()<[{ embedded: boolean }]>`select ${isEmbedded(primary())} as embedded`
+  if (!embedded) throw new ConfigError(`BOOTSTRAP_API_KEY: ${DEVELOPMENT_KEY} is for the embedded database alone`)
 }
 
 function toApiKey({ id, name, scopes: granted, prefix, expiresAt, createdAt }: ApiKeyRow): ApiKey {

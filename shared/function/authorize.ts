@@ -1,5 +1,5 @@
 import { ServiceError } from '#errors'
-import { type Identity, identify } from './api-keys.ts'
+import { type Identity, identify } from './identify.ts'
 import type { Gate } from './rate-limit.ts'
 
 /** Who asks, by the `Authorization` header. A key that is not known here is looked for behind the gate. Throws `unauthenticated`. */

@@ -6,6 +6,7 @@ import { ConfigError, integerSetting, readConfig } from '#config'
 import { checkDatabase, closeDatabase, databaseSettings } from '#database'
 import { ServiceError } from '#errors'
 import { logger, metricsContentType, renderMetrics } from '#telemetry'
+import { ownKeySetting } from './bootstrap-key.ts'
 import type { FunctionDefinition } from './definition.ts'
 import { createHttpServer } from './http-server.ts'
 import { keysOwnReservations } from './ownership.ts'
@@ -14,16 +15,11 @@ import { rateLimits } from './rate-limit.ts'
 import { requestIdOf } from './request-id.ts'
 import type { RunningTrigger } from './trigger.ts'
 
-/** The key that the local stack makes for itself. Anything else that is started with it is a mistake. */
-const DEVELOPMENT_KEY = 'dev-admin-key'
-
 const settingsSchema = z.object({
   PORT: integerSetting({ min: 0, max: 65_535, default: 3000 }),
   HOST: z.string().default('127.0.0.1'),
-  BOOTSTRAP_API_KEY: z
-    .string()
-    .refine((key) => key !== DEVELOPMENT_KEY, `must not be ${DEVELOPMENT_KEY} outside of npm start`)
-    .optional(),
+  /** Not used here. But one that is unfit was meant for what makes it, and nobody may believe that it is good. */
+  BOOTSTRAP_API_KEY: ownKeySetting.optional(),
   /** How long readiness fails, and each answer ends its connection, before connections are refused: as long as who sends takes to notice. */
   DRAIN_DELAY_MS: integerSetting({ min: 0, max: 60_000, default: 500 }),
 })
