@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { call, expectPaging, hold, newProduct, sql, stockAt, walk } from '#testing'
+import { call, expectPaging, functionNamed, hold, newProduct, sql, stockAt, walk } from '#testing'
 import listMovements from './index.ts'
 
 const list = (productId: string) => call(listMovements, { params: { productId } })
@@ -60,11 +60,16 @@ describe('list-movements', () => {
     expect(items).toEqual(before)
   })
 
-  it('answers 404 for a product that never was, or is deleted', async () => {
+  it('answers for a deleted product, whose ledger is kept, and in pages', async () => {
     const { id } = await newProduct({ initialStock: 1 })
-    await sql`update products set deleted_at = now() where id = ${id}`
-    for (const missing of [id, crypto.randomUUID()]) {
-      expect(await list(missing)).toMatchObject({ status: 404, body: { code: 'product_not_found' } })
-    }
+    await stockAt(id, 'main', 2)
+    const before = (await list(id)).body
+    await call(await functionNamed('delete-product'), { params: { productId: id } })
+    expect(await list(id)).toMatchObject({ status: 200, body: before })
+    await expectPaging(listMovements, { params: { productId: id } })
+  })
+
+  it('answers 404 for a product that never was', async () => {
+    expect(await list(crypto.randomUUID())).toMatchObject({ status: 404, body: { code: 'product_not_found' } })
   })
 })

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { type Caller, type Page, type PageRequest, read, readPage, type Sql } from '#database'
 import type { Movement } from './schema.ts'
-import { requireProduct } from './stock.ts'
+import { requireKnownProduct } from './stock.ts'
 
 export type NewMovement = Movement
 
@@ -38,9 +38,9 @@ interface MovementRow extends Omit<Movement, 'occurredAt'> {
   occurredAt: Date
 }
 
-/** A product's ledger, newest first in the order in which its balances changed. Throws `product_not_found`. */
+/** A product's ledger, newest first in the order in which its balances changed; a deleted one's too. Throws `product_not_found`. */
 export async function listMovements(productId: string, page: PageRequest, caller: Caller): Promise<Page<Movement>> {
-  await requireProduct(productId, caller)
+  await requireKnownProduct(productId, caller)
   return readPage(page, {
     kind: `movements ${productId}`,
     keys: z.tuple([z.number().int()]),

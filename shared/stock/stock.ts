@@ -4,10 +4,9 @@ import { ServiceError } from '#errors'
 import { cacheGroup } from './cache-group.ts'
 import type { ProductStock } from './schema.ts'
 
-/** Throws `product_not_found` unless the product is there and not deleted. */
-export async function requireProduct(productId: string, caller: Caller): Promise<void> {
-  const find = async (sql: Sql) =>
-    (await sql`select 1 from products where id = ${productId} and deleted_at is null`).length > 0
+/** Throws `product_not_found` unless there is such a product, or was before it was deleted: its ledger is kept. */
+export async function requireKnownProduct(productId: string, caller: Caller): Promise<void> {
+  const find = async (sql: Sql) => (await sql`select 1 from products where id = ${productId}`).length > 0
   if (!(await read(caller, find, (found) => !found))) throw productNotFound(productId)
 }
 
