@@ -1,8 +1,11 @@
 import { afterAll, describe, expect, it } from 'vitest'
-import { call, expectConsistent, expectNoEffect, expire, hold, newProduct, sql } from '#testing'
+import { call, expectConsistent, expectNoEffect, expire, functionNamed, hold, newProduct, sql, stockAt } from '#testing'
 import deleteProduct from './index.ts'
 
-const remove = (productId: string) => call(deleteProduct, { params: { productId } })
+const remove = (productId: string, headers: Record<string, string> = {}) =>
+  call(deleteProduct, { params: { productId }, headers })
+
+const updateProduct = await functionNamed('update-product')
 
 afterAll(expectConsistent)
 
@@ -34,6 +37,35 @@ describe('delete-product', () => {
       const answer = await expectNoEffect(() => remove(missing))
       expect(answer).toMatchObject({ status: 404, body: { code: 'product_not_found' } })
     }
+  })
+
+  it.each([
+    { 'if-match': '"2.2"' },
+    { 'if-match': 'W/"1.2"' },
+    { 'if-match': 'junk' },
+    { 'if-none-match': '*' },
+    { 'if-none-match': '"1.2"' },
+  ])('is refused by a precondition that does not hold: %j', async (headers) => {
+    const { id } = await newProduct({ initialStock: 4 })
+    const answer = await expectNoEffect(() => remove(id, headers as Record<string, string>))
+    expect(answer).toMatchObject({ status: 412, body: { code: 'version_mismatch' } })
+  })
+
+  it.each([{ 'if-match': '"1.2"' }, { 'if-match': '"7", "1.2"' }, { 'if-match': '*' }, { 'if-none-match': '"2.2"' }])(
+    'goes ahead by one that holds, whatever has happened to the stock: %j',
+    async (headers) => {
+      const { id } = await newProduct({ initialStock: 4 })
+      await stockAt(id, 'main', 3)
+      expect((await remove(id, headers as Record<string, string>)).status).toBe(204)
+    },
+  )
+
+  it('is spoilt by an edit, and says so before it says who holds the stock', async () => {
+    const { id } = await newProduct({ initialStock: 4 })
+    await hold([{ productId: id, quantity: 1 }])
+    await call(updateProduct, { params: { productId: id }, body: { name: 'Changed by another' } })
+    expect((await remove(id, { 'if-match': '"1.2"' })).status).toBe(412)
+    expect((await remove(id, { 'if-match': '"2.2"' })).status).toBe(409)
   })
 
   it('is refused while a reservation holds stock of it', async () => {

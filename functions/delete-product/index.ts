@@ -1,14 +1,14 @@
-import { httpFunction, noContent } from '#function'
-import { deleteProduct } from '#products'
+import { httpFunction, noContent, preconditionsOf } from '#function'
+import { deleteProduct, versionCondition } from '#products'
 
 export default httpFunction({
   name: 'delete-product',
   route: 'DELETE /v1/products/{productId}',
   scope: 'products:write',
   summary: 'Take a product out of the catalogue.',
-  responses: { 204: null, 404: ['product_not_found'], 409: ['has_held_reservations'] },
-  handler: async ({ params, caller }) => {
-    await deleteProduct(params.productId, caller)
+  responses: { 204: null, 404: ['product_not_found'], 409: ['has_held_reservations'], 412: ['version_mismatch'] },
+  handler: async ({ params, headers, caller }) => {
+    await deleteProduct(params.productId, versionCondition(preconditionsOf(headers)), caller)
     return noContent()
   },
 })

@@ -53,6 +53,18 @@ describe('get-product', () => {
     expect((await get(id, { 'if-none-match': tag })).status).toBe(200)
   })
 
+  it.each([
+    ['"1.2"', 200],
+    ['"1.1"', 200],
+    ['*', 200],
+    ['"2.2"', 412],
+    ['W/"1.2"', 412],
+  ])('answers to If-Match: %s with %d', async (tag, expected) => {
+    const { id } = await newProduct({ initialStock: 1 })
+    const { status } = await get(id, { 'if-match': tag, 'if-none-match': '"1.1"' })
+    expect(status).toBe(expected)
+  })
+
   it('never hides a change of stock behind a 304', async () => {
     const { id } = await newProduct({ initialStock: 5 })
     const before = await get(id)

@@ -1,5 +1,5 @@
 import { httpFunction, ok } from '#function'
-import { entityTag, getProduct, isNotModified } from '#products'
+import { entityTag, getProduct, isNotModified, requireMatch } from '#products'
 import { Product } from '#products/schema'
 
 export default httpFunction({
@@ -7,10 +7,11 @@ export default httpFunction({
   route: 'GET /v1/products/{productId}',
   scope: 'products:read',
   summary: 'Read a product with its stock.',
-  responses: { 200: Product, 304: null, 404: ['product_not_found'] },
+  responses: { 200: Product, 304: null, 404: ['product_not_found'], 412: ['version_mismatch'] },
   handler: async ({ params, headers, caller }) => {
     const versioned = await getProduct(params.productId, caller)
     const etag = entityTag(versioned)
+    requireMatch(headers.get('if-match'), versioned)
     if (isNotModified(headers.get('if-none-match'), etag)) return { status: 304, headers: { etag } }
     return ok(versioned.product, { etag })
   },

@@ -108,6 +108,27 @@ describe('update-product', () => {
     },
   )
 
+  it.each(['*', '"1.2"', 'W/"1.2"', '"1.9"', '"9.9", "1.2"'])(
+    'is refused if If-None-Match names its version: %s',
+    async (tag) => {
+      const { id } = await newProduct(full)
+      const answer = await expectNoEffect(() => patch(id, { name: 'Cup' }, { 'if-none-match': tag }))
+      expect(answer).toMatchObject({ status: 412, body: { code: 'version_mismatch' } })
+    },
+  )
+
+  it.each([
+    [{ 'if-none-match': '"2.2", W/"11.2"' }, 200],
+    [{ 'if-match': '"1.2"', 'if-none-match': '"2.2"' }, 200],
+    [{ 'if-match': '"1.2"', 'if-none-match': '*' }, 412],
+    [{ 'if-match': '"2.2"', 'if-none-match': '"2.2"' }, 412],
+    // There is no date to compare it with: RFC 9110, 13.1.4.
+    [{ 'if-unmodified-since': 'Thu, 01 Jan 1970 00:00:00 GMT' }, 200],
+  ])('goes by all of its preconditions: %j', async (headers, status) => {
+    const { id } = await newProduct(full)
+    expect((await patch(id, { name: 'Cup' }, headers as Record<string, string>)).status).toBe(status)
+  })
+
   it('is not spoilt by a reservation, but by another edit', async () => {
     const { id } = await newProduct(full)
     await hold([{ productId: id, quantity: 1 }])

@@ -1,4 +1,4 @@
-import { httpFunction, ok } from '#function'
+import { httpFunction, ok, preconditionsOf } from '#function'
 import { entityTag, updateProduct, versionCondition } from '#products'
 import { Product, UpdateProductRequest } from '#products/schema'
 
@@ -13,8 +13,8 @@ export default httpFunction({
   },
   responses: { 200: Product, 404: ['product_not_found'], 409: ['sku_taken'], 412: ['version_mismatch'] },
   handler: async ({ params, headers, body, caller }) => {
-    const condition = versionCondition(headers.get('if-match'))
-    const versioned = await updateProduct(params.productId, body, condition, caller)
+    const matches = versionCondition(preconditionsOf(headers))
+    const versioned = await updateProduct(params.productId, body, matches, caller)
     return ok(versioned.product, { etag: entityTag(versioned) })
   },
 })

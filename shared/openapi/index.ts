@@ -48,7 +48,7 @@ function operationOf(definition: FunctionDefinition, schemaOf: SchemaOf): Json {
   }
 }
 
-function parametersOf({ trigger, request }: FunctionDefinition, schemaOf: SchemaOf): Json[] {
+function parametersOf({ trigger, request, responses }: FunctionDefinition, schemaOf: SchemaOf): Json[] {
   if (trigger.kind !== 'http') return []
   const { method, path } = trigger
   const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
@@ -82,7 +82,12 @@ function parametersOf({ trigger, request }: FunctionDefinition, schemaOf: Schema
     ...(takesKey(trigger)
       ? [header('Idempotency-Key', 'Makes a repeat of this request safe for 24 h: it gets the first answer again.')]
       : []),
-    ...(method === 'PATCH' ? [header('If-Match', 'The entity tag of the version to be changed.')] : []),
+    ...(responses[412]
+      ? [
+          header('If-Match', 'Entity tags of the versions that the request is meant for, or `*`: 412 at any other.'),
+          header('If-None-Match', 'Entity tags of the versions that it is not meant for, or `*`.'),
+        ]
+      : []),
   ]
 }
 

@@ -4,6 +4,7 @@ import { ServiceError } from '#errors'
 import { newId } from '#ids'
 import { bookTransaction, openBook, totalsOf } from '#stock'
 import { announceCreated, announceUpdated } from './announce.ts'
+import { requireVersion } from './entity-tag.ts'
 import { fieldsOf, patched, withoutStock } from './product-fields.ts'
 import { columns, type ProductRow, toProduct, type VersionedProduct } from './product-rows.ts'
 import { CATALOGUE } from './read-products.ts'
@@ -41,9 +42,7 @@ export function updateProduct(
     const [row] = await tx<
       [ProductRow]
     >`select ${columns(tx)} from products as product where id = ${id} for no key update`
-    if (!matches(row.version)) {
-      throw new ServiceError('version_mismatch', `The product is at version ${row.version} by now. Read it again.`)
-    }
+    requireVersion(row.version, matches)
     const fields = patched(fieldsOf(withoutStock(row)), patch)
     const updated = fields ? await writeProduct(tx, id, fields) : row
     if (fields) announceUpdated(book, caller, updated)
@@ -53,11 +52,16 @@ export function updateProduct(
   })
 }
 
-/** Takes a product out of the catalogue; its ledger stays. Throws `product_not_found`, `has_held_reservations`. */
-export function deleteProduct(id: string, caller: Caller): Promise<void> {
+/**
+ * Takes a product out of the catalogue; its ledger stays. `matches` decides as in `updateProduct`.
+ * Throws `product_not_found`, `version_mismatch`, `has_held_reservations`.
+ */
+export function deleteProduct(id: string, matches: (version: number) => boolean, caller: Caller): Promise<void> {
   return bookTransaction(caller, async (tx, open) => {
     const book = await open([id])
     const { sku } = book.product(id)
+    const [row] = await tx<[{ version: number }]>`select version from products where id = ${id}`
+    requireVersion(row.version, matches)
     const holds = await tx`
       select 1 from reservation_lines
       where product_id = ${id} and held_until is not null and reservation_id <> all(${book.expiredIds}::uuid[]) limit 1`

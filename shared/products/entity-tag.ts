@@ -1,3 +1,4 @@
+import { ServiceError } from '#errors'
 import type { VersionedProduct } from './product-rows.ts'
 
 /** `"<version>.<stockVersion>"`: a reader's copy is stale if either changed. */
@@ -13,11 +14,35 @@ export function isNotModified(ifNoneMatch: string | null, tag: string): boolean 
   )
 }
 
-/** Whether an edit meets the version that `If-Match` names. Only the product's own version counts: a reservation spoils no edit. */
-export function versionCondition(ifMatch: string | null): (version: number) => boolean {
-  if (ifMatch === null) return () => true
-  const tags = tagsOf(ifMatch)
-  return (version) => tags.some((tag) => tag === '*' || new RegExp(`^"${version}(\\.\\d+)?"$`).test(tag))
+/** What a request says of the version that it is meant for: its headers `If-Match` and `If-None-Match`. */
+export interface Preconditions {
+  ifMatch: string | null
+  ifNoneMatch: string | null
+}
+
+/**
+ * Whether a change meets the preconditions of its request, by https://www.rfc-editor.org/rfc/rfc9110#section-13.1: `If-Match` by
+ * strong comparison, `If-None-Match` by weak. Only the product's own version counts: a reservation spoils no edit.
+ */
+export function versionCondition({ ifMatch, ifNoneMatch }: Preconditions): (version: number) => boolean {
+  if (ifMatch === null && ifNoneMatch === null) return () => true
+  return (version) => {
+    const names = (header: string, prefix: string) =>
+      tagsOf(header).some((tag) => tag === '*' || new RegExp(`^${prefix}"${version}(\\.\\d+)?"$`).test(tag))
+    return (ifMatch === null || names(ifMatch, '')) && (ifNoneMatch === null || !names(ifNoneMatch, '(W/)?'))
+  }
+}
+
+/** Throws `version_mismatch` where a reader's `If-Match` names no version that the product is at. */
+export function requireMatch(ifMatch: string | null, { product: { version } }: VersionedProduct): void {
+  if (ifMatch !== null) requireVersion(version, versionCondition({ ifMatch, ifNoneMatch: null }))
+}
+
+/** Throws `version_mismatch`. */
+export function requireVersion(version: number, matches: (version: number) => boolean): void {
+  if (matches(version)) return
+  const detail = `The product is at version ${version}, which is not what the request asks for. Read it again.`
+  throw new ServiceError('version_mismatch', detail)
 }
 
 const tagsOf = (header: string) => header.split(',').map((tag) => tag.trim())

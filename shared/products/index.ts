@@ -1,4 +1,4 @@
 export { createProduct, deleteProduct, updateProduct } from './catalogue.ts'
-export { entityTag, isNotModified, versionCondition } from './entity-tag.ts'
+export { entityTag, isNotModified, requireMatch, versionCondition } from './entity-tag.ts'
 export { importProducts } from './import-products.ts'
 export { getProduct, listProducts } from './read-products.ts'
