@@ -30,9 +30,7 @@ describe('import-products', () => {
       created: 1,
       updated: 0,
       failed: 1,
-      errors: [
-        { line: 3, code: 'validation_failed', message: 'name: Invalid input: expected string, received undefined' },
-      ],
+      errors: [{ line: 3, code: 'validation_failed', message: 'name: is missing' }],
     }
     const params = { jobId: body.id }
     expect((await call(getJob, { params })).body).toMatchObject({

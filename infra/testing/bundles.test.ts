@@ -84,7 +84,7 @@ describe('the bundles', () => {
     expect(holding('shared/events/relay.ts')).toEqual(['publish-events'])
     expect(holding('shared/jobs/work.ts')).toEqual(['process-job'])
     expect(holding('shared/jobs/broker.ts')).toEqual(['dispatch-jobs', 'process-job'])
-    expect(holding('node_modules/csv-parse/lib/api/index.js')).toEqual(['process-job'])
+    expect(holding('shared/products/csv-records.ts')).toEqual(['process-job'])
   })
 
   it('serve alone, and through the proxying router', async () => {

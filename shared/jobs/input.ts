@@ -30,11 +30,7 @@ export async function* readInput(jobId: string): AsyncGenerator<Uint8Array> {
   }
 }
 
-export async function dropInput(tx: Sql, jobId: string): Promise<void> {
-  await tx`delete from job_inputs where job_id = ${jobId}`
-}
-
 function inputGone(): ServiceError {
-  const message = `is not kept any more: it was found unfit before, or the job died ${KEPT_DAYS} days ago. Send it again`
+  const message = `is not kept any more: the job died ${KEPT_DAYS} days ago. Send it again`
   return new ServiceError('validation_failed', `The file ${message}.`, { issues: [{ path: 'file', message }] })
 }

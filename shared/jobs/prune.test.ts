@@ -59,9 +59,25 @@ it('the file of a job that died more than 30 days ago is deleted, and that of no
   const [old, recent, waiting] = [await submitFile(), await submitFile(), await submitFile()]
   await sql`update jobs set updated_at = now() - interval '31 days' where id = ${old} or id = ${waiting}`
   await sql`update jobs set state = 'dead' where id = ${old} or id = ${recent}`
+  await sql`
+    insert into dead_letters (id, job_id, error, attempts)
+    select gen_random_uuid(), id, 'x', 1 from jobs where id = ${old} or id = ${recent}`
   expect(await pruneJobs(caller())).toBe(2)
   expect(await sql`select job_id as id from job_inputs where number = 0 order by job_id`).toEqual(
     [recent, waiting].map((id) => ({ id })),
   )
   expect(await sql`select 1 from jobs where id = ${old}`).toHaveLength(1)
+})
+
+it('a dead job without a dead letter, which nobody can redrive, is kept as long as one that succeeded', async () => {
+  await sql`truncate jobs cascade`
+  const redriven = await deadJob()
+  const [old, recent] = [await submit(), await submit()]
+  await sql`update jobs set state = 'dead', updated_at = now() - interval '31 days'`
+  await sql`update jobs set updated_at = now() - interval '29 days' where id = ${recent}`
+  await sql`update dead_letters set redriven_at = now(), redriven_by = 'test'`
+  expect(await pruneJobs(caller())).toBe(1)
+  const left = await sql`select id from jobs order by id`
+  expect(left.map(({ id }) => id)).toEqual([redriven, recent])
+  expect(left).not.toContainEqual({ id: old })
 })

@@ -7,8 +7,8 @@ const INPUT_KEPT_DAYS = 30
 const INPUTS_MAX = 10
 
 /**
- * Deletes jobs that succeeded long enough ago, with their results. Dead ones stay until they are redriven, but for their
- * files, which go after 30 days.
+ * Deletes jobs that succeeded long enough ago, with their results, and those whose submitters sent what was unfit. Other dead ones
+ * stay until they are redriven, but for their files, which go after 30 days.
  */
 export async function pruneJobs(caller: Caller): Promise<number> {
   // The rows of results first: a job may have thousands of them, too many to go with it in one statement. What a dead one has left is
@@ -30,6 +30,15 @@ export async function pruneJobs(caller: Caller): Promise<number> {
         order by updated_at limit ${limit}
       ))`,
   )
+  const refused = await prune(
+    caller,
+    (tx, limit) => tx`
+      delete from jobs where id = any(array(
+        select id from jobs
+        where state = 'dead' and not ${isKept(tx)} and not exists (select from dead_letters where job_id = jobs.id)
+        order by updated_at limit ${limit}
+      ))`,
+  )
   const { count: blocks } = await transaction(
     caller,
     (tx) => tx`
@@ -38,7 +47,7 @@ export async function pruneJobs(caller: Caller): Promise<number> {
         where number = 0 and state = 'dead' and updated_at <= now() - ${INPUT_KEPT_DAYS}::int * interval '1 day' limit ${INPUTS_MAX}
       ))`,
   )
-  return rows + jobs + blocks
+  return rows + jobs + refused + blocks
 }
 
 /** Whether a job that succeeded is still shown: a result that is being deleted must not be read. */

@@ -45,7 +45,7 @@ export function takeClaimed(id: string): TakenJob | undefined {
   return job
 }
 
-const settled = counter('jobs_settled_total', 'Attempts at jobs, by what became of the job.', ['state'])
+export const settled = counter('jobs_settled_total', 'Attempts at jobs, by what became of the job.', ['state'])
 
 export const writing = <Result>(work: (tx: Sql) => Promise<Result>) => transaction(systemCaller('function:jobs'), work)
 
@@ -99,10 +99,9 @@ export function keepJob({ id, jobId }: Claim): Promise<boolean> {
   })
 }
 
-/** Writes down what came of an attempt; a job that is not the worker's any more is left alone. */
+/** Writes down that an attempt has failed, if it has; a job that is not the worker's any more is left alone. */
 export async function settleJob(claim: Claim, outcome: Outcome): Promise<void> {
-  if (outcome.verdict === 'acknowledge') settled.inc({ state: 'succeeded' })
-  else await writing((tx) => fail(tx, claim, outcome))
+  if (outcome.verdict !== 'acknowledge') await writing((tx) => fail(tx, claim, outcome))
 }
 
 /**

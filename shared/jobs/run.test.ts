@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { systemCaller, transaction } from '#database'
-import { getJob, type JobRun, runJob, submitJob } from '#jobs'
+import { invalid } from '#errors'
+import { getJob, type JobRun, runJob, submitJob, UnfitInput } from '#jobs'
 import { everyType, expectNoEffect, sql } from '#testing'
 import { settleJob } from './queue.ts'
 import { jobTypes } from './schema.ts'
@@ -65,6 +66,33 @@ describe('a job that is run', () => {
     })
     await twice()
     expect(await getJob(id, caller())).toMatchObject({ result: { by: 'first' }, attempts: 1 })
+  })
+
+  it('with input that is unfit is dead and tells why, without a dead letter, and its file is gone', async () => {
+    const input = [new Uint8Array([1])]
+    const { id } = await submitJob({ type: 'import-products', payload: { format: 'csv' }, input }, caller())
+    const unfit = async () => {
+      throw new UnfitInput(invalid('file', `is unfit ${'x'.repeat(9_000)}`))
+    }
+    expect(await run(id, unfit)).toEqual({ jobId: id, ran: true })
+    const { state, attempts, error } = await getJob(id, caller())
+    expect({ state, attempts }).toEqual({ state: 'dead', attempts: 1 })
+    expect(error).toMatch(/^validation_failed: file: is unfit x{3900,}$/)
+    expect(error).toHaveLength(4_000)
+    expect(await sql`select 1 from dead_letters`).toHaveLength(0)
+    expect(await sql`select 1 from job_inputs`).toHaveLength(0)
+    expect(await sql`select 1 from jobs where lease is not null or locked_until is not null`).toHaveLength(0)
+    expect(await run(id, unfit)).toEqual({ jobId: id, ran: false })
+  })
+
+  it('with input that is unfit is left alone by an attempt that it is not in the hands of any more', async () => {
+    const { id } = await submit()
+    const late = run(id, async () => {
+      await sql`update jobs set lease = 'another'`
+      throw new UnfitInput(invalid('file', 'is unfit'))
+    })
+    await expect(late).rejects.toMatchObject({ code: 'busy' })
+    expect(await getJob(id, caller())).toMatchObject({ state: 'running', error: null })
   })
 
   it('begins its result anew in the next attempt', async () => {

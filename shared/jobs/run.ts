@@ -1,8 +1,9 @@
 import { type Caller, type Sql, systemCaller, transaction } from '#database'
 import { invalid, ServiceError } from '#errors'
+import { logger } from '#telemetry'
 import { batched } from './batched.ts'
-import { dropInput, readInput } from './input.ts'
-import { leaseEnd, type TakenJob, takeClaimed, taken, takenColumns, writing } from './queue.ts'
+import { readInput } from './input.ts'
+import { leaseEnd, settled, type TakenJob, takeClaimed, taken, takenColumns, writing } from './queue.ts'
 import { type JobType, jobTypes, type PayloadOf } from './schema.ts'
 import { jobNotFound } from './submit.ts'
 
@@ -19,8 +20,19 @@ export interface JobRun {
   step: (work: (tx: Sql) => Promise<Step>) => Promise<void>
   /** The file that was submitted with the job. Throws `validation_failed` if it is not kept any more. */
   input: () => AsyncIterable<Uint8Array>
-  /** Deletes the file now rather than with the job's success: no attempt can do anything with it. */
-  dropInput: () => Promise<void>
+}
+
+/**
+ * Thrown by work that can do nothing with what its submitter has sent, and won't be able to. The job is dead, and tells why; as nobody
+ * but the submitter can mend it, there is no dead letter of it, and its file is not kept.
+ */
+export class UnfitInput extends Error {
+  readonly reason: ServiceError
+
+  constructor(reason: ServiceError) {
+    super(reason.message)
+    this.reason = reason
+  }
 }
 
 export interface Step {
@@ -29,7 +41,7 @@ export interface Step {
   checkpoint: object
 }
 
-/** What does the work of each type. Gives the job's result; a throw of a 4xx ends the job, any other is tried again. */
+/** What does the work of each type. Gives the job's result; UnfitInput or a 4xx thrown ends the job, any other is tried again. */
 export type Runners = { [Type in JobType]: (payload: PayloadOf<Type>, run: JobRun) => Promise<object> }
 
 /**
@@ -44,8 +56,17 @@ export async function runJob(jobId: string, deliveryId: string, caller: Caller, 
   const submitter = systemCaller(job.actor, caller.trace)
   if (job.scopes) submitter.scopes = job.scopes
   const run = startRun(jobId, deliveryId, submitter, job.checkpoint)
-  const result = await withDeadline(timeoutMs, work(run))
-  requireOurs(await finish({ jobId, lease: deliveryId, result }))
+  const result = await withDeadline(timeoutMs, work(run)).catch((error) => {
+    if (error instanceof UnfitInput) return error
+    throw error
+  })
+  if (result instanceof UnfitInput) {
+    requireOurs(await refuse(jobId, deliveryId, result.reason))
+    logger().info(
+      { job: jobId, actor: job.actor, reason: result.message.slice(0, ERROR_MAX) },
+      'what the job came with is unfit',
+    )
+  } else requireOurs(await finish({ jobId, lease: deliveryId, result }))
   return { jobId, ran: true }
 }
 
@@ -106,7 +127,6 @@ function startRun(jobId: string, lease: string, caller: Caller, checkpoint: unkn
         requireOurs(moved.count > 0)
       }),
     input: () => readInput(jobId),
-    dropInput: () => transaction(caller, (tx) => dropInput(tx, jobId)),
   }
 }
 
@@ -145,9 +165,31 @@ const finish = batched(FINISHED_MAX, async (jobs: Finished[]) => {
       )
       select id from succeeded`,
   )
+  settled.inc({ state: 'succeeded' }, succeeded.length)
   const ids = new Set(succeeded.map(({ id }) => id))
   return jobs.map(({ jobId }) => ids.has(jobId))
 })
+
+/** Long enough for all the columns of a file; whatever else is in it, a page of jobs stays a page. */
+const ERROR_MAX = 4_000
+
+/** Writes down that nothing can be done with what came with the job. False if it was not the attempt's any more. */
+function refuse(jobId: string, lease: string, { code, detail }: ServiceError): Promise<boolean> {
+  return writing(async (tx) => {
+    const { count } = await tx`
+      with refused as (
+        update jobs set state = 'dead', error = ${`${code}: ${detail}`.slice(0, ERROR_MAX)}, lease = null, locked_until = null,
+          checkpoint = null, updated_at = now()
+        where id = ${jobId} and lease = ${lease} and state = 'running'
+        returning id
+      ), dropped as (
+        delete from job_inputs where job_id in (select id from refused)
+      )
+      select id from refused`
+    settled.inc({ state: 'dead' }, count)
+    return count > 0
+  })
+}
 
 function requireOurs(isOurs: boolean): void {
   if (!isOurs) throw new ServiceError('busy', 'The job has been taken up by another attempt meanwhile.')

@@ -1,7 +1,8 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { systemCaller } from '#database'
 import { getJob, type JobRun, runJob } from '#jobs'
 import type { Job } from '#jobs/schema'
+import { logger } from '#telemetry'
 import {
   blocked,
   everyType,
@@ -33,27 +34,46 @@ describe('a file that is unfit', () => {
       'not CSV to its end',
       'csv',
       `sku,name\n${'A,B\n'.repeat(700)}"`,
-      'is not CSV: the record from line 702 on has a quote',
+      'is not CSV: the record from line 702 on has a quote that is not closed',
     ],
-    ['with a column that nobody knows', 'csv', 'sku,name,colour\nA,B,red', 'has the unknown column "colour"'],
+    [
+      'with columns that nobody knows',
+      'csv',
+      'sku,name,colour,size\nA,B,red',
+      'has the unknown columns "colour", "size"',
+    ],
     ['with too many rows', 'ndjson', '{}\n'.repeat(100_001), 'has more than 100000 rows; send it in parts'],
-  ] as const)('(%s) ends the job for good, has no effect, and is not kept', async (_, format, file, message) => {
-    const id = await uploadProducts(format, file)
-    const answer = await runQueued(id)
-    expect(answer).toEqual({
-      status: 422,
-      code: 'validation_failed',
-      detail: expect.stringContaining(`file: ${message}`),
-    })
-    expect(await sql`select 1 from products`).toHaveLength(0)
-    expect(await sql`select 1 from job_inputs`).toHaveLength(0)
+  ] as const)(
+    '(%s) is the client’s error: the job is dead and says why, and nothing is left to do',
+    async (_, format, file, message) => {
+      const id = await uploadProducts(format, file)
+      const logged = vi.spyOn(logger(), 'error')
+      expect(await runQueued(id)).toEqual({ status: 200 })
+      expect(logged).not.toHaveBeenCalled()
+      expect(await jobOf(id)).toMatchObject({
+        state: 'dead',
+        attempts: 1,
+        result: null,
+        error: expect.stringContaining(`validation_failed: file: ${message}`),
+      })
+      for (const table of ['products', 'job_inputs', 'dead_letters'])
+        expect(await sql`select 1 from ${sql(table)}`).toHaveLength(0)
+    },
+  )
+
+  it('tells of all its columns, however many those are', async () => {
+    const names = Array.from({ length: 60 }, (_, index) => `Attribute ${index} of the old system`)
+    const id = await uploadProducts('csv', `sku,name,${names.join()}\n`)
+    await runQueued(id)
+    const { error } = await jobOf(id)
+    for (const name of [...names, 'priceAmount']) expect(error).toContain(name)
   })
 
-  it('says so again when it is redriven, and that it has to be sent again', async () => {
-    const id = await uploadProducts('csv', '')
+  it('that is gone when its job is redriven has to be sent again', async () => {
+    const id = await uploadProducts('csv', 'sku,name\nA,B')
+    await sql`delete from job_inputs`
     await runQueued(id)
-    await sql`update jobs set state = 'queued', lease = null, locked_until = null where id = ${id}`
-    expect(await runQueued(id)).toMatchObject({ status: 422, detail: expect.stringContaining('Send it again') })
+    expect(await jobOf(id)).toMatchObject({ state: 'dead', error: expect.stringContaining('Send it again') })
   })
 })
 

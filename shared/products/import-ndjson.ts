@@ -1,6 +1,6 @@
 import { ServiceError } from '#errors'
 import { parseJson } from '#input'
-import type { ImportRow } from './import-rows.ts'
+import type { ImportRow } from './import-file.ts'
 
 /** A row with everything at its largest has 150 kB, with every character of it escaped; what is longer need not be in memory. */
 const LINE_MAX = 256 * 1024

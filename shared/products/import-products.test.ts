@@ -231,6 +231,53 @@ describe('a bad row', () => {
     expect((await catalogue()).map(({ sku }) => sku)).toEqual(['A', 'Z'])
   })
 
+  it('in CSV is told of in the words of the file, and one that is too large is no more than that', async () => {
+    const row = 'A,A,,,,'
+    const { errors, ...counts } = await imported(
+      'csv',
+      [
+        'SKU,Name,PriceAmount,priceCurrency,initialStock,attributes.size',
+        row,
+        `LONG,${'x'.repeat(300_000)},,,,`,
+        `QUOTED,"${'x\r\n'.repeat(150_000)}",,,,`,
+        'B,,,,,',
+        ',B,,,,',
+        'C,C,9007199254740990.5,EUR,1e3,',
+        'D,D,5,,,',
+        'E,E,-5,euro,,',
+        'F,5" pipe,,,,',
+        'G,G',
+        'Z,Z,,,,',
+      ].join('\r\n'),
+    )
+    expect(counts).toEqual({ total: 11, created: 2, updated: 0, failed: 9 })
+    const behind = 150_000
+    const invalid = 'validation_failed'
+    expect(errors).toEqual([
+      { line: 3, code: 'too_large', message: 'The row has more than 262144 characters.' },
+      { line: 4, code: 'too_large', message: 'The row has more than 262144 characters.' },
+      { line: 5 + behind, code: invalid, message: 'Name: is missing' },
+      { line: 6 + behind, code: invalid, message: 'SKU: is missing' },
+      {
+        line: 7 + behind,
+        code: invalid,
+        message:
+          'PriceAmount: must be a whole number, not "9007199254740990.5"; initialStock: must be a whole number, not "1e3"',
+      },
+      { line: 8 + behind, code: invalid, message: 'priceCurrency: is missing' },
+      {
+        line: 9 + behind,
+        code: invalid,
+        message: expect.stringMatching(
+          /^PriceAmount: Too small.+; priceCurrency: must be an ISO 4217 code, such as EUR$/,
+        ),
+      },
+      { line: 10 + behind, code: invalid, message: expect.stringMatching(/^has a quote in the middle of a field/) },
+      { line: 11 + behind, code: invalid, message: 'has 2 fields, and the first line has 6' },
+    ])
+    expect((await catalogue()).map(({ sku }) => sku)).toEqual(['A', 'Z'])
+  })
+
   it('is one that leaves nonsense of the product that is there', async () => {
     await newProduct({ sku: 'A', attributes: Object.fromEntries(Array.from({ length: 60 }, (_, i) => [`a${i}`, i])) })
     const attributes = Object.fromEntries(Array.from({ length: 60 }, (_, i) => [`b${i}`, i]))

@@ -1,8 +1,9 @@
 import * as z from 'zod'
 import { invalid, ServiceError } from '#errors'
 import { validate } from '#input'
-import type { JobRun } from '#jobs'
-import { type ImportFormat, type ImportRow, readRows } from './import-rows.ts'
+import { type JobRun, UnfitInput } from '#jobs'
+import type { ImportFile, ImportRow } from './import-file.ts'
+import { type ImportFormat, openFile } from './open-file.ts'
 import { CreateProductRequest, type ImportResult } from './schema.ts'
 import { type Upserted, type UpsertRow, upsertProducts } from './upsert.ts'
 
@@ -25,22 +26,24 @@ const Checkpoint = z.object({
   updated: z.number(),
   failed: z.number(),
   errors: z.array(z.object({ line: z.number(), code: z.string(), message: z.string() })),
+  ignoredColumns: z.number().optional(),
 })
 type Checkpoint = z.infer<typeof Checkpoint>
 
 /**
  * Adds or changes a product for each row of the job's file. The file is looked through first: where it can't be read to its end,
- * or has too many rows, `validation_failed` is thrown before any row has had an effect. An attempt goes on behind the last batch
+ * or has too many rows, UnfitInput is thrown before any row has had an effect. An attempt goes on behind the last batch
  * that was committed, so each row has its effect once.
  */
 export async function importProducts(format: ImportFormat, run: JobRun): Promise<ImportResult> {
-  let reached = Checkpoint.nullable().parse(run.checkpoint) ?? startOf(await countRows(format, run))
+  let reached = Checkpoint.nullable().parse(run.checkpoint) ?? (await lookThrough(format, run))
   await run.progress(reached.done, reached.total)
-  for await (const rows of batchesOf(format, run, reached.done)) {
+  const file = await openFile(format, run.input())
+  for await (const rows of batchesOf(file, reached.done)) {
     const before = reached
-    const batch = parseRows(rows)
+    const batch = parseRows(rows, file)
     await run.step(async (tx) => {
-      reached = advance(before, batch, await upsertProducts(tx, run.caller, batch.rows))
+      reached = advance(before, batch, await upsertProducts(tx, run.caller, batch.rows), file)
       return { done: reached.done, total: reached.total, checkpoint: reached }
     })
   }
@@ -48,30 +51,34 @@ export async function importProducts(format: ImportFormat, run: JobRun): Promise
   return result
 }
 
-function startOf(total: number): Checkpoint {
-  return { done: 0, total, created: 0, updated: 0, failed: 0, errors: [] }
-}
-
-/** Reads the whole file. One that is unfit stays so, so it is not kept for another attempt. */
-async function countRows(format: ImportFormat, run: JobRun): Promise<number> {
-  let count = 0
+/** Reads the whole file, and tells where to begin. */
+async function lookThrough(format: ImportFormat, run: JobRun): Promise<Checkpoint> {
+  let total = 0
   try {
-    for await (const _ of readRows(format, run.input())) {
-      if (++count > ROWS_MAX) throw invalid('file', `has more than ${ROWS_MAX} rows; send it in parts`)
+    const { rows, ignoredColumns } = await openFile(format, run.input())
+    for await (const _ of rows) {
+      if (++total > ROWS_MAX) throw invalid('file', `has more than ${ROWS_MAX} rows; send it in parts`)
+    }
+    return {
+      done: 0,
+      total,
+      created: 0,
+      updated: 0,
+      failed: 0,
+      errors: [],
+      ...(ignoredColumns !== undefined && { ignoredColumns }),
     }
   } catch (error) {
-    if (error instanceof ServiceError && error.code === 'validation_failed') await run.dropInput()
-    throw error
+    throw error instanceof ServiceError && error.code === 'validation_failed' ? new UnfitInput(error) : error
   }
-  return count
 }
 
 /** The rows behind the first `done`, some at a time. Bounded: the file has been counted. */
-async function* batchesOf(format: ImportFormat, run: JobRun, done: number): AsyncGenerator<ImportRow[]> {
+async function* batchesOf({ rows }: ImportFile, done: number): AsyncGenerator<ImportRow[]> {
   let batch: ImportRow[] = []
   let size = 0
   let passed = 0
-  for await (const row of readRows(format, run.input())) {
+  for await (const row of rows) {
     if (passed++ < done) continue
     batch.push(row)
     size += row.size
@@ -88,13 +95,13 @@ interface Batch {
   errors: RowError[]
 }
 
-function parseRows(rows: readonly ImportRow[]): Batch {
+function parseRows(rows: readonly ImportRow[], file: ImportFile): Batch {
   const batch: Batch = { rows: [], errors: [] }
   for (const row of rows) {
     try {
       batch.rows.push(parseRow(row))
     } catch (error) {
-      batch.errors.push(toRowError(row.line, error))
+      batch.errors.push(toRowError(row.line, error, file))
     }
   }
   return batch
@@ -109,19 +116,26 @@ function parseRow({ line, read }: ImportRow): UpsertRow {
   return { line, product, patch }
 }
 
-function toRowError(line: number, error: unknown): RowError {
+function toRowError(line: number, error: unknown, { inItsWords }: ImportFile): RowError {
   if (!(error instanceof ServiceError)) throw error
-  const issues = error.issues?.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`))
+  const issues = error.issues
+    ?.map(inItsWords)
+    .map(({ path, message }) => (path === '' ? message : `${path}: ${message}`))
   const message = (issues?.join('; ') ?? error.detail).slice(0, MESSAGE_MAX)
   // What a client has sent can't all be stored.
   return { line, code: error.code, message: message.replaceAll(/[\p{Cc}\p{Cs}]/gu, '\uFFFD') }
 }
 
-function advance(before: Checkpoint, { rows, errors }: Batch, { created, updated, refused }: Upserted): Checkpoint {
-  const all = [...errors, ...refused.map(({ line, error }) => toRowError(line, error))]
+function advance(
+  before: Checkpoint,
+  { rows, errors }: Batch,
+  { created, updated, refused }: Upserted,
+  file: ImportFile,
+): Checkpoint {
+  const all = [...errors, ...refused.map(({ line, error }) => toRowError(line, error, file))]
   all.sort((a, b) => a.line - b.line)
   return {
-    total: before.total,
+    ...before,
     done: before.done + rows.length + errors.length,
     created: before.created + created,
     updated: before.updated + updated,

@@ -122,4 +122,6 @@ export interface ImportResult {
   failed: number
   /** The first 1,000, by the line of the file that the row begins at. */
   errors: Array<{ line: number; code: string; message: string }>
+  /** Of a shop's export, how many columns say nothing that is taken. */
+  ignoredColumns?: number | undefined
 }

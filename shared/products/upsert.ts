@@ -72,7 +72,9 @@ function decide(rows: readonly UpsertRow[], drafts: Map<string, Draft>, mayRecei
   const upserted: Upserted = { created: 0, updated: 0, refused: [] }
   for (const { line, product, patch } of rows) {
     if (product.initialStock > 0 && !mayReceive) {
-      upserted.refused.push({ line, error: lacking('stock:write', 'initialStock above 0') })
+      const { code, detail } = lacking('stock:write', 'A number above 0')
+      const error = new ServiceError(code, detail, { issues: [{ path: 'initialStock', message: detail }] })
+      upserted.refused.push({ line, error })
       continue
     }
     const draft = drafts.get(product.sku)

@@ -1,0 +1,17 @@
+import { invalid } from '#errors'
+
+/**
+ * The whole number that a cell says: digits, with spaces around them or zeros behind a dot, as spreadsheets write. It is judged as
+ * text, because numbers of JavaScript have no place for all digits: 9007199254740990.5 would become whole.
+ * Throws `validation_failed` under `path`.
+ */
+export function wholeNumberOf(cell: string, path: string): number {
+  const digits = /^(-?\d+)(?:\.0+)?$/.exec(cell.trim())?.[1]
+  const number = Number(digits)
+  if (digits === undefined) throw invalid(path, `must be a whole number, not ${quoted(cell)}`)
+  if (!Number.isSafeInteger(number)) throw invalid(path, `must not have so many digits: ${quoted(cell)}`)
+  return number
+}
+
+/** As a JSON text, so that it can be told whatever is in it. */
+export const quoted = (text: string) => JSON.stringify(text.slice(0, 100))
