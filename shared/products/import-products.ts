@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { type Caller, requireScope } from '#database'
 import { invalid, ServiceError } from '#errors'
 import { validate } from '#input'
 import { type JobRun, UnfitInput } from '#jobs'
@@ -41,7 +42,7 @@ export async function importProducts(format: ImportFormat, run: JobRun): Promise
   const file = await openFile(format, run.input())
   for await (const rows of batchesOf(file, reached.done)) {
     const before = reached
-    const batch = parseRows(rows, file)
+    const batch = parseRows(rows, file, run.caller)
     await run.step(async (tx) => {
       reached = advance(before, batch, await upsertProducts(tx, run.caller, batch.rows), file)
       return { done: reached.done, total: reached.total, checkpoint: reached }
@@ -95,11 +96,11 @@ interface Batch {
   errors: RowError[]
 }
 
-function parseRows(rows: readonly ImportRow[], file: ImportFile): Batch {
+function parseRows(rows: readonly ImportRow[], file: ImportFile, caller: Caller): Batch {
   const batch: Batch = { rows: [], errors: [] }
   for (const row of rows) {
     try {
-      batch.rows.push(parseRow(row))
+      batch.rows.push(parseRow(row, file, caller))
     } catch (error) {
       batch.errors.push(toRowError(row.line, error, file))
     }
@@ -107,9 +108,12 @@ function parseRows(rows: readonly ImportRow[], file: ImportFile): Batch {
   return batch
 }
 
-function parseRow({ line, read }: ImportRow): UpsertRow {
+function parseRow({ line, read }: ImportRow, { inItsWords }: ImportFile, caller: Caller): UpsertRow {
   const json = read()
   const product = validate(CreateProductRequest, json)
+  if (product.initialStock > 0) {
+    requireScope(caller, 'stock:write', `${inItsWords({ path: 'initialStock', message: '' }).path} above 0`)
+  }
   const { initialStock: _, ...fields } = product
   // What the schema assumes for members that are not there must not replace what a product has.
   const patch = Object.fromEntries(Object.entries(fields).filter(([name]) => Object.hasOwn(json as object, name)))

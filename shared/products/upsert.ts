@@ -1,4 +1,4 @@
-import { type Caller, hasScope, lacking, type Sql, StaleRead } from '#database'
+import { type Caller, type Sql, StaleRead } from '#database'
 import { ServiceError } from '#errors'
 import { newId } from '#ids'
 import { type Book, openBook, openBookOfNew } from '#stock'
@@ -38,7 +38,7 @@ interface Draft {
  */
 export async function upsertProducts(tx: Sql, caller: Caller, rows: readonly UpsertRow[]): Promise<Upserted> {
   const { book, drafts } = await lockProducts(tx, caller, new Set(rows.map(({ product }) => product.sku)))
-  const upserted = decide(rows, drafts, hasScope(caller, 'stock:write'))
+  const upserted = decide(rows, drafts)
   const added = [...drafts.values()].filter(({ isNew }) => isNew)
   const changed = [...drafts.values()].filter(({ isNew, isChanged }) => !isNew && isChanged)
   await change(tx, caller, book, changed)
@@ -68,15 +68,9 @@ async function lockProducts(
 }
 
 /** Applies the rows to the drafts, in their order. */
-function decide(rows: readonly UpsertRow[], drafts: Map<string, Draft>, mayReceive: boolean): Upserted {
+function decide(rows: readonly UpsertRow[], drafts: Map<string, Draft>): Upserted {
   const upserted: Upserted = { created: 0, updated: 0, refused: [] }
   for (const { line, product, patch } of rows) {
-    if (product.initialStock > 0 && !mayReceive) {
-      const { code, detail } = lacking('stock:write', 'A number above 0')
-      const error = new ServiceError(code, detail, { issues: [{ path: 'initialStock', message: detail }] })
-      upserted.refused.push({ line, error })
-      continue
-    }
     const draft = drafts.get(product.sku)
     if (!draft) {
       const { initialStock } = product
