@@ -1,8 +1,10 @@
+import { spawn } from 'node:child_process'
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import type { Cluster } from './cluster.ts'
-import { add, createGround, type Ground, killServer, values, valuesSoon } from './cluster-fixture.ts'
+import { add, createGround, type Ground, kill, killServer, values, valuesSoon } from './cluster-fixture.ts'
+import { birthOf } from './processes.ts'
 import { type Connection, withConnection } from './sql.ts'
 import { waitUntil } from './waits.ts'
 
@@ -80,6 +82,38 @@ test('half-made folders and a stale postmaster.pid are no obstacle', async () =>
   const folder = join(ground.dataDir, 'primary')
   await writeFile(join(folder, 'postmaster.pid'), `${process.pid}\n${folder}\n`)
   await expectWhole(await ground.start(), [1])
+})
+
+test('a postmaster.pid that names a server of another folder is no obstacle', async () => {
+  const other = await createGround(template.dataDir)
+  try {
+    const { pids, primaryUrl } = await other.start()
+    const [checkpointer] = await withConnection(
+      primaryUrl,
+      (sql) => sql`select pid from pg_stat_activity where backend_type = 'checkpointer'`,
+    )
+    await writeFile(join(ground.dataDir, 'primary/postmaster.pid'), `${pids().primary}\n`)
+    await writeFile(join(ground.dataDir, 'replica/postmaster.pid'), `${checkpointer?.pid}\n`)
+    await expectWhole(await ground.start(), [1])
+    expect(await values(primaryUrl)).toEqual([1])
+  } finally {
+    await other.clear()
+  }
+})
+
+test('a postgres of this folder that somebody else has started is left alone, and named at once', async () => {
+  const folder = join(ground.dataDir, 'primary')
+  const foreign = spawn('sleep', ['60'], { argv0: 'postgres', cwd: folder, stdio: 'ignore' })
+  try {
+    await writeFile(join(folder, 'postmaster.pid'), `${foreign.pid}\n`)
+    await expect(ground.start()).rejects.toThrow(
+      `Process ${foreign.pid} is a postgres of ${folder} that somebody else has started: stop it first`,
+    )
+    expect(birthOf(foreign.pid ?? 0)).toBeDefined()
+    expect(await readFile(join(folder, 'postmaster.pid'), 'utf8')).toBe(`${foreign.pid}\n`)
+  } finally {
+    await kill(foreign)
+  }
 })
 
 test('a promoted replica keeps its writes: the old primary stays down, and the next start swaps them', async () => {

@@ -4,7 +4,7 @@ import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { FolderInUse, lockFolder, removeStackFile, writeStackFile } from './data-dir.ts'
+import { FolderInUse, lockFolder, readStackFile, removeStackFile, writeStackFile } from './data-dir.ts'
 import { birthOf } from './processes.ts'
 
 let folder: string
@@ -80,4 +80,13 @@ test('stack.json is replaced as a whole and readable by its owner alone', async 
   const path = join(folder, 'stack.json')
   expect(JSON.parse(await readFile(path, 'utf8'))).toEqual(stack)
   expect((await stat(path)).mode & 0o777).toBe(0o600)
+})
+
+test('a stack is up while the process that wrote stack.json holds the folder, and not once it was killed', async () => {
+  const lock = await lockFolder(folder)
+  const own = { ...stack, pids: { ...stack.pids, node: process.pid } }
+  await writeStackFile(folder, own)
+  expect(await readStackFile(folder)).toEqual(own)
+  await lock.release()
+  expect(await readStackFile(folder)).toBeUndefined()
 })

@@ -1,6 +1,6 @@
 import { randomInt, randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { EngineUrls } from './engines.ts'
@@ -97,6 +97,14 @@ export async function writeStackFile(dataDir: string, stack: Stack): Promise<voi
   await rm(unfinished, { force: true })
   await writeFile(unfinished, `${JSON.stringify(stack, null, 2)}\n`, { mode: 0o600 })
   await rename(unfinished, stackFile(dataDir))
+}
+
+/** The stack that is up; undefined where none is: one that was killed has left its file behind. */
+export async function readStackFile(dataDir: string): Promise<Stack | undefined> {
+  const written = await readFile(stackFile(dataDir), 'utf8').catch(() => undefined)
+  if (written === undefined) return undefined
+  const stack = JSON.parse(written) as Stack
+  return (await livingHolders(dataDir)).includes(stack.pids.node) ? stack : undefined
 }
 
 /** Says that the stack is not up, or is about to stop. */

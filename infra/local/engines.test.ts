@@ -17,7 +17,8 @@ const isMissing = [redisUrl, kafkaUrl, rabbitUrl].includes(undefined)
 let dataDir: string
 
 beforeAll(async () => {
-  dataDir = await realpath(await mkdtemp(join(tmpdir(), 'engines-')))
+  // A comma ends a path for Kafka, a space a word for a shell, and the C locale of this start knows no other letters than ASCII's.
+  dataDir = await realpath(await mkdtemp(join(tmpdir(), 'Daten, übrig 库-')))
 })
 
 afterAll(async () => {

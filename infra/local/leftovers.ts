@@ -1,6 +1,6 @@
-import { readFile, rm } from 'node:fs/promises'
+import { readFile, realpath, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { birthOf, isPostgres, type ServerProcesses, serverProcesses, signalAll } from './processes.ts'
+import { birthOf, isPostgres, type ServerProcesses, serverProcesses, signalAll, workingFolder } from './processes.ts'
 import { waitUntil } from './waits.ts'
 
 /** A fast shutdown writes one checkpoint: seconds with a gigabyte of dirty buffers, and there are 128 MB at most. */
@@ -46,13 +46,26 @@ function countOf({ roots, children }: ServerProcesses): number {
 }
 
 /**
- * PostgreSQL takes any process with the noted id, a zombie or a stranger that got the same id later, for a running server
- * and refuses to start. It is kept only where that process is a living postgres, which then can only be another's.
+ * PostgreSQL takes any process with the noted id, a zombie or a stranger that got the same id later, for a running server and
+ * refuses to start. The file is kept where that process is a living postgres that may be of this folder: two at work on one folder
+ * would destroy it. Throws then, for nothing that is done here makes it go away.
  */
 async function removeStalePidFile(folder: string): Promise<void> {
   const path = join(folder, 'postmaster.pid')
   const noted = Number.parseInt(await readFile(path, 'utf8').catch(() => ''), 10)
   if (Number.isNaN(noted)) return
-  if (birthOf(noted) !== undefined && isPostgres(noted)) return
+  if (birthOf(noted) !== undefined && isPostgres(noted)) {
+    const worksIn = workingFolder(noted)
+    if (worksIn === undefined) {
+      throw new Error(
+        `${path} names process ${noted}, a postgres of which can't be seen whether it is of this folder: stop it if it is, else remove the file; then start again.`,
+      )
+    }
+    if (worksIn === (await realpath(folder))) {
+      throw new Error(
+        `Process ${noted} is a postgres of ${folder} that somebody else has started: stop it first, or set DATA_DIR to another folder.`,
+      )
+    }
+  }
   await rm(path, { force: true })
 }

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { basename } from 'node:path'
 
 /**
@@ -48,26 +48,54 @@ export function serverProcesses(folder: string): ServerProcesses {
   for (const { pid, command } of commandLines()) {
     // Zero would mean this process's whole group to kill(2).
     if (pid === process.pid || pid === 0) continue
-    if (`${command} `.includes(` -D ${folder} `)) found.roots.push(pid)
+    if (ROOTS.some((start) => `${command} `.includes(`${start} -D ${folder} `))) found.roots.push(pid)
     else if (command.startsWith(title)) found.children.push(pid)
   }
   return found
 }
 
-/** The processes that name this folder, or something in it, in their command lines. */
-export function processesNaming(folder: string): number[] {
-  const mentions = commandLines().filter(({ command }) =>
-    `${command} `.split(/[ "=:]/).some((word) => isIn(word, folder)),
+/** What comes before the folder in the command lines of its servers; whoever else names it (a shell, an editor) is no server of it. */
+const ROOTS = ['postgres', 'postgres --single', 'initdb']
+
+/** The processes that name this folder, or something in it, in their command lines; of these programs alone, if any are given. */
+export function processesNaming(folder: string, programs?: readonly string[]): number[] {
+  const found = commandLines().filter(
+    ({ command }) => names(command, folder) && (!programs || programs.some((program) => isRunBy(command, program))),
   )
-  return mentions.map(({ pid }) => pid).filter((pid) => pid !== process.pid && pid !== 0)
+  return found.map(({ pid }) => pid).filter((pid) => pid !== process.pid && pid !== 0)
 }
 
-const isIn = (path: string, folder: string) => path === folder || path.startsWith(`${folder}/`)
+/** Looked for as a whole: it may hold whatever stands between the words of a command line. */
+function names(command: string, folder: string): boolean {
+  const [before = '', ...others] = command.split(folder)
+  let start = before
+  return others.some((end) => {
+    const isWhole = /(^|[ "=:])$/.test(start) && /^($|[/ "])/.test(end)
+    start = end
+    return isWhole
+  })
+}
+
+/** Where its path may have spaces, what follows its name is an option. */
+const isRunBy = (command: string, program: string) =>
+  command === program || command.startsWith(`${program} `) || command.includes(`/${program} -`)
 
 /** True when the process with this id runs a program called postgres, of whatever data folder. */
 export function isPostgres(pid: number): boolean {
   const command = commandLines().find((line) => line.pid === pid)?.command ?? ''
   return /(^|\/)postgres[: ]/.test(`${command} `)
+}
+
+/** The folder that a process works in, which of a server's is its data folder; undefined where that can't be seen. */
+export function workingFolder(pid: number): string | undefined {
+  if (process.platform !== 'linux')
+    return /^n(.+)$/m.exec(print('lsof', ['-a', '-p', String(pid), '-d', 'cwd', '-Fn']))?.[1]
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`)
+  } catch {
+    // Of another user's process it is hidden, from root too in a container without CAP_SYS_PTRACE.
+    return undefined
+  }
 }
 
 interface CommandLine {
@@ -111,9 +139,12 @@ function readOrEmpty(path: string): string {
   }
 }
 
-function ps(args: string[]): string {
+const ps = (args: string[]) => print('ps', args)
+
+function print(program: string, args: string[]): string {
   try {
-    return execFileSync('ps', args, { encoding: 'utf8', env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' }, timeout: 5_000 })
+    const env = { PATH: '/usr/bin:/bin:/usr/sbin:/sbin', LC_ALL: 'C.UTF-8' }
+    return execFileSync(program, args, { encoding: 'utf8', env, timeout: 5_000 })
   } catch {
     // `ps -p` of an absent process exits with 1.
     return ''

@@ -1,13 +1,11 @@
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { overrideEnvironment } from '#config'
-import type { Stack } from './data-dir.ts'
+import { readStackFile } from './data-dir.ts'
 
 /** Points this process at the databases and engines of the stack that `npm start` has running, and gives the stack's URL; undefined where none runs. */
 export async function useRunningStack(dataDir: string): Promise<string | undefined> {
-  const running = await readFile(join(dataDir, 'stack.json'), 'utf8').catch(() => undefined)
+  const running = await readStackFile(dataDir)
   if (running === undefined) return undefined
-  const { routerUrl, databaseUrl, databaseReplicaUrl, engines } = JSON.parse(running) as Stack
+  const { routerUrl, databaseUrl, databaseReplicaUrl, engines } = running
   const databases = { DATABASE_URL: databaseUrl, DATABASE_REPLICA_URL: databaseReplicaUrl ?? undefined }
   overrideEnvironment({ ...databases, ...engines })
   return routerUrl

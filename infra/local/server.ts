@@ -186,6 +186,5 @@ function fixedSettings(folder: string, port: number): Record<string, string> {
 function passingReason(log: string, fixedPort: number | undefined): string | undefined {
   if (/could not create any TCP\/IP sockets/.test(log) && fixedPort === undefined) return 'its port was taken meanwhile'
   if (/pre-existing shared memory block/.test(log)) return 'the last processes of a killed server still hold its memory'
-  if (/lock file "postmaster\.pid" already exists/.test(log)) return 'the process of a killed server is not reaped yet'
   return undefined
 }

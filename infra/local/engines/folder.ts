@@ -13,22 +13,24 @@ export interface EngineFolder {
 }
 
 /**
- * Where an engine keeps its data: the folder at `path`, freed of any process that an earlier run has left in it, or one that is
- * gone afterwards. Throws if such a process can't be ended.
+ * Where an engine keeps its data: the folder at `path`, freed of any process of the engine's `programs` that an earlier run has left
+ * in it, or one that is gone afterwards. Throws if such a process can't be ended.
  */
-export async function openFolder(name: string, path?: string): Promise<EngineFolder> {
+export async function openFolder(name: string, programs: readonly string[], path?: string): Promise<EngineFolder> {
   if (path === undefined) {
     const scratch = await mkdtemp(join(tmpdir(), `stock-${name}-`))
     return { path: scratch, leave: () => rm(scratch, { recursive: true, force: true }) }
   }
   await mkdir(path, { recursive: true })
   const isFree = await waitUntil(() => {
-    const left = processesNaming(path)
+    const left = processesNaming(path, programs)
     // All of them take a kill without losing what they have acknowledged.
     signalAll(left, 'SIGKILL')
     return left.length === 0
   }, KILLED_MS)
   if (!isFree)
-    throw new Error(`Process ${processesNaming(path).join(', ')} of ${path} can't be killed: end it, then start again.`)
+    throw new Error(
+      `Process ${processesNaming(path, programs).join(', ')} of ${path} can't be killed: end it, then start again.`,
+    )
   return { path, leave: async () => {} }
 }

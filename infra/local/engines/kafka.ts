@@ -37,6 +37,8 @@ interface KafkaOptions {
 const START_MAX_MS = 60_000
 const START_NOTICE_MS = 2_000
 const ADDRESS = '127.0.0.1'
+const PROPERTIES_FILE = 'server.properties'
+const DATA_FOLDER = 'data'
 
 /** Makes sure that there is a Kafka to start. Gives its version; throws with what to do where there is none. */
 export async function ensureKafka(progress: (line: string) => void): Promise<string> {
@@ -54,16 +56,15 @@ export async function startKafka(
 ): Promise<RunningKafka> {
   const jars = await ensureKafkaJars(progress)
   const port = options.port ?? (await freePort())
-  const folder = await openFolder('kafka', options.folder)
-  const configuration = join(folder.path, 'server.properties')
-  const dataFolder = join(folder.path, 'data')
-  await writeFile(configuration, propertiesOf(port, options.advertisedPort ?? port, await freePort(), dataFolder))
-  if (!(await exists(join(dataFolder, 'meta.properties')))) await format(jars, configuration)
+  const folder = await openFolder('kafka', ['java'], options.folder)
+  const properties = propertiesOf(port, options.advertisedPort ?? port, await freePort())
+  await writeFile(join(folder.path, PROPERTIES_FILE), properties)
+  if (!(await exists(join(folder.path, DATA_FOLDER, 'meta.properties')))) await format(jars, folder.path)
 
   let broker: Broker | undefined
   const kill = async () => broker?.kill()
   const start = async () => {
-    broker = spawnBroker(jars, configuration)
+    broker = spawnBroker(jars, folder.path)
     const notice = setTimeout(() => progress('waiting for Kafka to answer'), START_NOTICE_MS)
     try {
       const isUp = await waitUntil(async () => broker?.hasEnded() || (await answers(port)), START_MAX_MS, 50)
@@ -93,11 +94,12 @@ export async function startKafka(
   }
 }
 
-/** Makes the folder that the configuration names the storage of a new cluster. */
-async function format(jars: string, configuration: string): Promise<void> {
+/** Makes the data folder the storage of a new cluster. */
+async function format(jars: string, folder: string): Promise<void> {
   // In one argument: an id may begin with a dash, and would be taken for the next option.
-  const options = [`--cluster-id=${randomBytes(16).toString('base64url')}`, '--config', configuration]
-  await run('java', [...javaArgs(jars, '-XX:TieredStopAtLevel=1'), 'kafka.tools.StorageTool', 'format', ...options])
+  const options = [`--cluster-id=${randomBytes(16).toString('base64url')}`, '--config', PROPERTIES_FILE]
+  const args = [...javaArgs(jars, '-XX:TieredStopAtLevel=1'), 'kafka.tools.StorageTool', 'format', ...options]
+  await run('java', args, optionsIn(folder))
 }
 
 interface Broker {
@@ -107,9 +109,10 @@ interface Broker {
   kill: () => Promise<void>
 }
 
-function spawnBroker(jars: string, configuration: string): Broker {
-  const args = [...javaArgs(jars, '-Xmx512m'), 'kafka.Kafka', configuration]
-  const child = spawn('java', args, { stdio: ['ignore', 'pipe', 'pipe'] })
+function spawnBroker(jars: string, folder: string): Broker {
+  // A property of ours: the process is found by it.
+  const args = [...javaArgs(jars, '-Xmx512m', `-Dstock.folder=${folder}`), 'kafka.Kafka', PROPERTIES_FILE]
+  const child = spawn('java', args, { ...optionsIn(folder), stdio: ['ignore', 'pipe', 'pipe'] })
   const { output, hasEnded, ended } = watch(child)
   const kill = async () => {
     child.kill('SIGKILL')
@@ -118,13 +121,19 @@ function spawnBroker(jars: string, configuration: string): Broker {
   return { child, output, hasEnded, kill }
 }
 
+/**
+ * Kafka is told of its files by names within the folder it runs in, whatever the folder is called: it takes a comma for the end of a
+ * path, and Java can't open what the characters of its locale can't spell.
+ */
+const optionsIn = (folder: string) => ({ cwd: folder, env: { ...process.env, LC_ALL: 'C.UTF-8' } })
+
 /** The serial collector is the one that takes the least of a small heap and of two cores. */
 function javaArgs(jars: string, ...more: string[]): string[] {
   const logging = '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn'
   return ['-cp', join(jars, '*'), '-XX:+UseSerialGC', logging, ...more]
 }
 
-function propertiesOf(port: number, advertisedPort: number, controllerPort: number, dataFolder: string): string {
+function propertiesOf(port: number, advertisedPort: number, controllerPort: number): string {
   const properties = {
     'process.roles': 'broker,controller',
     'node.id': 1,
@@ -132,7 +141,7 @@ function propertiesOf(port: number, advertisedPort: number, controllerPort: numb
     listeners: `PLAINTEXT://${ADDRESS}:${port},CONTROLLER://${ADDRESS}:${controllerPort}`,
     'advertised.listeners': `PLAINTEXT://${ADDRESS}:${advertisedPort}`,
     'controller.listener.names': 'CONTROLLER',
-    'log.dirs': dataFolder,
+    'log.dirs': DATA_FOLDER,
     'auto.create.topics.enable': false,
     // One broker, and each partition costs files and time at its start.
     'offsets.topic.num.partitions': 1,

@@ -28,6 +28,9 @@ const DEBIAN_SERVER = '/usr/lib/rabbitmq/bin/rabbitmq-server'
 const START_MAX_MS = 60_000
 const STOP_MAX_MS = 15_000
 
+/** In the name of a folder: its scripts and Erlang read more into these. */
+const UNFIT = /["'\\{}]/
+
 const CONFIG = `
 log.console = true
 log.console.level = warning
@@ -66,8 +69,12 @@ async function findServer(): Promise<string | undefined> {
 export async function startRabbit(options: { folder?: string } = {}): Promise<RunningRabbit> {
   const server = await findServer()
   if (!server) throw new Error('there is no rabbitmq-server')
+  if (options.folder && UNFIT.test(options.folder))
+    throw new Error(
+      `RabbitMQ can't use ${options.folder}: set DATA_DIR to a folder without quotes, braces and backslashes.`,
+    )
   const [port, distributionPort, mapperPort] = [await freePort(), await freePort(), await freePort()]
-  const folder = await openFolder('rabbit', options.folder)
+  const folder = await openFolder('rabbit', ['beam.smp', 'epmd'], options.folder)
   const env = await prepare(folder.path, { port, distributionPort, mapperPort })
   const url = `amqp://guest:guest@127.0.0.1:${port}`
   // Named so, it is found by the folder as well.
@@ -124,6 +131,7 @@ async function prepare(
   await writeFile(join(folder, '.erlang.cookie'), randomBytes(20).toString('hex'), { mode: 0o600 })
   return {
     PATH: process.env.PATH,
+    // Erlang repeats it in its command line, by which the process is found.
     HOME: folder,
     ERL_EPMD_PORT: String(ports.mapperPort),
     ERL_EPMD_ADDRESS: '127.0.0.1',
@@ -140,8 +148,7 @@ async function prepare(
     RABBITMQ_CONF_ENV_FILE: join(folder, 'none'),
     RABBITMQ_ENABLED_PLUGINS_FILE: files.plugins,
     RABBITMQ_GENERATED_CONFIG_DIR: join(folder, 'generated'),
-    // A flag of ours: the process is found by it.
-    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: `${ERLANG_ARGUMENTS} -stock_folder ${folder}`,
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: ERLANG_ARGUMENTS,
   }
 }
 

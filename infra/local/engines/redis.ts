@@ -48,7 +48,7 @@ export async function startRedis({
   folder?: string
 } = {}): Promise<RunningRedis> {
   const at = port ?? (await freePort())
-  const folder = await openFolder('redis', path)
+  const folder = await openFolder('redis', ['redis-server'], path)
   const options = {
     port: at,
     bind: '127.0.0.1',
