@@ -22,7 +22,7 @@ describe('create-api-key', () => {
       createdAt: body.createdAt,
       key: body.key,
     })
-    expect(body.key).toMatch(/^smk_[0-9a-f]{8}_[A-Za-z0-9_-]{32}$/)
+    expect(body.key).toMatch(/^smk_[0-9a-f]{8}_[A-Za-z0-9_-]{40}$/)
     expect(await tryKey(body.key)).toBe(200)
     const [row] = await sql`select api_keys::text as text from api_keys where id = ${body.id}`
     expect(row?.text).not.toContain(body.key.slice(13))

@@ -26,13 +26,23 @@ describe('delete-api-key', () => {
     }
   })
 
-  it('refuses to delete the last admin key; keys of other scopes and expired ones do not count', async () => {
+  it('refuses to delete the last admin key; keys of other scopes and those that expire, however late, do not count', async () => {
     await newKey('products:write', 'jobs:write')
-    const expired = await idOf(await newKey('admin'))
+    const [expired, expiring] = [await idOf(await newKey('admin')), await idOf(await newKey('admin'))]
     await sql`update api_keys set expires_at = now() - interval '1 second' where id = ${expired}`
+    await sql`update api_keys set expires_at = now() + interval '10 years' where id = ${expiring}`
     const answer = await expectNoEffect(() => remove(BOOTSTRAP_ID))
     expect(answer).toMatchObject({ status: 409, body: { code: 'last_admin_key' } })
-    expect((await remove(expired)).status).toBe(204)
+    expect([(await remove(expired)).status, (await remove(expiring)).status]).toEqual([204, 204])
+  })
+
+  it('remembers what it has revoked for 90 days', async () => {
+    const [one, other] = [await idOf(await newKey('stock:read')), await idOf(await newKey('stock:read'))]
+    await remove(one)
+    await sql`update revoked_api_keys set revoked_at = now() - interval '91 days' where api_key_id = ${one}`
+    await remove(other)
+    const kept = await sql`select revoked_by from revoked_api_keys where api_key_id in ${sql([one, other])}`
+    expect(kept).toEqual([{ revoked_by: `api-key:${BOOTSTRAP_ID}` }])
   })
 
   it('leaves one when two admins revoke each other at once', async () => {

@@ -14,7 +14,7 @@ import {
   startStream,
 } from '#function/triggers'
 import { openApiOf } from '#openapi'
-import { logger } from '#telemetry'
+import { logger, tellRepeated } from '#telemetry'
 import { createRouter } from '../router/router.ts'
 import type { EngineUrls } from './engines.ts'
 import { loadFunctions } from './functions.ts'
@@ -75,6 +75,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     async stop() {
       await Promise.all([server.close(DRAIN_MS), ...triggers.map((trigger) => trigger.stop())])
       await router.close()
+      tellRepeated()
       await Promise.all([closeDatabase(), closeCache()])
     },
   }

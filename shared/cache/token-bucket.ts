@@ -20,8 +20,8 @@ export interface Withdrawal {
 }
 
 export interface TokenBuckets {
-  /** Takes a token from the bucket with this name, if it has one; or only looks, with a count of 0. A bucket that nobody knows is full. */
-  take: (name: string, size: BucketSize, count?: 0 | 1) => Promise<Withdrawal> | Withdrawal
+  /** Takes a token from the bucket with this name, if it has one. A bucket that nobody knows is full. */
+  take: (name: string, size: BucketSize) => Promise<Withdrawal> | Withdrawal
   close: () => Promise<void> | void
 }
 
@@ -32,12 +32,12 @@ const BUCKETS_MAX = 100_000
 export function createMemoryBuckets(now: () => number = () => performance.now()): TokenBuckets {
   const buckets = new LRUCache<string, { tokens: number; at: number }>({ max: BUCKETS_MAX })
   return {
-    take(name, size, count = 1) {
+    take(name, size) {
       const at = now()
       const before = buckets.get(name) ?? { tokens: size.burst, at }
       const tokens = Math.min(size.burst, before.tokens + ((at - before.at) / 1_000) * size.ratePerSecond)
       const isAllowed = tokens >= 1
-      const left = isAllowed ? tokens - count : tokens
+      const left = isAllowed ? tokens - 1 : tokens
       // What is not touched fills by itself.
       if (left < tokens) buckets.set(name, { tokens: left, at })
       return toWithdrawal(isAllowed, left, size)
@@ -46,7 +46,7 @@ export function createMemoryBuckets(now: () => number = () => performance.now())
   }
 }
 
-/** KEYS: bucket. ARGV: tokens a second, tokens at most, tokens to take. Gives whether there was a token, and what is left. By Redis's own clock. */
+/** KEYS: bucket. ARGV: tokens a second, tokens at most. Gives whether there was a token, and what is left. By Redis's own clock. */
 const TAKE = `
   local time = redis.call('time')
   local now = time[1] * 1000 + time[2] / 1000
@@ -56,9 +56,9 @@ const TAKE = `
   local elapsed = math.max(0, now - (tonumber(bucket[2]) or now))
   tokens = math.min(burst, tokens + elapsed / 1000 * rate)
   local allowed = tokens >= 1 and 1 or 0
-  local left = string.format('%.17g', tokens - allowed * ARGV[3])
+  local left = string.format('%.17g', tokens - allowed)
   -- What is not touched fills by itself.
-  if allowed * ARGV[3] > 0 then
+  if allowed > 0 then
     redis.call('hset', KEYS[1], 'tokens', left, 'at', string.format('%.17g', now))
     -- By then it is full, and as good as forgotten.
     redis.call('pexpire', KEYS[1], math.ceil(burst / rate * 1000) + 1000)
@@ -69,8 +69,8 @@ const TAKE = `
 export function createRedisBuckets(connection: RedisConnection): TokenBuckets {
   const take = connection.script<[number, string]>('bucketTake', TAKE, 1)
   return {
-    async take(name, size, count = 1) {
-      const [allowed, left] = await take([`bucket:${name}`], [size.ratePerSecond, size.burst, count])
+    async take(name, size) {
+      const [allowed, left] = await take([`bucket:${name}`], [size.ratePerSecond, size.burst])
       return toWithdrawal(allowed === 1, Number(left), size)
     },
     close: connection.close,
@@ -94,10 +94,10 @@ let opened: { shared: TokenBuckets | undefined; own: TokenBuckets } | undefined
  * Takes a token: from a bucket in Redis that all processes share, or, where there is no Redis or it does not answer, from one of
  * this process alone.
  */
-export function takeToken(name: string, size: BucketSize, count?: 0 | 1): Promise<Withdrawal> | Withdrawal {
+export function takeToken(name: string, size: BucketSize): Promise<Withdrawal> | Withdrawal {
   opened ??= open()
   const { shared, own } = opened
-  return shared ? takeShared(shared, own, name, size, count) : own.take(name, size, count)
+  return shared ? takeShared(shared, own, name, size) : own.take(name, size)
 }
 
 async function takeShared(

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import * as z from 'zod'
 import { ConfigError } from '#config'
 import {
@@ -15,8 +14,10 @@ import {
 } from '#database'
 import { invalid, ServiceError } from '#errors'
 import { newId } from '#ids'
+import { logger, securityEvent } from '#telemetry'
 import { DEVELOPMENT_KEY } from './bootstrap-key.ts'
-import { digestOf, forgetKnownKeys, isEmbedded } from './identify.ts'
+import { forgetKnownKeys, isEmbedded } from './identify.ts'
+import { digestOf, hasBadChecksum, newKey } from './key-format.ts'
 
 export const ApiKey = z
   .object({
@@ -61,8 +62,7 @@ export async function createApiKey(
 ): Promise<ApiKey & { key?: string }> {
   const expiresAt = request.expiresAt ? new Date(request.expiresAt) : null
   if (expiresAt && expiresAt.getTime() <= Date.now()) throw invalid('expiresAt', 'must lie in the future')
-  const prefix = `smk_${randomBytes(4).toString('hex')}`
-  const key = `${prefix}_${randomBytes(24).toString('base64url')}`
+  const { key, prefix } = newKey()
   const apiKey = await transaction(caller, async (tx) => {
     const [row] = await tx<[ApiKeyRow]>`
       insert into api_keys (id, name, scopes, prefix, key_hash, expires_at)
@@ -70,7 +70,9 @@ export async function createApiKey(
       returning ${columns(tx)}`
     return toApiKey(row)
   })
-  return caller.idempotency?.replayed ? apiKey : { ...apiKey, key }
+  if (caller.idempotency?.replayed) return apiKey
+  securityEvent('api_key_made', { actor: caller.actor, api_key_id: apiKey.id, scopes: apiKey.scopes.join(' ') })
+  return { ...apiKey, key }
 }
 
 export function listApiKeys(page: PageRequest, caller: Caller): Promise<Page<ApiKey>> {
@@ -90,35 +92,53 @@ export function listApiKeys(page: PageRequest, caller: Caller): Promise<Page<Api
   })
 }
 
-/** Revokes a key. Throws `api_key_not_found`, or `last_admin_key` if no other key could administer the service. */
+/** How long the use of a revoked key is seen. The bootstrap key's is remembered for good: it must not come back with a start. */
+const REVOKED_KEPT_DAYS = 90
+
+/** Revokes a key. Throws `api_key_not_found`, or `last_admin_key` if no other key could administer the service for good. */
 export async function deleteApiKey(id: string, caller: Caller): Promise<void> {
   await transaction(caller, async (tx) => {
     // Two admins that revoke each other's key at once must not both succeed.
     await tx`lock table api_keys in share row exclusive mode`
-    const [row] = await tx<
-      [{ isAdmin: boolean }?]
-    >`select 'admin' = any(scopes) as "isAdmin" from api_keys where id = ${id}`
+    const [row] = await tx<[{ isAdmin: boolean }?]>`
+      select 'admin' = any(scopes) and (expires_at is null or expires_at > now()) as "isAdmin" from api_keys where id = ${id}`
     if (!row) throw new ServiceError('api_key_not_found', `There is no API key with the id '${id}'.`)
+    // One that expires does not count, however late: on that day nobody would be left.
     const [other] = await tx`
-      select 1 from api_keys
-      where id <> ${id} and 'admin' = any(scopes) and (expires_at is null or expires_at > now()) limit 1`
+      select 1 from api_keys where id <> ${id} and 'admin' = any(scopes) and expires_at is null limit 1`
     if (row.isAdmin && !other) {
-      throw new ServiceError('last_admin_key', 'This is the last admin key. Make another one first.')
+      const detail = 'This is the last admin key, but for any that expire. Make another one first, without expiresAt.'
+      throw new ServiceError('last_admin_key', detail)
     }
-    await tx`delete from api_keys where id = ${id}`
+    await tx`
+      with gone as (delete from api_keys where id = ${id} returning id, key_hash)
+      insert into revoked_api_keys (key_hash, api_key_id, revoked_by) select key_hash, id, ${caller.actor} from gone`
+    await tx`
+      delete from revoked_api_keys
+      where revoked_at < now() - ${REVOKED_KEPT_DAYS}::int * interval '1 day' and api_key_id <> ${BOOTSTRAP_ID}`
   })
   forgetKnownKeys()
+  securityEvent('api_key_revoked', { actor: caller.actor, api_key_id: id })
 }
 
 const BOOTSTRAP_ID = '00000000-0000-7000-8000-000000000000'
 
-/** Makes `key` the one bootstrap admin key; an earlier bootstrap key with another value stops working. Throws a ConfigError. */
+/**
+ * Makes `key` the one bootstrap admin key; an earlier bootstrap key with another value stops working. One that was revoked stays so.
+ * Throws a ConfigError.
+ */
 export async function ensureBootstrapKey(key: string): Promise<void> {
   if (key === DEVELOPMENT_KEY) await requireEmbedded()
-  await primary()`
+  if (hasBadChecksum(key)) {
+    throw new ConfigError('BOOTSTRAP_API_KEY: has the form of an API key, but not its checksum: a character is wrong')
+  }
+  const digest = digestOf(key)
+  const { count } = await primary()`
     insert into api_keys (id, name, scopes, prefix, key_hash)
-    values (${BOOTSTRAP_ID}, 'bootstrap', array['admin'], ${key.slice(0, 3)}, ${digestOf(key)})
+    select ${BOOTSTRAP_ID}, 'bootstrap', array['admin'], ${key.slice(0, 3)}, ${digest}
+    where not exists (select from revoked_api_keys where key_hash = ${digest})
     on conflict (id) do update set key_hash = excluded.key_hash, prefix = excluded.prefix`
+  if (count === 0) logger().warn('BOOTSTRAP_API_KEY was revoked, and stays so: set another one')
   forgetKnownKeys()
 }
 

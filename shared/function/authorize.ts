@@ -1,11 +1,15 @@
+import type { HttpBindings } from '@hono/node-server'
 import { ServiceError } from '#errors'
+import { originOf } from './address.ts'
 import { type Identity, identify } from './identify.ts'
-import type { Gate } from './rate-limit.ts'
 
-/** Who asks, by the `Authorization` header. A key that is not known here is looked for behind the gate. Throws `unauthenticated`. */
-export function authenticate(header: string | null, gate: Gate): Identity | Promise<Identity> {
+/** Who asks, by the `Authorization` header of a request. Throws `unauthenticated`. */
+export function authenticate(
+  header: string | null,
+  incoming: HttpBindings['incoming'] | undefined,
+): Identity | Promise<Identity> {
   const key = /^Bearer +([\x21-\x7e]{1,512})$/i.exec(header ?? '')?.[1]
-  const identity = key === undefined ? undefined : identify(key, gate)
+  const identity = key === undefined ? undefined : identify(key, () => originOf(incoming))
   return identity instanceof Promise ? identity.then(requireIdentity) : requireIdentity(identity)
 }
 

@@ -1,9 +1,10 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { closeDatabase } from '#database'
 import { ensureBootstrapKey } from '#function'
-import { call, expectNoEffect, functionNamed, sql } from '#testing'
+import { call, expectNoEffect, functionNamed, newKey as newApiKey, sql } from '#testing'
 import { DEVELOPMENT_KEY } from './bootstrap-key.ts'
-import { digestOf, forgetKnownKeys } from './identify.ts'
+import { forgetKnownKeys } from './identify.ts'
+import { digestOf, newKey } from './key-format.ts'
 
 /** Makes the test's database look like one of another server: what it says of itself goes for new connections. */
 async function pretend(isEmbedded: boolean): Promise<void> {
@@ -14,6 +15,8 @@ async function pretend(isEmbedded: boolean): Promise<void> {
 }
 
 const statusWith = async (key: string) => (await call(await functionNamed('list-products'), { key })).status
+
+const idOf = async (key: string) => (await sql`select id from api_keys where prefix = ${key.slice(0, 12)}`)[0]?.id
 
 /** The key as a dump of an embedded database would bring it. */
 const plant = () => sql`
@@ -41,5 +44,32 @@ describe('the development key', () => {
     await sql`delete from api_keys where key_hash = ${digestOf(DEVELOPMENT_KEY)}`
     await pretend(false)
     await expectNoEffect(() => expect(ensureBootstrapKey(DEVELOPMENT_KEY)).rejects.toThrow(/^BOOTSTRAP_API_KEY: /))
+  })
+})
+
+describe('a bootstrap key', () => {
+  it('that has the form of an API key but not its checksum is refused: nobody could come with it', async () => {
+    const { key } = newKey()
+    const mistyped = key.replace(/.$/, (last) => (last === '0' ? '1' : '0'))
+    await expectNoEffect(() => expect(ensureBootstrapKey(mistyped)).rejects.toThrow(/^BOOTSTRAP_API_KEY: /))
+  })
+
+  it('that was revoked stays revoked over starts, and another one works', async () => {
+    await newApiKey('admin')
+    await ensureBootstrapKey('the-first-bootstrap-key')
+    const deleteApiKey = await functionNamed('delete-api-key')
+    const params = { apiKeyId: '00000000-0000-7000-8000-000000000000' }
+    expect((await call(deleteApiKey, { params, key: 'the-first-bootstrap-key' })).status).toBe(204)
+    await ensureBootstrapKey('the-first-bootstrap-key')
+    expect(await statusWith('the-first-bootstrap-key')).toBe(401)
+    // For good, whatever else is forgotten of revoked keys.
+    await sql`update revoked_api_keys set revoked_at = now() - interval '10 years'`
+    const apiKeyId = await idOf(await newApiKey('products:read'))
+    await ensureBootstrapKey('the-second-bootstrap-key')
+    expect((await call(deleteApiKey, { params: { apiKeyId }, key: 'the-second-bootstrap-key' })).status).toBe(204)
+    await ensureBootstrapKey('the-first-bootstrap-key')
+    expect(await statusWith('the-first-bootstrap-key')).toBe(401)
+    expect(await statusWith('the-second-bootstrap-key')).toBe(200)
+    await ensureBootstrapKey('test-admin-key')
   })
 })

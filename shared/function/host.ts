@@ -5,7 +5,8 @@ import { cacheSettings, closeCache } from '#cache'
 import { ConfigError, integerSetting, readConfig } from '#config'
 import { checkDatabase, closeDatabase, databaseSettings } from '#database'
 import { ServiceError } from '#errors'
-import { logger, metricsContentType, renderMetrics } from '#telemetry'
+import { logger, metricsContentType, renderMetrics, tellRepeated } from '#telemetry'
+import { trustedProxies } from './address.ts'
 import { ownKeySetting } from './bootstrap-key.ts'
 import type { FunctionDefinition } from './definition.ts'
 import { createHttpServer } from './http-server.ts'
@@ -38,6 +39,7 @@ export function checkSettings(): void {
   databaseSettings()
   cacheSettings()
   rateLimits()
+  trustedProxies()
   keysOwnReservations()
 }
 
@@ -69,6 +71,7 @@ export async function startHost(
     async drain(maxMs = DRAIN_MAX_MS) {
       draining = true
       await Promise.all([server.close(maxMs, settings.DRAIN_DELAY_MS), trigger?.stop()])
+      tellRepeated()
       await Promise.all([closeDatabase(), closeCache()])
     },
   }

@@ -23,7 +23,7 @@ import { type Exchange, logFailure, problem, toResponse } from './http-response.
 import { idempotencyKeyOf } from './idempotency-key.ts'
 import { keysOwnReservations } from './ownership.ts'
 import { toServiceError } from './problem.ts'
-import { countRequest, gateFor, rateLimitHeaders, requireToken } from './rate-limit.ts'
+import { countRequest, rateLimitHeaders, requireToken } from './rate-limit.ts'
 import { headersOf } from './request-headers.ts'
 import { requestIdOf } from './request-id.ts'
 import { Upload } from './upload.ts'
@@ -144,10 +144,9 @@ async function answerOf(
   exchange: Exchange,
 ): Promise<Answer> {
   const { headers } = exchange
-  const identity = await authenticate(headers.get('authorization'), gateFor(exchange.http?.incoming))
+  const identity = await authenticate(headers.get('authorization'), exchange.http?.incoming)
   exchange.withdrawal = await countRequest(identity.apiKeyId)
   if (exchange.withdrawal) requireToken(exchange.withdrawal)
-  requireScope(identity, endpoint.scope)
   const caller: Caller = {
     actor: `api-key:${identity.apiKeyId}`,
     scopes: identity.scopes,
@@ -157,9 +156,10 @@ async function answerOf(
     consistency: { token: headers.get('consistency-token') ?? undefined },
     isGone: exchange.isGone,
   }
+  exchange.caller = caller
+  requireScope(caller, endpoint.scope)
   // Here for every read, whether or not it asks a server that a token is for.
   if (endpoint.method === 'GET' && caller.consistency.token !== undefined) parseToken(caller.consistency.token)
-  exchange.caller = caller
   const params = validateParams(rawParams)
   const query = endpoint.request.query ? validate(endpoint.request.query, queryOf(request.url)) : undefined
   let body: unknown

@@ -2,7 +2,8 @@ import type { HttpBindings } from '@hono/node-server'
 import type { Withdrawal } from '#cache'
 import type { Caller } from '#database'
 import type { ServiceError } from '#errors'
-import { logger, type TraceContext, traceIdOf } from '#telemetry'
+import { countSecurityEvent, logger, type TraceContext, traceIdOf } from '#telemetry'
+import { originOf } from './address.ts'
 import type { Answer } from './definition.ts'
 import { problemDocument, problemHeaders } from './problem.ts'
 import { rateLimitHeaders } from './rate-limit.ts'
@@ -61,8 +62,11 @@ export function problem(
   })
 }
 
-/** Tells the log of a failure: loudly where it is the service's own. */
-export function logFailure(name: string, error: ServiceError, thrown: unknown, { requestId, trace }: Exchange): void {
+/** Tells the log of a failure: loudly where it is the service's own, and of one that its security is about. */
+export function logFailure(name: string, error: ServiceError, thrown: unknown, exchange: Exchange): void {
+  const { requestId, trace, caller, http } = exchange
+  if (error.code === 'unauthenticated') countSecurityEvent('unauthenticated', { origin: originOf(http?.incoming) })
+  if (error.code === 'forbidden') countSecurityEvent('forbidden', { actor: caller?.actor, function: name })
   const level = error.status >= 500 ? 'error' : 'debug'
   if (!logger().isLevelEnabled(level)) return
   const entry = { function: name, code: error.code, request_id: requestId, trace_id: traceIdOf(trace) }

@@ -1,8 +1,9 @@
-import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { read, type Scope, type Sql, systemCaller } from '#database'
+import { countSecurityEvent } from '#telemetry'
 import { DEVELOPMENT_KEY } from './bootstrap-key.ts'
-import type { Gate } from './rate-limit.ts'
+import { digestOf, hasBadChecksum } from './key-format.ts'
+import { createTurns } from './turns.ts'
 
 export interface Identity {
   apiKeyId: string
@@ -20,45 +21,57 @@ const known = new LRUCache<string, KnownKey>({ max: 10_000, ttl: 1_500 })
 /** Keys that were valid not long ago. */
 const valid = new LRUCache<string, true>({ max: 10_000, ttl: 600_000 })
 
-/** What is kept of a key. It has 192 random bits, so a slow hash would protect nothing and cost every request. */
-export const digestOf = (key: string) => createHash('sha256').update(key).digest()
+/** Keys that were just found not to be valid, and of those that were revoked, the id: who goes on sending one costs the database little. */
+const refused = new LRUCache<string, { revokedId?: string }>({ max: 10_000, ttl: 1_500 })
 
-/** Has every key looked for anew: one has been revoked, or replaced. */
+/**
+ * Keys that have not been seen lately are looked for by so many at a time; it is an index's look, and they share connections. Nobody
+ * is refused for what others send: a key costs more than a guess does in nothing but a wait, of milliseconds while there is room for all
+ * that a function has in flight from one origin.
+ */
+const inTurn = createTurns({ atOnceMax: 16, waitingMax: 4_000, waitingOfOneMax: 1_000 })
+
+/** Has every key looked for anew: one has been made, revoked or replaced. */
 export function forgetKnownKeys(): void {
   known.clear()
+  refused.clear()
 }
 
 /**
- * Who holds `key`; undefined for a key that is unknown, revoked or expired. The database is behind `gate`. Nearly every request
+ * Who holds `key`; undefined for a key that is unknown, revoked or expired. `originOf` tells where it came from. Nearly every request
  * comes with a key that is known here, so that is answered at once.
  */
-export function identify(key: string, gate: Gate): Identity | undefined | Promise<Identity | undefined> {
+export function identify(key: string, originOf: () => string): Identity | undefined | Promise<Identity | undefined> {
   const identity = known.get(key)
-  return identity ? unlessExpired(identity) : lookUp(key, gate).then((found) => found && unlessExpired(found))
+  if (identity) return unlessExpired(identity)
+  if (hasBadChecksum(key)) return undefined
+  return lookUp(key, originOf()).then((found) => found && unlessExpired(found))
 }
 
 function unlessExpired(identity: KnownKey): Identity | undefined {
   return identity.expiresAt > Date.now() ? identity : undefined
 }
 
-/** Looks under way: those who come with the same key meanwhile share one, and count as one. */
+/** Looks under way: those who come with the same key meanwhile share one. */
 const looks = new Map<string, Promise<KnownKey | undefined>>()
 
-function lookUp(key: string, gate: Gate): Promise<KnownKey | undefined> {
-  const underWay = looks.get(key)
-  if (underWay) return underWay
-  const look = findKnown(key, gate).finally(() => looks.delete(key))
-  looks.set(key, look)
-  return look
+async function lookUp(key: string, origin: string): Promise<KnownKey | undefined> {
+  let look = looks.get(key)
+  if (!look && !refused.has(key)) {
+    look = findKnown(key, origin).finally(() => looks.delete(key))
+    looks.set(key, look)
+  }
+  const identity = await look
+  const revokedId = identity ? undefined : refused.get(key)?.revokedId
+  if (revokedId) countSecurityEvent('api_key_used_after_revocation', { api_key_id: revokedId, origin })
+  return identity
 }
 
-async function findKnown(key: string, gate: Gate): Promise<KnownKey | undefined> {
-  // Nobody is locked out by what others guess.
-  if (!valid.has(key)) await gate.admit()
-  const row = await findRow(key)
-  if (!row) {
+async function findKnown(key: string, origin: string): Promise<KnownKey | undefined> {
+  const row = await (valid.has(key) ? findRow(key) : inTurn(origin, () => findRow(key)))
+  if (!row || row.isRevoked) {
     valid.delete(key)
-    await gate.charge()
+    refused.set(key, row ? { revokedId: row.id } : {})
     return undefined
   }
   valid.set(key, true)
@@ -72,6 +85,7 @@ interface Row {
   id: string
   scopes: Scope[]
   expiresAt: Date | null
+  isRevoked: boolean
 }
 
 /** On the replica first, so that reads outlive the primary; a key it does not have may be new, so the primary is asked too. */
@@ -79,8 +93,10 @@ function findRow(key: string): Promise<Row | undefined> {
   const digest = digestOf(key)
   const find = async (sql: Sql) => {
     const [row] = await sql<Row[]>`
-      select id, scopes, expires_at as "expiresAt" from api_keys
-      where key_hash = ${digest} and ${key === DEVELOPMENT_KEY ? isEmbedded(sql) : sql`true`}`
+      select id, scopes, expires_at as "expiresAt", false as "isRevoked" from api_keys
+      where key_hash = ${digest} and ${key === DEVELOPMENT_KEY ? isEmbedded(sql) : sql`true`}
+      union all
+      select api_key_id, '{}', null, true from revoked_api_keys where key_hash = ${digest}`
     return row
   }
   return read(systemCaller('function:auth'), find, (row) => row === undefined)

@@ -3,6 +3,7 @@ import * as z from 'zod'
 import { type Caller, type Page, type PageRequest, read, readPage, type Sql, transaction } from '#database'
 import { invalid, ServiceError } from '#errors'
 import { newId } from '#ids'
+import { securityEvent } from '#telemetry'
 import { isPublicHost } from './addresses.ts'
 import type { CreateWebhookRequest, Webhook } from './schema.ts'
 import { newSecret } from './secret.ts'
@@ -44,6 +45,9 @@ export async function createWebhook(
       returning ${columns(tx)}`
     return toWebhook(row)
   })
+  if (!caller.idempotency?.replayed) {
+    securityEvent('webhook_made', { actor: caller.actor, webhook_id: webhook.id, host: new URL(url).host })
+  }
   await sleep(LIST_AGE_MAX_MS)
   return caller.idempotency?.replayed ? webhook : { ...webhook, secret }
 }
@@ -72,4 +76,5 @@ export async function deleteWebhook(id: string, caller: Caller): Promise<void> {
     const { count } = await tx`delete from webhooks where id = ${id}`
     if (count === 0) throw new ServiceError('webhook_not_found', `There is no webhook with the id '${id}'.`)
   })
+  securityEvent('webhook_deleted', { actor: caller.actor, webhook_id: id })
 }

@@ -1,0 +1,60 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { overrideEnvironment } from '#config'
+import { addressOf, forgetTrustedProxies, networkOf, trustedProxies } from './address.ts'
+
+function set(settings: { TRUSTED_PROXIES?: string; TRUST_FORWARDED_FOR?: string }): void {
+  overrideEnvironment({ TRUSTED_PROXIES: undefined, TRUST_FORWARDED_FOR: undefined, ...settings })
+  forgetTrustedProxies()
+}
+
+const incomingFrom = (remoteAddress: string, headers: Record<string, string> = {}) =>
+  ({ headers, socket: { remoteAddress } }) as never
+const forwarded = (entries: string) => addressOf(incomingFrom('10.0.0.1', { 'x-forwarded-for': entries }))
+
+describe('the address of a request', () => {
+  afterEach(() => set({}))
+
+  it('is the peer where no proxy is ours, whatever the request says', () => {
+    set({})
+    expect(addressOf(undefined)).toBeUndefined()
+    expect(forwarded('203.0.113.9')).toBe('10.0.0.1')
+  })
+
+  it.each([
+    ['1', '198.51.100.1, 203.0.113.9', '203.0.113.9'],
+    ['2', '198.51.100.1, 203.0.113.9, 10.0.0.2', '203.0.113.9'],
+    ['2', '1.1.1.1,2.2.2.2 ,203.0.113.9,10.0.0.2', '203.0.113.9'],
+    // It did not pass the outer one.
+    ['2', '203.0.113.9', '203.0.113.9'],
+    ['3', '203.0.113.9, 10.0.0.2', '203.0.113.9'],
+  ])(
+    'behind %s proxies of ours and with %j it is %s, which no client can forge',
+    (TRUSTED_PROXIES, entries, address) => {
+      set({ TRUSTED_PROXIES })
+      expect(forwarded(entries)).toBe(address)
+      expect(addressOf(incomingFrom('127.0.0.1'))).toBe('127.0.0.1')
+    },
+  )
+
+  it('TRUST_FORWARDED_FOR=1 means one proxy still, unless the number is told', () => {
+    set({ TRUST_FORWARDED_FOR: '1' })
+    expect(forwarded('198.51.100.1, 203.0.113.9')).toBe('203.0.113.9')
+    set({ TRUST_FORWARDED_FOR: '1', TRUSTED_PROXIES: '0' })
+    expect(forwarded('198.51.100.1, 203.0.113.9')).toBe('10.0.0.1')
+  })
+
+  it.each(['-1', '1.5', 'all', '11'])('a number of %s is refused', (TRUSTED_PROXIES) => {
+    set({ TRUSTED_PROXIES })
+    expect(trustedProxies).toThrow('TRUSTED_PROXIES')
+  })
+
+  it.each([
+    ['192.0.2.7', '192.0.2.7'],
+    ['::ffff:192.0.2.7', '::ffff:192.0.2.7'],
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2'],
+    ['2001:db8::6', '2001:db8:0:0'],
+    ['::1', '0:0:0:0'],
+  ])('counts with its network: %s with %s', (address, network) => {
+    expect(networkOf(address)).toBe(network)
+  })
+})
