@@ -98,7 +98,23 @@ describe('list-products', () => {
     ['ÄPFEL', 'äpfel'],
     ['ΣΟΦΙΑ', 'σοφια'],
     ['ДОМ', 'дом'],
-  ])('finds letters beyond ASCII in any case: %s', async (upper, lower) => {
+    // The sigma at the end of a word is another letter than within, but in capitals.
+    ['ΚΑΦΈΣ', 'καφές'],
+    ['STRASSE', 'straße'],
+    ['STRAẞE', 'strasse'],
+    ['CAF\u00c9', 'cafe\u0301'],
+    ['CAFE\u0301', 'caf\u00e9'],
+    ['한글날', '\u1112\u1161\u11ab\u1100\u1173\u11af\u1102\u1161\u11af'],
+    ['ŒUVRE', 'œuvre'],
+    ['EFFICIENT', 'eﬃcient'],
+    ['İSTANBUL', 'istanbul'],
+    ['ISPARTA', 'ısparta'],
+    ['ΐABC', 'Ϊ́abc'],
+    ['ᾳδης', 'ΑΙΔΗΣ'],
+    ['ᲓᲘᲓᲘ', 'დიდი'],
+    ['ＡＢＣ', 'abc'],
+    ['5 KΩ', '5 kω'],
+  ])('finds letters beyond ASCII in any case and any normal form: %s, %s', async (upper, lower) => {
     await newProduct({ sku: 'upper', name: `x ${upper} y` })
     await newProduct({ sku: 'lower', name: `x ${lower} y` })
     expect(await list({ search: upper })).toEqual(['upper', 'lower'])
@@ -108,11 +124,30 @@ describe('list-products', () => {
   it.each(['%', '_', '\\', '%%', '\\%', '100%', 'a_b', "'", '"', '*', '.', '\\\\'])(
     'takes %j in a search for itself',
     async (search) => {
-      await newProduct({ sku: 'hit', name: `a${search}b` })
+      await newProduct({ sku: 'hit', name: `${search}b a${search}b` })
       await newProduct({ sku: 'miss', name: 'axxb 100 aXb' })
       expect(await list({ search })).toEqual(['hit'])
+      expect(await list({ search: `a${search}b` })).toEqual(['hit'])
     },
   )
+
+  it.each([
+    ['one character', 'b', ['B-1', 'x-2']],
+    ['two characters', 'bL', ['x-2']],
+    ['two that fold from one', 'ß', ['SS-4']],
+    ['two pairs of surrogates', '🧢🧤', ['x-3']],
+  ])('looks at the start of name and sku alone for %s', async (_, search, expected) => {
+    await newProduct({ sku: 'B-1', name: 'Cup, blue' })
+    await newProduct({ sku: 'x-2', name: 'Blue cup' })
+    await newProduct({ sku: 'x-3', name: '🧢🧤 b' })
+    await newProduct({ sku: 'SS-4', name: 'Tasse' })
+    expect(await list({ search })).toEqual(expected)
+  })
+
+  it('never takes the end of a sku and the start of a name for one text', async () => {
+    await newProduct({ sku: 'abc', name: 'def' })
+    for (const search of ['bcde', 'c\n\nd', '\n\nabc', '\n']) expect(await list({ search })).toEqual([])
+  })
 
   it('filters by sku and status, all filters together', async () => {
     await newProduct({ sku: 'one', name: 'x', status: 'archived' })

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { lockFolder } from './data-dir.ts'
 import { copyReplica, isPromoted, prepareFolders, readPassword, type Site } from './data-folders.ts'
 import { findEngine } from './engine.ts'
+import type { Binaries } from './postgres-binaries.ts'
 import { DATABASE, preparePrimary, SLOT, startFollowing } from './replication.ts'
 import { type Role, Server } from './server.ts'
 import { supervise } from './supervisor.ts'
@@ -15,6 +16,8 @@ export interface ClusterOptions {
   fsync?: boolean
   /** Default: free ports, chosen by the operating system. */
   ports?: { primary?: number; replica?: number }
+  /** Another PostgreSQL than the embedded one. */
+  binaries?: Binaries
   /** More server settings, for both servers. */
   settings?: Record<string, string>
   progress?: (line: string) => void
@@ -87,7 +90,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
 
 async function prepareSite(options: ClusterOptions, dataDir: string): Promise<Site> {
   const site: Site = {
-    engine: await findEngine(dataDir),
+    engine: await findEngine(dataDir, options.binaries),
     dataDir,
     primary: join(dataDir, 'primary'),
     replica: join(dataDir, 'replica'),

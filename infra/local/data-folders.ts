@@ -105,8 +105,8 @@ async function initialise(site: Site): Promise<void> {
   await engine.own(passwordFile)
   try {
     const login = ['--username=postgres', `--pwfile=${passwordFile}`, '--auth=scram-sha-256']
-    // The builtin provider sorts and folds UTF-8 the same on every machine; the system's locales don't.
-    const text = ['--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8']
+    // The one locale that every machine has, and every version of PostgreSQL: nothing here depends on one.
+    const text = ['--encoding=UTF8', '--locale=C']
     await engine.run(engine.binaries.initdb, ['-D', unfinished, '--no-sync', ...login, ...text])
   } finally {
     await rm(passwordFile, { force: true })

@@ -31,9 +31,9 @@ const RUN_TIMEOUT_MS = 120_000
 /** Nothing is inherited: a PGDATA, PGPORT or LC_ALL of the caller's would change what the servers do. */
 const ENVIRONMENT = { PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin', LC_ALL: 'C', TZ: 'UTC' }
 
-/** Finds the programs and the account for the data in `dataDir`. Throws, saying what to do, if they can't run. */
-export async function findEngine(dataDir: string): Promise<Engine> {
-  const binaries = await findBinaries()
+/** Finds the account for the data in `dataDir`, and the embedded programs if none are given. Throws, saying what to do, if they can't run. */
+export async function findEngine(dataDir: string, given?: Binaries): Promise<Engine> {
+  const binaries = given ?? (await findBinaries())
   const account = await accountFor(dataDir)
   const closed = account && (await closedPath([binaries.postgres, dirname(dataDir)], account))
   const prepare = (file: string, args: string[]) => commandAs(account, closed !== undefined, file, args)

@@ -14,7 +14,10 @@ export { type Page, PageQuery, type PageRequest, readPage } from './page.ts'
 export { pipeline } from './pipeline.ts'
 export { prune } from './prune.ts'
 export { read, readAsOf } from './read.ts'
+
 export { hasScope, lacking, requireScope, type Scope, scopes } from './scopes.ts'
+
+export { requireSupportedServer } from './server-version.ts'
 export { databaseSettings } from './settings.ts'
 export { snapshot } from './snapshot.ts'
 export { parseToken } from './token.ts'

@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import type { Sql } from './connect.ts'
 import { leaseWriter } from './connections.ts'
+import { requireSupportedServer } from './server-version.ts'
 
 const FILE_NAME = /^\d{4}_[a-z0-9_]+\.sql$/
 /** Any fixed number, as long as nothing else in this database uses it: "stock" in ASCII, cut to 32 bits. */
@@ -9,12 +10,14 @@ const MIGRATION_LOCK = 0x746f636b
 /**
  * Brings the schema to the newest version: every file in `migrations/`, in the order of its name, each in a transaction
  * of its own, once. Several processes may start at once: an advisory lock lets one work and the rest wait for it.
- * Gives the names of the files it ran. Throws if a file that ran before is gone: the code is older than the database.
+ * Gives the names of the files it ran. Throws if a file that ran before is gone: the code is older than the database; a ConfigError
+ * if the server is older than the code can use.
  */
 export async function migrate(directory = new URL('./migrations/', import.meta.url)): Promise<string[]> {
   const lease = await leaseWriter()
   const { sql } = lease
   try {
+    await requireSupportedServer(sql)
     await sql.unsafe('set statement_timeout = 0; set lock_timeout = 0')
     await sql`select pg_advisory_lock(${MIGRATION_LOCK})`
     return await applyMissing(sql, directory)

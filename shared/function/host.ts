@@ -3,7 +3,7 @@ import { getRequestListener } from '@hono/node-server'
 import * as z from 'zod'
 import { cacheSettings, closeCache } from '#cache'
 import { ConfigError, integerSetting, readConfig } from '#config'
-import { checkDatabase, closeDatabase, databaseSettings } from '#database'
+import { checkDatabase, closeDatabase, databaseSettings, requireSupportedServer } from '#database'
 import { ServiceError } from '#errors'
 import { logger, metricsContentType, renderMetrics, tellRepeated } from '#telemetry'
 import { trustedProxies } from './address.ts'
@@ -65,6 +65,7 @@ export async function startHost(
   })
   const url = await server.listen(settings.PORT, settings.HOST)
   const trigger = startTrigger?.(definition)
+  void refuseUnsupportedServer()
   logger().info({ function: definition.name, url }, `${definition.name} listens on ${url}`)
   return {
     url,
@@ -74,6 +75,17 @@ export async function startHost(
       tellRepeated()
       await Promise.all([closeDatabase(), closeCache()])
     },
+  }
+}
+
+/** Ends the process, with one line, where the database is one that can't be used. One that does not answer now may do so later. */
+async function refuseUnsupportedServer(): Promise<void> {
+  try {
+    await requireSupportedServer()
+  } catch (error) {
+    if (!(error instanceof ConfigError)) return
+    process.stderr.write(`${error.message}\n`)
+    process.exit(1)
   }
 }
 

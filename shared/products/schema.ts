@@ -108,7 +108,13 @@ export const ProductDeleted = z
 export const sortOrders = ['createdAt', '-createdAt', 'sku', 'name'] as const
 
 export const ProductFilter = z.strictObject({
-  search: z.string().max(200).optional().describe('A part of the name or the sku, in any case.'),
+  search: z
+    .string()
+    .max(200)
+    .optional()
+    .describe(
+      'A part of the name or the sku, in any case and any Unicode normal form; one or two characters: what either begins with.',
+    ),
   sku: z.string().max(64).optional(),
   status: Status.optional(),
   sort: z.enum(sortOrders).default('createdAt'),

@@ -27,8 +27,8 @@ export interface TcpProxy {
   close: () => Promise<void>
 }
 
-/** A network that can fail, in front of the server at `firstTarget`. */
-export async function openProxy(firstTarget: string): Promise<TcpProxy> {
+/** A network that can fail, in front of the server at `firstTarget`. What the server says goes through `answer`, some bytes at a time. */
+export async function openProxy(firstTarget: string, answer = (bytes: Buffer): Buffer => bytes): Promise<TcpProxy> {
   const sockets = new Set<Socket>()
   let target = new URL(firstTarget)
   let swallowed = 0
@@ -49,10 +49,10 @@ export async function openProxy(firstTarget: string): Promise<TcpProxy> {
   }
 
   /** One direction of a connection. */
-  const createLine = () =>
+  const createLine = (rewrite = (bytes: Buffer): Buffer => bytes) =>
     new Transform({
       transform(chunk, _, done) {
-        void passing.then(() => (delayMs > 0 ? sleep(delayMs) : undefined)).then(() => done(null, chunk))
+        void passing.then(() => (delayMs > 0 ? sleep(delayMs) : undefined)).then(() => done(null, rewrite(chunk)))
       },
     })
 
@@ -70,7 +70,7 @@ export async function openProxy(firstTarget: string): Promise<TcpProxy> {
     keep(client, upstream)
     keep(upstream, client)
     client.pipe(createLine()).pipe(upstream)
-    upstream.pipe(createLine()).pipe(client)
+    upstream.pipe(createLine(answer)).pipe(client)
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -1,0 +1,17 @@
+import type { Binaries } from '../postgres-binaries.ts'
+import { exists, installPackages } from './debian.ts'
+
+/** The oldest PostgreSQL that is supported, which is Debian 12's. */
+const FOLDER = '/usr/lib/postgresql/15/bin'
+const binaries: Binaries = { postgres: `${FOLDER}/postgres`, initdb: `${FOLDER}/initdb` }
+
+/**
+ * The programs of PostgreSQL 15: installs Debian's package where there is none and this is root on Debian 12. Throws with what to
+ * do instead.
+ */
+export async function ensurePostgres15(progress: (line: string) => void): Promise<Binaries> {
+  if (await exists(binaries.postgres)) return binaries
+  await installPackages(['postgresql-15'], progress)
+  if (await exists(binaries.postgres)) return binaries
+  throw new Error(`there is no PostgreSQL 15 in ${FOLDER}: install it (apt-get install postgresql-15)`)
+}

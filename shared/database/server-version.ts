@@ -1,0 +1,23 @@
+import { ConfigError } from '#config'
+import type { Sql } from './connect.ts'
+import { primary } from './connections.ts'
+
+/** The first with what the schema is written in, of those that its makers still mend. */
+const VERSION_MIN = 15
+
+/** Throws a ConfigError, in one line, for a server that is too old, or a database in which not every text can be stored. */
+export async function requireSupportedServer(sql: Sql = primary()): Promise<void> {
+  const [server] = await sql<[{ version: string; number: number; encoding: string }]>`
+    select current_setting('server_version') as version, current_setting('server_version_num')::int as number,
+           current_setting('server_encoding') as encoding`
+  if (server.number < VERSION_MIN * 10_000) {
+    throw new ConfigError(
+      `DATABASE_URL: is PostgreSQL ${server.version}; this service needs PostgreSQL ${VERSION_MIN} or newer`,
+    )
+  }
+  if (server.encoding !== 'UTF8') {
+    throw new ConfigError(
+      `DATABASE_URL: the database's encoding is ${server.encoding}; this service needs UTF8 (create database … encoding 'UTF8' template template0)`,
+    )
+  }
+}
