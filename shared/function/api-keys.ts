@@ -14,6 +14,7 @@ import {
 } from '#database'
 import { invalid, ServiceError } from '#errors'
 import { newId } from '#ids'
+import { lineOfText } from '#input'
 import { logger, securityEvent } from '#telemetry'
 import { DEVELOPMENT_KEY } from './bootstrap-key.ts'
 import { forgetKnownKeys, isEmbedded } from './identify.ts'
@@ -32,12 +33,7 @@ export const ApiKey = z
 export type ApiKey = z.infer<typeof ApiKey>
 
 export const CreateApiKeyRequest = z.strictObject({
-  name: z
-    .string()
-    .trim()
-    .min(1)
-    .max(200)
-    .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must not contain control characters'),
+  name: lineOfText(200).trim().min(1),
   scopes: z.array(z.enum(scopes)).min(1).max(scopes.length),
   expiresAt: z.iso.datetime({ offset: true }).nullish(),
 })

@@ -56,13 +56,13 @@ export function problemResponse(codes: readonly ErrorCode[]): Json {
   }
 }
 
-/** `code` tells which it is, and so what other members there are. */
+/**
+ * No two have a code in common. That is not told as a `discriminator`, too: openapi-typescript takes it for the one code that a schema
+ * may have, and PlainProblem has many.
+ */
 function oneOf(codes: readonly ErrorCode[]): Json {
-  const names = codes.map(schemaNameOf)
-  const [first = '', ...others] = new Set(names)
-  if (others.length === 0) return reference(first)
-  const mapping = Object.fromEntries(codes.map((code, index) => [code, reference(names[index] ?? '').$ref]))
-  return { oneOf: [first, ...others].map(reference), discriminator: { propertyName: 'code', mapping } }
+  const [first = '', ...others] = new Set(codes.map(schemaNameOf))
+  return others.length === 0 ? reference(first) : { oneOf: [first, ...others].map(reference) }
 }
 
 function schemaNameOf(code: ErrorCode): string {
@@ -72,12 +72,12 @@ function schemaNameOf(code: ErrorCode): string {
 
 /** Every problem document has these. It is open: a code may have more members (RFC 9457, 3.2). */
 const Problem = z.object({
-  type: z.literal('about:blank').describe('`code` tells the type of a problem.'),
+  type: z.string().describe('`about:blank`: it is `code` that tells what the problem is.'),
   title: z.string().describe('What the status says.'),
   status: z.number().int().min(400).max(599).describe('The status of the answer.'),
   detail: z.string().describe('What went wrong and, where something can be done, what: for people.'),
   instance: z.string().describe('The path that was asked for.'),
-  code: z.enum(Object.keys(statusOf) as ErrorCode[]).describe('What went wrong, for programs: it never changes.'),
+  code: z.string().describe('What went wrong, for programs: it never changes.'),
   requestId: z.string().describe('The `Request-Id` of the request; of a replayed answer, that of the first one.'),
 })
 
@@ -88,11 +88,18 @@ export function problemSchemas(schemaOf: SchemaOf): Json {
     const status = statusOf[code as ErrorCode]
     const description = `\`${code}\` (${status} ${STATUS_CODES[status]}).`
     const { properties, required } = schemaOf(members, 'output') as { properties: Json; required: string[] }
-    return [schemaNameOf(code as ErrorCode), derived(description, { code: { const: code }, ...properties }, required)]
+    return [
+      schemaNameOf(code as ErrorCode),
+      derived(description, { code: { type: 'string', enum: [code] }, ...properties }, required),
+    ]
   })
   return {
     Problem: { description: 'A problem document of RFC 9457.', ...schemaOf(Problem, 'output') },
-    PlainProblem: derived('A problem whose code has no members of its own.', { code: { enum: plain } }, []),
+    PlainProblem: derived(
+      'A problem whose code has no members of its own.',
+      { code: { type: 'string', enum: plain } },
+      [],
+    ),
     ...Object.fromEntries(entries),
   }
 }

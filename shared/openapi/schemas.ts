@@ -13,7 +13,10 @@ export function toSchema(schema: z.ZodType, io: 'input' | 'output', components: 
   const { $defs = {}, properties } = z.toJSONSchema(z.object({ root: schema }), {
     io,
     unrepresentable: 'any',
-    override: io === 'output' ? keepOpen : () => {},
+    override(context) {
+      if (io === 'output') keepOpen(context)
+      dropPattern(context)
+    },
   })
   const relocate = (json: unknown) => JSON.parse(JSON.stringify(json).replaceAll('"#/$defs/', '"#/components/schemas/'))
   for (const [id, definition] of Object.entries($defs)) {
@@ -23,14 +26,18 @@ export function toSchema(schema: z.ZodType, io: 'input' | 'output', components: 
   return relocate(properties?.root ?? {})
 }
 
-/** What is answered may get members that an old client does not know: a schema that forbids them would break it. */
-function keepOpen({
-  zodSchema,
-  jsonSchema,
-}: {
+interface Written {
   zodSchema: z.core.$ZodTypes
   jsonSchema: z.core.JSONSchema.BaseSchema
-}) {
+}
+
+/** What a format says, its pattern says again, and some generated clients then try to match it with a time that they have parsed. */
+function dropPattern({ jsonSchema }: Written): void {
+  if (jsonSchema.format !== undefined) delete jsonSchema.pattern
+}
+
+/** What is answered may get members that an old client does not know: a schema that forbids them would break it. */
+function keepOpen({ zodSchema, jsonSchema }: Written): void {
   const { def } = zodSchema._zod
   if (def.type === 'object' && def.catchall === undefined) delete jsonSchema.additionalProperties
 }

@@ -1,17 +1,10 @@
 import * as z from 'zod'
 import { Intermediate } from '#events'
+import { lineOfText, linesOfText } from '#input'
 import { QUANTITY_MAX, Sku, StockTotals } from '#stock/schema'
 
-const Name = z
-  .string()
-  .min(1)
-  .max(200)
-  .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must not contain control characters')
-
-const Description = z
-  .string()
-  .max(10_000)
-  .regex(/^(?:[^\p{Cc}\p{Cs}]|[\t\n\r])*$/u, 'must not contain control characters but tabs and line breaks')
+const Name = lineOfText(200).min(1)
+const Description = linesOfText(10_000)
 
 export const Money = z
   .strictObject({

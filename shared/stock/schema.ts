@@ -1,16 +1,11 @@
 import * as z from 'zod'
+import { lineOfText, linesOfText } from '#input'
 
 /** One location can't hold more of a product than this: the balance is a 32-bit integer, and this leaves room to notice. */
 export const ON_HAND_MAX = 2_000_000_000
 export const QUANTITY_MAX = 1_000_000_000
 
-/** Text that a person may read later: no control characters but line breaks and tabs, and nothing PostgreSQL can't store. */
-const text = (max: number) =>
-  z
-    .string()
-    .max(max)
-    .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must not contain control characters or lone surrogates')
-const label = text(200).min(1)
+const label = lineOfText(200).min(1)
 
 export const Sku = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 of A-Z a-z 0-9 . _ -')
 export const LocationCode = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 of A-Z a-z 0-9 . _ -')
@@ -55,11 +50,7 @@ export const AdjustRequest = z.strictObject({
   reason: z.enum(['received', 'returned', 'damaged', 'lost', 'correction']),
   location: LocationCode.optional(),
   reference: label.nullish(),
-  note: z
-    .string()
-    .max(2_000)
-    .regex(/^(?:[^\p{Cc}\p{Cs}]|[\t\n\r])*$/u, 'must not contain control characters')
-    .nullish(),
+  note: linesOfText(2_000).nullish(),
 })
 
 export const movementTypes = ['adjustment', 'reserved', 'released', 'expired', 'confirmed', 'count'] as const
