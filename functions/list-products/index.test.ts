@@ -78,9 +78,25 @@ describe('list-products', () => {
 
   it('pages through names as long and strange as they may be', async () => {
     for (const unit of ['語', '"', '\\', '🎉', '\u2028']) {
-      for (const end of ['1', '2']) await newProduct({ name: unit.repeat(199 / unit.length) + end })
+      for (const end of ['1', '2']) await newProduct({ name: unit.repeat(199) + end })
     }
     expect(await walk(listProducts, { query: { sort: 'name' } }, 1)).toHaveLength(10)
+  })
+
+  it('gives pages of 1 MiB at most, each product once', async () => {
+    const attributes = { text: 'x'.repeat(16_000) }
+    for (let index = 0; index < 50; index++) await newProduct({ description: '語'.repeat(10_000), attributes })
+    const seen: string[] = []
+    let cursor: string | null = null
+    do {
+      const query = { limit: 200, ...(cursor !== null && { cursor }) }
+      const { body } = await call(listProducts, { query })
+      expect(Buffer.byteLength(JSON.stringify(body))).toBeLessThanOrEqual(1024 * 1024)
+      seen.push(...skusOf(body.items))
+      cursor = body.nextCursor
+    } while (cursor !== null)
+    expect(new Set(seen).size).toBe(50)
+    expect(seen).toHaveLength(50)
   })
 
   it('finds a part of the name or the sku, in any case', async () => {

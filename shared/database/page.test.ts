@@ -45,6 +45,80 @@ describe('readPage', () => {
   )
 })
 
+describe('a page of large items', () => {
+  /** Each item's `text` takes as many bytes. */
+  async function sizesOf(limit: number, bytesOfItem: (number: number) => number) {
+    const fetched: number[] = []
+    const pages: number[] = []
+    let items = 0
+    let cursor: string | undefined
+    do {
+      const page = await readPage(cursor === undefined ? { limit } : { limit, cursor }, {
+        kind: 'large',
+        keys: z.tuple([z.number()]),
+        fetch: async (after, count) => {
+          const first = (after?.[0] ?? -1) + 1
+          const rows = Array.from({ length: 300 }, (_, index) => index).slice(first, first + count)
+          fetched.push(rows.reduce((sum, row) => sum + bytesOfItem(row), 0))
+          return rows
+        },
+        keysOf: (number): [number] => [number],
+        toItem: (number) => ({ number, text: 'ü'.repeat(bytesOfItem(number) / 2) }),
+      })
+      expect(page.items.map(({ number }) => number)).toEqual(page.items.map((_, index) => items + index))
+      items += page.items.length
+      pages.push(Buffer.byteLength(JSON.stringify(page)))
+      cursor = page.nextCursor ?? undefined
+    } while (cursor !== undefined)
+    expect(items).toBe(300)
+    return { pages, fetched }
+  }
+
+  it('is no larger than 1 MiB, and goes on where it ended', async () => {
+    const { pages, fetched } = await sizesOf(200, () => 60_000)
+    expect(Math.max(...pages)).toBeLessThanOrEqual(1024 * 1024)
+    expect(Math.min(...pages.slice(0, -1))).toBeGreaterThan(900_000)
+    expect(Math.max(...fetched)).toBeLessThanOrEqual(2_000_000)
+  })
+
+  it('holds the one item that is larger than a page may be', async () => {
+    const { pages } = await sizesOf(200, (number) => (number % 7 === 3 ? 2_000_000 : 100))
+    expect(pages.filter((bytes) => bytes > 1024 * 1024).length).toBe(43)
+  })
+
+  it('never reads more than 64 rows before it knows their size', async () => {
+    const { pages, fetched } = await sizesOf(200, (number) => (number < 40 ? 100 : 60_000))
+    expect(Math.max(...pages)).toBeLessThanOrEqual(1024 * 1024)
+    expect(Math.max(...fetched)).toBeLessThanOrEqual(4_000_000)
+  })
+
+  it('is read with the others in turn, and refused where too many wait', async () => {
+    let reading = 0
+    let most = 0
+    const read = () =>
+      readPage(
+        { limit: 1 },
+        {
+          kind: 'slow',
+          keys: z.tuple([z.number()]),
+          fetch: async () => {
+            most = Math.max(most, ++reading)
+            await new Promise(setImmediate)
+            reading--
+            return []
+          },
+          keysOf: (): [number] => [0],
+          toItem: () => 0,
+        },
+      )
+    const answers = await Promise.allSettled(Array.from({ length: 600 }, read))
+    expect(most).toBe(8)
+    const refused = answers.filter((answer) => answer.status === 'rejected')
+    expect(refused).toHaveLength(600 - 8 - 500)
+    expect(refused[0]).toMatchObject({ reason: { code: 'overloaded', retryAfterSeconds: 1 } })
+  })
+})
+
 describe('PageQuery', () => {
   it('is 50 items unless told, and takes 1 to 200', () => {
     expect(PageQuery.parse({})).toEqual({ limit: 50 })

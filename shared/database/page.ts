@@ -1,11 +1,32 @@
+import { bulkhead, isBulkheadRejectedError } from 'cockatiel'
 import * as z from 'zod'
-import { invalid } from '#errors'
+import { invalid, ServiceError } from '#errors'
 
-/** The members every list's query has. */
+/** The JSON in a cursor: a name of 200 characters of four bytes each is the longest key that there is, beside some 100 bytes. */
+const CURSOR_BYTES_MAX = 1_200
+
+/** The members every list's query has. Whatever `nextCursor` this service gives, it takes: both have the same bound. */
 export const PageQuery = z.strictObject({
-  limit: z.coerce.number().int().min(1).max(200).default(50).describe('How many items to answer with.'),
-  cursor: z.string().max(1_000).optional().describe('`nextCursor` of the page before.'),
+  limit: z.coerce.number().int().min(1).max(200).default(50).describe('How many items to answer with, at most.'),
+  cursor: z
+    .string()
+    .max(Math.ceil((CURSOR_BYTES_MAX * 4) / 3))
+    .optional()
+    .describe('`nextCursor` of the page before.'),
 })
+
+/** A page ends before the item that would make it larger, as JSON: 200 products may be 12 MB. */
+const PAGE_BYTES_MAX = 1024 * 1024
+/** What a page's JSON has besides its items: a cursor and some names. */
+const FRAME_BYTES_MAX = 2_048
+/** Rows that are read before their size is known, and rows that are read at once: of the largest, products of 60 kB, 2 and 4 MB. */
+const FIRST_ROWS_MAX = 32
+const ROWS_MAX = 64
+/** Pages that are read at a time: with the rows, items and JSON of each, some 50 MB at worst. And those that wait for that. */
+const PAGES_MAX = 8
+const WAITING_MAX = 500
+
+const places = bulkhead(PAGES_MAX, WAITING_MAX)
 
 export interface PageRequest {
   limit: number
@@ -17,35 +38,68 @@ export interface Page<Item> {
   nextCursor: string | null
 }
 
+export interface List<Row, Item, Keys extends z.ZodType> {
+  /** Names the list and its order, so that a cursor works only where it came from. */
+  kind: string
+  keys: Keys
+  /** Gives up to `limit` rows, those behind the row that had the keys `after`; the first ones where that is undefined. */
+  fetch: (after: z.infer<Keys> | undefined, limit: number) => Promise<Row[]>
+  keysOf: (row: Row) => z.infer<Keys>
+  toItem: (row: Row) => Item
+}
+
 /**
- * Reads one page by keyset: `fetch` gets the last item's keys of the page before (undefined on the first page) and must
- * give up to `limit + 1` rows. `kind` names the list and its order, so that a cursor works only where it came from.
- * Throws `validation_failed` for any other cursor.
+ * Reads one page by keyset: up to `limit` items, and fewer where they would take more than 1 MiB. Throws `validation_failed` for a
+ * cursor of another list, `overloaded` where too many pages are being read.
  */
 export async function readPage<Row, Item, const Keys extends z.ZodType>(
   request: PageRequest,
-  list: {
-    kind: string
-    keys: Keys
-    fetch: (after: z.infer<Keys> | undefined, limit: number) => Promise<Row[]>
-    keysOf: (row: Row) => z.infer<Keys>
-    toItem: (row: Row) => Item
-  },
+  list: List<Row, Item, Keys>,
 ): Promise<Page<Item>> {
   const after = request.cursor === undefined ? undefined : decodeCursor(request.cursor, list.kind, list.keys)
-  const rows = await list.fetch(after, request.limit + 1)
-  const page = rows.slice(0, request.limit)
-  const last = page.at(-1)
-  return {
-    items: page.map(list.toItem),
-    nextCursor: last !== undefined && rows.length > request.limit ? encodeCursor(list.kind, list.keysOf(last)) : null,
+  try {
+    return await places.execute(() => collect(list, after, request.limit))
+  } catch (error) {
+    if (!isBulkheadRejectedError(error)) throw error
+    throw new ServiceError('overloaded', 'Too many lists are being read. Try again shortly.', { retryAfterSeconds: 1 })
+  }
+}
+
+/** Reads some rows, to see how large they are, and then as many as will fit. At most a page's rows and steps. */
+async function collect<Row, Item, Keys extends z.ZodType>(
+  list: List<Row, Item, Keys>,
+  firstAfter: z.infer<Keys> | undefined,
+  limit: number,
+): Promise<Page<Item>> {
+  const items: Item[] = []
+  let after = firstAfter
+  let bytesLeft = PAGE_BYTES_MAX - FRAME_BYTES_MAX
+  let rowsMax = FIRST_ROWS_MAX
+  for (;;) {
+    // One more than the page has: it tells whether there is another page.
+    const wanted = Math.min(limit + 1 - items.length, rowsMax)
+    const rows = await list.fetch(after, wanted)
+    for (const row of rows) {
+      const item = list.toItem(row)
+      const bytes = Buffer.byteLength(JSON.stringify(item)) + 1
+      const isFull = items.length === limit || (items.length > 0 && bytes > bytesLeft)
+      if (isFull) return { items, nextCursor: encodeCursor(list.kind, after) }
+      items.push(item)
+      bytesLeft -= bytes
+      after = list.keysOf(row)
+    }
+    if (rows.length < wanted) return { items, nextCursor: null }
+    const bytesOfOne = (PAGE_BYTES_MAX - bytesLeft) / items.length
+    rowsMax = Math.min(ROWS_MAX, Math.max(1, Math.ceil(bytesLeft / bytesOfOne)))
   }
 }
 
 const CursorParts = z.tuple([z.string(), z.unknown()])
 
 function encodeCursor(kind: string, keys: unknown): string {
-  return Buffer.from(JSON.stringify([kind, keys])).toString('base64url')
+  const bytes = Buffer.from(JSON.stringify([kind, keys]))
+  if (bytes.length > CURSOR_BYTES_MAX) throw new Error(`a cursor of ${kind} is longer than any may be`)
+  return bytes.toString('base64url')
 }
 
 function decodeCursor<Keys extends z.ZodType>(cursor: string, kind: string, keys: Keys): z.infer<Keys> {
