@@ -58,13 +58,33 @@ export function toPublicError(error: unknown): unknown {
   return error
 }
 
+/** What a refusal of class 22 says, in our words: the server's name columns, functions and types, which are nobody's business. */
+const REFUSALS: Record<string, string> = {
+  '22001': 'a text is too long',
+  '22003': 'a number is too large',
+  '22007': 'a time is unfit',
+  '22008': 'a time is too early or too late',
+  '22021': 'a text has a character that is not allowed',
+  '22P02': 'a value has the wrong form',
+  '22P05': 'a text has a character that is not allowed',
+}
+
+/**
+ * Why a server can't be used, for whoever may ask whether the service is ready, which is everybody: the code of the failure, by which
+ * an operator finds the rest, but no role, database or address.
+ */
+export function failureReason(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : 'an unknown failure'
+  return error instanceof postgres.PostgresError ? `refuses with SQLSTATE ${code}` : `does not answer: ${code}`
+}
+
 /**
  * What a client is told whose input the database refuses as data (class 22), past all schemas: `validation_failed`. Undefined for any
  * other error. Only where a client's input is being answered: of an event, or a job, the same error is a defect of ours.
  */
 export function refusedInput(error: unknown): ServiceError | undefined {
   if (!(error instanceof postgres.PostgresError) || !error.code.startsWith('22')) return undefined
-  const message = `can't be stored: ${error.message}`
+  const message = `can't be stored: ${REFUSALS[error.code] ?? 'a value is unfit'}`
   return new ServiceError('validation_failed', `The input ${message}.`, {
     issues: [{ path: '', message }],
     cause: error,

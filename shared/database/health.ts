@@ -1,4 +1,5 @@
 import { primary, primaryKnown, replica, suspectPrimary } from './connections.ts'
+import { failureReason } from './failures.ts'
 
 const ANSWER_MAX_MS = 2_000
 
@@ -18,10 +19,7 @@ async function failureOf(sql: ReturnType<typeof replica>): Promise<string | unde
   const late = new Promise<string>((resolve) => {
     timer = setTimeout(resolve, ANSWER_MAX_MS, `has not answered within ${ANSWER_MAX_MS} ms`)
   })
-  const asked = sql`select 1`.then(
-    () => undefined,
-    (error: Error) => error.message || String(error),
-  )
+  const asked = sql`select 1`.then(() => undefined, failureReason)
   const failure = await Promise.race([asked, late])
   clearTimeout(timer)
   return failure
