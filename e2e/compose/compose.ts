@@ -8,7 +8,9 @@ import { freePort } from '../../infra/local/ports.ts'
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const SECRETS = [
   'POSTGRES_PASSWORD',
+  'DATABASE_OWNER_PASSWORD',
   'DATABASE_PASSWORD',
+  'DATABASE_KEYS_PASSWORD',
   'REPLICATION_PASSWORD',
   'REDIS_PASSWORD',
   'RABBITMQ_PASSWORD',

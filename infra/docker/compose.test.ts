@@ -67,6 +67,25 @@ describe('docker-compose.yml', () => {
     }
   })
 
+  it('has each function connect as a role with no more rights than it needs: the owner migrates, and nobody else', async () => {
+    const rolesOf = ({ environment }: z.infer<typeof Service>) =>
+      [environment.DATABASE_URL, environment.DATABASE_REPLICA_URL]
+        .filter((url) => url !== '')
+        .map((url) => new URL(String(url).replaceAll(/\$\{[^}]*\}/g, 'x')).username)
+    const forKeys = ['create-api-key', 'delete-api-key', 'list-api-keys']
+    for (const { name } of functions) {
+      const role = forKeys.includes(name) ? 'stock_keys' : 'stock_run'
+      expect(rolesOf(serviceOf(name)), name).toEqual([role, role])
+    }
+    expect(rolesOf(serviceOf('migrate'))).toEqual(['stock'])
+    expect(serviceOf('migrate').environment).toMatchObject({
+      DATABASE_RUN_ROLE: 'stock_run',
+      DATABASE_KEYS_ROLE: 'stock_keys',
+    })
+    const letIn = /^host +stock +(\S+)/m.exec(await fileAt('infra/docker/postgres-primary/pg_hba.conf'))?.[1]
+    expect(letIn).toBe('stock,stock_run,stock_keys')
+  })
+
   it('has room in PostgreSQL for every pool of every process, all full at once', async () => {
     const allowed = Number(
       /^max_connections = (\d+)$/m.exec(await fileAt('infra/docker/postgres-primary/postgresql.conf'))?.[1],

@@ -6,6 +6,7 @@ import { ensureBootstrapKey } from '#function'
 import { ownKeySetting } from '#function/bootstrap-key'
 import { logger } from '#telemetry'
 import { seedCatalogue } from '../local/seed.ts'
+import { checkRoles, grantRights, runningRoles } from './rights.ts'
 
 const settingsSchema = z.object({
   BOOTSTRAP_API_KEY: ownKeySetting,
@@ -13,15 +14,19 @@ const settingsSchema = z.object({
 })
 
 /**
- * What a deployment runs once before its functions: the schema is brought up to date, the admin key made, and the demo catalogue
+ * What a deployment runs once before its functions: the schema is brought up to date, the rights of the
+ * functions' roles granted where they are named, the admin key made, and the demo catalogue
  * put in if that is asked for. Running it again changes nothing. Sets the exit code to 1, with one clear line, where it fails.
  */
 export async function runMigration(): Promise<void> {
   try {
     const { BOOTSTRAP_API_KEY, SEED } = readConfig(settingsSchema)
     databaseSettings()
+    const roles = runningRoles()
+    if (roles) await checkRoles(roles)
     const files = await migrate()
     logger().info({ files }, files.length === 0 ? 'the schema is up to date' : 'the schema was brought up to date')
+    if (roles) await grantRights(roles)
     await ensureBootstrapKey(BOOTSTRAP_API_KEY)
     if (SEED === '1') await seedCatalogue((line) => logger().info(line))
   } catch (error) {

@@ -6,7 +6,9 @@ import { expect, it } from 'vitest'
 const script = fileURLToPath(new URL('check.sh', import.meta.url))
 const names = [
   'POSTGRES_PASSWORD',
+  'DATABASE_OWNER_PASSWORD',
   'DATABASE_PASSWORD',
+  'DATABASE_KEYS_PASSWORD',
   'REPLICATION_PASSWORD',
   'REDIS_PASSWORD',
   'RABBITMQ_PASSWORD',
