@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { ConsecutiveBreaker, circuitBreaker, handleAll } from 'cockatiel'
 import type { Redis } from 'ioredis'
 import { gauge, logger } from '#telemetry'
+import { createReasons, isOfReplica } from './redis-failures.ts'
 
 /**
  * A healthy Redis near by answers in well under a millisecond, but a process that is busy may notice it a tenth of a second later.
@@ -13,6 +14,8 @@ const CONNECT_MAX_MS = 1_000
 const FAILURES_MAX = 5
 const PAUSE_MS = 1_000
 const RECONNECT_MAX_MS = 1_000
+/** A replica behind the address may stay one for a while, and each write to it asks for another connection. */
+const RECONNECT_PAUSE_MS = 1_000
 
 const isOpen = gauge('redis_breaker_open', 'Whether Redis is left alone because it has failed.')
 
@@ -32,6 +35,7 @@ export interface RedisConnection {
  * calls goes on without it. Commands of one turn of the event loop travel together.
  */
 export function connectRedis(url: string): RedisConnection {
+  const tell = createReasons()
   const scripts = new Map<string, { lua: string; numberOfKeys: number }>()
   const breaker = createBreaker()
   let opening: Promise<Redis> | undefined
@@ -39,7 +43,7 @@ export function connectRedis(url: string): RedisConnection {
   let becoming: Promise<void> | undefined
 
   async function open(): Promise<Redis> {
-    const redis = await createClient(url)
+    const redis = await createClient(url, tell)
     for (const [name, definition] of scripts) redis.defineCommand(name, definition)
     if (isClosed) redis.disconnect()
     return redis
@@ -53,7 +57,12 @@ export function connectRedis(url: string): RedisConnection {
         becoming ??= becomeReady(redis)
         await becoming
       }
-      return work(redis)
+      try {
+        return await work(redis)
+      } catch (error) {
+        if (!isClosed) tell(error as Error)
+        throw error
+      }
     })
   }
 
@@ -86,8 +95,9 @@ export function connectRedis(url: string): RedisConnection {
 }
 
 /** The driver is loaded by those who use it: to have it costs a function a sixth of its start. */
-async function createClient(url: string): Promise<Redis> {
+async function createClient(url: string, tell: (error: Error) => void): Promise<Redis> {
   const { Redis } = await import('ioredis')
+  let leftAt = Number.NEGATIVE_INFINITY
   const redis = new Redis(url, {
     lazyConnect: true,
     // What can't be sent now is of no use later.
@@ -100,10 +110,15 @@ async function createClient(url: string): Promise<Redis> {
     connectTimeout: CONNECT_MAX_MS,
     // A peer that has vanished without a word: its connection is given up after this.
     socketTimeout: 5_000,
+    reconnectOnError(error) {
+      if (!isOfReplica(error) || performance.now() - leftAt < RECONNECT_PAUSE_MS) return false
+      leftAt = performance.now()
+      return true
+    },
     retryStrategy: (attempt) => Math.random() * Math.min(RECONNECT_MAX_MS, 50 * 2 ** attempt),
   })
   // Each call learns of its own failure; without a listener the connection's would end the process.
-  redis.on('error', (error) => logger().debug({ err: error }, 'the connection to Redis failed'))
+  redis.on('error', tell)
   return redis
 }
 

@@ -43,9 +43,12 @@ async function version(): Promise<string | undefined> {
 export async function startRedis({
   port,
   folder: path,
+  configuration = {},
 }: {
   port?: number
   folder?: string
+  /** In addition to what it has anyway, or in its place. */
+  configuration?: Record<string, string>
 } = {}): Promise<RunningRedis> {
   const at = port ?? (await freePort())
   const folder = await openFolder('redis', ['redis-server'], path)
@@ -58,6 +61,7 @@ export async function startRedis({
     save: '',
     appendonly: 'no',
     databases: 1_024,
+    ...configuration,
   }
   const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)])
   const child = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'pipe'] })
