@@ -35,6 +35,19 @@ describe('extend-reservation', () => {
     expect(lines).toEqual([{ same: true, later: true }])
   })
 
+  it('is refused past what a hold may last from its creation, however often it is extended before', async () => {
+    const made = await held()
+    const age = (seconds: number) =>
+      sql`update reservations set created_at = now() - ${seconds}::int * interval '1 second' where id = ${made.id}`
+    await age(604_800 - 3_600)
+    expect((await extend(made.id, { ttlSeconds: 3_500 })).status).toBe(200)
+    const answer = await expectNoEffect(() => extend(made.id, { ttlSeconds: 3_700 }))
+    expect(answer).toMatchObject({ status: 409, body: { code: 'hold_limit_reached' } })
+    await age(604_800)
+    expect((await expectNoEffect(() => extend(made.id, { ttlSeconds: 5 }))).body.code).toBe('hold_limit_reached')
+    expect((await settle(made.id, 'confirm')).status).toBe(200)
+  })
+
   it('is refused once the deadline has passed, swept or not', async () => {
     const made = await held()
     await expire(made.id)

@@ -1,5 +1,5 @@
 import { httpFunction, ok } from '#function'
-import { extend } from '#stock'
+import { extend, holdLifeMaxSeconds } from '#stock'
 import { ExtendRequest, Reservation } from '#stock/schema'
 
 export default httpFunction({
@@ -8,6 +8,7 @@ export default httpFunction({
   scope: 'reservations:write',
   summary: 'Make a hold end some seconds from now.',
   request: { body: ExtendRequest },
-  responses: { 200: Reservation, 404: ['reservation_not_found'], 409: ['not_held'] },
+  responses: { 200: Reservation, 404: ['reservation_not_found'], 409: ['not_held', 'hold_limit_reached'] },
+  settings: holdLifeMaxSeconds,
   handler: async ({ params, body, caller }) => ok(await extend(params.reservationId, body, caller)),
 })

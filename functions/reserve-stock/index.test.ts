@@ -6,6 +6,7 @@ import {
   expectConsistent,
   expectNoEffect,
   expire,
+  functionNamed,
   hold,
   inRivalSession,
   newProduct,
@@ -13,6 +14,8 @@ import {
   stockAt,
 } from '#testing'
 import reserveStock from './index.ts'
+
+const updateProduct = await functionNamed('update-product')
 
 const reserve = (body: object) => call(reserveStock, { body })
 const one = (productId: string, quantity = 1) => ({ lines: [{ productId, quantity }] })
@@ -183,9 +186,49 @@ describe('reserve-stock', () => {
     expect(nowhere).toMatchObject({ status: 404, body: { code: 'location_not_found' } })
   })
 
-  it('takes an archived product: its stock can still be sold', async () => {
-    const { id } = await newProduct({ initialStock: 5, status: 'archived' })
+  it('refuses an archived product, before what is short, and lets what is held of it go its way', async () => {
+    const [{ id, sku }, other] = [await newProduct({ initialStock: 5 }), await newProduct({ initialStock: 5 })]
+    const cart = { holder: 'shopper', reference: 'archived' }
+    const holds = [await hold([{ productId: id, quantity: 1 }], cart), await hold([{ productId: id, quantity: 1 }])]
+    const archive = (status: string) => call(updateProduct, { params: { productId: id }, body: { status } })
+    expect((await archive('archived')).status).toBe(200)
+    for (const body of [
+      one(id),
+      one(id, 99),
+      { lines: [{ sku, quantity: 1 }] },
+      { lines: [...one(other.id, 99).lines, ...one(id).lines] },
+      { ...one(id), ...cart },
+    ]) {
+      const answer = await expectNoEffect(() => reserve(body))
+      expect(answer).toMatchObject({ status: 409, body: { code: 'product_archived' } })
+    }
+    const settle = async (name: string, hold?: { id: string }, body?: object) =>
+      (await call(await functionNamed(name), { params: { reservationId: hold?.id ?? '' }, body })).status
+    expect(await settle('extend-reservation', holds[0], { ttlSeconds: 60 })).toBe(200)
+    expect(await settle('confirm-reservation', holds[0])).toBe(200)
+    expect(await settle('release-reservation', holds[1])).toBe(200)
+    await archive('active')
     expect((await reserve(one(id))).status).toBe(201)
+  })
+
+  it('lets an archived product’s hold make way for another cart', async () => {
+    const [archived, other] = [await newProduct({ initialStock: 5 }), await newProduct({ initialStock: 5 })]
+    const cart = { holder: 'shopper', reference: 'changed' }
+    const old = await hold([{ productId: archived.id, quantity: 1 }], cart)
+    await sql`update products set status = 'archived' where id = ${archived.id}`
+    expect((await reserve({ ...one(other.id), ...cart })).status).toBe(201)
+    expect(await stateOf(old.id)).toBe('released')
+  })
+
+  it('sums lines past what one of them may ask for, as its answer’s schema allows', async () => {
+    const { id: productId } = await newProduct({ initialStock: 1_000_000_000 })
+    await stockAt(productId, 'main', 1_000_000_000)
+    const billion = { productId, quantity: 1_000_000_000 }
+    // `call` checks the answer by the schema.
+    const { status, body } = await reserve({ lines: [billion, billion] })
+    expect([status, body.lines[0].quantity]).toEqual([201, 2_000_000_000])
+    const confirm = { params: { reservationId: body.id }, body: { lines: [{ productId, quantity: 2_000_000_000 }] } }
+    expect((await call(await functionNamed('confirm-reservation'), confirm)).status).toBe(200)
   })
 
   it.each([

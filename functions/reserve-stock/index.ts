@@ -1,5 +1,5 @@
 import { created, httpFunction } from '#function'
-import { reserve } from '#stock'
+import { holdLifeMaxSeconds, reserve } from '#stock'
 import { Reservation, ReserveRequest } from '#stock/schema'
 
 export default httpFunction({
@@ -8,7 +8,12 @@ export default httpFunction({
   scope: 'reservations:write',
   summary: 'Hold stock for every line, or for none.',
   request: { body: ReserveRequest },
-  responses: { 201: Reservation, 404: ['product_not_found', 'location_not_found'], 409: ['insufficient_stock'] },
+  responses: {
+    201: Reservation,
+    404: ['product_not_found', 'location_not_found'],
+    409: ['product_archived', 'limit_exceeded', 'insufficient_stock'],
+  },
+  settings: holdLifeMaxSeconds,
   handler: async ({ body, caller }) => {
     const reservation = await reserve(body, caller)
     return created(`/v1/reservations/${reservation.id}`, reservation)

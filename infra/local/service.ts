@@ -54,12 +54,13 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     ...options.engines,
   })
   checkSettings()
+  const functions = await loadFunctions()
+  for (const { settings } of functions) settings?.()
   progress('bringing the schema up to date')
   await migrate()
   await ensureBootstrapKey(options.bootstrapApiKey)
   if (options.seed) await seedCatalogue(progress)
   progress('starting the functions')
-  const functions = await loadFunctions()
   const router = createRouter({
     routes: functions.flatMap(toRoute),
     openapi: openApiOf(functions, await packageVersion()),

@@ -13,6 +13,14 @@ const Shortage = z.object({
   available: Count.describe('What is free.'),
 })
 
+const PassedLimit = z.object({
+  productId: z.uuid(),
+  limit: z.enum(['perReservation', 'perHolder']),
+  max: z.number().int().positive(),
+  held: Count.describe('What the holder holds already, but for what this would replace; 0 for `perReservation`.'),
+  requested: z.number().int().positive().describe('What was asked for in all.'),
+})
+
 const ShortCount = z.object({
   productId: z.uuid(),
   sku: z.string(),
@@ -27,6 +35,7 @@ const ShortCount = z.object({
  */
 export const problemMembers = {
   insufficient_stock: z.object({ shortages: z.array(Shortage).describe('Every line that is short.') }),
+  limit_exceeded: z.object({ limits: z.array(PassedLimit).describe('Every limit that would be passed.') }),
   count_below_reserved: z.object({ short: z.array(ShortCount).describe('Every count that is too low.') }),
   validation_failed: z.object({ errors: z.array(Issue).describe('What is wrong with the input, the first 100.') }),
   idempotency_key_reused: z.object({ errors: z.array(Issue).describe('That it is the key.') }),

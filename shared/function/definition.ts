@@ -2,7 +2,7 @@ import type * as z from 'zod'
 import type { Caller, Scope } from '#database'
 import type { RequestHeaders } from './request-headers.ts'
 
-export type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE'
+export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
 export type Route = `${Method} /${string}`
 
 /** `'GET /v1/products/{productId}'` has the parameters `{ productId: string }`. */
@@ -51,6 +51,8 @@ export interface HttpOptions<
   /** The media types of what it answers, if not `application/json` alone. */
   produces?: readonly string[]
   limits?: Partial<Limits>
+  /** Reads the settings that are its own, at the start: an unfit one fails then rather than with the first request. */
+  settings?: () => unknown
   handler: (request: HttpRequest<Path, z.infer<Query>, z.infer<Body>>) => Promise<Answer>
 }
 
@@ -79,6 +81,7 @@ export interface FunctionDefinition {
   request: { query?: z.ZodType; body?: z.ZodType; contentTypes: readonly string[] }
   responses: Record<number, z.ZodType | readonly string[] | null>
   produces: readonly string[]
+  settings?: (() => unknown) | undefined
   app: { fetch: (request: Request, env?: unknown) => Response | Promise<Response> }
   /** Requests being served at this moment. */
   inFlight: () => number

@@ -53,6 +53,7 @@ export async function startHost(
 ): Promise<Host> {
   const settings = readConfig(settingsSchema)
   checkSettings()
+  definition.settings?.()
   if (definition.trigger.kind !== 'http' && !startTrigger) throw new Error(`${definition.name} needs its trigger`)
   let draining = false
   const app = getRequestListener((request, env) => definition.app.fetch(request, env))

@@ -79,6 +79,7 @@ export function httpFunction<
     request,
     responses,
     produces: options.produces ?? ['application/json'],
+    settings: options.settings,
     app,
     inFlight: admission.current,
   }
@@ -168,7 +169,7 @@ async function answerOf(
     const received = await readBody(request, headers, endpoint.request.contentTypes, endpoint.limits.maxBodyBytes)
     // Of a connection that broke off before its body was read, Node makes a body that is empty, and no error.
     if (exchange.http?.incoming?.complete === false) throw brokenOff()
-    if (endpoint.method !== 'DELETE') {
+    if (endpoint.method === 'POST' || endpoint.method === 'PATCH') {
       caller.idempotency = idempotencyKeyOf(headers.get('idempotency-key'), {
         apiKeyId: identity.apiKeyId,
         requestId: exchange.requestId,

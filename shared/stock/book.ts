@@ -72,7 +72,7 @@ export function openBookOfNew(
   products: ReadonlyArray<{ id: string; sku: string }>,
 ): Book {
   const levels = () => [{ location: 'main', onHand: 0, reserved: 0, isNew: true, isTouched: true }]
-  const locked = products.map(({ id, sku }) => ({ id, sku, version: 0, levels: levels() }))
+  const locked = products.map(({ id, sku }) => ({ id, sku, version: 0, levels: levels(), terms: null }))
   return createBook(tx, new Map(locked.map((product) => [product.id, product])), openedAt)
 }
 

@@ -9,6 +9,13 @@ export interface Level {
   isTouched: boolean
 }
 
+/** What a product asks of who wants to hold it. */
+export interface HoldingTerms {
+  isArchived: boolean
+  perReservation: number | null
+  perHolder: number | null
+}
+
 /** A product whose row is locked by this transaction, with its balances in the order in which locations serve. */
 export interface LockedProduct {
   id: string
@@ -16,6 +23,8 @@ export interface LockedProduct {
   /** The number of its last event. */
   version: number
   levels: Level[]
+  /** Null where it asks nothing, as nearly all do. */
+  terms: HoldingTerms | null
 }
 
 interface LevelRow {
@@ -25,6 +34,7 @@ interface LevelRow {
   onHand: number
   reserved: number
   version: number
+  terms: HoldingTerms | null
 }
 
 /**
@@ -61,9 +71,15 @@ function lockRows(tx: Sql, productIds: string[], { skipLocked = false } = {}) {
 
 function readRows(tx: Sql, productIds: string[]) {
   return tx<LevelRow[]>`
-    select product.id as "productId", product.sku, level.location, level.on_hand as "onHand", level.reserved, level.version
+    select product.id as "productId", product.sku, level.location, level.on_hand as "onHand", level.reserved, level.version,
+           product.terms
     from unnest(${productIds}::uuid[]) as wanted (id)
-    cross join lateral (select id, sku from products where id = wanted.id and deleted_at is null limit 1) as product
+    cross join lateral (
+      select id, sku, case when status = 'archived' or limit_per_reservation is not null or limit_per_holder is not null
+        then json_build_object('isArchived', status = 'archived', 'perReservation', limit_per_reservation,
+                               'perHolder', limit_per_holder) end as terms
+      from products where id = wanted.id and deleted_at is null limit 1
+    ) as product
     join stock_levels as level on level.product_id = product.id
     join locations as location on location.code = level.location
     order by location.priority, location.code`
@@ -71,8 +87,8 @@ function readRows(tx: Sql, productIds: string[]) {
 
 function toProducts(rows: readonly LevelRow[]): Map<string, LockedProduct> {
   const products = new Map<string, LockedProduct>()
-  for (const { productId, sku, location, onHand, reserved, version } of rows) {
-    const product = products.get(productId) ?? { id: productId, sku, version: 0, levels: [] }
+  for (const { productId, sku, location, onHand, reserved, version, terms } of rows) {
+    const product = products.get(productId) ?? { id: productId, sku, version: 0, levels: [], terms }
     products.set(productId, product)
     // Only the row at 'main' counts.
     product.version += version

@@ -13,17 +13,20 @@ import { ServiceError } from '#errors'
 import { newId } from '#ids'
 import { type AllocatedLine, allocate, type Shortage, sumDemands } from './allocation.ts'
 import { type Book, EXPIRED_MAX, openBook } from './book.ts'
+import { findHeld, type HeldLine, isLimitedByHolder, refusalByTerms, sumHeld, withHold } from './holding-terms.ts'
 import { locationNotFound } from './locations.ts'
 import { insertHolds, lockReservations, setState } from './reservation-rows.ts'
 import { holdName, type Lookups, lookUp, type ReplacedHold } from './reserve-lookups.ts'
 import type { Reservation, ReserveRequest } from './schema.ts'
+import { holdLifeMaxSeconds } from './settings.ts'
 import { productIdOf } from './skus.ts'
 
 type Request = z.infer<typeof ReserveRequest>
 
 /**
  * Holds stock for every line, or for none. A held reservation with the same holder and reference is replaced: what it
- * holds counts as free. Throws `product_not_found`, `location_not_found`, or `insufficient_stock` with every short line.
+ * holds counts as free. Throws, in this order, `product_not_found`, `location_not_found`, `product_archived`, `validation_failed` where
+ * a product wants a holder, `limit_exceeded` with every limit that is passed, `insufficient_stock` with every short line.
  * Requests that wait for the same moment share one transaction: see docs/decisions/0006-group-commit.md.
  */
 export const reserve = groupCommit<Request, Reservation>({
@@ -45,6 +48,8 @@ interface Plan {
   lookups: Lookups
   holds: Array<{ reservation: Reservation; madeBy: string; lines: AllocatedLine[] }>
   releasedIds: string[]
+  /** What holders hold of products that limit it. */
+  held: HeldLine[]
 }
 
 async function open(
@@ -59,8 +64,9 @@ async function open(
     expiredMax: EXPIRED_MAX * Math.min(400, 20 ** (attempt - 1)),
   })
   await forgetEnded(tx, book, lookups)
+  const held = await findHeld(tx, book, members, lookups.idOfSku)
   const createdAt = book.openedAt.toISOString()
-  const plan: Plan = { book, createdAt, lookups, holds: [], releasedIds: [] }
+  const plan: Plan = { book, createdAt, lookups, holds: [], releasedIds: [], held }
   return {
     covers: (request) => isCovered(plan, request),
     decide: (member) => decide(plan, member),
@@ -71,12 +77,13 @@ async function open(
   }
 }
 
-/** Whether all that a request refers to has been looked up and locked. A hold of its shopper's would have to be, too. */
+/** Whether all that a request refers to has been looked up and locked. What its shopper holds would have to be, too. */
 function isCovered({ book, lookups: { idOfSku, locations } }: Plan, request: Request): boolean {
   if (holdName(request)) return false
   return request.lines.every(({ productId, sku, location }) => {
     const id = productId ?? (sku && idOfSku.get(sku))
-    return id !== undefined && book.has(id) && (location === undefined || locations.has(location))
+    if (id === undefined || !book.has(id) || isLimitedByHolder(book, id)) return false
+    return location === undefined || locations.has(location)
   })
 }
 
@@ -115,6 +122,10 @@ function place(plan: Plan, { request, caller }: Member<Request>): Decision<Reser
   }
   const [name] = holdName(request) ?? []
   const replaced = (name !== undefined && lookups.replaced.get(name)) || []
+  const refusal = refusalByTerms(book, request, productIds, (productId) =>
+    sumHeld(plan.held, request.holder, productId, caller, replaced),
+  )
+  if (refusal) return { error: refusal }
   const freed = replaced.flatMap((hold) => hold.lines)
   const { lines, shortages } = allocate(book, sumDemands(request.lines, productIds), freed)
   if (shortages.length > 0) {
@@ -132,6 +143,7 @@ function place(plan: Plan, { request, caller }: Member<Request>): Decision<Reser
     book.change(caller, { ...change, reservationId: reservation.id, reference: request.reference ?? undefined })
   }
   holds.push({ reservation, madeBy: caller.actor, lines })
+  plan.held = withHold(plan.held, book, reservation, caller, replaced)
   return { result: reservation }
 }
 
@@ -150,7 +162,8 @@ function releaseInBook(book: Book, caller: Caller, { id, lines }: ReplacedHold, 
 }
 
 function newReservation(request: Request, lines: AllocatedLine[], { book, createdAt }: Plan): Reservation {
-  const { reference = null, holder = null, ttlSeconds } = request
+  const { reference = null, holder = null } = request
+  const ttlSeconds = Math.min(request.ttlSeconds, holdLifeMaxSeconds())
   return {
     id: newId(),
     state: 'held',

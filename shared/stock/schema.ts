@@ -1,6 +1,9 @@
 import * as z from 'zod'
 import { lineOfText, linesOfText } from '#input'
 
+export { Audit } from './audit-schema.ts'
+export { ProductLimits, SetLimitRequest } from './limit-schema.ts'
+
 /** One location can't hold more of a product than this: the balance is a 32-bit integer, and this leaves room to notice. */
 export const ON_HAND_MAX = 2_000_000_000
 export const QUANTITY_MAX = 1_000_000_000
@@ -11,6 +14,8 @@ export const Sku = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 o
 export const LocationCode = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 of A-Z a-z 0-9 . _ -')
 const Count = z.number().int().nonnegative()
 const Quantity = z.number().int().min(1).max(QUANTITY_MAX)
+/** Lines of one product are summed, and served whole from one location. */
+const HeldQuantity = z.number().int().min(1).max(ON_HAND_MAX)
 
 export const StockTotals = z.object({ onHand: Count, reserved: Count, available: Count }).meta({ id: 'StockTotals' })
 export type StockTotals = z.infer<typeof StockTotals>
@@ -87,7 +92,7 @@ export const Reservation = z
         productId: z.uuid(),
         sku: z.string(),
         location: LocationCode,
-        quantity: Quantity,
+        quantity: HeldQuantity,
         confirmedQuantity: Count,
       }),
     ),
@@ -122,7 +127,7 @@ export const ExtendRequest = z.strictObject({ ttlSeconds: TtlSeconds })
 
 export const ConfirmRequest = z.strictObject({
   lines: z
-    .array(z.strictObject({ productId: z.guid().toLowerCase(), quantity: Quantity }))
+    .array(z.strictObject({ productId: z.guid().toLowerCase(), quantity: HeldQuantity }))
     .min(1)
     .max(100)
     .optional(),
@@ -168,24 +173,3 @@ export const CountResult = z
   })
   .meta({ id: 'CountResult' })
 export type CountResult = z.infer<typeof CountResult>
-
-export const Audit = z
-  .object({
-    consistent: z.boolean(),
-    checkedProducts: Count,
-    discrepancies: z
-      .array(
-        z.object({
-          productId: z.uuid(),
-          location: LocationCode,
-          onHand: z.number().int(),
-          reserved: z.number().int(),
-          ledgerOnHand: z.number().int(),
-          ledgerReserved: z.number().int(),
-          heldReserved: z.number().int(),
-        }),
-      )
-      .describe('The first 100.'),
-  })
-  .meta({ id: 'Audit' })
-export type Audit = z.infer<typeof Audit>

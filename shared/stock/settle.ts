@@ -13,6 +13,7 @@ import {
   toReservation,
 } from './reservation-rows.ts'
 import type { ConfirmRequest, ExtendRequest, Reservation, ReservationState } from './schema.ts'
+import { holdLifeMaxSeconds } from './settings.ts'
 
 interface Held {
   row: ReservationRow
@@ -60,7 +61,10 @@ export function release(id: string, caller: Caller): Promise<Reservation> {
   })
 }
 
-/** Makes the hold end `ttlSeconds` from now. Throws `reservation_not_found`, `not_held`. */
+/**
+ * Makes the hold end `ttlSeconds` from now. Throws `reservation_not_found`, `not_held`, or `hold_limit_reached` where that is later than
+ * a hold may last from its creation.
+ */
 export function extend(
   id: string,
   { ttlSeconds }: z.infer<typeof ExtendRequest>,
@@ -70,16 +74,25 @@ export function extend(
     const [row] = await lockReservations(tx, [id])
     if (!row || !mayTouch(caller, row)) throw notFound(id)
     if (row.state !== 'held' || row.isOverdue) throw notHeld(row)
+    const lifeMax = holdLifeMaxSeconds()
     const [[extended], , lines] = await pipeline([
-      tx<[{ expiresAt: Date; updatedAt: Date }]>`
+      tx<Array<{ expiresAt: Date; updatedAt: Date }>>`
         update reservations set expires_at = moment + ${ttlSeconds}::int * interval '1 second', updated_at = moment
         from clock_timestamp() as moment
-        where id = ${id} returning expires_at as "expiresAt", updated_at as "updatedAt"`,
+        where id = ${id} and moment + ${ttlSeconds}::int * interval '1 second' <= created_at + ${lifeMax}::int * interval '1 second'
+        returning expires_at as "expiresAt", updated_at as "updatedAt"`,
       tx`
         update reservation_lines set held_until = (select expires_at from reservations where id = ${id})
         where reservation_id = ${id}`,
       linesOf(tx, [id]),
     ])
+    if (!extended) {
+      const end = new Date(row.createdAt.getTime() + lifeMax * 1_000).toISOString()
+      throw new ServiceError(
+        'hold_limit_reached',
+        `No hold lasts longer than ${lifeMax} s: this one ends at ${end} at the latest.`,
+      )
+    }
     return toReservation({ ...row, ...extended }, lines)
   })
 }

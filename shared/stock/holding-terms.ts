@@ -1,0 +1,129 @@
+import type * as z from 'zod'
+import type { Caller, Member, Sql } from '#database'
+import { invalid, ServiceError } from '#errors'
+import type { Book } from './book.ts'
+import { mayTouch } from './ownership.ts'
+import type { Reservation, ReserveRequest } from './schema.ts'
+
+type Request = z.infer<typeof ReserveRequest>
+
+/** What a holder holds of a product by one line of a reservation. */
+export interface HeldLine {
+  reservationId: string
+  holder: string
+  productId: string
+  quantity: number
+  madeBy: string | null
+}
+
+/**
+ * What those who ask hold already of the products that have a limit for each holder, but for holds that are overdue. The products are
+ * locked in `book`: nobody else comes to hold anything of them. Without such a product nothing is asked of the database.
+ */
+export async function findHeld(
+  tx: Sql,
+  book: Book,
+  members: ReadonlyArray<Member<Request>>,
+  idOfSku: ReadonlyMap<string, string>,
+): Promise<HeldLine[]> {
+  const pairs = new Map<string, { holder: string; productId: string }>()
+  for (const { request } of members) {
+    const { holder, lines } = request
+    if (holder == null) continue
+    for (const { productId, sku = '' } of lines) {
+      const id = productId ?? idOfSku.get(sku) ?? ''
+      if (isLimitedByHolder(book, id)) pairs.set(`${id} ${holder}`, { holder, productId: id })
+    }
+  }
+  if (pairs.size === 0) return []
+  const asked = [...pairs.values()]
+  const rows = await tx<HeldLine[]>`
+    select reservation.id as "reservationId", asked.holder, asked.product_id as "productId", line.quantity,
+           reservation.made_by as "madeBy"
+    from unnest(${asked.map(({ holder }) => holder)}::text[], ${asked.map(({ productId }) => productId)}::uuid[])
+      as asked (holder, product_id)
+    cross join lateral (
+      select id, made_by from reservations
+      where holder = asked.holder and state = 'held' and expires_at > ${book.openedAt}
+    ) as reservation
+    join reservation_lines as line on line.reservation_id = reservation.id and line.product_id = asked.product_id`
+  return rows.filter(({ reservationId }) => !book.expiredIds.includes(reservationId))
+}
+
+export function isLimitedByHolder(book: Book, productId: string): boolean {
+  return book.has(productId) && book.product(productId).terms?.perHolder != null
+}
+
+/**
+ * Why a product's terms forbid what is asked for: it is archived, it wants to know who holds it, or a limit is passed. `held` is what
+ * is held already, but for what the request replaces. Undefined where they allow it. Throws `product_not_found`.
+ */
+export function refusalByTerms(
+  book: Book,
+  { lines, holder }: Request,
+  productIds: readonly string[],
+  held: (productId: string) => number,
+): ServiceError | undefined {
+  const wanted = new Map<string, number>()
+  lines.forEach(({ quantity }, index) => {
+    const id = productIds[index] as string
+    if (book.product(id).terms) wanted.set(id, quantity + (wanted.get(id) ?? 0))
+  })
+  // By far the most requests end here.
+  if (wanted.size === 0) return undefined
+  const products = [...wanted].map(([id, quantity]) => ({ ...book.product(id), quantity }))
+  const archived = products.find(({ terms }) => terms?.isArchived)
+  if (archived) {
+    return new ServiceError('product_archived', `${archived.sku} is archived: it can't be reserved any more.`)
+  }
+  const limited = products.find(({ terms }) => terms?.perHolder != null)
+  if (limited && holder == null) return invalid('holder', `is needed, since ${limited.sku} has a limit for each holder`)
+  const limits = products.flatMap(({ id, terms, quantity: requested }) => {
+    const perReservation = {
+      productId: id,
+      limit: 'perReservation',
+      max: terms?.perReservation,
+      held: 0,
+      requested,
+    } as const
+    const perHolder = { productId: id, limit: 'perHolder', max: terms?.perHolder, held: held(id), requested } as const
+    return [perReservation, perHolder].flatMap(({ max, ...limit }) =>
+      max != null && limit.held + requested > max ? [{ ...limit, max }] : [],
+    )
+  })
+  if (limits.length === 0) return undefined
+  const detail = 'This is more than may be held of a product; nothing was held.'
+  return new ServiceError('limit_exceeded', detail, { extra: { limits } })
+}
+
+/** How much of a product a holder holds, as far as the caller's view goes, but for `replaced` holds. */
+export function sumHeld(
+  held: readonly HeldLine[],
+  holder: string | null | undefined,
+  productId: string,
+  caller: Caller,
+  replaced: ReadonlyArray<{ id: string }>,
+): number {
+  return held
+    .filter((line) => line.holder === holder && line.productId === productId && mayTouch(caller, line))
+    .filter(({ reservationId }) => !replaced.some(({ id }) => id === reservationId))
+    .reduce((sum, { quantity }) => sum + quantity, 0)
+}
+
+/** What is held once a request of the batch was granted: the next one may be the same holder's. */
+export function withHold(
+  held: HeldLine[],
+  book: Book,
+  { id, holder, lines }: Reservation,
+  { actor }: Caller,
+  replaced: ReadonlyArray<{ id: string }>,
+): HeldLine[] {
+  if (holder === null) return held
+  const limited = lines.filter(({ productId }) => isLimitedByHolder(book, productId))
+  if (limited.length === 0 && held.length === 0) return held
+  const kept = held.filter(({ reservationId }) => !replaced.some((hold) => hold.id === reservationId))
+  return [
+    ...kept,
+    ...limited.map(({ productId, quantity }) => ({ reservationId: id, holder, productId, quantity, madeBy: actor })),
+  ]
+}

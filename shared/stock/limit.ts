@@ -1,0 +1,28 @@
+import type * as z from 'zod'
+import { type Caller, transaction } from '#database'
+import { openBook } from './book.ts'
+import type { ProductLimits, SetLimitRequest } from './schema.ts'
+
+/**
+ * Sets how much of a product may be held, under its lock: from the answer on, no reservation is made past it. A limit that is not
+ * named stays as it is. What is held already stays held. Throws `product_not_found`.
+ */
+export function setLimit(
+  productId: string,
+  { perReservation, perHolder }: z.infer<typeof SetLimitRequest>,
+  caller: Caller,
+): Promise<ProductLimits> {
+  return transaction(caller, async (tx) => {
+    const book = await openBook(tx, caller, [productId])
+    book.product(productId)
+    const [limits] = await tx<[ProductLimits]>`
+      update products
+      set limit_per_reservation = ${perReservation === undefined ? tx`limit_per_reservation` : perReservation},
+          limit_per_holder = ${perHolder === undefined ? tx`limit_per_holder` : perHolder}
+      where id = ${productId}
+      returning limit_per_reservation as "perReservation", limit_per_holder as "perHolder"`
+    // Opening the book may have ended overdue holds.
+    await book.save()
+    return limits
+  })
+}
