@@ -40,7 +40,7 @@ it('every function has an event.json that npm run invoke can send, and a test', 
 })
 
 it('every link of the documents to a file of the repository leads somewhere', async () => {
-  for (const file of ['README.md', 'CONTRIBUTING.md', 'docs/architecture.md']) {
+  for (const file of ['README.md', 'CONTRIBUTING.md', 'docs/architecture.md', 'docs/security.md']) {
     const url = new URL(file, root)
     const text = await readFile(url, 'utf8')
     for (const [, target = ''] of text.matchAll(/\]\((?!https?:|#)([^)]+)\)/g)) await access(new URL(target, url))
