@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { call, expectNoEffect, functionNamed, runQueued, sql } from '#testing'
+import { call, expectNoEffect, functionNamed, newKey, runQueued, sql } from '#testing'
 import importProducts from './index.ts'
 
 const getJob = await functionNamed('get-job')
@@ -39,6 +39,63 @@ describe('import-products', () => {
       result,
     })
     expect((await call(getJobResult, { params })).body).toEqual(result)
+  })
+
+  it.each([
+    ['shopify', 'Handle,Title,Variant SKU,Variant Price,Variant Inventory Qty,Tags\ncup,Cup,SHOPIFY-1,1500,3,a'],
+    ['woocommerce', 'ID,SKU,Name,Regular price,Stock\n1,WOO-1,Cup,1500,3'],
+  ])('reads an export of %s, and tells how many of its columns say nothing', async (format, file) => {
+    const query = { format, currency: 'JPY' }
+    const stock = file.includes('Variant') ? 'Variant Inventory Qty' : 'Stock'
+    const importedBy = async (key: string | undefined) => {
+      const { status, body } = await call(importProducts, { body: file, headers: CSV, query, ...(key && { key }) })
+      expect(status).toBe(202)
+      await runQueued(body.id)
+      return (await call(getJob, { params: { jobId: body.id } })).body.result
+    }
+    expect(await importedBy(await newKey('products:write'))).toEqual({
+      total: 1,
+      created: 0,
+      updated: 0,
+      failed: 1,
+      errors: [
+        {
+          line: 2,
+          code: 'forbidden',
+          message: `${stock} above 0 needs the scope stock:write, which this API key lacks.`,
+        },
+      ],
+      ignoredColumns: 1,
+    })
+    expect(await importedBy(undefined)).toEqual({
+      total: 1,
+      created: 1,
+      updated: 0,
+      failed: 0,
+      errors: [],
+      ignoredColumns: 1,
+    })
+    const [product] =
+      await sql`select price_amount as amount, price_currency as currency from products where name = 'Cup' order by id desc`
+    expect(product).toEqual({ amount: 1500, currency: 'JPY' })
+  })
+
+  it.each([
+    ['a shop without a currency', { format: 'shopify' }, 'currency'],
+    ['a currency without a shop', { currency: 'EUR' }, 'currency'],
+    ['a currency that there is not', { format: 'shopify', currency: 'EUX' }, 'currency'],
+    ['a currency in small letters', { format: 'shopify', currency: 'eur' }, 'currency'],
+    ['an unknown shop', { format: 'magento', currency: 'EUR' }, 'format'],
+    ['what nobody knows', { delimiter: ';' }, 'delimiter'],
+  ])('refuses %s', async (_, query, path) => {
+    const answer = await expectNoEffect(() => call(importProducts, { body: 'SKU,Name', headers: CSV, query }))
+    expect(answer).toMatchObject({ status: 422, body: { code: 'validation_failed', errors: [{ path }] } })
+  })
+
+  it('refuses a shop’s export that is no CSV', async () => {
+    const query = { format: 'shopify', currency: 'EUR' }
+    const answer = await expectNoEffect(() => call(importProducts, { body: '{}', headers: NDJSON, query }))
+    expect(answer).toMatchObject({ status: 422, body: { errors: [{ path: 'format' }] } })
   })
 
   it.each([
@@ -109,6 +166,7 @@ describe('import-products', () => {
     for (const other of [
       { ...request, body: 'sku,name\nA,B\n' },
       { ...request, headers: { ...request.headers, ...NDJSON } },
+      { ...request, query: { format: 'shopify', currency: 'EUR' } },
     ]) {
       const answer = await expectNoEffect(() => call(importProducts, other))
       expect(answer).toMatchObject({ status: 422, body: { code: 'idempotency_key_reused' } })

@@ -16,7 +16,7 @@ export default queueFunction({
     runJob(data.jobId, attributes.id, caller, {
       'verify-ledger': (_, run) => auditStock(run.progress),
       'deliver-webhook': (payload, run) => deliverWebhook(payload, run.caller),
-      'import-products': ({ format }, run) => importProducts(format, run),
+      'import-products': importProducts,
       'export-stock': async ({ format }, run) => ({ format, ...(await exportStock(run.save)) }),
     }),
 })

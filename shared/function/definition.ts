@@ -45,7 +45,8 @@ export interface HttpOptions<
   /** One sentence for the API reference. */
   summary: string
   scope: Scope
-  request?: { query?: Query; body?: Body; contentTypes?: readonly string[] }
+  /** `description`: of the body, in Markdown, where its schema can't tell. */
+  request?: { query?: Query; body?: Body; contentTypes?: readonly string[]; description?: string }
   /** What it answers, by status; of an error status, the codes. */
   responses: Record<number, z.ZodType | readonly string[] | null>
   /** The media types of what it answers, if not `application/json` alone. */
@@ -78,7 +79,7 @@ export interface FunctionDefinition {
   trigger: Trigger
   limits: Limits
   scope: Scope | undefined
-  request: { query?: z.ZodType; body?: z.ZodType; contentTypes: readonly string[] }
+  request: { query?: z.ZodType; body?: z.ZodType; contentTypes: readonly string[]; description?: string }
   responses: Record<number, z.ZodType | readonly string[] | null>
   produces: readonly string[]
   settings?: (() => unknown) | undefined

@@ -175,6 +175,7 @@ async function answerOf(
         requestId: exchange.requestId,
         method: endpoint.method,
         path: pathOf(request.url),
+        query,
         body: received,
       })
     }

@@ -10,14 +10,15 @@ const QUOTED = /^"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"$/
 /** The request's idempotency key with its fingerprint; undefined if it has none. `"k"` and `k` are one key. */
 export function idempotencyKeyOf(
   header: string | null,
-  request: { apiKeyId: string; requestId: string; method: string; path: string; body: unknown },
+  request: { apiKeyId: string; requestId: string; method: string; path: string; query?: unknown; body: unknown },
 ): IdempotencyKey | undefined {
   if (header === null) return undefined
   const quoted = QUOTED.exec(header)?.[1]
   const key = quoted === undefined ? header : quoted.replaceAll(/\\(["\\])/g, '$1')
   if (!BARE.test(key)) throw invalid('Idempotency-Key', 'must be 1 to 255 visible ASCII characters, bare or quoted')
-  const { apiKeyId, requestId, method, path, body } = request
-  const hash = createHash('sha256').update(`${method} ${path}\n`)
+  const { apiKeyId, requestId, method, path, query = {}, body } = request
+  const asked = canonicalJson(query)
+  const hash = createHash('sha256').update(`${method} ${path}${asked === '{}' ? '' : `?${asked}`}\n`)
   for (const part of isUpload(body) ? [`${body.type}\n`, ...body.blocks] : [canonicalJson(body)]) hash.update(part)
   return { apiKeyId, key, fingerprint: hash.digest(), requestId, replayed: undefined }
 }

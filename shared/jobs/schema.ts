@@ -62,7 +62,11 @@ export const jobTypes = {
   },
   // One that takes longer goes on in the next attempt from its last step.
   'import-products': {
-    payload: z.strictObject({ format: z.enum(resultFormats) }),
+    payload: z.strictObject({
+      format: z.enum(resultFormats),
+      // Whose export the file is.
+      shop: z.strictObject({ name: z.enum(['shopify', 'woocommerce']), currency: z.string() }).optional(),
+    }),
     attemptsMax: 5,
     timeoutMs: SNAPSHOT_MS,
     concurrency: 2,

@@ -35,7 +35,7 @@ function tagsOf(operations: Json): string[] {
 function operationOf(definition: FunctionDefinition, schemaOf: SchemaOf): Json {
   const { name, summary, scope, trigger, request, responses, produces } = definition
   if (trigger.kind !== 'http') throw new Error(`${name} has no route`)
-  const { body, contentTypes } = request
+  const { body, contentTypes, description } = request
   const content = body && Object.fromEntries(contentTypes.map((type) => [type, { schema: schemaOf(body, 'input') }]))
   return {
     operationId: name,
@@ -43,7 +43,9 @@ function operationOf(definition: FunctionDefinition, schemaOf: SchemaOf): Json {
     description: `Needs the scope \`${scope}\`.`,
     tags: [trigger.path.includes('/stock') ? 'stock' : (trigger.path.split('/')[2] ?? 'other')],
     parameters: parametersOf(definition, schemaOf),
-    ...(content && { requestBody: { required: !body.safeParse({}).success, content } }),
+    ...(content && {
+      requestBody: { ...(description && { description }), required: !body.safeParse({}).success, content },
+    }),
     responses: { ...problemsOf(definition), ...successesOf(responses, produces, schemaOf) },
   }
 }

@@ -11,7 +11,7 @@ const FIRST_LINE_MAX = 256 * 1024
 
 /** What the columns of a file say of products. */
 export interface Sheet {
-  /** What a row says of a product, as JSON; nothing where it tells of none. Throws `validation_failed`. */
+  /** To be called with all rows in their order: what one says of a product, as JSON; nothing where it tells of none. Both throw `validation_failed`. */
   read: (cells: readonly string[]) => (() => unknown) | undefined
   /** What is wrong with a product, in the file's words. */
   inItsWords: (issue: Issue) => Issue
@@ -61,14 +61,18 @@ async function* rowsOf(
 }
 
 function toProduct({ fields, flaw }: CsvRecord, width: number, read: Sheet['read']): ImportRow['read'] | undefined {
-  const refuse = (error: Error) => () => {
+  const refuse = (error: unknown) => () => {
     throw error
   }
   if (flaw) return refuse(flaw)
   if (fields.length < width || fields.slice(width).some((field) => field.trim() !== '')) {
     return refuse(invalid('', `has ${fields.length} fields, and the first line has ${width}`))
   }
-  return read(fields.slice(0, width))
+  try {
+    return read(fields.slice(0, width))
+  } catch (error) {
+    return refuse(error)
+  }
 }
 
 /** What parts the fields, by the first line that is not blank, and the texts with those that it took to see it. */

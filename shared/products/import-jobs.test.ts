@@ -79,7 +79,7 @@ describe('a file that is unfit', () => {
 
 /** Runs the job, and fails, as the database might, in the step of which `fails` is told how many rows were done before. */
 function runUntil(id: string, fails: (done: number) => boolean) {
-  const work = ({ format }: { format: 'csv' | 'ndjson' }, run: JobRun) =>
+  const work = (format: { format: 'csv' | 'ndjson' }, run: JobRun) =>
     importProducts(format, {
       ...run,
       step: (inStep) =>

@@ -2,7 +2,7 @@ import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import type { ServiceError } from '#errors'
 import type { ImportFile } from './import-file.ts'
-import { type ImportFormat, openFile } from './open-file.ts'
+import { openFile } from './open-file.ts'
 
 async function* pieces(file: string | Uint8Array, size = 1_000_000) {
   const bytes = Buffer.from(file)
@@ -11,12 +11,12 @@ async function* pieces(file: string | Uint8Array, size = 1_000_000) {
 
 /** The rows of a file that comes in pieces of `size` bytes: what each says, or what is wrong with it, by its line. */
 async function rowsOf(
-  format: ImportFormat,
+  format: 'csv' | 'ndjson',
   file: string | Uint8Array,
   size = 1_000_000,
 ): Promise<Array<[number, unknown]>> {
   const rows: Array<[number, unknown]> = []
-  const { rows: all, inItsWords } = await openFile(format, pieces(file, size))
+  const { rows: all, inItsWords } = await openFile({ format }, pieces(file, size))
   for await (const { line, read } of all) rows.push([line, attempt(read, inItsWords)])
   return rows
 }
@@ -119,7 +119,7 @@ describe('CSV', () => {
     expect(await rowsOf('csv', `${columns}\nA,B,1.5,1e3,x`)).toEqual([
       [2, ['PriceAmount: must be a whole number, not "1.5"', 'initialstock: must be a whole number, not "1e3"']],
     ])
-    const { inItsWords } = await openFile('csv', pieces(`${columns}\n`))
+    const { inItsWords } = await openFile({ format: 'csv' }, pieces(`${columns}\n`))
     const told = (path: string, message = 'is wrong') => inItsWords({ path, message })
     expect(told('price.amount')).toEqual({ path: 'PriceAmount', message: 'is wrong' })
     expect(told('price.currency')).toEqual({ path: 'priceCurrency', message: 'is wrong' })
@@ -177,7 +177,7 @@ describe('what spreadsheets write', () => {
 })
 
 describe('a file that can’t be read', () => {
-  const refused = (format: ImportFormat, file: string | Uint8Array, message: string, size?: number) =>
+  const refused = (format: 'csv' | 'ndjson', file: string | Uint8Array, message: string, size?: number) =>
     expect(rowsOf(format, file, size)).rejects.toMatchObject({
       code: 'validation_failed',
       issues: [{ path: 'file', message: expect.stringContaining(message) }],

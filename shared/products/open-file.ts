@@ -1,14 +1,22 @@
+import type { PayloadOf } from '#jobs/schema'
 import { layOutProducts } from './import-columns.ts'
 import { openCsv } from './import-csv.ts'
 import type { ImportFile } from './import-file.ts'
 import { readNdjson } from './import-ndjson.ts'
+import { layOutShop } from './import-shop.ts'
 import { decode } from './import-text.ts'
+import { shopify } from './shopify.ts'
+import { woocommerce } from './woocommerce.ts'
 
-export type ImportFormat = 'csv' | 'ndjson'
+const shops = { shopify, woocommerce }
+
+/** What a file is said to be. */
+export type ImportFormat = PayloadOf<'import-products'>
 
 /** Throws `validation_failed` for a file that can't be read at all: not UTF-8, or without the columns that it must have. */
-export async function openFile(format: ImportFormat, blocks: AsyncIterable<Uint8Array>): Promise<ImportFile> {
+export async function openFile({ format, shop }: ImportFormat, blocks: AsyncIterable<Uint8Array>): Promise<ImportFile> {
   const texts = decode(blocks)
-  if (format === 'csv') return openCsv(texts, layOutProducts)
-  return { rows: readNdjson(texts), inItsWords: (issue) => issue }
+  if (format === 'ndjson') return { rows: readNdjson(texts), inItsWords: (issue) => issue }
+  if (!shop) return openCsv(texts, layOutProducts)
+  return openCsv(texts, (names) => layOutShop(shops[shop.name], shop.currency, names))
 }

@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { Intermediate } from '#events'
 import { lineOfText, linesOfText } from '#input'
 import { QUANTITY_MAX, Sku, StockTotals } from '#stock/schema'
+import { isCurrency } from './minor-units.ts'
 
 const Name = lineOfText(200).min(1)
 const Description = linesOfText(10_000)
@@ -112,6 +113,32 @@ export const ProductFilter = z.strictObject({
   status: Status.optional(),
   sort: z.enum(sortOrders).default('createdAt'),
 })
+
+/** What an import's file is, besides its media type. */
+export const ImportQuery = z
+  .strictObject({
+    format: z
+      .enum(['shopify', 'woocommerce'])
+      .optional()
+      .describe(
+        'Reads the CSV export of that shop: its own columns, in English, with decimal prices. Needs `currency`.',
+      ),
+    currency: z
+      .string()
+      .refine(isCurrency, 'must be a currency’s code of ISO 4217, such as EUR')
+      .optional()
+      .describe(
+        'What the prices of a shop’s export are in, by its code of ISO 4217, such as `EUR`; the file does not tell.',
+      ),
+  })
+  .refine(({ format, currency }) => format === undefined || currency !== undefined, {
+    path: ['currency'],
+    message: 'is missing: the prices of a shop’s export are in none',
+  })
+  .refine(({ format, currency }) => format !== undefined || currency === undefined, {
+    path: ['currency'],
+    message: 'goes with a format alone: other files have it in the column priceCurrency',
+  })
 
 /** What came of an import: the result of its job. */
 export interface ImportResult {

@@ -1,0 +1,37 @@
+import { invalid } from '#errors'
+import { quoted, wholeNumberOf } from './import-numbers.ts'
+
+/**
+ * What a price such as `19.99` is in a currency's minor units. Zeros behind the last of them are let pass. Throws
+ * `validation_failed` under `path`.
+ */
+export function minorUnitsOf(price: string, currency: string, path: string): number {
+  const [, whole, fraction = ''] = /^(\d+)(?:\.(\d*))?$/.exec(price.trim()) ?? []
+  if (whole === undefined) throw invalid(path, `must be a decimal number such as 19.99, not ${quoted(price)}`)
+  const places = decimalPlacesOf(currency)
+  const used = fraction.replace(/0+$/, '')
+  if (used.length > places) {
+    throw invalid(path, `must not have more than the ${places} decimal places of ${currency}, as ${quoted(price)} has`)
+  }
+  return wholeNumberOf(whole + used.padEnd(places, '0'), path)
+}
+
+/**
+ * The currencies of ISO 4217 whose minor unit is not a hundredth. `Intl.NumberFormat` can't be asked: it tells what is customary, by
+ * CLDR, so for HUF, IDR, PKR and 14 others it says 0 where the standard, and payment providers with it, say 2 (or 3, for IQD).
+ */
+const currenciesByPlaces = new Map([
+  [0, 'BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF'.split(' ')],
+  [3, 'BHD IQD JOD KWD LYD OMR TND'.split(' ')],
+  [4, 'CLF UYW'.split(' ')],
+])
+
+function decimalPlacesOf(currency: string): number {
+  const [places] = [...currenciesByPlaces].find(([, currencies]) => currencies.includes(currency)) ?? [2]
+  return places
+}
+
+/** Whether ISO 4217 has the currency, or had it: the others are known to Node, by the data that it was built with. */
+export function isCurrency(code: string): boolean {
+  return [...currenciesByPlaces.values()].flat().includes(code) || Intl.supportedValuesOf('currency').includes(code)
+}
