@@ -49,12 +49,16 @@ test('every bad value is named, in a line of its own', () => {
   const read = () =>
     readSettings({ PORT: '70000', SEED: 'yes', DATABASE_URL: 'mysql://x', HOST: '0.0.0.0', BOOTSTRAP_API_KEY: OWN })
   expect(read).toThrow(
-    ['PORT must be 0 to 65535', 'SEED must be 0 or 1', 'DATABASE_URL must be a postgres:// URL'].join('\n'),
+    [
+      'PORT must be a whole number from 0 to 65535',
+      'SEED must be 0 or 1',
+      'DATABASE_URL must be a postgres:// URL',
+    ].join('\n'),
   )
   const keyless = () => readSettings({ PORT: 'http', HOST: '0.0.0.0' })
   expect(keyless).toThrow(
     'BOOTSTRAP_API_KEY must be a secret of your own when HOST (0.0.0.0) is not a loopback address',
   )
-  expect(() => readSettings({ PORT: 'http' })).toThrow('PORT must be a number')
+  expect(() => readSettings({ PORT: 'http' })).toThrow('PORT must be a whole number')
   expect(() => readSettings({ DATABASE_REPLICA_URL: 'postgres://x/y' })).toThrow('needs DATABASE_URL too')
 })

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import * as z from 'zod'
+import { integerSetting } from '#config'
 import { DEVELOPMENT_KEY, embeddedKeySetting, ownKeySetting } from '#function/bootstrap-key'
 
 export interface Settings {
@@ -21,14 +22,13 @@ export class BadSettings extends Error {
 }
 
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
-const portSchema = z.coerce.number('must be a number').int('must be a whole number')
 const databaseSchema = z
   .string()
   .regex(/^postgres(ql)?:\/\/\S+$/, 'must be a postgres:// URL')
   .optional()
 
 const settingsSchema = z.object({
-  PORT: portSchema.min(0, 'must be 0 to 65535').max(65_535, 'must be 0 to 65535').default(3000),
+  PORT: integerSetting({ min: 0, max: 65_535, default: 3000 }),
   HOST: z.string().default('127.0.0.1'),
   DATA_DIR: z.string().default('.local'),
   SEED: z.enum(['0', '1'], 'must be 0 or 1').optional(),

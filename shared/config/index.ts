@@ -1,4 +1,5 @@
-import * as z from 'zod'
+import type * as z from 'zod'
+import { decimalInteger } from '#input'
 
 const overrides: Record<string, string | undefined> = {}
 
@@ -27,5 +28,5 @@ export function readConfig<Schema extends z.ZodObject>(schema: Schema): z.infer<
 
 /** A whole number in an environment variable, with its bounds. */
 export function integerSetting(bounds: { min: number; max: number; default: number }) {
-  return z.coerce.number().int().min(bounds.min).max(bounds.max).default(bounds.default)
+  return decimalInteger(bounds).default(bounds.default)
 }

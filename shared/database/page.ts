@@ -1,13 +1,14 @@
 import { bulkhead, isBulkheadRejectedError } from 'cockatiel'
 import * as z from 'zod'
 import { invalid, ServiceError } from '#errors'
+import { decimalInteger } from '#input'
 
 /** The JSON in a cursor: a name of 200 characters of four bytes each is the longest key that there is, beside some 100 bytes. */
 const CURSOR_BYTES_MAX = 1_200
 
 /** The members every list's query has. Whatever `nextCursor` this service gives, it takes: both have the same bound. */
 export const PageQuery = z.strictObject({
-  limit: z.coerce.number().int().min(1).max(200).default(50).describe('How many items to answer with, at most.'),
+  limit: decimalInteger({ min: 1, max: 200 }).default(50).describe('How many items to answer with, at most.'),
   cursor: z
     .string()
     .max(Math.ceil((CURSOR_BYTES_MAX * 4) / 3))

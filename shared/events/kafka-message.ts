@@ -1,5 +1,6 @@
 import type { IHeaders, KafkaMessage, Message } from 'kafkajs'
 import * as z from 'zod'
+import { decimalInteger } from '#input'
 import { childTrace } from '#telemetry'
 import type { LoggedEvent } from './log.ts'
 
@@ -50,7 +51,9 @@ export const EventHeaders = z.object({
   ce_type: z.string().min(1),
   ce_subject: z.string().min(1).describe('The product.'),
   ce_time: z.iso.datetime({ offset: true }),
-  ce_version: z.coerce.number().int().nonnegative().describe('Counts the events of the product; +1 each time.'),
+  ce_version: decimalInteger({ min: 0, max: Number.MAX_SAFE_INTEGER }).describe(
+    'Counts the events of the product; +1 each time.',
+  ),
   traceparent: z.string().optional(),
   tracestate: z.string().optional(),
 })

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { readConfig } from '#config'
+import { decimalInteger } from '#input'
 
 export interface KafkaSettings {
   adapter: 'kafka'
@@ -24,7 +25,7 @@ const parametersSchema = z.strictObject({
     .string()
     .regex(/^[\w.-]{0,100}$/)
     .default(''),
-  partitions: z.coerce.number().int().min(1).max(PARTITIONS_MAX).default(PARTITIONS),
+  partitions: decimalInteger({ min: 1, max: PARTITIONS_MAX }).default(PARTITIONS),
 })
 
 const settingsSchema = z.object({

@@ -15,23 +15,36 @@ export const Money = z
   .meta({ id: 'Money' })
 export type Money = z.infer<typeof Money>
 
-/** What an attribute may hold: any JSON. Its size is bounded as a whole. */
+/** What an attribute may hold: any JSON, which it is already. Its size is bounded as a whole. */
+const Attribute = z.custom<z.core.util.JSONType>()
 const ATTRIBUTES_BYTES_MAX = 16 * 1024
+/** Of a patch: all that may be there taken away by name, and as much put in its place. */
+const PATCH_BYTES_MAX = 2 * ATTRIBUTES_BYTES_MAX + 400
 
 /** NUL or a lone surrogate, as JSON.stringify writes them: PostgreSQL keeps them, but fails on whatever looks into such a document. */
 const UNREADABLE = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])/
 
-const Attributes = z
-  .record(z.string().min(1).max(100), z.json())
-  .refine((attributes) => Object.keys(attributes).length <= 100, 'must not have more than 100 members')
-  .refine(
-    (attributes) => Buffer.byteLength(JSON.stringify(attributes)) <= ATTRIBUTES_BYTES_MAX,
-    `must not be larger than ${ATTRIBUTES_BYTES_MAX} bytes as JSON`,
-  )
-  .refine(
+const AttributeRecord = z.record(z.string().min(1).max(100), Attribute)
+
+const Attributes = ofBytes(
+  ATTRIBUTES_BYTES_MAX,
+  AttributeRecord.refine(
+    (attributes) => Object.keys(attributes).length <= 100,
+    'must not have more than 100 members',
+  ).refine(
     (attributes) => !UNREADABLE.test(JSON.stringify(attributes)),
     'must not contain the character U+0000 or lone surrogates',
-  )
+  ),
+)
+
+/** JSON whose size is judged before `schema` looks at what is in it. */
+function ofBytes<Schema extends z.ZodType>(bytesMax: number, schema: Schema) {
+  return z.preprocess((json, context) => {
+    if (Buffer.byteLength(JSON.stringify(json) ?? '') <= bytesMax) return json
+    context.addIssue(`must not be larger than ${bytesMax} bytes as JSON`)
+    return z.NEVER
+  }, schema)
+}
 
 const Status = z.enum(['active', 'archived'])
 const Threshold = z.number().int().min(0).max(QUANTITY_MAX)
@@ -54,7 +67,7 @@ export const UpdateProductRequest = z.strictObject({
   name: Name.optional(),
   description: Description.nullish(),
   price: Money.partial().nullish(),
-  attributes: z.record(z.string().min(1).max(100), z.json()).nullish(),
+  attributes: ofBytes(PATCH_BYTES_MAX, AttributeRecord).nullish(),
   status: Status.optional(),
   lowStockThreshold: Threshold.nullish(),
 })
