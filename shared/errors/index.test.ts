@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { type ErrorCode, invalid, ServiceError, statusOf } from './index.ts'
+import { cutText, type ErrorCode, invalid, ServiceError, statusOf } from './index.ts'
 
 describe('error codes', () => {
   it('have an HTTP error status each', () => {
@@ -62,4 +62,22 @@ describe('a ServiceError', () => {
       issues: [{ path: 'lines.0.quantity', message: 'is too much' }],
     })
   })
+})
+
+describe('cutText', () => {
+  it.each([
+    ['abc', 3, 'abc'],
+    ['abcd', 3, 'abc'],
+    ['ab\u{1F9E2}', 3, 'ab'],
+    ['ab\u{1F9E2}', 4, 'ab\u{1F9E2}'],
+    ['a\u{1F9E2}b', 3, 'a\u{1F9E2}'],
+    ['\u{1F9E2}', 1, ''],
+  ])('of %j takes at most %i, and whole characters', (text, max, cut) => {
+    expect(cutText(text, max)).toBe(cut)
+  })
+})
+
+it('has no half of a character in what a client is told', () => {
+  const error = new ServiceError('validation_failed', 'a\ud800', { issues: [{ path: '\udc00', message: '\ud83e' }] })
+  expect([error.detail, error.issues]).toEqual(['a\ufffd', [{ path: '\ufffd', message: '\ufffd' }]])
 })

@@ -96,9 +96,13 @@ export class ServiceError extends Error {
     super(`${code}: ${detail}`, details.cause === undefined ? undefined : { cause: details.cause })
     Error.stackTraceLimit = stackTraceLimit
     this.code = code
-    this.detail = detail
+    // Names and values that a client has sent come back in it: half a character would make the answer unreadable.
+    this.detail = detail.toWellFormed()
     this.extra = details.extra ?? {}
-    this.issues = details.issues
+    this.issues = details.issues?.map(({ path, message }) => ({
+      path: path.toWellFormed(),
+      message: message.toWellFormed(),
+    }))
     this.retryAfterSeconds = details.retryAfterSeconds
   }
 
@@ -110,6 +114,13 @@ export class ServiceError extends Error {
 /** A `validation_failed` about one member of the input. */
 export function invalid(path: string, message: string): ServiceError {
   return new ServiceError('validation_failed', `${path}: ${message}`, { issues: [{ path, message }] })
+}
+
+/** The beginning of a text, `lengthMax` UTF-16 units at most, and no half of a character at its end. */
+export function cutText(text: string, lengthMax: number): string {
+  if (text.length <= lengthMax) return text
+  const isWithinCharacter = /^[\ud800-\udbff]$/.test(text.charAt(lengthMax - 1))
+  return text.slice(0, isWithinCharacter ? lengthMax - 1 : lengthMax)
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { EachBatchPayload, KafkaMessage, Message } from 'kafkajs'
 import * as z from 'zod'
+import { cutText } from '#errors'
 import { logger } from '#telemetry'
 import { attemptDelivery, countDead, inTurn, type Next, type Subscription, wants } from './delivery.ts'
 import { beginAttempt, type Place, type Places, UNCOMMITTED_MAX } from './kafka-attempts.ts'
@@ -70,7 +71,7 @@ export function createBatchHandler(
       dead_partition: String(partition),
       dead_offset: message.offset,
       dead_attempts: String(attempts),
-      dead_error: error.slice(0, ERROR_MAX),
+      dead_error: cutText(error, ERROR_MAX),
     }
     try {
       await bury(nameOf(topic), { key: message.key, value: message.value, headers: { ...message.headers, ...death } })

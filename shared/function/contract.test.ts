@@ -107,11 +107,13 @@ describe.each(httpFunctions.map((definition) => ({ name: definition.name, defini
         randomUUID().slice(1),
         `${randomUUID()}0`,
         'a'.repeat(3_000),
+        `${'a'.repeat(63)}\u{1F9E2}`,
       ])('takes the id %j for one that names nothing', async (id) => {
         const params = Object.fromEntries(paramsOf(definition).map((param) => [param, id]))
         const [param = ''] = paramsOf(definition)
         const answer = await expectNoEffect(() => send({ params }))
         expect([answer.status, answer.body.code]).toEqual([404, missing[param]])
+        expect(answer.body.detail.isWellFormed()).toBe(true)
       })
 
     if (methodOf(definition) === 'GET')
@@ -122,8 +124,10 @@ describe.each(httpFunctions.map((definition) => ({ name: definition.name, defini
 
     if (definition.request.query)
       it('refuses unknown query parameters, and known ones given twice', async () => {
-        const answer = await send({ query: { colour: 'red' } })
-        expect(answer).toMatchObject({ status: 422, body: { errors: [{ path: 'colour' }] } })
+        for (const name of ['colour', '__proto__', 'constructor']) {
+          const answer = await send({ query: { [name]: 'red' } })
+          expect(answer).toMatchObject({ status: 422, body: { errors: [{ path: name }] } })
+        }
         const url = `http://localhost${pathOf(definition).replaceAll(/\{\w+\}/g, () => randomUUID())}?limit=1&limit=2`
         const twice = await definition.app.fetch(
           new Request(url, { method: methodOf(definition), headers: { authorization: 'Bearer test-admin-key' } }),
@@ -131,6 +135,14 @@ describe.each(httpFunctions.map((definition) => ({ name: definition.name, defini
         expect(twice.status).toBe(422)
         expect(await twice.json()).toMatchObject({ errors: [{ path: 'limit', message: 'is given twice' }] })
       })
+
+    if (name.startsWith('list-'))
+      it.each(['0x10', '5e1', '0b11', '0o7', ' 5 ', '5.0', '+5', '', 'Infinity', '1_0'])(
+        'refuses the limit %j, which is not in decimal digits',
+        async (limit) => {
+          expect(await send({ query: { limit } })).toMatchObject({ status: 422, body: { errors: [{ path: 'limit' }] } })
+        },
+      )
 
     if (['POST', 'PATCH'].includes(methodOf(definition)))
       it.each(['', '\u00fc', 'x'.repeat(256), 'tab\tinside'])('refuses the idempotency key %j', async (key) => {
@@ -209,6 +221,22 @@ describe.each(httpFunctions.map((definition) => ({ name: definition.name, defini
           }
           const objects = await send({ body: `${'{"a":'.repeat(100_000)}1${'}'.repeat(100_000)}` })
           expect(objects.status).toBe(422)
+        })
+
+        it.each(['9007199254740993', '-9007199254740992', '1e400', '12345678901234567890', '0.12345678901234567891'])(
+          'refuses the number %s, which would not be kept, and names its path',
+          async (number) => {
+            const answer = await expectNoEffect(() => send({ body: `{"attributes":{"a":[1,{"b.c":${number}}]}}` }))
+            expect(answer).toMatchObject({ status: 422, body: { errors: [{ path: 'attributes.a.1.b.c' }] } })
+          },
+        )
+
+        it('never answers with half a character', async () => {
+          for (const body of ['{"\\ud800":1}', `${'x'.repeat(5)}\u{1F9E2}`.repeat(40)]) {
+            const answer = await send({ body })
+            expect(answer.status).toBeLessThan(500)
+            expect(JSON.stringify(answer.body)).not.toMatch(/\\ud[89a-f]/)
+          }
         })
 
         it('takes a body that starts with a byte order mark, and one whose type has parameters', async () => {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import * as z from 'zod'
-import type { Outcome } from '#errors'
+import { cutText, type Outcome } from '#errors'
 import { newId } from '#ids'
 import { logger } from '#telemetry'
 import type { FunctionDefinition } from './definition.ts'
@@ -30,7 +30,7 @@ export async function deliver(
     return { verdict, error: await reasonOf(response), isOutage: status === 503 || status === 429 }
   } catch (error) {
     logger().error({ function: definition.name, err: error }, 'the function threw instead of answering')
-    return { verdict: 'retry', error: String(error).slice(0, REASON_MAX) }
+    return { verdict: 'retry', error: cutText(String(error), REASON_MAX) }
   }
 }
 
@@ -42,7 +42,7 @@ const Problem = z.object({ code: z.string(), detail: z.string() })
 async function reasonOf(response: Response): Promise<string> {
   const problem = Problem.safeParse(await response.json().catch(() => undefined))
   const reason = problem.success ? `${problem.data.code}: ${problem.data.detail}` : `answered ${response.status}`
-  return reason.slice(0, REASON_MAX)
+  return cutText(reason, REASON_MAX)
 }
 
 /** Runs a schedule or outbox function: first at a random moment within one period, so that many processes spread out, then every period. */

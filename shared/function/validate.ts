@@ -1,4 +1,4 @@
-import { ServiceError } from '#errors'
+import { cutText, invalid, ServiceError } from '#errors'
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
@@ -17,7 +17,7 @@ export function validateParams(params: Record<string, string>): Record<string, s
     const value = params[name] ?? ''
     if (!UUID.test(value)) {
       const [code, noun] = missing[name as keyof typeof missing] ?? ['not_found', 'thing']
-      throw new ServiceError(code, `There is no ${noun} with the id '${value.slice(0, 64)}'.`)
+      throw new ServiceError(code, `There is no ${noun} with the id '${cutText(value, 64)}'.`)
     }
     ids[name] = value.toLowerCase()
   }
@@ -36,11 +36,9 @@ export function queryOf(url: string): Record<string, string> {
   const query: Record<string, string> = {}
   if (!url.includes('?')) return query
   for (const [name, value] of new URL(url).searchParams) {
-    if (Object.hasOwn(query, name)) {
-      throw new ServiceError('validation_failed', `${name}: is given twice`, {
-        issues: [{ path: name, message: 'is given twice' }],
-      })
-    }
+    if (Object.hasOwn(query, name)) throw invalid(name, 'is given twice')
+    // As a name of a member it would set what the others come from, and no schema would see it.
+    if (name === '__proto__') throw invalid(name, 'is not a known member')
     query[name] = value
   }
   return query

@@ -1,4 +1,4 @@
-import { invalid } from '#errors'
+import { cutText, invalid } from '#errors'
 
 /**
  * The whole number that a cell says: digits, with spaces around them or zeros behind a dot, as spreadsheets write. It is judged as
@@ -14,4 +14,4 @@ export function wholeNumberOf(cell: string, path: string): number {
 }
 
 /** As a JSON text, so that it can be told whatever is in it. */
-export const quoted = (text: string) => JSON.stringify(text.slice(0, 100))
+export const quoted = (text: string) => JSON.stringify(cutText(text, 100))

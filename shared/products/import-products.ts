@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { type Caller, requireScope } from '#database'
-import { invalid, ServiceError } from '#errors'
+import { cutText, invalid, ServiceError } from '#errors'
 import { validate } from '#input'
 import { type JobRun, UnfitInput } from '#jobs'
 import type { ImportFile, ImportRow } from './import-file.ts'
@@ -125,7 +125,7 @@ function toRowError(line: number, error: unknown, { inItsWords }: ImportFile): R
   const issues = error.issues
     ?.map(inItsWords)
     .map(({ path, message }) => (path === '' ? message : `${path}: ${message}`))
-  const message = (issues?.join('; ') ?? error.detail).slice(0, MESSAGE_MAX)
+  const message = cutText(issues?.join('; ') ?? error.detail, MESSAGE_MAX)
   // What a client has sent can't all be stored.
   return { line, code: error.code, message: message.replaceAll(/[\p{Cc}\p{Cs}]/gu, '\uFFFD') }
 }
