@@ -121,6 +121,24 @@ describe('trace context', () => {
   })
 
   it.each([
+    ['512 characters of tracestate, which must be passed on', 512],
+    ['no more of it, which would be stored with each line', 513],
+  ])('takes %s', async (_, length) => {
+    const adjust = await functionNamed('adjust-stock')
+    const { id } = await newProduct()
+    const tracestate = `v=${'x'.repeat(length - 2)}`
+    await call(adjust, {
+      params: { productId: id },
+      body: { quantity: 1, reason: 'received' },
+      headers: { traceparent: `00-${traceId}-00f067aa0ba902b7-01`, tracestate },
+    })
+    const [event] = await sql`
+      select traceparent, tracestate from outbox where product_id = ${id} and type = 'stock.adjusted'`
+    expect(event?.traceparent).toContain(traceId)
+    expect(event?.tracestate).toBe(length > 512 ? null : tracestate)
+  })
+
+  it.each([
     `00-${'0'.repeat(32)}-00f067aa0ba902b7-01`,
     `00-${traceId}-0000000000000000-01`,
     `ff-${traceId}-00f067aa0ba902b7-01`,
