@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
+import { onStopSignal } from '#function/stop-signals'
 
 export interface Teardown {
   /** Aborted once a stop was asked for. */
@@ -16,7 +17,6 @@ export interface Teardown {
 
 /** All of it, the 20 s that a PostgreSQL gets before it is killed included. */
 const TOTAL_MS = 30_000
-const ECHO_MS = 500
 
 interface Step {
   what: string
@@ -29,15 +29,9 @@ export function createTeardown(progress: (line: string) => void): Teardown {
   const asked = new AbortController()
   const steps: Step[] = []
   let exitCode = 0
-  let askedAt = 0
 
   const ask = () => {
-    if (asked.signal.aborted) {
-      // npm passes on a Ctrl-C that the terminal has sent already: the same one, not an impatient second.
-      if (performance.now() - askedAt > ECHO_MS) progress('still stopping')
-      return
-    }
-    askedAt = performance.now()
+    if (asked.signal.aborted) return progress('still stopping')
     if (steps.length > 0) progress('stopping')
     asked.abort()
     const giveUp = () => {
@@ -53,8 +47,7 @@ export function createTeardown(progress: (line: string) => void): Teardown {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
     if (!asked.signal.aborted) ask()
   }
-  // SIGHUP: the terminal was closed, which would otherwise end node at once and leave its servers running.
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, ask)
+  onStopSignal(ask, () => progress('still stopping'))
   process.on('uncaughtException', fail)
 
   return {

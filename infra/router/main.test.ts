@@ -84,6 +84,9 @@ test('SIGTERM: first not ready, then no new connections, then out with what was 
   const outgoing = get(`${url}/v1/things/1?x=y`, { agent: new Agent({ keepAlive: true }) })
   const upstreamAnswer = await arrived.promise
   child.kill('SIGTERM')
+  expect((await ask(url, '/healthz')).status).toBe(200)
+  // Impatience cuts nothing.
+  child.kill('SIGTERM')
   const statuses = await statusesUntilRefused(url)
   expect(statuses.at(-1)).toBe(503)
   upstreamAnswer.end('in the end')

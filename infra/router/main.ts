@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url'
 import * as z from 'zod'
 import { ConfigError, integerSetting } from '#config'
 import { createHttpServer } from '#function/http-server'
+import { onStopSignal } from '#function/stop-signals'
 import { logger } from '#telemetry'
 import { parseManifest, proxiedRoutes } from './manifest.ts'
 import { createRouter } from './router.ts'
@@ -27,12 +28,14 @@ export interface RunningRouter {
   stop(): Promise<void>
 }
 
-/** The router as a process: proxies to the functions of the manifest until SIGTERM or SIGINT, then drains. */
+/** The router as a process: proxies to the functions of the manifest until a signal asks it to end, then drains. */
 export async function main(env: Environment): Promise<void> {
   try {
     const router = await startRouter(env)
-    // Once each: a second signal ends the process at once, as its sender means it to.
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void router.stop())
+    onStopSignal(
+      () => void router.stop(),
+      () => logger().info('router still stopping'),
+    )
   } catch (error) {
     logger().fatal(explain(error))
     process.exitCode = 1

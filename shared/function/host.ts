@@ -14,6 +14,7 @@ import { keysOwnReservations } from './ownership.ts'
 import { problemDocument, problemHeaders } from './problem.ts'
 import { rateLimits } from './rate-limit.ts'
 import { requestIdOf } from './request-id.ts'
+import { onStopSignal } from './stop-signals.ts'
 import type { RunningTrigger } from './trigger.ts'
 
 const settingsSchema = z.object({
@@ -27,6 +28,9 @@ const settingsSchema = z.object({
 
 /** In-flight requests get this long after SIGTERM: twice the time-out of a request. */
 const DRAIN_MAX_MS = 10_000
+
+/** A drain that takes longer hangs: a trigger's own limits, and those of closing the database, are shorter. */
+const GIVE_UP_MS = 30_000
 
 export interface Host {
   url: string
@@ -59,7 +63,6 @@ export async function startHost(
   const app = getRequestListener((request, env) => definition.app.fetch(request, env))
   const server = createHttpServer((req, res) => {
     const operation = operations[req.url ?? '']
-    if (req.headers.expect !== undefined) res.writeContinue()
     if (operation && req.method === 'GET') void operation(req, res, draining)
     else if (isFor(req, definition.name)) void app(req, res)
     else refuseMisdirected(req, res)
@@ -123,7 +126,7 @@ function sendJson(res: ServerResponse, status: number, body: object): void {
 }
 
 /**
- * Runs a process around `start`: drains it on SIGTERM and SIGINT, and ends it, with the reason logged, on an error that
+ * Runs a process around `start`: drains it when a signal asks it to end, and ends it, with the reason logged, on an error that
  * nobody handled, because what such a process would do next is anybody's guess.
  */
 export async function runProcess(start: () => Promise<{ drain: () => Promise<void> }>): Promise<void> {
@@ -133,12 +136,12 @@ export async function runProcess(start: () => Promise<{ drain: () => Promise<voi
     const host = await start()
     const drain = async (signal: NodeJS.Signals) => {
       logger().info({ signal }, 'draining')
+      setTimeout(() => crash(new Error(`not drained within ${GIVE_UP_MS} ms`), 'giving up'), GIVE_UP_MS).unref()
       await host.drain()
       logger().info('stopped')
       process.exit(0)
     }
-    process.once('SIGTERM', drain)
-    process.once('SIGINT', drain)
+    onStopSignal(drain, () => logger().info('still draining'))
   } catch (error) {
     if (error instanceof ConfigError) process.stderr.write(`${error.message}\n`)
     else crash(error, 'the process could not start')

@@ -1,0 +1,19 @@
+/** npm passes on a Ctrl-C that the terminal has sent already: the same one, not an impatient second. */
+const ECHO_MS = 500
+
+/**
+ * Calls `stop` at the first signal that asks the process to end, and `remind` at each later one: what is in flight is not cut because
+ * somebody asks twice. SIGKILL is there for that. SIGHUP: the terminal was closed.
+ */
+export function onStopSignal(stop: (signal: NodeJS.Signals) => void, remind: () => void): void {
+  let askedAt: number | undefined
+  const ask = (signal: NodeJS.Signals) => {
+    if (askedAt !== undefined) {
+      if (performance.now() - askedAt > ECHO_MS) remind()
+      return
+    }
+    askedAt = performance.now()
+    stop(signal)
+  }
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, ask)
+}
