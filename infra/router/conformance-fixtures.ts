@@ -1,7 +1,9 @@
 import { once } from 'node:events'
+import type { HttpBindings } from '@hono/node-server'
 import { Hono } from 'hono'
 import { ServiceError } from '#errors'
 import { problemDocument, problemHeaders, toServiceError } from '#function'
+import { readBody } from '#function/read-body'
 import { signal } from './fixtures.ts'
 import type { RouteEntry } from './route.ts'
 
@@ -32,8 +34,12 @@ export function createFunctions() {
     c.json({ id: c.req.param('id'), query: c.req.query(), requestId: c.req.header('request-id') }),
   )
   app.post('/v1/things/:id', async (c) => {
-    const body = await c.req.text()
-    return c.json({ bytes: body.length, type: c.req.header('content-type') }, 201, { location: '/v1/things/1' })
+    const http = c.env as Partial<HttpBindings>
+    const bytesMax = limits.maxBodyBytes
+    const { blocks } = await readBody({ request: c.req.raw, http, apiKeyId: undefined, bytesMax })
+    return c.json({ bytes: Buffer.concat(blocks).length, type: c.req.header('content-type') }, 201, {
+      location: '/v1/things/1',
+    })
   })
   app.delete('/v1/things/:id', (c) => c.body(null, 204))
   app.get('/v1/cached', (c) => c.body(null, 304, { etag: '"1.1"' }))
@@ -56,7 +62,8 @@ export function createFunctions() {
   app.get('/v1/trickle', (c) => c.body(new ReadableStream({ start: (controller) => trickle.resolve(controller) })))
   app.onError((thrown, c) => {
     const error = toServiceError(thrown)
-    return c.json({ code: error.code }, error.status as 500, problemHeaders(error))
+    const context = { instance: c.req.path, requestId: c.req.header('request-id') ?? '' }
+    return c.json(problemDocument(error, context), error.status as 500, problemHeaders(error))
   })
   return { app, waiting: waiting.promise, left: left.promise, trickle: trickle.promise, seen }
 }

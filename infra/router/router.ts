@@ -68,7 +68,7 @@ function run(route: Route, exchange: Exchange): void {
 
 function functionRoute({ target, ...entry }: RouteEntry & { target: Target }, upstreams: Upstreams): Route {
   const handle =
-    'fetch' in target ? callInProcess(target.fetch, entry) : forwardTo(upstreams.rotation(target.upstreams), entry)
+    'fetch' in target ? callInProcess(target.fetch) : forwardTo(upstreams.rotation(target.upstreams), entry)
   return {
     method: entry.method,
     path: entry.path,

@@ -8,6 +8,7 @@ import { ADMIN_KEY } from '#testing'
 import { listeningUrl, type Started, startNode } from './processes.ts'
 
 const HEADERS = { authorization: `Bearer ${ADMIN_KEY}`, 'content-type': 'application/json' }
+const CHUNKED = { 'transfer-encoding': 'chunked' }
 const FIXTURE = fileURLToPath(new URL('host-fixture.ts', import.meta.url))
 
 let host: Started
@@ -25,8 +26,9 @@ afterEach(async () => {
 })
 
 /** Posts over a connection that stays open, and gives the answer's head. */
-function post(body: object | Buffer, agent = new Agent({ keepAlive: true })): Promise<IncomingMessage> {
-  const sent = request(`${url}/v1/misbehave`, { method: 'POST', agent, headers: HEADERS })
+function post(body: object | Buffer, framing: Record<string, string> = {}): Promise<IncomingMessage> {
+  const agent = new Agent({ keepAlive: true })
+  const sent = request(`${url}/v1/misbehave`, { method: 'POST', agent, headers: { ...HEADERS, ...framing } })
   sent.end(Buffer.isBuffer(body) ? body : JSON.stringify(body))
   return once(sent, 'response').then(([response]) => response as IncomingMessage)
 }
@@ -41,17 +43,26 @@ const handling = (count: number) =>
   host.line(() => (host.lines.filter((line) => line === 'handling').length >= count ? true : undefined))
 
 describe('a function’s process', () => {
-  it('finishes what is in flight on SIGTERM, closes its connections, and ends with 0', async () => {
-    const answer = post({ sleepMs: 700 })
-    await handling(1)
-    host.process.kill('SIGTERM')
-    const response = await answer
-    expect(response.statusCode).toBe(200)
-    expect(response.headers.connection).toBe('close')
-    expect(await bodyOf(response)).toEqual({ slept: 700 })
-    expect(await host.exit).toBe(0)
-    await expect(post({})).rejects.toThrow('ECONNREFUSED')
-  })
+  it.each([
+    ['SIGTERM', 1],
+    ['SIGTERM', 3],
+    ['SIGHUP', 1],
+  ] as const)(
+    'finishes what is in flight on %s, sent %i times, closes its connections, and ends with 0',
+    async (signal, times) => {
+      const answer = post({ sleepMs: 700 })
+      await handling(1)
+      host.process.kill(signal)
+      await host.line((line) => line.includes('"draining"') || undefined)
+      for (let again = 1; again < times; again++) host.process.kill(signal)
+      const response = await answer
+      expect(response.statusCode).toBe(200)
+      expect(response.headers.connection).toBe('close')
+      expect(await bodyOf(response)).toEqual({ slept: 700 })
+      expect(await host.exit).toBe(0)
+      await expect(post({})).rejects.toThrow('ECONNREFUSED')
+    },
+  )
 
   it('lets a function know that its client has hung up, or was told that its time is up', async () => {
     const hangsUp = request(`${url}/v1/misbehave`, { method: 'POST', headers: HEADERS })
@@ -66,10 +77,23 @@ describe('a function’s process', () => {
     expect(told()).toEqual(['gone', 'gone', 'there'])
   })
 
-  it.each(['ff', 'c0af', 'eda080', 'f09f'])('refuses a body with the bytes %s, which are not UTF-8', async (bytes) => {
-    const body = Buffer.concat([Buffer.from('{"sleepMs":0,"crash":"'), Buffer.from(bytes, 'hex'), Buffer.from('"}')])
-    const response = await post(body)
-    expect(await bodyOf(response)).toMatchObject({ status: 400, code: 'malformed_json' })
+  const framings = ['length', 'chunks', 'mark and length', 'mark and chunks']
+  const notUtf8 = ['ff', 'c0af', 'eda080', 'f09f', 'f09f98', 'ff20e282']
+  it.each(framings.flatMap((framing) => notUtf8.map((bytes) => [bytes, framing] as const)))(
+    'refuses a body with the bytes %s, which are not UTF-8, with %s',
+    async (bytes, framing) => {
+      const mark = framing.startsWith('mark') ? '\ufeff' : ''
+      const json = [Buffer.from(`${mark}{"crash":"`), Buffer.from(bytes, 'hex'), Buffer.from('"}')]
+      const response = await post(Buffer.concat(json), framing.endsWith('chunks') ? CHUNKED : {})
+      expect(await bodyOf(response)).toMatchObject({ status: 400, code: 'malformed_json' })
+    },
+  )
+
+  it.each(framings)('reads a body that has U+FFFD itself, with %s', async (framing) => {
+    const mark = framing.startsWith('mark') ? '\ufeff' : ''
+    const body = Buffer.from(`${mark}{"crash":"größe \uFFFD 🚚"}`)
+    const response = await post(body, framing.endsWith('chunks') ? CHUNKED : {})
+    expect(await bodyOf(response)).toMatchObject({ status: 422, errors: [{ path: 'crash' }] })
   })
 
   it.each([{ 'content-length': '1000' }, { 'transfer-encoding': 'chunked' }])(
@@ -86,11 +110,6 @@ describe('a function’s process', () => {
       expect(host.lines.filter((line) => line === 'handling' || line.includes('"error"'))).toEqual([])
     },
   )
-
-  it('reads a body that has the replacement character itself', async () => {
-    const response = await post({ crash: 'größe \uFFFD 🚚' })
-    expect(await bodyOf(response)).toMatchObject({ status: 422, errors: [{ path: 'crash' }] })
-  })
 
   it('answers 503 when its time is up, and what is past its limit at once', async () => {
     const slow = [post({ sleepMs: 60_000 }), post({ sleepMs: 60_000 })]

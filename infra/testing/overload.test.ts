@@ -7,7 +7,8 @@ import { type Fleet, startFleet } from './fleet.ts'
 
 /** More than a function has in flight. */
 const REQUESTS = 900
-const IN_FLIGHT_MAX = 512
+/** And of them one key has three quarters. */
+const IN_FLIGHT_MAX = 384
 
 let fleet: Fleet
 let client: Client

@@ -1,5 +1,6 @@
 import { ServiceError } from '#errors'
 import { gauge, histogram } from '#telemetry'
+import { createShares } from './shares.ts'
 
 const admissions = new Map<string, () => number>()
 const inFlight = gauge('function_in_flight', 'Requests being served.', ['function'], () => {
@@ -7,24 +8,41 @@ const inFlight = gauge('function_in_flight', 'Requests being served.', ['functio
 })
 const duration = histogram('function_duration_seconds', 'Time to answer a request.', ['function', 'status'])
 
-/** Counts a function's requests in flight, and refuses the one past its limit. */
-export function createAdmission(name: string, limit: number) {
+export interface Admission {
+  current: () => number
+  /**
+   * Does `work` in one of the function's places, in `timeoutMs` at most; what it does after that is its own affair. A request has a
+   * place while it is worked on, and none while its client is waited for. Throws `overloaded` where there is none: early, while a
+   * retry elsewhere still helps.
+   */
+  within: <Result>(
+    apiKeyId: string | undefined,
+    timeoutMs: number,
+    work: () => Promise<Result> | Result,
+  ) => Promise<Result> | Result
+  observe: (status: number, startedAt: number) => void
+}
+
+/** Counts a function's requests in flight, and refuses the one past its limit, or past the share of its API key. */
+export function createAdmission(name: string, limit: number): Admission {
   const durations = new Map<number, ReturnType<typeof duration.labels>>()
-  let current = 0
-  admissions.set(name, () => current)
+  const places = createShares(limit)
+  admissions.set(name, places.taken)
   return {
-    current: () => current,
-    /** Throws `overloaded` past the limit: early, while a retry elsewhere still helps. */
-    enter() {
-      if (current >= limit) {
-        throw new ServiceError('overloaded', `${name} already serves ${limit} requests. Try again shortly.`, {
-          retryAfterSeconds: 1,
-        })
+    current: places.taken,
+    within(apiKeyId, timeoutMs, work) {
+      if (!places.take(apiKeyId, 1)) throw full(name, limit)
+      const leave = () => places.giveBack(apiKeyId, 1)
+      let result: ReturnType<typeof work>
+      try {
+        result = work()
+      } catch (error) {
+        leave()
+        throw error
       }
-      current++
-    },
-    leave() {
-      current--
+      if (result instanceof Promise) return withDeadline(timeoutMs, result, leave)
+      leave()
+      return result
     },
     observe(status: number, startedAt: number) {
       const observer = durations.get(status) ?? duration.labels(name, String(status))
@@ -34,21 +52,36 @@ export function createAdmission(name: string, limit: number) {
   }
 }
 
-/** `work`'s result, or `overloaded` once it has taken longer than `limitMs`. What it does after that is its own affair. */
-export function withDeadline<Result>(limitMs: number, work: Promise<Result>): Promise<Result> {
+/** `work`'s result, or `overloaded` once it has taken longer than `limitMs`. */
+function withDeadline<Result>(limitMs: number, work: Promise<Result>, leave: () => void): Promise<Result> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(late(limitMs)), limitMs)
+    let isOver = false
+    const end = () => {
+      if (isOver) return
+      isOver = true
+      clearTimeout(timer)
+      leave()
+    }
+    const timer = setTimeout(() => {
+      end()
+      reject(late(limitMs))
+    }, limitMs)
     work.then(
       (result) => {
-        clearTimeout(timer)
+        end()
         resolve(result)
       },
       (error) => {
-        clearTimeout(timer)
+        end()
         reject(error)
       },
     )
   })
+}
+
+function full(name: string, limit: number): ServiceError {
+  const detail = `${name} already serves ${limit} requests, or this API key’s share of them. Try again shortly.`
+  return new ServiceError('overloaded', detail, { retryAfterSeconds: 1 })
 }
 
 function late(limitMs: number): ServiceError {

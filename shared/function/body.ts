@@ -1,120 +1,90 @@
+import { isUtf8 } from 'node:buffer'
 import { ServiceError } from '#errors'
 import { parseJson } from '#input'
+import { type BodySource, readBody, tooLarge } from './read-body.ts'
 import type { RequestHeaders } from './request-headers.ts'
 import type { Upload } from './upload.ts'
 
-const utf8 = new TextDecoder('utf-8', { fatal: true })
-
-/** What a decoder puts in the place of bytes that are not UTF-8. */
-const REPLACEMENT = '\uFFFD'
-
-/** Bytes in a block: whatever chunks a body comes in, they are kept in few pieces. */
-const BLOCK_BYTES = 256 * 1024
+export interface Received<Content> {
+  content: Content
+  /** To be called when the request is over. */
+  release: () => void
+}
 
 /**
- * The request's body as JSON. An empty body counts as `{}`, whatever its type.
- * Throws `too_large`, `unsupported_media_type` or `malformed_json`.
+ * The request's body as JSON. An empty body counts as `{}`, whatever its type. Throws `too_large`, `unsupported_media_type` or
+ * `malformed_json`, the first two before it is read where the headers tell.
  */
 export async function readJson(
-  request: Request,
+  source: BodySource,
   headers: RequestHeaders,
   accepted: readonly string[],
-  maxBytes: number,
-): Promise<unknown> {
-  const text = await readText(request, headers, maxBytes)
-  if (text === '') return {}
-  requireType(headers.get('content-type'), accepted)
-  return parseJson(text)
+): Promise<Received<unknown>> {
+  requireCoding(headers)
+  const length = requireLength(headers, source.bytesMax)
+  if (length === 0 || isWithout(source)) return { content: {}, release: () => {} }
+  if (length !== undefined) requireType(headers, accepted)
+  const { blocks, release } = await readBody(source)
+  try {
+    const text = textOf(blocks)
+    if (text === '') return { content: {}, release }
+    requireType(headers, accepted)
+    return { content: parseJson(text), release }
+  } catch (error) {
+    release()
+    throw error
+  }
 }
 
 /** The request's body as it comes. Throws `too_large` or `unsupported_media_type`, before it is read where the headers tell. */
 export async function readUpload(
-  request: Request,
+  source: BodySource,
   headers: RequestHeaders,
   accepted: readonly string[],
-  maxBytes: number,
-): Promise<Upload> {
-  requireLength(headers.get('content-length'), maxBytes)
-  const type = requireType(headers.get('content-type'), accepted)
-  return { type, blocks: await readBlocks(request, maxBytes) }
+): Promise<Received<Upload>> {
+  requireCoding(headers)
+  requireLength(headers, source.bytesMax)
+  const type = requireType(headers, accepted)
+  const { blocks, release } = await readBody(source)
+  return { content: { type, blocks }, release }
 }
 
-/** What came is not what was meant. Nobody is there to be told, and nothing is wrong with the service. */
-export function brokenOff(cause?: unknown): ServiceError {
-  return new ServiceError('client_closed_request', 'The client went away in the middle of the body.', { cause })
+/** Node's parser has seen to it that a body has one of these. */
+function isWithout({ http }: BodySource): boolean {
+  const incoming = http?.incoming
+  if (!incoming) return false
+  return incoming.headers['content-length'] === undefined && incoming.headers['transfer-encoding'] === undefined
 }
 
-async function readText(request: Request, headers: RequestHeaders, maxBytes: number): Promise<string> {
-  const length = headers.get('content-length')
-  requireLength(length, maxBytes)
-  if (length === null) return decode(Buffer.concat(await readBlocks(request, maxBytes)))
-  // The server holds a body to its declared length. A buffer for it would cost a tenth of all that a small request does.
-  const text = await request.text().catch((error) => {
-    throw brokenOff(error)
-  })
-  // Where bytes were replaced, it has become longer, but for a character of four bytes that lacks the last: that one is read as
-  // U+FFFD, which may be sent as well.
-  if (text.includes(REPLACEMENT) && Buffer.byteLength(text) !== Number(length)) throw notUtf8()
-  return text
+const BYTE_ORDER_MARK = '\uFEFF'
+
+/** Judged as bytes, so that it does not matter in which pieces they came. */
+function textOf(blocks: readonly Uint8Array[]): string {
+  const [first, ...others] = blocks
+  const bytes = first && others.length === 0 ? first : Buffer.concat(blocks)
+  if (!isUtf8(bytes)) throw new ServiceError('malformed_json', 'The body is not JSON in UTF-8: not valid UTF-8.')
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString()
+  return text.startsWith(BYTE_ORDER_MARK) ? text.slice(1) : text
 }
 
-function decode(bytes: Uint8Array): string {
-  try {
-    return utf8.decode(bytes)
-  } catch {
-    throw notUtf8()
-  }
+/** Nothing here undoes a coding: what is in one would be read as what it is not. https://www.rfc-editor.org/rfc/rfc9110#name-content-encoding */
+function requireCoding(headers: RequestHeaders): void {
+  const coding = headers.get('content-encoding')
+  if (coding === null || /^(?:[\s,]|identity)*$/i.test(coding)) return
+  throw new ServiceError('unsupported_media_type', 'Send the body as it is, without a Content-Encoding.')
 }
 
-function notUtf8(): ServiceError {
-  return new ServiceError('malformed_json', 'The body is not JSON in UTF-8: not valid UTF-8.')
-}
-
-/**
- * The body in blocks of 256 KiB, the last one shorter, or empty. Chunks can be of one byte each: kept as they come, they would
- * take many times their size.
- */
-async function readBlocks(request: Request, maxBytes: number): Promise<Uint8Array[]> {
-  try {
-    return await collectBlocks(request, maxBytes)
-  } catch (error) {
-    throw error instanceof ServiceError ? error : brokenOff(error)
-  }
-}
-
-async function collectBlocks(request: Request, maxBytes: number): Promise<Uint8Array[]> {
-  const blocks: Uint8Array[] = []
-  let block = Buffer.alloc(0)
-  let filled = 0
-  let size = 0
-  for await (const chunk of request.body ?? []) {
-    size += chunk.length
-    if (size > maxBytes) throw tooLarge(maxBytes)
-    for (let taken = 0; taken < chunk.length; ) {
-      if (filled === block.length) {
-        block = Buffer.allocUnsafe(BLOCK_BYTES)
-        blocks.push(block)
-        filled = 0
-      }
-      const part = chunk.subarray(taken, taken + block.length - filled)
-      block.set(part, filled)
-      filled += part.length
-      taken += part.length
-    }
-  }
-  return [...blocks.slice(0, -1), block.subarray(0, filled)]
-}
-
-function requireLength(length: string | null, maxBytes: number): void {
-  if (Number(length ?? 0) > maxBytes) throw tooLarge(maxBytes)
-}
-
-function tooLarge(maxBytes: number): ServiceError {
-  return new ServiceError('too_large', `The body is larger than ${maxBytes} bytes.`)
+/** The length that is told, within its bound. */
+function requireLength(headers: RequestHeaders, bytesMax: number): number | undefined {
+  const told = headers.get('content-length')
+  if (told === null) return undefined
+  if (Number(told) > bytesMax) throw tooLarge(bytesMax)
+  return Number(told)
 }
 
 /** The media type, which is one of `accepted`. */
-function requireType(header: string | null, accepted: readonly string[]): string {
+function requireType(headers: RequestHeaders, accepted: readonly string[]): string {
+  const header = headers.get('content-type')
   if (header !== null && accepted.includes(header)) return header
   const [type = '', ...parameters] = (header ?? '')
     .toLowerCase()

@@ -1,9 +1,10 @@
+import type { HttpBindings } from '@hono/node-server'
 import { Hono } from 'hono'
 import * as z from 'zod'
 import { type Caller, systemCaller } from '#database'
 import { validate } from '#input'
 import { childTrace, logger, traceIdOf } from '#telemetry'
-import { createAdmission, withDeadline } from './admission.ts'
+import { type Admission, createAdmission } from './admission.ts'
 import { readJson } from './body.ts'
 import { defaultLimits, type FunctionDefinition, type Limits, type Trigger } from './definition.ts'
 import { problemDocument, problemHeaders, toServiceError } from './problem.ts'
@@ -83,7 +84,7 @@ function eventFunction<Data extends z.ZodType>(options: EventOptions<Data>, trig
   const app = new Hono()
   app.post('/', async (c) => {
     const startedAt = performance.now()
-    const response = await receive(options, limits, admission, c.req.raw)
+    const response = await receive(options, limits, admission, c.req.raw, c.env as Partial<HttpBindings> | undefined)
     admission.observe(response.status, startedAt)
     return response
   })
@@ -105,20 +106,23 @@ function eventFunction<Data extends z.ZodType>(options: EventOptions<Data>, trig
 async function receive<Data extends z.ZodType>(
   { name, data, handler }: EventOptions<Data>,
   limits: Limits,
-  admission: ReturnType<typeof createAdmission>,
+  admission: Admission,
   request: Request,
+  http: Partial<HttpBindings> | undefined,
 ): Promise<Response> {
-  const trace = childTrace(request.headers.get('traceparent'), request.headers.get('tracestate'))
+  const { headers } = request
+  const trace = childTrace(headers.get('traceparent'), headers.get('tracestate'))
   try {
-    admission.enter()
+    const attributes = validate(Attributes, attributesOf(headers))
+    const source = { request, http, apiKeyId: undefined, bytesMax: limits.maxBodyBytes }
+    const { content, release } = await readJson(source, headers, ['application/json'])
     try {
-      const attributes = validate(Attributes, attributesOf(request.headers))
-      const event = validate(data, await readJson(request, request.headers, ['application/json'], limits.maxBodyBytes))
       const caller = systemCaller(`function:${name}`, trace)
-      const result = await withDeadline(limits.timeoutMs, handler({ attributes, data: event, caller }))
+      const work = () => handler({ attributes, data: validate(data, content), caller })
+      const result = await admission.within(undefined, limits.timeoutMs, work)
       return result === undefined ? new Response(null, { status: 204 }) : Response.json(result)
     } finally {
-      admission.leave()
+      release()
     }
   } catch (thrown) {
     const error = toServiceError(thrown)

@@ -5,9 +5,9 @@ import { type Caller, parseToken, refusedInput, requireScope, type Scope } from 
 import { ServiceError } from '#errors'
 import { validate } from '#input'
 import { childTrace } from '#telemetry'
-import { createAdmission, withDeadline } from './admission.ts'
-import { authenticate } from './authorize.ts'
-import { brokenOff, readJson, readUpload } from './body.ts'
+import { type Admission, createAdmission } from './admission.ts'
+import { admit } from './admit.ts'
+import { readJson, readUpload } from './body.ts'
 import {
   type Answer,
   defaultLimits,
@@ -23,7 +23,7 @@ import { type Exchange, logFailure, problem, toResponse } from './http-response.
 import { idempotencyKeyOf } from './idempotency-key.ts'
 import { keysOwnReservations } from './ownership.ts'
 import { toServiceError } from './problem.ts'
-import { countRequest, rateLimitHeaders, requireToken } from './rate-limit.ts'
+import { rateLimitHeaders } from './rate-limit.ts'
 import { headersOf } from './request-headers.ts'
 import { requestIdOf } from './request-id.ts'
 import { Upload } from './upload.ts'
@@ -98,7 +98,7 @@ async function respond(
   endpoint: Endpoint,
   request: Request,
   params: Record<string, string>,
-  admission: ReturnType<typeof createAdmission>,
+  admission: Admission,
   http: Partial<HttpBindings> | undefined,
 ): Promise<Response> {
   let isAnswered = false
@@ -113,18 +113,13 @@ async function respond(
     headers,
     caller: undefined,
     withdrawal: undefined,
+    release: () => {},
     http,
     isGone,
   }
   try {
-    admission.enter()
-    try {
-      const answer = await withDeadline(endpoint.limits.timeoutMs, answerOf(endpoint, request, params, exchange))
-      return toResponse(answer, exchange)
-    } finally {
-      isAnswered = true
-      admission.leave()
-    }
+    const answer = await answerOf(endpoint, request, params, exchange, admission)
+    return toResponse(answer, exchange)
   } catch (thrown) {
     const error = toServiceError(refusedInput(thrown) ?? thrown)
     logFailure(endpoint.name, error, thrown, exchange)
@@ -135,21 +130,26 @@ async function respond(
       ...(replayed && error.status < 500 && { 'idempotent-replayed': 'true' }),
     }
     return problem(request, error, requestId, extra, replayed?.requestId)
+  } finally {
+    isAnswered = true
+    exchange.release()
   }
 }
 
+/** A request is judged by its head before its body is taken in, and has a place only while it is worked on. */
 async function answerOf(
   endpoint: Endpoint,
   request: Request,
   rawParams: Record<string, string>,
   exchange: Exchange,
+  admission: Admission,
 ): Promise<Answer> {
   const { headers } = exchange
-  const identity = await authenticate(headers.get('authorization'), exchange.http?.incoming)
-  exchange.withdrawal = await countRequest(identity.apiKeyId)
-  if (exchange.withdrawal) requireToken(exchange.withdrawal)
+  const { method, limits } = endpoint
+  const identity = await admission.within(undefined, limits.timeoutMs, () => admit(exchange))
+  const { apiKeyId } = identity
   const caller: Caller = {
-    actor: `api-key:${identity.apiKeyId}`,
+    actor: `api-key:${apiKeyId}`,
     scopes: identity.scopes,
     ownsReservations: keysOwnReservations(),
     trace: exchange.trace,
@@ -160,26 +160,31 @@ async function answerOf(
   exchange.caller = caller
   requireScope(caller, endpoint.scope)
   // Here for every read, whether or not it asks a server that a token is for.
-  if (endpoint.method === 'GET' && caller.consistency.token !== undefined) parseToken(caller.consistency.token)
+  if (method === 'GET' && caller.consistency.token !== undefined) parseToken(caller.consistency.token)
   const params = validateParams(rawParams)
   const query = endpoint.request.query ? validate(endpoint.request.query, queryOf(request.url)) : undefined
-  let body: unknown
-  if (endpoint.method !== 'GET') {
-    const readBody = endpoint.request.body === Upload ? readUpload : readJson
-    const received = await readBody(request, headers, endpoint.request.contentTypes, endpoint.limits.maxBodyBytes)
-    // Of a connection that broke off before its body was read, Node makes a body that is empty, and no error.
-    if (exchange.http?.incoming?.complete === false) throw brokenOff()
-    if (endpoint.method === 'POST' || endpoint.method === 'PATCH') {
-      caller.idempotency = idempotencyKeyOf(headers.get('idempotency-key'), {
-        apiKeyId: identity.apiKeyId,
-        requestId: exchange.requestId,
-        method: endpoint.method,
-        path: pathOf(request.url),
-        query,
-        body: received,
-      })
+  const received = method === 'GET' ? undefined : await receive(endpoint, request, exchange, apiKeyId)
+  return admission.within(apiKeyId, limits.timeoutMs, () => {
+    if (method === 'POST' || method === 'PATCH') {
+      const path = pathOf(request.url)
+      const { requestId } = exchange
+      const told = { apiKeyId, requestId, method, path, query, body: received }
+      caller.idempotency = idempotencyKeyOf(headers.get('idempotency-key'), told)
     }
-    body = endpoint.request.body ? validate(endpoint.request.body, received) : undefined
-  }
-  return endpoint.handler({ params, query, body, headers, caller })
+    const body = endpoint.request.body && method !== 'GET' ? validate(endpoint.request.body, received) : undefined
+    return endpoint.handler({ params, query, body, headers, caller })
+  })
+}
+
+async function receive(
+  { request: { body, contentTypes }, limits }: Endpoint,
+  request: Request,
+  exchange: Exchange,
+  apiKeyId: string,
+): Promise<unknown> {
+  const read = body === Upload ? readUpload : readJson
+  const source = { request, http: exchange.http, apiKeyId, bytesMax: limits.maxBodyBytes }
+  const { content, release } = await read(source, exchange.headers, contentTypes)
+  exchange.release = release
+  return content
 }

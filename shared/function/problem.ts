@@ -27,6 +27,8 @@ export function problemHeaders(error: ServiceError): Record<string, string> {
   return {
     'content-type': 'application/problem+json',
     'cache-control': 'no-store',
+    // What is missing of the request may still come, and must not be taken for the next one.
+    ...(error.status === 408 && { connection: 'close' }),
     ...(error.status === 401 && { 'www-authenticate': 'Bearer' }),
     ...(error.retryAfterSeconds !== undefined && { 'retry-after': String(Math.ceil(error.retryAfterSeconds)) }),
   }
