@@ -7,7 +7,7 @@ import { environment, overrideEnvironment } from '#config'
 import { systemCaller } from '#database'
 import { DEVELOPMENT_KEY } from '#function/bootstrap-key'
 import { submitJob } from '#jobs'
-import { ADMIN_KEY, call, inRabbit, newProduct, openReceiver, rabbitUrl, sql, useBroker } from '#testing'
+import { ADMIN_KEY, call, hold, inRabbit, newProduct, openReceiver, rabbitUrl, sql, useBroker } from '#testing'
 import { buildAll } from '../../esbuild.config.ts'
 import createProduct from '../../functions/create-product/index.ts'
 import createWebhook from '../../functions/create-webhook/index.ts'
@@ -106,6 +106,28 @@ describe('the bundles', () => {
     const openapi = (await (await fetch(`${router}/openapi.json`)).json()) as { paths: object }
     expect(openapi.paths).toHaveProperty(['/v1/reservations', 'post'])
     expect((await fetch(`${router}/docs`)).headers.get('content-type')).toContain('text/html')
+  })
+
+  it('answer each request with its own rows while the tables change', async () => {
+    const { id: productId } = await newProduct({ initialStock: 100 })
+    const references = Array.from({ length: 20 }, (_, index) => `order-${index}`)
+    for (const reference of references) await hold([{ productId, quantity: 1 }], { reference })
+    const url = await listeningUrl(start('functions/list-reservations'))
+    const ask = async (reference: string) => {
+      const response = await fetch(`${url}/v1/reservations?reference=${reference}`, {
+        headers: { authorization: `Bearer ${ADMIN_KEY}` },
+      })
+      const { items } = (await response.json()) as { items?: Array<{ reference: string }> }
+      return { status: response.status, references: items?.map((item) => item.reference) }
+    }
+    const askAll = () => Promise.all([...references, ...references, ...references].map(ask))
+    const right = [...references, ...references, ...references].map((own) => ({ status: 200, references: [own] }))
+    expect(await askAll()).toEqual(right)
+    for (const type of ['varchar(200)', 'text', 'varchar(100)', 'text']) {
+      const asked = askAll()
+      await sql.unsafe(`alter table reservations alter column reference type ${type}`)
+      expect([await asked, await askAll()]).toEqual([right, right])
+    }
   })
 
   it('publish, follow and work alone, each from its own trigger, and end when they are told to', async () => {

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { counter } from '#telemetry'
 import type { Sql } from './connect.ts'
 import { leaseWriter, suspectPrimary } from './connections.ts'
+import { isOutdated } from './driver.ts'
 import { isConnectionFailure, retryReason, toPublicError } from './failures.ts'
 import { pipeline } from './pipeline.ts'
 import { currentPosition, formatToken } from './token.ts'
@@ -18,7 +19,7 @@ const retries = counter('database_transaction_retries_total', 'Transactions run 
 
 /**
  * Runs a transaction's attempt (`count` is 1 for the first) on a connection of its own, and runs it again, a bounded number of times, after a deadlock, a
- * serialisation failure, a lock time-out or a StaleRead. Throws what the last attempt threw, as a public error.
+ * serialisation failure, a lock time-out, a change of the schema or a StaleRead. Throws what the last attempt threw, as a public error.
  */
 export async function withRetries<Result>(attempt: (lease: Lease, count: number) => Promise<Result>): Promise<Result> {
   for (let count = 1; ; count++) {
@@ -28,6 +29,8 @@ export async function withRetries<Result>(attempt: (lease: Lease, count: number)
       return await attempt(lease, count)
     } catch (error) {
       if (isConnectionFailure(error)) suspectPrimary()
+      // With it goes what was prepared on it, which nothing uses any more.
+      if (isOutdated(error)) lease.abandon()
       const reason = retryReason(error)
       if (reason === undefined || count === ATTEMPTS_MAX) throw toPublicError(error)
       retries.inc({ reason })

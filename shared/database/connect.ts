@@ -1,15 +1,14 @@
-import postgres from 'postgres'
 import { arrayTypes } from './array-types.ts'
+import { createClient, type Sql } from './driver.ts'
 
-/** A connection's tagged template. `bigint` columns arrive as numbers: every one of ours stays below 2^53. */
-export type Sql = postgres.Sql<{ bigint: number }>
+export type { Sql } from './driver.ts'
 
 interface ConnectOptions {
   max: number
   /** A connection has dropped, or was closed because it was idle. */
   onclose?: () => void
-  /** Keeps a connection however old it is: the driver would end it between two statements, even of one transaction. */
-  isKept?: boolean
+  /** Its statements may belong together: a connection is kept however old it is, and no statement is sent again. */
+  holdsTransactions?: boolean
   /** Refuses a server that is a standby: what is asked of it fails as if it could not be reached. */
   isPrimary?: boolean
   synchronousCommit?: string | undefined
@@ -17,8 +16,9 @@ interface ConnectOptions {
 
 /** A pool that connects when it is first used. */
 export function connect(url: string, options: ConnectOptions): Sql {
-  const { max, onclose, isKept = false, isPrimary = false, synchronousCommit } = options
-  return postgres(url, {
+  const { max, onclose, holdsTransactions = false, isPrimary = false, synchronousCommit } = options
+  return createClient(url, {
+    ofSingles: !holdsTransactions,
     max,
     connect_timeout: 5,
     idle_timeout: 60,
@@ -28,7 +28,8 @@ export function connect(url: string, options: ConnectOptions): Sql {
     fetch_types: false,
     onnotice: () => {},
     ...(onclose && { onclose }),
-    ...(isKept && { max_lifetime: null }),
+    // The driver would end one that is old between two statements, even of one transaction.
+    ...(holdsTransactions && { max_lifetime: null }),
     ...(isPrimary && { target_session_attrs: 'primary' as const }),
     connection: {
       application_name: 'stock-management',

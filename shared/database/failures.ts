@@ -1,5 +1,6 @@
 import postgres from 'postgres'
 import { ServiceError } from '#errors'
+import { isOutdated } from './driver.ts'
 
 /** Why a transaction may be run again, by SQLSTATE: https://www.postgresql.org/docs/18/errcodes-appendix.html */
 const RETRY_REASONS: Record<string, string> = {
@@ -21,6 +22,7 @@ export class StaleRead extends Error {
 /** Why running the whole transaction again may succeed, as a metric label; undefined if it would not. */
 export function retryReason(error: unknown): string | undefined {
   if (error instanceof StaleRead) return 'stale_read'
+  if (isOutdated(error)) return 'schema_changed'
   return error instanceof postgres.PostgresError ? RETRY_REASONS[error.code] : undefined
 }
 
@@ -48,6 +50,12 @@ export function toPublicError(error: unknown): unknown {
         cause: error,
       },
     )
+  }
+  if (isOutdated(error)) {
+    return new ServiceError('unavailable', 'The database is being changed at this moment. Try again shortly.', {
+      retryAfterSeconds: 1,
+      cause: error,
+    })
   }
   if (retryReason(error) || (error instanceof postgres.PostgresError && error.code === '57014')) {
     return new ServiceError('busy', 'Too many requests want the same rows at this moment. Try again shortly.', {

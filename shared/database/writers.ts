@@ -54,7 +54,7 @@ export function createWriters(firstUrl: string, { max, synchronousCommit }: Writ
     const onclose = () => {
       if (slot.sql === sql) renew(slot)
     }
-    const sql = connect(url, { max: 1, onclose, isKept: true, synchronousCommit })
+    const sql = connect(url, { max: 1, onclose, holdsTransactions: true, synchronousCommit })
     return Object.assign(slot, { sql, plannedAt: performance.now() })
   }
 

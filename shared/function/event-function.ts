@@ -1,7 +1,7 @@
 import type { HttpBindings } from '@hono/node-server'
 import { Hono } from 'hono'
 import * as z from 'zod'
-import { type Caller, systemCaller } from '#database'
+import { type Caller, systemCaller, toPublicError } from '#database'
 import { validate } from '#input'
 import { childTrace, logger, traceIdOf } from '#telemetry'
 import { type Admission, createAdmission } from './admission.ts'
@@ -125,7 +125,7 @@ async function receive<Data extends z.ZodType>(
       release()
     }
   } catch (thrown) {
-    const error = toServiceError(thrown)
+    const error = toServiceError(toPublicError(thrown))
     logger().error({ function: name, code: error.code, trace_id: traceIdOf(trace), err: thrown }, error.detail)
     const requestId = requestIdOf(request.headers.get('ce-id'))
     return new Response(JSON.stringify(problemDocument(error, { instance: '/', requestId })), {

@@ -1,7 +1,7 @@
 import type { HttpBindings } from '@hono/node-server'
 import { Hono } from 'hono'
 import type * as z from 'zod'
-import { type Caller, parseToken, refusedInput, requireScope, type Scope } from '#database'
+import { type Caller, parseToken, refusedInput, requireScope, type Scope, toPublicError } from '#database'
 import { ServiceError } from '#errors'
 import { validate } from '#input'
 import { childTrace } from '#telemetry'
@@ -121,7 +121,7 @@ async function respond(
     const answer = await answerOf(endpoint, request, params, exchange, admission)
     return toResponse(answer, exchange)
   } catch (thrown) {
-    const error = toServiceError(refusedInput(thrown) ?? thrown)
+    const error = toServiceError(refusedInput(thrown) ?? toPublicError(thrown))
     logFailure(endpoint.name, error, thrown, exchange)
     // A replayed failure is the first answer again, its request id included.
     const replayed = exchange.caller?.idempotency?.replayed

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import { read, type Scope, type Sql, systemCaller } from '#database'
+import { read, requireAskedFor, type Scope, type Sql, systemCaller } from '#database'
 import { countSecurityEvent } from '#telemetry'
 import { DEVELOPMENT_KEY } from './bootstrap-key.ts'
 import { digestOf, hasBadChecksum } from './key-format.ts'
@@ -88,16 +88,26 @@ interface Row {
   isRevoked: boolean
 }
 
+type Answer = { asked: Buffer | undefined } & (Row | { id: null })
+
+function isFound(answer: Answer | undefined): answer is Answer & Row {
+  return answer?.id != null
+}
+
 /** On the replica first, so that reads outlive the primary; a key it does not have may be new, so the primary is asked too. */
 function findRow(key: string): Promise<Row | undefined> {
   const digest = digestOf(key)
   const find = async (sql: Sql) => {
-    const [row] = await sql<Row[]>`
-      select id, scopes, expires_at as "expiresAt", false as "isRevoked" from api_keys
-      where key_hash = ${digest} and ${key === DEVELOPMENT_KEY ? isEmbedded(sql) : sql`true`}
-      union all
-      select api_key_id, '{}', null, true from revoked_api_keys where key_hash = ${digest}`
-    return row
+    // With the question in the answer: that there is no such key is no less to be sure of.
+    const [row] = await sql<[Answer?]>`
+      select ${digest}::bytea as asked, found.* from (select) as one left join (
+        select id, scopes, expires_at as "expiresAt", false as "isRevoked" from api_keys
+        where key_hash = ${digest} and ${key === DEVELOPMENT_KEY ? isEmbedded(sql) : sql`true`}
+        union all
+        select api_key_id, '{}', null, true from revoked_api_keys where key_hash = ${digest}
+      ) as found on true`
+    requireAskedFor(row?.asked?.equals(digest) === true, 'API key')
+    return isFound(row) ? row : undefined
   }
   return read(systemCaller('function:auth'), find, (row) => row === undefined)
 }

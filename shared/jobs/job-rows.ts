@@ -1,4 +1,4 @@
-import type { Sql } from '#database'
+import { requireAskedFor, type Sql } from '#database'
 import type { Job } from './schema.ts'
 
 export interface JobRow {
@@ -21,6 +21,7 @@ export function columns(sql: Sql) {
 
 export async function findJob(sql: Sql, id: string): Promise<Job | undefined> {
   const [row] = await sql<JobRow[]>`select ${columns(sql)} from jobs where id = ${id}`
+  if (row) requireAskedFor(row.id === id, 'job')
   return row && toJob(row)
 }
 

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { cached } from '#cache'
-import { type Caller, type Page, type PageRequest, read, readPage, type Sql } from '#database'
+import { type Caller, type Page, type PageRequest, read, readPage, requireAskedFor, type Sql } from '#database'
 import { cacheGroup, productNotFound } from '#stock'
 import {
   columns,
@@ -16,6 +16,8 @@ import type { Product, ProductFilter } from './schema.ts'
 export async function getProduct(id: string, caller: Caller): Promise<VersionedProduct> {
   const product = await cached(productCache(id), caller, async (sql) => {
     const [row] = await findProducts(sql, [id])
+    // A cache would go on giving it to everybody.
+    if (row) requireAskedFor(row.id === id, 'product')
     return row ? fromRow(row) : null
   })
   if (!product) throw productNotFound(id)

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { type Caller, type Page, type PageRequest, read, readPage, type Sql } from '#database'
+import { type Caller, type Page, type PageRequest, read, readPage, requireAskedFor, type Sql } from '#database'
 import { ServiceError } from '#errors'
 import { isTouchable } from './ownership.ts'
 import { readReservations, toReservation } from './reservation-rows.ts'
@@ -9,6 +9,7 @@ import type { Reservation, ReservationFilter } from './schema.ts'
 export async function getReservation(id: string, caller: Caller): Promise<Reservation> {
   const find = async (sql: Sql) => {
     const [row] = await readReservations(sql, sql`id = ${id} and ${isTouchable(sql, caller)}`, 1)
+    if (row) requireAskedFor(row.id === id, 'reservation')
     return row && toReservation(row, row.lines)
   }
   const reservation = await read(caller, find, (found) => found === undefined)

@@ -1,5 +1,5 @@
 import { lookup } from 'node:dns'
-import { type Caller, primary } from '#database'
+import { type Caller, primary, requireAskedFor } from '#database'
 import { ServiceError } from '#errors'
 import type { PayloadOf } from '#jobs/schema'
 import { counter, histogram } from '#telemetry'
@@ -62,8 +62,9 @@ export async function deliverWebhook(
 
 /** From the primary: a replica may still have what is deleted. */
 async function findTarget(id: string): Promise<{ url: string; secret: string } | undefined> {
-  const [webhook] = await primary()<Array<{ url: string; secret: string }>>`
-    select url, secret from webhooks where id = ${id}`
+  const [webhook] = await primary()<Array<{ id: string; url: string; secret: string }>>`
+    select id, url, secret from webhooks where id = ${id}`
+  if (webhook) requireAskedFor(webhook.id === id, 'webhook')
   return webhook
 }
 
