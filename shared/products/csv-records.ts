@@ -18,8 +18,8 @@ export interface CsvRecord {
  * Records of empty fields are left out. A record that is too large, or has a quote where none can be, is told of by its flaw, and the
  * next one begins at the next line. Throws `validation_failed` for a quote that is open at the end of the file.
  */
-export async function* readRecords(texts: AsyncIterable<string>, delimiter: string): AsyncGenerator<CsvRecord> {
-  const scanner = new Scanner(delimiter)
+export async function* readRecords(texts: AsyncIterable<string>): AsyncGenerator<CsvRecord> {
+  const scanner = new Scanner()
   for await (const text of texts) yield* scanner.scan(text)
   yield* scanner.end()
 }
@@ -27,11 +27,11 @@ export async function* readRecords(texts: AsyncIterable<string>, delimiter: stri
 /** Where in a field the scanner is. After a quote within quotes, the next character tells whether it was the last. */
 type Place = 'start' | 'bare' | 'quoted' | 'afterQuote'
 
+/** What ends a bare stretch of text. */
+const SPECIAL = /[,"\r\n]/g
+
 /** Reads a text that comes in pieces, and keeps the record that is not complete. Each character is looked at once. */
 class Scanner {
-  readonly #delimiter: string
-  /** What ends a bare stretch of text. */
-  readonly #special: RegExp
   #place: Place = 'start'
   #fields: string[] = []
   #field = ''
@@ -40,12 +40,7 @@ class Scanner {
   #line = 1
   #lineBreaks = 0
   /** A line feed that comes next belongs to the line break before it. */
-  #isAfterReturn = false
-
-  constructor(delimiter: string) {
-    this.#delimiter = delimiter
-    this.#special = new RegExp(`[${delimiter}"\r\n]`, 'g')
-  }
+  #isAfterReturn = false;
 
   *scan(text: string): Generator<CsvRecord> {
     let at = this.#isAfterReturn && text.startsWith('\n') && this.#place !== 'quoted' ? 1 : 0
@@ -59,7 +54,7 @@ class Scanner {
       at = end + 1
       const next = text[end]
       if (next === undefined) break
-      if (next === this.#delimiter) this.#endField()
+      if (next === ',') this.#endField()
       else if (next === '\r' || next === '\n') {
         this.#endField()
         this.#lineBreaks++
@@ -95,8 +90,8 @@ class Scanner {
   }
 
   #findSpecial(text: string, at: number): number {
-    this.#special.lastIndex = at
-    return this.#special.exec(text)?.index ?? text.length
+    SPECIAL.lastIndex = at
+    return SPECIAL.exec(text)?.index ?? text.length
   }
 
   /** Of a record that is too large, no more is kept. */

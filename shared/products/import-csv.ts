@@ -4,14 +4,17 @@ import type { ImportFile, ImportRow } from './import-file.ts'
 
 /** A schema lets a product have a hundred attributes, and what shops export has some hundred columns. */
 const COLUMNS_MAX = 1_000
-/** Commas first: where two would do, a file of the standard's is what it says. */
-const DELIMITERS = [',', ';', '\t'] as const
+/** What parts fields in files that are called CSV as well: where the comma is for decimals, spreadsheets take semicolons. */
+const foreign = { ';': 'semicolons', '\t': 'tabs' }
 /** The first line is looked for in no more than this. */
 const FIRST_LINE_MAX = 256 * 1024
 
 /** What the columns of a file say of products. */
 export interface Sheet {
-  /** To be called with all rows in their order: what one says of a product, as JSON; nothing where it tells of none. Both throw `validation_failed`. */
+  /**
+   * To be called with all rows in their order: gives what one says of a product, as JSON, or nothing where it tells of none. Both throw
+   * `validation_failed`.
+   */
   read: (cells: readonly string[]) => (() => unknown) | undefined
   /** What is wrong with a product, in the file's words. */
   inItsWords: (issue: Issue) => Issue
@@ -24,8 +27,7 @@ export async function openCsv(
   texts: AsyncIterable<string>,
   layOut: (names: readonly string[]) => Sheet,
 ): Promise<ImportFile> {
-  const [delimiter, all] = await findDelimiter(texts)
-  const records = readRecords(all, delimiter)
+  const records = readRecords(await requireCommas(texts))
   const { value: header } = await records.next()
   if (!header) throw invalid('file', 'has no line that names the columns')
   if (header.flaw) {
@@ -75,8 +77,11 @@ function toProduct({ fields, flaw }: CsvRecord, width: number, read: Sheet['read
   }
 }
 
-/** What parts the fields, by the first line that is not blank, and the texts with those that it took to see it. */
-async function findDelimiter(texts: AsyncIterable<string>): Promise<[string, AsyncIterable<string>]> {
+/**
+ * The same texts. Throws `validation_failed` where fields are parted by something else, as the first line that is not blank tells: with
+ * commas that would be one column, or one that the file has.
+ */
+async function requireCommas(texts: AsyncIterable<string>): Promise<AsyncIterable<string>> {
   const rest = texts[Symbol.asyncIterator]()
   let start = ''
   let line: string | undefined
@@ -86,16 +91,23 @@ async function findDelimiter(texts: AsyncIterable<string>): Promise<[string, Asy
     line = /\S[^\r\n]*(?=[\r\n])/.exec(start)?.[0]
     if (next.done || start.length > FIRST_LINE_MAX) line ??= start
   }
-  async function* all() {
-    yield start
-    yield* { [Symbol.asyncIterator]: () => rest }
+  const used = foreignDelimiterOf(line)
+  if (used) throw invalid('file', `has its fields separated by ${used}: save it with commas, as a CSV file has them`)
+  return {
+    async *[Symbol.asyncIterator]() {
+      yield start
+      yield* { [Symbol.asyncIterator]: () => rest }
+    },
   }
-  return [delimiterOf(line), all()]
 }
 
-/** The one with which there is a column of skus, or else the one that there is most of. Quotes need not be understood for that. */
-function delimiterOf(line: string): string {
+/** Quotes need not be understood for that: a column of skus, or else the number of columns tells. */
+function foreignDelimiterOf(line: string): string | undefined {
   const columns = (delimiter: string) => line.split(delimiter).map((name) => name.replaceAll('"', '').trim())
-  const found = DELIMITERS.find((delimiter) => columns(delimiter).some((name) => /^(variant )?sku$/i.test(name)))
-  return found ?? DELIMITERS.toSorted((a, b) => columns(b).length - columns(a).length)[0] ?? ','
+  const hasSkus = (delimiter: string) => columns(delimiter).some((name) => /^(variant )?sku$/i.test(name))
+  const withCommas = columns(',').length
+  const found = Object.entries(foreign).find(
+    ([delimiter]) => hasSkus(delimiter) || columns(delimiter).length > withCommas,
+  )
+  return hasSkus(',') ? undefined : found?.[1]
 }

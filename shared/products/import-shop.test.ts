@@ -235,7 +235,7 @@ it.each([
   ['shopify', 'Handle,Title\na,A', 'is no export of Shopify: it lacks "Variant SKU".'],
   [
     'shopify',
-    'Artikel;Name\nA;B',
+    'Artikel,Name\nA,B',
     'it lacks "Title", "Variant SKU". Such an export has English names for its columns. Found were "Artikel", "Name".',
   ],
   ['woocommerce', 'Artikelnummer,Name\nA,B', 'is no export of WooCommerce: it lacks "SKU".'],

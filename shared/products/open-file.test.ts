@@ -136,8 +136,6 @@ describe('what spreadsheets write', () => {
 
   it.each([
     ['commas', 'sku,name,initialStock\r\nA,"Mug, white",5\r\n'],
-    ['semicolons', '\ufeffsku;name;initialStock\r\nA;Mug, white;5\r\n'],
-    ['tabs', '"sku"\t"name"\t"initialStock"\nA\t"Mug, white"\t5\n'],
     ['line ends of old Macs', 'sku,name,initialStock\rA,"Mug, white",5\r'],
     ['names in any case, with spaces around', 'SKU , Name,INITIALSTOCK\nA,"Mug, white",5'],
     ['columns without a name at the end', 'sku,name,initialStock,,\r\nA,"Mug, white",5,,\r\n'],
@@ -212,7 +210,12 @@ describe('a file that can’t be read', () => {
       `has the unknown columns "colour", "", "size". ${known} Found were "sku", "colour", "", "size", "name".`,
       'sku,colour,,size,name,\nA',
     ],
-    ['has the unknown columns "a", "b", lacks the columns "sku", "name". ', 'a;b\nA;B'],
+    ['has the unknown columns "a", "b;c", lacks the columns "sku", "name". ', 'a,b;c\nA;B'],
+    ['has its fields separated by semicolons: save it with commas', '\ufeffsku;name;priceAmount\r\nA;Mug;100\r\n'],
+    ['has its fields separated by semicolons', '\n"sku";"name";attributes.a,b,c,d\nA;B;c'],
+    ['has its fields separated by semicolons', 'Artikel;Preis, netto;Lager\nA;5;3'],
+    ['has its fields separated by tabs', '"sku"\t"name"\nA\tB'],
+    ['has its fields separated by tabs', 'Variant SKU\tTitle'],
     ['lacks the column "sku"', 'name\nA'],
     ['has twice the column "SKU"', 'sku,name,SKU'],
     ['has twice the column "attributes.a"', 'sku,name,attributes.a,attributes.a'],
