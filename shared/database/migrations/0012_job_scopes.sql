@@ -1,4 +1,4 @@
--- What whoever submitted a job was allowed to do: the job may do no more on their behalf. Null for the service's own jobs, and for
+-- What whoever submitted a job was allowed to do: the job may do no more on their behalf. Null for
 -- those from before this was kept, whose submitters were asked for no more than their route's scope.
 alter table jobs add column scopes text[];
 
