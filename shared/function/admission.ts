@@ -20,6 +20,11 @@ export interface Admission {
     timeoutMs: number,
     work: () => Promise<Result> | Result,
   ) => Promise<Result> | Result
+  /**
+   * What comes of `work`, which needs no place: to find out who asks is bounded by itself, and guesses must not take the places of those
+   * who are known. Throws `overloaded` past the time.
+   */
+  inTime: <Result>(timeoutMs: number, work: Promise<Result>) => Promise<Result>
   observe: (status: number, startedAt: number) => void
 }
 
@@ -44,6 +49,7 @@ export function createAdmission(name: string, limit: number): Admission {
       leave()
       return result
     },
+    inTime: (timeoutMs, work) => withDeadline(timeoutMs, work, () => {}),
     observe(status: number, startedAt: number) {
       const observer = durations.get(status) ?? duration.labels(name, String(status))
       durations.set(status, observer)

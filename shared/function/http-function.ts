@@ -146,7 +146,8 @@ async function answerOf(
 ): Promise<Answer> {
   const { headers } = exchange
   const { method, limits } = endpoint
-  const identity = await admission.within(undefined, limits.timeoutMs, () => admit(exchange))
+  const admitted = admit(exchange)
+  const identity = admitted instanceof Promise ? await admission.inTime(limits.timeoutMs, admitted) : admitted
   const { apiKeyId } = identity
   const caller: Caller = {
     actor: `api-key:${apiKeyId}`,
