@@ -14,7 +14,14 @@ describe('create-webhook', () => {
     const { status, body, headers } = await send()
     expect(status).toBe(201)
     expect(headers.get('location')).toBe(`/v1/webhooks/${body.id}`)
-    expect(body).toEqual({ ...fit, id: body.id, createdAt: body.createdAt, secret: body.secret })
+    expect(body).toEqual({
+      ...fit,
+      id: body.id,
+      enabled: true,
+      disabledReason: null,
+      createdAt: body.createdAt,
+      secret: body.secret,
+    })
     expect(body.secret).toMatch(/^whsec_[A-Za-z0-9+/]{43}=$/)
     expect((await send()).body.secret).not.toBe(body.secret)
   })

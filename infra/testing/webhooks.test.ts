@@ -10,9 +10,11 @@ import createWebhook from '../../functions/create-webhook/index.ts'
 import deleteWebhook from '../../functions/delete-webhook/index.ts'
 import detectLowStock from '../../functions/detect-low-stock/index.ts'
 import listDeadLetters from '../../functions/list-dead-letters/index.ts'
+import listWebhooks from '../../functions/list-webhooks/index.ts'
 import notifyWebhooks from '../../functions/notify-webhooks/index.ts'
 import processJob from '../../functions/process-job/index.ts'
 import redriveDeadLetters from '../../functions/redrive-dead-letters/index.ts'
+import updateWebhook from '../../functions/update-webhook/index.ts'
 
 // From a change of stock to a receiver that verifies what it gets: every function on the way, with its own trigger.
 
@@ -120,10 +122,11 @@ it('a delivery that fails is made again, under the same id', async () => {
 
 it('a receiver that is gone makes a dead letter at once, which shows no secret and can be redriven', async () => {
   answers = [410]
-  const { received } = await webhookFor('stock.out')
+  const { id: webhookId, received } = await webhookFor('stock.out')
   const { id } = await newProduct({ initialStock: 1 })
   await adjust(id, -1)
   await settle()
+  expect((await call(listWebhooks)).body.items).toMatchObject([{ enabled: false, disabledReason: 'gone' }])
   const { body } = await call(listDeadLetters)
   expect(body.items).toMatchObject([
     {
@@ -134,9 +137,26 @@ it('a receiver that is gone makes a dead letter at once, which shows no secret a
     },
   ])
   expect(JSON.stringify(body)).not.toContain('whsec_')
+  await call(updateWebhook, { params: { webhookId }, body: { enabled: true } })
   await call(redriveDeadLetters, { body: {} })
   await settle()
   expect(received).toHaveLength(2)
+})
+
+it('a receiver that is gone is sent nothing more, neither what is queued nor what comes, until it is brought back', async () => {
+  answers = [500, 410]
+  const { id: webhookId, received } = await webhookFor('stock.adjusted')
+  const { id } = await newProduct({ initialStock: 1 })
+  await settle()
+  expect(received).toHaveLength(2)
+  for (let count = 0; count < 3; count++) await adjust(id, 1)
+  await settle()
+  expect(received).toHaveLength(2)
+  const { body } = await call(updateWebhook, { params: { webhookId }, body: { enabled: true } })
+  expect(body).toMatchObject({ enabled: true, disabledReason: null })
+  await adjust(id, 1)
+  await settle()
+  expect(received).toHaveLength(3)
 })
 
 it('a webhook that is deleted while its jobs wait gets nothing, and its jobs are done', async () => {

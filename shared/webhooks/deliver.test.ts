@@ -110,9 +110,30 @@ describe('a delivery', () => {
     )
   })
 
-  it('that is answered 410 is not', async () => {
-    const { url } = await receiver(() => 410)
-    await counting('gone', () => expect(deliverTo(url)).rejects.toMatchObject({ code: 'webhook_gone', status: 410 }))
+  it('that is answered 410 is not, and is the last: the webhook is disabled', async () => {
+    const { url, received } = await receiver(() => 410)
+    const { id: webhookId } = await webhookAt(url)
+    const deliver = () => deliverWebhook({ webhookId, event }, caller)
+    await counting('gone', () => expect(deliver()).rejects.toMatchObject({ code: 'webhook_gone', status: 410 }))
+    const [shown] = await sql`select enabled, disabled_reason from webhooks where id = ${webhookId}`
+    expect(shown).toEqual({ enabled: false, disabled_reason: 'gone' })
+    await counting('webhook_disabled', async () =>
+      expect(await deliver()).toEqual({ delivered: false, reason: 'webhook_disabled' }),
+    )
+    expect(received).toHaveLength(1)
+  })
+
+  it('that is answered 410 says nothing of where the webhook leads to since', async () => {
+    const moved = async () => {
+      await sql`update webhooks set url = 'https://shop.example/' where id = ${webhookId}`
+    }
+    const { url } = await receiver((response) => {
+      void moved().then(() => response.writeHead(410).end())
+      return undefined
+    })
+    const { id: webhookId } = await webhookAt(url)
+    await expect(deliverWebhook({ webhookId, event }, caller)).rejects.toMatchObject({ code: 'webhook_gone' })
+    expect(await sql`select enabled from webhooks where id = ${webhookId}`).toEqual([{ enabled: true }])
   })
 
   it.each([301, 302, 303, 307, 308])('that is answered %d fails, and goes nowhere else', async (status) => {

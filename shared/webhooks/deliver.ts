@@ -1,8 +1,8 @@
 import { lookup } from 'node:dns'
-import { type Caller, primary, requireAskedFor } from '#database'
+import { type Caller, primary, requireAskedFor, transaction } from '#database'
 import { ServiceError } from '#errors'
 import type { PayloadOf } from '#jobs/schema'
-import { counter, histogram } from '#telemetry'
+import { counter, histogram, logger } from '#telemetry'
 import { type Posted, type PostOptions, post } from './post.ts'
 import { sign } from './secret.ts'
 import { allowsPrivate } from './settings.ts'
@@ -18,22 +18,25 @@ const deliveries = counter(
 )
 const durations = histogram('webhook_delivery_duration_seconds', 'Time until a webhook has answered, or has not.')
 
-type Delivery = { delivered: true; status: number } | { delivered: false; reason: 'webhook_deleted' }
+type Delivery =
+  | { delivered: true; status: number }
+  | { delivered: false; reason: 'webhook_deleted' | 'webhook_disabled' }
 
 /**
  * Sends an event to a webhook, as CloudEvents JSON, signed as https://www.standardwebhooks.com has it. A webhook that is
- * deleted gets nothing, which is no failure. Throws `webhook_gone` for one that does not want to be sent anything any more, and
- * `bad_gateway` for whatever else is no success: it is worth another attempt.
+ * deleted, or not enabled, gets nothing, which is no failure. Throws `webhook_gone` for one that does not want to be sent anything any
+ * more, and is disabled by that, and `bad_gateway` for whatever else is no success: it is worth another attempt.
  */
 export async function deliverWebhook(
   { webhookId, event }: PayloadOf<'deliver-webhook'>,
-  { trace }: Caller,
+  caller: Caller,
   options: Partial<PostOptions> = {},
 ): Promise<Delivery> {
   const webhook = await findTarget(webhookId)
-  if (!webhook) {
-    deliveries.inc({ outcome: 'webhook_deleted' })
-    return { delivered: false, reason: 'webhook_deleted' }
+  if (!webhook?.enabled) {
+    const reason = webhook ? 'webhook_disabled' : 'webhook_deleted'
+    deliveries.inc({ outcome: reason })
+    return { delivered: false, reason }
   }
   if (!mayBeAsked(webhookId)) {
     deliveries.inc({ outcome: 'paused' })
@@ -49,23 +52,41 @@ export async function deliverWebhook(
     'webhook-id': id,
     'webhook-timestamp': String(timestamp),
     'webhook-signature': sign(webhook.secret, id, timestamp, body),
-    traceparent: trace.traceparent,
+    traceparent: caller.trace.traceparent,
   }
   const defaults = { timeoutMs: TIMEOUT_MS, lookup, allowsPrivate: allowsPrivate() }
   const endTimer = durations.startTimer()
   const posted = await post(new URL(webhook.url), headers, body, { ...defaults, ...options })
   endTimer()
   noteAnswer(webhookId, posted.outcome !== 'timed_out')
-  deliveries.inc({ outcome: outcomeOf(posted) })
+  const outcome = outcomeOf(posted)
+  deliveries.inc({ outcome })
+  if (outcome === 'gone') await disable(webhook, caller)
   return { delivered: true, status: requireSuccess(posted) }
 }
 
+interface Target {
+  id: string
+  url: string
+  secret: string
+  enabled: boolean
+}
+
 /** From the primary: a replica may still have what is deleted. */
-async function findTarget(id: string): Promise<{ url: string; secret: string } | undefined> {
-  const [webhook] = await primary()<Array<{ id: string; url: string; secret: string }>>`
-    select id, url, secret from webhooks where id = ${id}`
+async function findTarget(id: string): Promise<Target | undefined> {
+  const [webhook] = await primary()<Target[]>`select id, url, secret, enabled from webhooks where id = ${id}`
   if (webhook) requireAskedFor(webhook.id === id, 'webhook')
   return webhook
+}
+
+/** It was the receiver at this URL that has gone: one that the webhook leads to since then has said nothing. */
+async function disable({ id, url }: Target, caller: Caller): Promise<void> {
+  const { count } = await transaction(
+    caller,
+    (tx) => tx`
+      update webhooks set enabled = false, disabled_reason = 'gone' where id = ${id} and url = ${url} and enabled`,
+  )
+  if (count > 0) logger().warn({ webhook: id }, 'the receiver of a webhook answered 410: it is sent nothing any more')
 }
 
 function outcomeOf(posted: Posted): string {

@@ -29,7 +29,7 @@ export async function notifyWebhooks(event: SentEvent, consumer: string, caller:
 async function webhooksFor(tx: Sql, { type, time }: SentEvent): Promise<string[]> {
   const rows = await tx<Array<{ id: string }>>`
     select id from webhooks
-    where ${type} = any(events) and created_at <= coalesce(${time ?? null}::timestamptz, now()) + interval '1 minute'
+    where enabled and ${type} = any(events) and created_at <= coalesce(${time ?? null}::timestamptz, now()) + interval '1 minute'
     order by id`
   return rows.map(({ id }) => id)
 }

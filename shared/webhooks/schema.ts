@@ -10,17 +10,24 @@ export type WebhookEvent = (typeof webhookEvents)[number]
 /** What all software on the way of a request can be relied on to take. */
 const URL_LENGTH_MAX = 2_048
 
-export const CreateWebhookRequest = z.strictObject({
-  url: z
-    .string()
-    .max(URL_LENGTH_MAX)
-    .refine(isPlainUrl, 'must be an absolute http or https URL in ASCII, without a user name or password')
-    .describe('A public address, unless the service is told to allow others.'),
-  events: z
-    .array(z.enum(webhookEvents))
-    .min(1)
-    .max(webhookEvents.length)
-    .refine((events) => new Set(events).size === events.length, 'must not name an event twice'),
+const Url = z
+  .string()
+  .max(URL_LENGTH_MAX)
+  .refine(isPlainUrl, 'must be an absolute http or https URL in ASCII, without a user name or password')
+  .describe('A public address, unless the service is told to allow others.')
+
+const Events = z
+  .array(z.enum(webhookEvents))
+  .min(1)
+  .max(webhookEvents.length)
+  .refine((events) => new Set(events).size === events.length, 'must not name an event twice')
+
+export const CreateWebhookRequest = z.strictObject({ url: Url, events: Events })
+
+export const UpdateWebhookRequest = z.strictObject({
+  url: Url.optional(),
+  events: Events.optional(),
+  enabled: z.boolean().optional().describe('True also brings back one whose receiver has answered 410.'),
 })
 
 export const Webhook = z
@@ -28,6 +35,8 @@ export const Webhook = z
     id: z.uuid(),
     url: z.string(),
     events: z.array(z.enum(webhookEvents)),
+    enabled: z.boolean().describe('Whether events are sent to it.'),
+    disabledReason: z.enum(['gone']).nullable().describe('`gone`: its receiver has answered 410.'),
     createdAt: z.iso.datetime(),
   })
   .meta({ id: 'Webhook' })

@@ -18,6 +18,8 @@ export async function isAwaited(type: string): Promise<boolean> {
 }
 
 async function readAwaited(): Promise<ReadonlySet<string>> {
-  const rows = await primary()<Array<{ type: WebhookEvent }>>`select distinct unnest(events) as type from webhooks`
+  const rows = await primary()<
+    Array<{ type: WebhookEvent }>
+  >`select distinct unnest(events) as type from webhooks where enabled`
   return new Set(rows.map(({ type }) => type))
 }

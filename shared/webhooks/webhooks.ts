@@ -5,7 +5,7 @@ import { invalid, ServiceError } from '#errors'
 import { newId } from '#ids'
 import { securityEvent } from '#telemetry'
 import { isPublicHost } from './addresses.ts'
-import type { CreateWebhookRequest, Webhook } from './schema.ts'
+import type { CreateWebhookRequest, UpdateWebhookRequest, Webhook } from './schema.ts'
 import { newSecret } from './secret.ts'
 import { allowsPrivate } from './settings.ts'
 import { LIST_AGE_MAX_MS } from './subscriptions.ts'
@@ -20,7 +20,7 @@ interface WebhookRow extends Omit<Webhook, 'createdAt'> {
 const toWebhook = ({ createdAt, ...row }: WebhookRow): Webhook => ({ ...row, createdAt: createdAt.toISOString() })
 
 function columns(sql: Sql) {
-  return sql`id, url, events, created_at as "createdAt"`
+  return sql`id, url, events, enabled, disabled_reason as "disabledReason", created_at as "createdAt"`
 }
 
 /**
@@ -31,7 +31,7 @@ export async function createWebhook(
   { url, events }: z.infer<typeof CreateWebhookRequest>,
   caller: Caller,
 ): Promise<Webhook & { secret?: string }> {
-  if (!allowsPrivate() && !isPublicHost(new URL(url))) throw invalid('url', 'must not lead to a private address')
+  requireAllowed(url)
   const secret = newSecret()
   const webhook = await transaction(caller, async (tx) => {
     // Two that are made at once must not both be the last.
@@ -50,6 +50,37 @@ export async function createWebhook(
   }
   await sleep(LIST_AGE_MAX_MS)
   return caller.idempotency?.replayed ? webhook : { ...webhook, secret }
+}
+
+function requireAllowed(url: string): void {
+  if (!allowsPrivate() && !isPublicHost(new URL(url))) throw invalid('url', 'must not lead to a private address')
+}
+
+/**
+ * Changes what is named of a webhook. What was asked for before is asked for until the answer, and what is asked for from then on comes
+ * from what is committed after it; what a webhook missed while it was not enabled is not sent later.
+ * Throws `webhook_not_found`, or `validation_failed` for a private address.
+ */
+export async function updateWebhook(
+  id: string,
+  { url, events, enabled }: z.infer<typeof UpdateWebhookRequest>,
+  caller: Caller,
+): Promise<Webhook> {
+  if (url !== undefined) requireAllowed(url)
+  const webhook = await transaction(caller, async (tx) => {
+    const [row] = await tx<WebhookRow[]>`
+      update webhooks
+      set url = ${url ?? tx`url`}, events = ${events ?? tx`events`}, enabled = ${enabled ?? tx`enabled`},
+          disabled_reason = ${enabled === true ? null : tx`disabled_reason`}
+      where id = ${id} returning ${columns(tx)}`
+    if (!row) throw notFound(id)
+    return toWebhook(row)
+  })
+  if (!caller.idempotency?.replayed) {
+    securityEvent('webhook_changed', { actor: caller.actor, webhook_id: id, host: new URL(webhook.url).host })
+  }
+  await sleep(LIST_AGE_MAX_MS)
+  return webhook
 }
 
 /** Webhooks, newest first. */
@@ -74,7 +105,11 @@ export function listWebhooks(page: PageRequest, caller: Caller): Promise<Page<We
 export async function deleteWebhook(id: string, caller: Caller): Promise<void> {
   await transaction(caller, async (tx) => {
     const { count } = await tx`delete from webhooks where id = ${id}`
-    if (count === 0) throw new ServiceError('webhook_not_found', `There is no webhook with the id '${id}'.`)
+    if (count === 0) throw notFound(id)
   })
   securityEvent('webhook_deleted', { actor: caller.actor, webhook_id: id })
+}
+
+function notFound(id: string): ServiceError {
+  return new ServiceError('webhook_not_found', `There is no webhook with the id '${id}'.`)
 }
