@@ -5,6 +5,7 @@ import { checkDatabase, closeDatabase, migrate } from '#database'
 import { ensureBootstrapKey, type FunctionDefinition } from '#function'
 import { checkSettings } from '#function/host'
 import { createHttpServer } from '#function/http-server'
+import { localHosts } from '#function/request-head'
 import {
   type RunningTrigger,
   startClock,
@@ -25,6 +26,7 @@ export interface ServiceOptions {
   databaseReplicaUrl: string | undefined
   host: string
   port: number
+  allowedHosts: readonly string[]
   /** Instead of what is embedded. */
   engines: EngineUrls
   bootstrapApiKey: string
@@ -67,7 +69,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     ready: checkDatabase,
     log: (entry) => logger().error(entry),
   })
-  const server = createHttpServer(router.listener)
+  const server = createHttpServer(router.listener, { isServed: localHosts(options.allowedHosts) })
   const url = await server.listen(options.port, options.host)
   const triggers = functions.flatMap(startTrigger)
   return {

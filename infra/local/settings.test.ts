@@ -11,8 +11,14 @@ test('nothing set means a loopback address, the development key and a stack of i
     bootstrapApiKey: 'dev-admin-key',
     databaseUrl: undefined,
     databaseReplicaUrl: undefined,
+    allowedHosts: [],
     logLevel: 'info',
   })
+})
+
+test('hosts are a list with commas', () => {
+  expect(readSettings({ ALLOWED_HOSTS: 'shop.example, [fe80::1]' }).allowedHosts).toEqual(['shop.example', '[fe80::1]'])
+  expect(() => readSettings({ ALLOWED_HOSTS: 'a b' })).toThrow('ALLOWED_HOSTS must be names or addresses')
 })
 
 test.each(['127.0.0.1', '127.8.9.10', '::1', 'localhost'])('the development key is good for %s', (HOST) => {

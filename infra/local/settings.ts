@@ -13,6 +13,8 @@ export interface Settings {
   /** Given: no PostgreSQL is started, this one is used. */
   databaseUrl: string | undefined
   databaseReplicaUrl: string | undefined
+  /** Hosts to serve besides those that are this machine by their name. */
+  allowedHosts: readonly string[]
   logLevel: string
 }
 
@@ -35,6 +37,10 @@ const settingsSchema = z.object({
   BOOTSTRAP_API_KEY: embeddedKeySetting,
   DATABASE_URL: databaseSchema,
   DATABASE_REPLICA_URL: databaseSchema,
+  ALLOWED_HOSTS: z
+    .string()
+    .regex(/^\s*[\w.~:[\]-]+(\s*,\s*[\w.~:[\]-]+)*\s*$/, 'must be names or addresses, with commas between')
+    .optional(),
   LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).default('info'),
 })
 
@@ -60,6 +66,7 @@ export function readSettings(environment: Environment, { usesKey = true } = {}):
     bootstrapApiKey: settings.BOOTSTRAP_API_KEY,
     databaseUrl: settings.DATABASE_URL,
     databaseReplicaUrl: settings.DATABASE_REPLICA_URL,
+    allowedHosts: settings.ALLOWED_HOSTS?.split(',').map((host) => host.trim()) ?? [],
     logLevel: settings.LOG_LEVEL,
   }
 }

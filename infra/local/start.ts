@@ -27,6 +27,7 @@ const USAGE = `npm start [-- --engines]: PostgreSQL with a replica, every functi
   EVENTS_URL            postgres:, the log in the database; kafka://host:port[,host:port]
   JOBS_URL              postgres:, the queue in the database; amqp://user:password@host:port
   RATE_LIMIT            1000 requests a second of each API key, twice that at once; 0: no limit
+  ALLOWED_HOSTS         hosts to serve besides localhost and loopback addresses: names or addresses, with commas between
   LOG_LEVEL             info
 `
 

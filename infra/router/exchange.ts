@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { ServiceError } from '#errors'
 import { problemDocument, problemHeaders, requestIdOf, toServiceError } from '#function'
-import { endAnswer, isArriving } from './request-body.ts'
+import { endAnswer, isArriving } from '#function/end-answer'
 
 export type Log = (entry: object) => void
 

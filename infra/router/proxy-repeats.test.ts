@@ -50,6 +50,15 @@ test.each<[string, Question]>([
   expect(bodies.length).toBe(1)
 })
 
+test('a POST whose Connection header takes its key away is refused, not sent without it', async () => {
+  const { origin, bodies } = await killedOnce()
+  const { url } = await routerTo([origin], LIMITS)
+  const headers = { ...keyed, connection: 'keep-alive, Idempotency-Key' }
+  const answer = await ask(url, '/thing', { method: 'POST', headers, body: 'all of it' })
+  expect([answer.status, answer.json().code]).toEqual([400, 'malformed_request'])
+  expect(bodies).toEqual([])
+})
+
 test('broken off, and then refused: 502, as something may have been done', async () => {
   const { origin } = await rawUpstream((socket) => socket.destroy())
   // The second in the list has the first turn.

@@ -1,10 +1,12 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
+import { endAnswer, hasBody, isArriving } from '#function/end-answer'
+import { expectsContinue } from '#function/read-body'
 import { type Exchange, originForm } from './exchange.ts'
 import { brokenAnswer, lateAnswer, misdirected, overloaded, ownError, unreachable } from './failures.ts'
 import { clientHeaders, upstreamHeaders } from './headers.ts'
 import type { Upstream } from './origin.ts'
-import { endAnswer, ForwardedBody, hasBody, isArriving, isRepeatable } from './request-body.ts'
+import { ForwardedBody, isRepeatable } from './request-body.ts'
 import type { RouteEntry } from './route.ts'
 import { noteAnswer, type Rotation, skipForAMoment } from './upstreams.ts'
 
@@ -33,6 +35,8 @@ class Forwarding implements Dispatcher.DispatchHandler {
   readonly #body: ForwardedBody
   #state: State = 'waiting'
   #tries = 0
+  /** Judged by what has been sent, which is not all that came. */
+  #isRepeatable = false
   /** Tries in which an upstream may have acted on the request: after one, no answer may say that nothing was done. */
   #sent = 0
   #upstream: Upstream | undefined
@@ -62,7 +66,7 @@ class Forwarding implements Dispatcher.DispatchHandler {
     }
     const { req, res } = this.#exchange
     // Only now: a client whose request finds no upstream need not upload its body first.
-    if (this.#sent === 0 && req.headers.expect !== undefined && hasBody(req)) res.writeContinue()
+    if (this.#sent === 0 && expectsContinue(req) && hasBody(req)) res.writeContinue()
     this.#state = 'sent'
     this.#sent += 1
   }
@@ -140,6 +144,7 @@ class Forwarding implements Dispatcher.DispatchHandler {
     upstream.inFlight += 1
     const body = this.#body.next()
     const headers = upstreamHeaders(this.#exchange, this.#entry.name)
+    this.#isRepeatable = isRepeatable(req.method, headers)
     // `reset: false` keeps the socket after a HEAD, which undici would close for the sake of servers that send a body to it.
     const request = { method: req.method ?? 'GET', path: originForm(req.url ?? '/'), headers, body, reset: false }
     upstream.pool.dispatch(request as Dispatcher.DispatchOptions, this)
@@ -147,7 +152,7 @@ class Forwarding implements Dispatcher.DispatchHandler {
 
   /** A request can go out again if nothing was done with it, or if it may be done again; and if its body is at hand. */
   #canRepeat(): boolean {
-    const mayRepeat = this.#state === 'waiting' || (this.#state === 'sent' && isRepeatable(this.#exchange.req))
+    const mayRepeat = this.#state === 'waiting' || (this.#state === 'sent' && this.#isRepeatable)
     return mayRepeat && this.#body.isAtHand()
   }
 

@@ -1,10 +1,8 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
 import { ServiceError } from '#errors'
+import { hasBody } from '#function/end-answer'
 
-/** How long, and for how much, an answered request may go on sending: enough for a client to notice the answer, and twice the largest body. */
-const DISCARD_MS_MAX = 1_000
-const DISCARD_BYTES_MAX = 64 * 1024 * 1024
 /** A body up to this is kept until its answer comes: larger than nearly any write but an import, and times 1,024 no more than 64 MiB. */
 const KEPT_BYTES_MAX = 64 * 1024
 
@@ -12,18 +10,14 @@ export function tooLarge(bytesMax: number): ServiceError {
   return new ServiceError('too_large', `The body may have at most ${bytesMax} bytes.`)
 }
 
-/** Whether a body follows the header: only then is it worth a stream. */
-export function hasBody(req: IncomingMessage): boolean {
-  return req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0
-}
-
 /**
  * Whether a request may be sent again though somebody may have acted on it: it asks for nothing to be done (RFC 9110, 9.2.2), or
- * it bears a key under which it is done once, and the second to do it gives the first answer.
+ * it bears a key under which it is done once, and the second to do it gives the first answer. `headers`: those that are sent on.
  */
-export function isRepeatable({ method, headers }: IncomingMessage): boolean {
+export function isRepeatable(method: string | undefined, headers: readonly string[]): boolean {
   if (method === 'GET' || method === 'HEAD') return true
-  return (method === 'POST' || method === 'PATCH') && headers['idempotency-key'] !== undefined
+  if (method !== 'POST' && method !== 'PATCH') return false
+  return headers.some((name, at) => at % 2 === 0 && name.toLowerCase() === 'idempotency-key')
 }
 
 /** What is sent of a request's body, in one try after another. */
@@ -111,36 +105,4 @@ class RequestBody extends Readable {
   readonly #end = (): void => {
     this.push(null)
   }
-}
-
-/**
- * Ends an answer whose bytes are all written. A request that is still arriving is read and dropped first: closing over unread
- * bytes resets the connection, and the reset can overtake the answer, so that the client would see a broken pipe in place of its
- * 413. The client has the whole answer by then, and is cut off if it does not stop.
- */
-export function endAnswer(req: IncomingMessage, res: ServerResponse): void {
-  if (!isArriving(req)) {
-    res.end()
-    return
-  }
-  const { socket } = req
-  let bytes = 0
-  const giveUp = () => res.end(() => socket.destroy())
-  const timer = setTimeout(giveUp, DISCARD_MS_MAX)
-  const stop = () => {
-    clearTimeout(timer)
-    res.end()
-  }
-  req.on('data', (chunk: Buffer) => {
-    bytes += chunk.length
-    if (bytes > DISCARD_BYTES_MAX) giveUp()
-  })
-  req.once('end', stop).once('close', stop)
-  res.flushHeaders()
-  req.resume()
-}
-
-/** Whether more of the request is to come. `complete` alone says no until a turn after the head of a request without a body. */
-export function isArriving(req: IncomingMessage): boolean {
-  return hasBody(req) && !req.complete && !req.destroyed
 }

@@ -1,7 +1,7 @@
 import type { IncomingMessage, RequestListener } from 'node:http'
 import { ServiceError } from '#errors'
 import { docsRoutes } from './docs.ts'
-import { type Exchange, type Log, malformedRequest, openExchange } from './exchange.ts'
+import { type Exchange, type Log, openExchange } from './exchange.ts'
 import { callInProcess } from './in-process.ts'
 import { createMatcher } from './match.ts'
 import { operationRoutes, type Readiness } from './operations.ts'
@@ -79,13 +79,8 @@ function functionRoute({ target, ...entry }: RouteEntry & { target: Target }, up
   }
 }
 
-/** Refuses by the header alone what need not be read. Node's parser has seen to it that length and encoding don't contradict. */
+/** Refuses by the header alone what need not be read. The server has seen to it that the body can be read in one way only. */
 function assertAcceptableBody(req: IncomingMessage, bytesMax: number): void {
-  const encoding = req.headers['transfer-encoding']
-  if (encoding !== undefined && encoding.toLowerCase() !== 'chunked') {
-    // Node undoes only `chunked`: the rest would be passed on without the header that says how to read it.
-    throw malformedRequest('The only Transfer-Encoding understood here is chunked.')
-  }
   if (Number(req.headers['content-length'] ?? 0) > bytesMax) throw tooLarge(bytesMax)
 }
 

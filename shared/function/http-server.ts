@@ -9,8 +9,10 @@ import {
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { ServiceError } from '#errors'
+import { endAnswer } from './end-answer.ts'
 import { prepareClose } from './graceful-close.ts'
 import { problemDocument, problemHeaders } from './problem.ts'
+import { faultOf, malformed } from './request-head.ts'
 import { requestIdOf } from './request-id.ts'
 
 export interface ServerOptions {
@@ -18,6 +20,8 @@ export interface ServerOptions {
   headersTimeoutMs?: number
   /** How long a request may take to arrive, with its body. */
   requestTimeoutMs?: number
+  /** Whether a host, by its name or address without the port, is one of ours: others are answered 421. Every one, unless told. */
+  isServed?: (hostname: string) => boolean
 }
 
 export interface HttpServer {
@@ -52,18 +56,20 @@ export function createHttpServer(answer: RequestListener, options: ServerOptions
 
   const closing = prepareClose(server)
   const answers = new WeakMap<Duplex, ServerResponse>()
+  const refused = new WeakSet<Duplex>()
   const listener: RequestListener = (req, res) => {
     answers.set(req.socket, res)
     closing.watch(req, res)
-    if (req.headers.host === undefined && req.httpVersion === '1.1') {
-      refuseHostless(req, res)
-    } else answer(req, res)
+    const fault = faultOf(req, options.isServed ?? everyHost)
+    if (!fault) return answer(req, res)
+    // What the parser finds in the body of such a request is not told besides.
+    refused.add(req.socket)
+    refuseHead(fault, req, res)
   }
   server.on('request', listener)
   // Whoever answers says `100 Continue`, once it knows that it wants the body; any other expectation is ignored.
   server.on('checkContinue', listener)
   server.on('checkExpectation', listener)
-  const refused = new WeakSet<Duplex>()
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     // The parser fails again on whatever follows; the first failure has been answered, and the rest is being dropped.
     if (refused.has(socket) && error.code !== 'ECONNRESET') return
@@ -102,17 +108,15 @@ function listen(server: Server, port: number, host: string): Promise<string> {
   })
 }
 
-function refuseHostless(req: IncomingMessage, res: ServerResponse): void {
-  const problem = malformed('A request needs a Host header.')
+const everyHost = () => true
+
+function refuseHead(problem: ServiceError, req: IncomingMessage, res: ServerResponse): void {
   const requestId = requestIdOf(req.headers['request-id']?.toString())
   const body = JSON.stringify(problemDocument(problem, { instance: 'about:blank', requestId }))
   const headers = { ...problemHeaders(problem), 'content-length': Buffer.byteLength(body), 'request-id': requestId }
   res.writeHead(problem.status, { ...headers, connection: 'close' })
-  res.end(body)
-}
-
-function malformed(detail: string): ServiceError {
-  return new ServiceError('malformed_request', detail)
+  if (req.method !== 'HEAD') res.write(body)
+  endAnswer(req, res)
 }
 
 /** Answers what never became a request. With an answer already under way on the connection there is nothing to be said. */

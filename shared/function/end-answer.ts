@@ -1,0 +1,42 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+
+/** How long, and for how much, an answered request may go on sending: enough for a client to notice the answer, and twice the largest body. */
+const DISCARD_MS_MAX = 1_000
+const DISCARD_BYTES_MAX = 64 * 1024 * 1024
+
+/** Whether a body follows the header: only then is it worth a stream. */
+export function hasBody(req: IncomingMessage): boolean {
+  return req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0
+}
+
+/**
+ * Ends an answer whose bytes are all written. A request that is still arriving is read and dropped first: closing over unread
+ * bytes resets the connection, and the reset can overtake the answer, so that the client would see a broken pipe in place of its
+ * 413. The client has the whole answer by then, and is cut off if it does not stop.
+ */
+export function endAnswer(req: IncomingMessage, res: ServerResponse): void {
+  if (!isArriving(req)) {
+    res.end()
+    return
+  }
+  const { socket } = req
+  let bytes = 0
+  const giveUp = () => res.end(() => socket.destroy())
+  const timer = setTimeout(giveUp, DISCARD_MS_MAX)
+  const stop = () => {
+    clearTimeout(timer)
+    res.end()
+  }
+  req.on('data', (chunk: Buffer) => {
+    bytes += chunk.length
+    if (bytes > DISCARD_BYTES_MAX) giveUp()
+  })
+  req.once('end', stop).once('close', stop)
+  res.flushHeaders()
+  req.resume()
+}
+
+/** Whether more of the request is to come. `complete` alone says no until a turn after the head of a request without a body. */
+export function isArriving(req: IncomingMessage): boolean {
+  return hasBody(req) && !req.complete && !req.destroyed
+}
