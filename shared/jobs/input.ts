@@ -3,14 +3,21 @@ import { ServiceError } from '#errors'
 
 /** Jobs with a file that may wait: past it, files of 32 MiB would take more than 3 GiB. */
 const WAITING_MAX = 100
+/** Those of one submitter: others find room however many it sends. */
+const WAITING_OF_ONE_MAX = 75
 const KEPT_DAYS = 30
 
 /** Keeps the file that a job is to work on, as part of the transaction that submits it. Throws `overloaded`. */
-export async function keepInput(tx: Sql, jobId: string, blocks: readonly Uint8Array[]): Promise<void> {
-  const [{ waiting }] = await tx<[{ waiting: number }]>`
-    select count(*) as waiting from job_inputs join jobs on id = job_id where number = 0 and state <> 'dead'`
-  if (waiting >= WAITING_MAX) {
-    const detail = `${WAITING_MAX} files are waiting already. Try again when some of them have been worked on.`
+export async function keepInput(
+  tx: Sql,
+  { id: jobId, actor }: { id: string; actor: string },
+  blocks: readonly Uint8Array[],
+): Promise<void> {
+  const [{ waiting, own }] = await tx<[{ waiting: number; own: number }]>`
+    select count(*) as waiting, count(*) filter (where actor = ${actor}) as own
+    from job_inputs join jobs on id = job_id where number = 0 and state <> 'dead'`
+  if (waiting >= WAITING_MAX || own >= WAITING_OF_ONE_MAX) {
+    const detail = `${waiting} files are waiting already, ${own} of them yours. Try again when some have been worked on.`
     throw new ServiceError('overloaded', detail, { retryAfterSeconds: 30 })
   }
   // One at a time: sent together, they would all be in memory as text as well.

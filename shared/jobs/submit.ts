@@ -51,7 +51,7 @@ async function insertJob(tx: Sql, { type, payload, input }: NewJob, caller: Call
       returning *
     ) ${andDispatch(tx, tx`select id from job`)}
     select ${columns(tx)} from job`
-  if (input) await keepInput(tx, row.id, input)
+  if (input) await keepInput(tx, { id: row.id, actor }, input)
   return toJob(row)
 }
 
