@@ -5,6 +5,7 @@ import { Audit } from '#stock/schema'
 export default httpFunction({
   name: 'audit-stock',
   route: 'GET /v1/stock/audit',
+  tag: 'stock',
   scope: 'admin',
   summary: 'Check every balance against the ledger and the holds, at one moment.',
   responses: { 200: Audit },

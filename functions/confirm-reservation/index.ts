@@ -5,6 +5,7 @@ import { ConfirmRequest, Reservation } from '#stock/schema'
 export default httpFunction({
   name: 'confirm-reservation',
   route: 'POST /v1/reservations/{reservationId}/confirm',
+  tag: 'reservations',
   scope: 'reservations:write',
   summary: 'Take held goods out of stock, all of them or some.',
   request: { body: ConfirmRequest },

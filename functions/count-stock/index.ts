@@ -5,6 +5,7 @@ import { CountRequest, CountResult } from '#stock/schema'
 export default httpFunction({
   name: 'count-stock',
   route: 'POST /v1/stock/counts',
+  tag: 'stock',
   scope: 'admin',
   summary: 'Set balances to what a stocktake has counted, all of them or none.',
   request: { body: CountRequest },

@@ -4,6 +4,7 @@ import { ApiKey, CreateApiKeyRequest, createApiKey, created, httpFunction } from
 export default httpFunction({
   name: 'create-api-key',
   route: 'POST /v1/api-keys',
+  tag: 'api-keys',
   scope: 'admin',
   summary: 'Make an API key; the answer is the only one that shows it.',
   request: { body: CreateApiKeyRequest },

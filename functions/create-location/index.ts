@@ -5,6 +5,7 @@ import { CreateLocationRequest, Location } from '#stock/schema'
 export default httpFunction({
   name: 'create-location',
   route: 'POST /v1/locations',
+  tag: 'locations',
   scope: 'admin',
   summary: 'Add a place that stock can be at.',
   request: { body: CreateLocationRequest },

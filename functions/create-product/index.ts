@@ -5,10 +5,12 @@ import { CreateProductRequest, Product } from '#products/schema'
 export default httpFunction({
   name: 'create-product',
   route: 'POST /v1/products',
+  tag: 'products',
   scope: 'products:write',
   summary: 'Add a product to the catalogue.',
   request: { body: CreateProductRequest },
   responses: { 201: Product, 409: ['sku_taken'] },
+  sends: ['ETag'],
   handler: async ({ body, caller }) => {
     const versioned = await createProduct(body, caller)
     const { product } = versioned

@@ -8,6 +8,7 @@ const Secret = z.string().describe('Signs what is sent, as https://www.standardw
 export default httpFunction({
   name: 'create-webhook',
   route: 'POST /v1/webhooks',
+  tag: 'webhooks',
   scope: 'admin',
   summary: 'Have events sent to a URL; the answer is the only one that shows the secret that signs them.',
   request: { body: CreateWebhookRequest },

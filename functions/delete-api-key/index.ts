@@ -3,6 +3,7 @@ import { deleteApiKey, httpFunction, noContent } from '#function'
 export default httpFunction({
   name: 'delete-api-key',
   route: 'DELETE /v1/api-keys/{apiKeyId}',
+  tag: 'api-keys',
   scope: 'admin',
   summary: 'Revoke an API key.',
   responses: { 204: null, 404: ['api_key_not_found'], 409: ['last_admin_key'] },

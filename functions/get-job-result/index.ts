@@ -7,11 +7,13 @@ const typeOf = { csv: 'text/csv', ndjson: 'application/x-ndjson' } as const
 export default httpFunction({
   name: 'get-job-result',
   route: 'GET /v1/jobs/{jobId}/result',
+  tag: 'jobs',
   scope: 'jobs:read',
   summary:
     'Read the result of a job: a table as CSV or NDJSON, whichever `Accept` names, else as the job asked for it.',
-  responses: { 200: z.json(), 404: ['job_not_found'] },
+  responses: { 200: z.unknown(), 404: ['job_not_found'] },
   produces: ['application/json', typeOf.csv, typeOf.ndjson],
+  sends: ['Content-Disposition', 'Vary'],
   handler: async ({ params, headers, caller }) => {
     const { result, table } = await getJobResult(params.jobId, caller)
     if (!table) return ok(result)

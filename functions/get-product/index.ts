@@ -5,9 +5,11 @@ import { Product } from '#products/schema'
 export default httpFunction({
   name: 'get-product',
   route: 'GET /v1/products/{productId}',
+  tag: 'products',
   scope: 'products:read',
   summary: 'Read a product with its stock.',
   responses: { 200: Product, 304: null, 404: ['product_not_found'], 412: ['version_mismatch'] },
+  sends: ['ETag'],
   handler: async ({ params, headers, caller }) => {
     const versioned = await getProduct(params.productId, caller)
     const etag = entityTag(versioned)

@@ -17,6 +17,7 @@ effect: its job is \`dead\`, and \`error\` says why. \`initialStock\` above 0 ne
 export default httpFunction({
   name: 'import-products',
   route: 'POST /v1/products/imports',
+  tag: 'products',
   scope: 'products:write',
   summary: 'Queue the import of a file of products, as NDJSON or CSV, up to 100,000 rows.',
   request: { query: ImportQuery, body: Upload, contentTypes: ['application/x-ndjson', 'text/csv'], description },

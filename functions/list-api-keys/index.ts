@@ -3,6 +3,7 @@ import { ApiKey, httpFunction, listApiKeys, ok, pageOf, pageQuery } from '#funct
 export default httpFunction({
   name: 'list-api-keys',
   route: 'GET /v1/api-keys',
+  tag: 'api-keys',
   scope: 'admin',
   summary: 'Page through the API keys, without the keys themselves.',
   request: { query: pageQuery() },

@@ -5,6 +5,7 @@ import { DeadLetter } from '#jobs/schema'
 export default httpFunction({
   name: 'list-dead-letters',
   route: 'GET /v1/dead-letters',
+  tag: 'jobs',
   scope: 'admin',
   summary: 'Page through the jobs that have died, newest first.',
   request: { query: pageQuery() },

@@ -5,6 +5,7 @@ import { Location } from '#stock/schema'
 export default httpFunction({
   name: 'list-locations',
   route: 'GET /v1/locations',
+  tag: 'locations',
   scope: 'stock:read',
   summary: 'Page through the locations, in the order in which they serve.',
   request: { query: pageQuery() },

@@ -5,6 +5,7 @@ import { Product, ProductFilter } from '#products/schema'
 export default httpFunction({
   name: 'list-products',
   route: 'GET /v1/products',
+  tag: 'products',
   scope: 'products:read',
   summary: 'Page through the catalogue, filtered and sorted.',
   request: { query: pageQuery(ProductFilter) },

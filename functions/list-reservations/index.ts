@@ -5,6 +5,7 @@ import { Reservation, ReservationFilter } from '#stock/schema'
 export default httpFunction({
   name: 'list-reservations',
   route: 'GET /v1/reservations',
+  tag: 'reservations',
   scope: 'reservations:read',
   summary: 'Page through reservations, newest first.',
   request: { query: pageQuery(ReservationFilter) },

@@ -5,6 +5,7 @@ import { Webhook } from '#webhooks/schema'
 export default httpFunction({
   name: 'list-webhooks',
   route: 'GET /v1/webhooks',
+  tag: 'webhooks',
   scope: 'admin',
   summary: 'Page through the webhooks, newest first, without their secrets.',
   request: { query: pageQuery() },

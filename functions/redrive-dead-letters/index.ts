@@ -6,6 +6,7 @@ import { RedriveRequest } from '#jobs/schema'
 export default httpFunction({
   name: 'redrive-dead-letters',
   route: 'POST /v1/dead-letters/redrive',
+  tag: 'jobs',
   scope: 'admin',
   summary: 'Queue dead jobs again, all of them or some, under their ids.',
   request: { body: RedriveRequest },

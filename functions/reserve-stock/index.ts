@@ -5,6 +5,7 @@ import { Reservation, ReserveRequest } from '#stock/schema'
 export default httpFunction({
   name: 'reserve-stock',
   route: 'POST /v1/reservations',
+  tag: 'reservations',
   scope: 'reservations:write',
   summary: 'Hold stock for every line, or for none.',
   request: { body: ReserveRequest },

@@ -5,6 +5,7 @@ import { Job, SubmitJobRequest } from '#jobs/schema'
 export default httpFunction({
   name: 'submit-job',
   route: 'POST /v1/jobs',
+  tag: 'jobs',
   scope: 'jobs:write',
   summary: 'Queue a job.',
   request: { body: SubmitJobRequest },

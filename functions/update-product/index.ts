@@ -5,6 +5,7 @@ import { Product, UpdateProductRequest } from '#products/schema'
 export default httpFunction({
   name: 'update-product',
   route: 'PATCH /v1/products/{productId}',
+  tag: 'products',
   scope: 'products:write',
   summary: 'Change a product by JSON merge patch.',
   request: {
@@ -12,6 +13,7 @@ export default httpFunction({
     contentTypes: ['application/merge-patch+json', 'application/json'],
   },
   responses: { 200: Product, 404: ['product_not_found'], 409: ['sku_taken'], 412: ['version_mismatch'] },
+  sends: ['ETag'],
   handler: async ({ params, headers, body, caller }) => {
     const matches = versionCondition(preconditionsOf(headers))
     const versioned = await updateProduct(params.productId, body, matches, caller)

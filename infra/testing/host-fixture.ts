@@ -8,6 +8,7 @@ const definition = httpFunction({
   name: 'misbehave',
   route: 'POST /v1/misbehave',
   scope: 'admin',
+  tag: 'operations',
   summary: 'Be slow, or break.',
   request: { body: z.strictObject({ sleepMs: z.number().default(0), crash: z.boolean().default(false) }) },
   responses: { 200: z.object({ slept: z.number() }) },

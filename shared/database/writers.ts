@@ -13,12 +13,7 @@ export interface Lease {
 
 interface WriterOptions {
   max: number
-  synchronousCommit?: string | undefined
-  isPrimary?: boolean
-  onclose?: () => void
-  /** Callers that may wait for a connection; past it the answer is 503 at once rather than a time-out later. */
-  waitersMax?: number
-  waitMs?: number
+  synchronousCommit: string | undefined
 }
 
 /** Has another client as soon as its connection has dropped. */
@@ -34,16 +29,16 @@ interface Slot {
  */
 const PLANS_MAX_AGE_MS = 10_000
 
+/** Callers that may wait for a connection; past it the answer is 503 at once rather than a time-out later. */
 const WAITERS_MAX = 2_000
 const LEASE_WAIT_MS = 5_000
 
 /**
- * A server's connections for transactions: one single-connection client a slot, so that BEGIN and what follows share
+ * The primary's connections for transactions: one single-connection client a slot, so that BEGIN and what follows share
  * a connection by construction, and a dropped connection is known before its next statement. postgres.js's own pool
  * promises neither: see docs/decisions/0002-leased-connections.md.
  */
-export function createWriters(firstUrl: string, options: WriterOptions) {
-  const { max, synchronousCommit, isPrimary = false, waitersMax = WAITERS_MAX, waitMs = LEASE_WAIT_MS } = options
+export function createWriters(firstUrl: string, { max, synchronousCommit }: WriterOptions) {
   let url = firstUrl
   const slots: Slot[] = []
   const idle: Slot[] = []
@@ -57,10 +52,9 @@ export function createWriters(firstUrl: string, options: WriterOptions) {
   function renew(slot: Partial<Slot>): Slot {
     void slot.sql?.end({ timeout: 0 })
     const onclose = () => {
-      options.onclose?.()
       if (slot.sql === sql) renew(slot)
     }
-    const sql = connect(url, { max: 1, onclose, holdsTransactions: true, isPrimary, synchronousCommit })
+    const sql = connect(url, { max: 1, onclose, holdsTransactions: true, synchronousCommit })
     return Object.assign(slot, { sql, plannedAt: performance.now() })
   }
 
@@ -95,7 +89,7 @@ export function createWriters(firstUrl: string, options: WriterOptions) {
       slots.push(opened)
       return toLease(opened)
     }
-    if (waiting.length >= waitersMax) throw overloaded()
+    if (waiting.length >= WAITERS_MAX) throw overloaded()
     return new Promise((resolve, reject) => {
       const take = (freed: Slot) => {
         clearTimeout(timer)
@@ -104,16 +98,14 @@ export function createWriters(firstUrl: string, options: WriterOptions) {
       const timer = setTimeout(() => {
         waiting.splice(waiting.indexOf(take), 1)
         reject(overloaded())
-      }, waitMs)
+      }, LEASE_WAIT_MS)
       waiting.push(take)
     })
   }
 
-  /** What is leased is ended once it is released, or at once where it has no `seconds` left. */
-  function end(seconds = 5) {
+  function end() {
     isEnding = true
-    const ending = seconds === 0 ? slots : idle
-    return Promise.all(ending.splice(0).map((slot) => slot.sql.end({ timeout: seconds })))
+    return Promise.all(idle.splice(0).map((slot) => slot.sql.end({ timeout: 5 })))
   }
 
   /** Cuts every connection, with what is in flight on it; the next ones go to another server. */

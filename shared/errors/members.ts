@@ -4,30 +4,36 @@ import type { ErrorCode } from './index.ts'
 const Count = z.number().int().nonnegative()
 
 /** One thing wrong with the input: where it is (`lines.0.quantity`) and what to do about it. */
-const Issue = z.object({ path: z.string(), message: z.string() })
+const Issue = z.object({ path: z.string(), message: z.string() }).meta({ id: 'Issue' })
 
-const Shortage = z.object({
-  productId: z.uuid(),
-  sku: z.string(),
-  requested: z.number().int().positive().describe('What was asked for in all.'),
-  available: Count.describe('What is free.'),
-})
+const Shortage = z
+  .object({
+    productId: z.uuid(),
+    sku: z.string(),
+    requested: z.number().int().positive().describe('What was asked for in all.'),
+    available: Count.describe('What is free.'),
+  })
+  .meta({ id: 'Shortage' })
 
-const PassedLimit = z.object({
-  productId: z.uuid(),
-  limit: z.enum(['perReservation', 'perHolder']),
-  max: z.number().int().positive(),
-  held: Count.describe('What the holder holds already, but for what this would replace; 0 for `perReservation`.'),
-  requested: z.number().int().positive().describe('What was asked for in all.'),
-})
+const PassedLimit = z
+  .object({
+    productId: z.uuid(),
+    limit: z.enum(['perReservation', 'perHolder']),
+    max: z.number().int().positive(),
+    held: Count.describe('What the holder holds already, but for what this would replace; 0 for `perReservation`.'),
+    requested: z.number().int().positive().describe('What was asked for in all.'),
+  })
+  .meta({ id: 'PassedLimit' })
 
-const ShortCount = z.object({
-  productId: z.uuid(),
-  sku: z.string(),
-  location: z.string(),
-  counted: Count,
-  reserved: Count.describe('What reservations hold.'),
-})
+const ShortCount = z
+  .object({
+    productId: z.uuid(),
+    sku: z.string(),
+    location: z.string(),
+    counted: Count,
+    reserved: Count.describe('What reservations hold.'),
+  })
+  .meta({ id: 'ShortCount' })
 
 /**
  * By code, the members that its problem documents have besides those of all. The types of ServiceError and the published

@@ -2,6 +2,21 @@ import type * as z from 'zod'
 import type { Caller, Scope } from '#database'
 import type { RequestHeaders } from './request-headers.ts'
 
+/** What a function is about: how the API reference groups them. */
+export type Tag =
+  | 'products'
+  | 'stock'
+  | 'reservations'
+  | 'locations'
+  | 'jobs'
+  | 'webhooks'
+  | 'events'
+  | 'api-keys'
+  | 'operations'
+
+/** Headers that only some functions send, with what they answer; all others go with a status or with every answer. */
+export type AnswerHeader = 'ETag' | 'Content-Disposition' | 'Vary'
+
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
 export type Route = `${Method} /${string}`
 
@@ -42,6 +57,7 @@ export interface HttpOptions<
 > {
   name: string
   route: Path
+  tag: Tag
   /** One sentence for the API reference. */
   summary: string
   scope: Scope
@@ -51,6 +67,8 @@ export interface HttpOptions<
   responses: Record<number, z.ZodType | readonly string[] | null>
   /** The media types of what it answers, if not `application/json` alone. */
   produces?: readonly string[]
+  /** Headers that go with what it answers. */
+  sends?: readonly AnswerHeader[]
   limits?: Partial<Limits>
   /** Reads the settings that are its own, at the start: an unfit one fails then rather than with the first request. */
   settings?: () => unknown
@@ -83,6 +101,8 @@ export interface FunctionDefinition {
   responses: Record<number, z.ZodType | readonly string[] | null>
   produces: readonly string[]
   settings?: (() => unknown) | undefined
+  tag?: Tag
+  sends?: readonly AnswerHeader[]
   app: { fetch: (request: Request, env?: unknown) => Response | Promise<Response> }
   /** Requests being served at this moment. */
   inFlight: () => number

@@ -11,6 +11,7 @@ function functionOf(handler: () => Promise<object>, limits = {}): FunctionDefini
     name: 'test-function',
     route: 'POST /v1/test',
     scope: 'admin',
+    tag: 'operations',
     summary: 'For a test.',
     limits,
     responses: { 200: z.object({ done: z.boolean() }), 409: ['not_held', 'insufficient_stock'], 500: ['internal'] },

@@ -80,6 +80,8 @@ export function httpFunction<
     responses,
     produces: options.produces ?? ['application/json'],
     settings: options.settings,
+    tag: options.tag,
+    sends: options.sends ?? [],
     app,
     inFlight: admission.current,
   }

@@ -13,6 +13,7 @@ const MIB = 1024 * 1024
 const upload = httpFunction({
   name: 'upload',
   route: 'POST /v1/upload',
+  tag: 'operations',
   scope: 'products:write',
   summary: 'For a test.',
   request: { body: Upload, contentTypes: ['text/csv'] },
@@ -177,6 +178,7 @@ function occupied(places: number): FunctionDefinition {
   return httpFunction({
     name: `held-${places}`,
     route: 'POST /v1/held',
+    tag: 'operations',
     scope: 'products:write',
     summary: 'For a test.',
     limits: { inFlight: places },

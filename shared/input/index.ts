@@ -1,3 +1,5 @@
+export { anyJson } from './any-json.ts'
+export { exactlyOne } from './exactly-one.ts'
 export { parseJson } from './json.ts'
 export { decimalInteger } from './numbers.ts'
 export { lineOfText, linesOfText } from './text.ts'

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import type { Scope } from '#database'
+import { anyJson } from '#input'
 
 export const resultFormats = ['csv', 'ndjson'] as const
 export type ResultFormat = (typeof resultFormats)[number]
@@ -117,7 +118,7 @@ export const Job = z
     state: z.enum(jobStates),
     attempts: Count,
     progress: z.object({ done: Count, total: Count.describe('0 until it is known.') }),
-    result: z.json().describe('null until it has succeeded, and for a key that may not read the result of such a job.'),
+    result: anyJson.describe('null until it has succeeded, and for a key that may not read the result of such a job.'),
     error: z.string().nullable().describe('Of the last attempt, if that failed.'),
     createdAt: z.iso.datetime(),
     updatedAt: z.iso.datetime(),
@@ -130,7 +131,7 @@ export const DeadLetter = z
     id: z.uuid(),
     jobId: z.uuid(),
     type: z.string(),
-    payload: z.json(),
+    payload: anyJson,
     error: z.string(),
     attempts: Count,
     diedAt: z.iso.datetime(),

@@ -88,21 +88,20 @@ export function problemSchemas(schemaOf: SchemaOf): Json {
     const status = statusOf[code as ErrorCode]
     const description = `\`${code}\` (${status} ${STATUS_CODES[status]}).`
     const { properties, required } = schemaOf(members, 'output') as { properties: Json; required: string[] }
-    return [
-      schemaNameOf(code as ErrorCode),
-      derived(description, { code: { type: 'string', enum: [code] }, ...properties }, required),
-    ]
+    return [schemaNameOf(code as ErrorCode), derived(description, { code: codeOf([code]), ...properties }, required)]
   })
   return {
     Problem: { description: 'A problem document of RFC 9457.', ...schemaOf(Problem, 'output') },
-    PlainProblem: derived(
-      'A problem whose code has no members of its own.',
-      { code: { type: 'string', enum: plain } },
-      [],
-    ),
+    PlainProblem: derived('A problem whose code has no members of its own.', { code: codeOf(plain) }, []),
     ...Object.fromEntries(entries),
   }
 }
+
+const codeOf = (codes: string[]): Json => ({
+  type: 'string',
+  enum: codes,
+  description: 'What went wrong, for programs.',
+})
 
 function derived(description: string, properties: Json, required: readonly string[]): Json {
   return {

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { explainMembers } from './words.ts'
 
 export type Json = Record<string, unknown>
 
@@ -16,12 +17,20 @@ export function toSchema(schema: z.ZodType, io: 'input' | 'output', components: 
     override(context) {
       if (io === 'output') keepOpen(context)
       dropPattern(context)
+      splitAlternatives(context)
     },
   })
-  const relocate = (json: unknown) => JSON.parse(JSON.stringify(json).replaceAll('"#/$defs/', '"#/components/schemas/'))
+  const relocate = (json: unknown) => {
+    const copy = JSON.parse(JSON.stringify(json).replaceAll('"#/$defs/', '"#/components/schemas/'))
+    explainMembers(copy)
+    return copy
+  }
   for (const [id, definition] of Object.entries($defs)) {
     const { id: _, ...rest } = definition
-    components[id] ??= relocate(rest)
+    const written = relocate(rest)
+    components[id] ??= written
+    nameAlternatives(written, components)
+    if (JSON.stringify(components[id]) !== JSON.stringify(written)) throw new Error(`There are two schemas ${id}`)
   }
   return relocate(properties?.root ?? {})
 }
@@ -34,6 +43,38 @@ interface Written {
 /** What a format says, its pattern says again, and some generated clients then try to match it with a time that they have parsed. */
 function dropPattern({ jsonSchema }: Written): void {
   if (jsonSchema.format !== undefined) delete jsonSchema.pattern
+}
+
+/** An object with exactly one of some members (`exactlyOne`) is one of as many objects. */
+function splitAlternatives({ zodSchema, jsonSchema }: Written): void {
+  const names = jsonSchema.exactlyOneOf as string[] | undefined
+  if (!names) return
+  const { exactlyOneOf: _, type, properties = {}, required = [], additionalProperties, ...rest } = jsonSchema
+  const id = z.globalRegistry.get(zodSchema)?.id
+  const alternatives = names.map((name) => {
+    const others = Object.entries(properties).filter(([other]) => other === name || !names.includes(other))
+    const title = id && `${id}By${name.charAt(0).toUpperCase()}${name.slice(1)}`
+    return {
+      ...(title && { title }),
+      type,
+      properties: Object.fromEntries(others),
+      required: [name, ...required],
+      additionalProperties,
+    }
+  })
+  for (const key of Object.keys(jsonSchema)) delete jsonSchema[key]
+  Object.assign(jsonSchema, rest, { oneOf: alternatives })
+}
+
+/** Alternatives that have a title are schemas of that name: generated clients would number them. */
+function nameAlternatives(written: Json, components: Json): void {
+  if (!Array.isArray(written.oneOf)) return
+  written.oneOf = (written.oneOf as Json[]).map((alternative) => {
+    const { title, ...schema } = alternative
+    if (typeof title !== 'string') return alternative
+    components[title] = schema
+    return reference(title)
+  })
 }
 
 /** What is answered may get members that an old client does not know: a schema that forbids them would break it. */

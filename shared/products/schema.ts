@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { Intermediate } from '#events'
-import { lineOfText, linesOfText } from '#input'
+import { anyJson, lineOfText, linesOfText } from '#input'
 import { QUANTITY_MAX, Sku, StockTotals } from '#stock/schema'
 import { isCurrency } from './minor-units.ts'
 
@@ -15,8 +15,7 @@ export const Money = z
   .meta({ id: 'Money' })
 export type Money = z.infer<typeof Money>
 
-/** What an attribute may hold: any JSON, which it is already. Its size is bounded as a whole. */
-const Attribute = z.custom<z.core.util.JSONType>()
+/** Attributes may hold any JSON: their size is bounded as a whole. */
 const ATTRIBUTES_BYTES_MAX = 16 * 1024
 /** Of a patch: all that may be there taken away by name, and as much put in its place. */
 const PATCH_BYTES_MAX = 2 * ATTRIBUTES_BYTES_MAX + 400
@@ -24,7 +23,7 @@ const PATCH_BYTES_MAX = 2 * ATTRIBUTES_BYTES_MAX + 400
 /** NUL or a lone surrogate, as JSON.stringify writes them: PostgreSQL keeps them, but fails on whatever looks into such a document. */
 const UNREADABLE = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])/
 
-const AttributeRecord = z.record(z.string().min(1).max(100), Attribute)
+const AttributeRecord = z.record(z.string().min(1).max(100), anyJson)
 
 const Attributes = ofBytes(
   ATTRIBUTES_BYTES_MAX,
@@ -84,7 +83,7 @@ export const Product = z
     name: z.string(),
     description: z.string().nullable(),
     price: Money.nullable(),
-    attributes: z.record(z.string(), z.json()),
+    attributes: z.record(z.string(), anyJson),
     status: Status,
     lowStockThreshold: z.number().int().nullable(),
     version: z.number().int().positive(),

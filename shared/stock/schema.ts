@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { lineOfText, linesOfText } from '#input'
+import { exactlyOne, lineOfText, linesOfText } from '#input'
 
 export { Audit } from './audit-schema.ts'
 export { ProductLimits, SetLimitRequest } from './limit-schema.ts'
@@ -51,7 +51,8 @@ export const AdjustRequest = z.strictObject({
     .int()
     .min(-QUANTITY_MAX)
     .max(QUANTITY_MAX)
-    .refine((quantity) => quantity !== 0, 'must not be 0'),
+    .refine((quantity) => quantity !== 0, 'must not be 0')
+    .meta({ not: { const: 0 } }),
   reason: z.enum(['received', 'returned', 'damaged', 'lost', 'correction']),
   location: LocationCode.optional(),
   reference: label.nullish(),
@@ -83,19 +84,21 @@ export type Movement = z.infer<typeof Movement>
 export const reservationStates = ['held', 'confirmed', 'released', 'expired'] as const
 export type ReservationState = (typeof reservationStates)[number]
 
+const ReservationLine = z
+  .object({
+    productId: z.uuid(),
+    sku: z.string(),
+    location: LocationCode,
+    quantity: HeldQuantity,
+    confirmedQuantity: Count,
+  })
+  .meta({ id: 'ReservationLine' })
+
 export const Reservation = z
   .object({
     id: z.uuid(),
     state: z.enum(reservationStates),
-    lines: z.array(
-      z.object({
-        productId: z.uuid(),
-        sku: z.string(),
-        location: LocationCode,
-        quantity: HeldQuantity,
-        confirmedQuantity: Count,
-      }),
-    ),
+    lines: z.array(ReservationLine),
     reference: z.string().nullable(),
     holder: z.string().nullable(),
     expiresAt: z.iso.datetime(),
@@ -107,14 +110,16 @@ export type Reservation = z.infer<typeof Reservation>
 
 const TtlSeconds = z.number().int().min(5).max(86_400)
 
-const ReserveLine = z
-  .strictObject({
+const ReserveLine = exactlyOne(
+  z.strictObject({
     productId: z.guid().toLowerCase().optional(),
     sku: Sku.optional(),
     quantity: Quantity,
     location: LocationCode.optional(),
-  })
-  .refine((line) => (line.productId === undefined) !== (line.sku === undefined), 'must name either productId or sku')
+  }),
+  'productId',
+  'sku',
+).meta({ id: 'ReserveLine' })
 
 export const ReserveRequest = z.strictObject({
   lines: z.array(ReserveLine).min(1).max(100),
@@ -125,12 +130,12 @@ export const ReserveRequest = z.strictObject({
 
 export const ExtendRequest = z.strictObject({ ttlSeconds: TtlSeconds })
 
+const ConfirmLine = z
+  .strictObject({ productId: z.guid().toLowerCase(), quantity: HeldQuantity })
+  .meta({ id: 'ConfirmLine' })
+
 export const ConfirmRequest = z.strictObject({
-  lines: z
-    .array(z.strictObject({ productId: z.guid().toLowerCase(), quantity: HeldQuantity }))
-    .min(1)
-    .max(100)
-    .optional(),
+  lines: z.array(ConfirmLine).min(1).max(100).optional().describe('Less than is held; the rest is released.'),
 })
 
 export const ReservationFilter = z.strictObject({
@@ -140,23 +145,19 @@ export const ReservationFilter = z.strictObject({
   productId: z.guid().toLowerCase().optional(),
 })
 
+const CountLine = exactlyOne(
+  z.strictObject({
+    productId: z.guid().toLowerCase().optional(),
+    sku: Sku.optional(),
+    location: LocationCode.optional(),
+    counted: z.number().int().min(0).max(ON_HAND_MAX),
+  }),
+  'productId',
+  'sku',
+).meta({ id: 'CountLine' })
+
 export const CountRequest = z.strictObject({
-  counts: z
-    .array(
-      z
-        .strictObject({
-          productId: z.guid().toLowerCase().optional(),
-          sku: Sku.optional(),
-          location: LocationCode.optional(),
-          counted: z.number().int().min(0).max(ON_HAND_MAX),
-        })
-        .refine(
-          (line) => (line.productId === undefined) !== (line.sku === undefined),
-          'must name either productId or sku',
-        ),
-    )
-    .min(1)
-    .max(1_000),
+  counts: z.array(CountLine).min(1).max(1_000),
 })
 
 export const CountResult = z

@@ -14,12 +14,17 @@ const problem = {
   requestId: 'r-1',
 }
 const shortage = { productId: '019aca5e-3f6b-7000-8000-000000000000', sku: 'A', requested: 2, available: 1 }
-const answer = (body: unknown, status = 409, type = 'application/problem+json') =>
+const answer = (
+  body: unknown,
+  status = 409,
+  type = 'application/problem+json',
+  headers: Record<string, string> = { 'request-id': 'r-1' },
+) =>
   check({
     method: 'POST',
     path: '/v1/reservations',
     status,
-    headers: new Headers({ 'content-type': type }),
+    headers: new Headers({ 'content-type': type, ...headers }),
     text: JSON.stringify(body),
   })
 
@@ -36,6 +41,11 @@ it.each([
   ['a code that there is not', () => answer({ ...problem, code: 'sold_out' })],
   ['a status of another operation', () => answer({ ...problem, status: 412, code: 'version_mismatch' }, 412)],
   ['another media type', () => answer({ ...problem, shortages: [shortage] }, 409, 'application/json')],
+  ['an answer without a header of all', () => answer({ ...problem, code: 'request_in_progress' }, 409, undefined, {})],
+  [
+    'a header that nothing tells of',
+    () => answer({ ...problem, code: 'request_in_progress' }, 409, undefined, { 'request-id': 'r', sunset: 'x' }),
+  ],
   ['a body of another shape', () => answer({ id: 1 }, 201, 'application/json')],
 ])('refuses %s', (_, send) => {
   expect(send).toThrow(/POST \/v1\/reservations answered/)

@@ -13,15 +13,19 @@ export interface Answered {
 type Json = Record<string, unknown>
 interface Described {
   description: string
+  headers?: Record<string, { $ref?: string; required?: boolean }>
   content?: Record<string, unknown>
 }
+
+/** Headers of HTTP itself, which a description of an API leaves out. */
+const UNTOLD = new Set(['connection', 'content-length', 'content-type', 'date', 'keep-alive', 'transfer-encoding'])
 
 /** Throws unless the answer is one that the document describes. */
 export type CheckAnswer = (answered: Answered) => void
 
 /** A check of answers by an OpenAPI document alone, with a validator that has nothing to do with the service's own. */
 export function contractOf(document: object): CheckAnswer {
-  const ajv = new Ajv2020({ strict: false, allErrors: true })
+  const ajv = new Ajv2020({ strict: false, allErrors: true, validateSchema: false })
   addFormats.default(ajv)
   ajv.addSchema(document, 'openapi')
   const validators = new Map<string, ValidateFunction>()
@@ -39,6 +43,8 @@ export function contractOf(document: object): CheckAnswer {
     }
     const response = at(document as Json, place) as Described | undefined
     if (!response) return fail('which is not described')
+    const wrong = wrongHeader(document as Json, response.headers ?? {}, answered.headers)
+    if (wrong !== undefined) return fail(wrong)
     if (!response.content) return text === '' ? undefined : fail('with a body')
     const type = answered.headers.get('content-type')?.split(';')[0] ?? ''
     if (!Object.hasOwn(response.content, type)) return fail(`as ${type}, which is not described`)
@@ -48,6 +54,20 @@ export function contractOf(document: object): CheckAnswer {
     const validate = validatorOf([...place, 'content', type, 'schema'])
     if (!validate(body)) fail(`which is not as described (${ajv.errorsText(validate.errors)})`)
   }
+}
+
+/** What a document with these headers says against those that came, if anything. */
+function wrongHeader(document: Json, described: NonNullable<Described['headers']>, sent: Headers): string | undefined {
+  const names = new Set(Object.keys(described).map((name) => name.toLowerCase()))
+  const untold = [...sent.keys()].find((name) => !names.has(name) && !UNTOLD.has(name))
+  if (untold !== undefined) return `with ${untold}, which is not described`
+  const missing = Object.entries(described).find(([name, header]) => {
+    const { required } = header.$ref
+      ? (at(document, header.$ref.slice(2).split('/')) as { required?: boolean })
+      : header
+    return required && !sent.has(name)
+  })
+  return missing && `without ${missing[0]}`
 }
 
 const isJson = (type: string) => /[/+]json$/.test(type)

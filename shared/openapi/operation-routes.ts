@@ -1,0 +1,66 @@
+import { headersOf } from './headers.ts'
+import { ifNoneMatch } from './parameters.ts'
+import { problemResponse } from './problems.ts'
+import type { Json } from './schemas.ts'
+
+/** What the router answers itself, to anybody. */
+export const operationPaths: Record<string, Json> = {
+  '/healthz': {
+    get: operation('check-health', 'Tell that the process is up.', {
+      200: statusResponse('It is up.', 'ok'),
+    }),
+  },
+  '/readyz': {
+    get: operation('check-readiness', 'Tell whether what the service needs answers.', {
+      200: statusResponse('It is ready.', 'ready'),
+      503: { ...problemResponse(['not_ready']), headers: headersOf(['Request-Id', 'Cache-Control', 'Retry-After']) },
+    }),
+  },
+  '/openapi.json': {
+    get: {
+      ...operation('get-description', 'Read this document.', {
+        200: {
+          description: 'OK',
+          headers: headersOf(['Request-Id', 'ETag', 'Cache-Control']),
+          content: { 'application/json': { schema: { type: 'object', description: 'An OpenAPI document.' } } },
+        },
+        304: { description: 'Not modified', headers: headersOf(['Request-Id', 'ETag', 'Cache-Control']) },
+      }),
+      parameters: [ifNoneMatch],
+    },
+  },
+}
+
+function operation(operationId: string, summary: string, responses: Json): Json {
+  const others = {
+    ...problems(['malformed_request'], 400),
+    ...problems(['misdirected_request'], 421),
+    ...problems(['headers_too_large'], 431),
+    ...problems(['internal'], 500),
+  }
+  return {
+    operationId,
+    summary,
+    description: 'Open: needs no API key.',
+    tags: ['operations'],
+    security: [],
+    responses: { ...responses, ...others },
+  }
+}
+
+function problems(codes: Parameters<typeof problemResponse>[0], status: number): Json {
+  return { [status]: { ...problemResponse(codes), headers: headersOf(['Request-Id', 'Cache-Control']) } }
+}
+
+function statusResponse(description: string, status: string): Json {
+  const schema = {
+    type: 'object',
+    properties: { status: { type: 'string', enum: [status], description: 'Always the same.' } },
+    required: ['status'],
+  }
+  return {
+    description,
+    headers: headersOf(['Request-Id', 'Cache-Control']),
+    content: { 'application/json': { schema } },
+  }
+}

@@ -1,0 +1,81 @@
+import type { FunctionDefinition } from '#function'
+import { takesKey } from './problems.ts'
+import type { Json, SchemaOf } from './schemas.ts'
+import { meaningOf } from './words.ts'
+
+/** The parameters of a function's operation: what its path, its query and its headers may hold. */
+export function parametersOf(definition: FunctionDefinition, schemaOf: SchemaOf): Json[] {
+  return [...inPath(definition), ...inQuery(definition, schemaOf), ...inHeaders(definition)]
+}
+
+function inPath({ trigger }: FunctionDefinition): Json[] {
+  const path = trigger.kind === 'http' ? trigger.path : ''
+  return [...path.matchAll(/\{(\w+)Id\}/g)].map(([, name = '']) => ({
+    name: `${name}Id`,
+    in: 'path',
+    required: true,
+    description: `The id of the ${name === 'apiKey' ? 'API key' : name}.`,
+    schema: { type: 'string', format: 'uuid' },
+  }))
+}
+
+function inQuery({ request }: FunctionDefinition, schemaOf: SchemaOf): Json[] {
+  if (!request.query) return []
+  const { properties = {}, required = [] } = schemaOf(request.query, 'input') as {
+    properties?: Record<string, Json>
+    required?: string[]
+  }
+  return Object.entries(properties).map(([name, { description, ...schema }]) => ({
+    name,
+    in: 'query',
+    required: required.includes(name),
+    description: description ?? meaningOf(name),
+    schema,
+  }))
+}
+
+function inHeaders({ trigger, responses }: FunctionDefinition): Json[] {
+  const isRead = trigger.kind === 'http' && trigger.method === 'GET'
+  return [
+    requestId,
+    ...(isRead ? [consistencyToken] : []),
+    ...(takesKey(trigger) ? [idempotencyKey] : []),
+    ...(responses[412] ? [ifMatch] : []),
+    ...(responses[412] || responses[304] !== undefined ? [ifNoneMatch] : []),
+  ]
+}
+
+const header = (name: string, description: string, schema: Json): Json => ({ name, in: 'header', description, schema })
+
+const requestId = header('Request-Id', 'Comes back with the answer, and is in the log.', {
+  type: 'string',
+  pattern: '^[!-~]{1,128}$',
+})
+
+const consistencyToken = header('Consistency-Token', 'Of an earlier write’s answer: the read then sees that write.', {
+  type: 'string',
+  pattern: '^[!-~]{1,200}$',
+})
+
+/** Bare, or as a string of RFC 8941: `"k"` and `k` are one key. */
+const idempotencyKey = header(
+  'Idempotency-Key',
+  'Makes a repeat of this request safe for 24 h: it gets the first answer again. 1 to 255 visible ASCII characters, bare or quoted.',
+  { type: 'string', pattern: '^(?:[!#-~](?:[ -~]{0,253}[!-~])?|"(?:[!#-\\[\\]-~]|\\\\["\\\\]){1,255}")$' },
+)
+
+const ETAGS = '^(?:\\*|(?:W/)?"[!#-~]*"(?:[ ,]+(?:W/)?"[!#-~]*")*)$'
+
+const ifMatch = header(
+  'If-Match',
+  'Entity tags of the versions that the request is meant for, or `*`: 412 at any other.',
+  {
+    type: 'string',
+    pattern: ETAGS,
+  },
+)
+
+export const ifNoneMatch = header('If-None-Match', 'Entity tags of the versions that it is not meant for, or `*`.', {
+  type: 'string',
+  pattern: ETAGS,
+})
