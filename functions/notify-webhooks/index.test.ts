@@ -50,6 +50,16 @@ beforeEach(async () => {
 })
 
 describe('notify-webhooks', () => {
+  it('tells a webhook that was made while the clock was ahead of what is from now on, and not of what was long before', async () => {
+    await webhookFor('stock.adjusted')
+    await sql`update webhooks set created_at = now() + interval '1 hour'`
+    await newProduct({ initialStock: 3 })
+    const adjusted = (await told()).find(({ type }) => type === 'stock.adjusted')
+    if (!adjusted) throw new Error('there is no event')
+    expect(await deliver(adjusted)).toBe(1)
+    expect(await deliver({ ...adjusted, id: crypto.randomUUID() }, new Date(Date.now() - 120_000))).toBe(0)
+  })
+
   it('queues an event for each webhook that asks for its type, whole, and without a secret', async () => {
     const [one, two] = [await webhookFor('stock.adjusted'), await webhookFor('stock.adjusted', 'product.created')]
     await webhookFor('stock.low')

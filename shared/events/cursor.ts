@@ -27,6 +27,10 @@ const writing = <Result>(group: string, work: (tx: Sql) => Promise<Result>) =>
 /** Takes the cursor for `holder` if nobody alive holds it, else gives undefined. A group's first look starts at the beginning. */
 export function takeCursor(group: string, topic: string, holder: string): Promise<Cursor | undefined> {
   return writing(group, async (tx) => {
+    // Written by a clock that has been set back since: whoever holds it has no longer than anybody to give a sign of life.
+    await tx`
+      update event_groups set held_until = ${heldUntil(tx)}
+      where name = ${group} and topic = ${topic} and held_until > ${heldUntil(tx)}`
     const [row] = await tx<Array<{ position: number; attempts: number; isLeftBehind: boolean }>>`
       with before as (select holder from event_groups where name = ${group} and topic = ${topic})
       insert into event_groups as cursor (name, topic, holder, held_until)

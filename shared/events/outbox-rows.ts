@@ -1,7 +1,7 @@
 import type { Sql } from '#database'
 import { newId } from '#ids'
 import type { OutboxRow } from './kafka-message.ts'
-import { backoffMs } from './waits.ts'
+import { BACKOFF_MAX_MS, backoffMs } from './waits.ts'
 
 /** Events at once: some 20 ms of work for the broker and for this process. */
 export const ROWS_MAX = 1_000
@@ -60,7 +60,10 @@ export function readBlocked(tx: Sql): Promise<BlockedRow[]> {
     select outbox.sequence, topic, id, type, outbox.product_id as "productId", version, data::text as data,
            occurred_at as "occurredAt", traceparent, tracestate, attempts
     from outbox_blocked as blocked join outbox on outbox.sequence = blocked.sequence
-    where retry_at <= clock_timestamp() order by retry_at limit ${BLOCKED_MAX}`
+    where retry_at <= clock_timestamp()
+      -- No wait is as long: the clock has been set back since.
+      or retry_at > clock_timestamp() + ${BACKOFF_MAX_MS}::int * interval '1 millisecond'
+    order by retry_at limit ${BLOCKED_MAX}`
 }
 
 /** Keeps an event back, and all that its product has behind it, until it is time to try it again. */

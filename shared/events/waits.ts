@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 /** With the back-off below, ten attempts take 50 s on average. What is away for longer says so, by 503, and is waited for. */
 export const ATTEMPTS_MAX = 10
 const BACKOFF_BASE_MS = 100
-const BACKOFF_MAX_MS = 60_000
+export const BACKOFF_MAX_MS = 60_000
 
 /** "Full jitter": https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/ */
 export function backoffMs(attempts: number): number {

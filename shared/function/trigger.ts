@@ -69,10 +69,10 @@ async function tickUntil(signal: AbortSignal, everyMs: number, definition: Funct
     // Rejects when it is aborted, which the loop's condition then sees.
     await sleep(pauseMs, undefined, { signal }).catch(() => {})
     if (signal.aborted) return
-    const startedAt = Date.now()
+    const startedAt = performance.now()
     const { verdict } = await deliver(definition, tick(definition.name), {})
     const restMs = verdict === 'acknowledge' ? 0 : AFTER_FAILURE_MS * (0.5 + Math.random())
-    pauseMs = Math.max(restMs, everyMs - (Date.now() - startedAt))
+    pauseMs = Math.max(restMs, everyMs - (performance.now() - startedAt))
   }
 }
 

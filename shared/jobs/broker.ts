@@ -123,8 +123,8 @@ function createBroker(connection: ChannelModel, channel: ConfirmChannel, destroy
     isOpen: () => isOpen,
     closed,
     async ready() {
-      const deadline = Date.now() + BLOCKED_MAX_MS
-      while (isOpen && isBlocked && Date.now() < deadline) await sleep(50)
+      const deadline = performance.now() + BLOCKED_MAX_MS
+      while (isOpen && isBlocked && performance.now() < deadline) await sleep(50)
       if (!isOpen || isBlocked) throw new Error('the broker takes no messages')
     },
     declare: (queue) => declareQueue(channel, queue),

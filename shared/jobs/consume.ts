@@ -53,7 +53,7 @@ async function consumeUntil(consumer: Consumer): Promise<Broker | undefined> {
   const { settings, signal } = consumer
   let broker: Broker | undefined
   for (let failures = 0; !signal.aborted; ) {
-    const startedAt = Date.now()
+    const startedAt = performance.now()
     try {
       const opening = openBroker(settings)
       broker = await unlessAborted(opening, signal)
@@ -63,7 +63,7 @@ async function consumeUntil(consumer: Consumer): Promise<Broker | undefined> {
       logger().error({ err: error }, 'the broker does not answer')
       broker?.destroy('it is of no use any more')
     }
-    failures = Date.now() - startedAt > RECONNECT_MAX_MS ? 0 : failures + 1
+    failures = performance.now() - startedAt > RECONNECT_MAX_MS ? 0 : failures + 1
     await pause(signal, Math.random() * Math.min(RECONNECT_MAX_MS, RECONNECT_BASE_MS * 2 ** failures))
   }
   return broker

@@ -45,8 +45,8 @@ export async function dispatchJobs(caller: Caller): Promise<number> {
     total += count
     if (count < BATCH_MAX) break
   }
-  if (Date.now() >= lookAt) {
-    lookAt = Date.now() + LOOK_MS
+  if (performance.now() >= lookAt) {
+    lookAt = performance.now() + LOOK_MS
     await lookForOverdue(await currentBroker(settings), settings, caller)
   }
   return total

@@ -29,6 +29,17 @@ for (const { where, isThere, start: startAdapter } of adapters) {
     })
     afterAll(() => stopAdapter())
 
+    it('no job waits for longer than the longest wait, though the clock was ahead when that was written', async () => {
+      const [ahead, waiting] = [await submit(), await submit()]
+      await sql`update jobs set state = 'retrying', attempts = 1, run_at = now() + interval '1 hour' where id = ${ahead.id}`
+      await sql`update jobs set state = 'retrying', attempts = 9, run_at = now() + interval '9 minutes' where id = ${waiting.id}`
+      await sql`truncate job_dispatches`
+      const worker = start(() => acknowledge)
+      await until(async () => expect(await row(ahead.id)).toMatchObject({ state: 'succeeded' }))
+      expect(worker.jobIds).toEqual([ahead.id])
+      expect(await row(waiting.id)).toMatchObject({ state: 'retrying' })
+    })
+
     describe('a worker that is killed', () => {
       it('loses its job to another, once its lease is over', async () => {
         const { id } = await submit()
@@ -41,6 +52,19 @@ for (const { where, isThere, start: startAdapter } of adapters) {
         await sql`update jobs set run_at = now()`
         await until(async () => expect(await row(id)).toMatchObject({ state: 'succeeded', attempts: 2 }))
         expect(worker.jobIds).toEqual([id])
+      })
+
+      it('holds no job for longer than a lease lasts from now, though the clock was ahead when it took it', async () => {
+        const { id } = await submit()
+        await claimOne()
+        await sql`update jobs set locked_until = now() + interval '1 hour'`
+        start(() => acknowledge)
+        const left = async () =>
+          (await sql`select extract(epoch from locked_until - now())::float8 as seconds from jobs where id = ${id}`)[0]
+            ?.seconds
+        await until(async () => expect(await left()).toBeLessThanOrEqual(30))
+        expect(await left()).toBeGreaterThan(20)
+        expect(await row(id)).toMatchObject({ state: 'running', attempts: 1 })
       })
 
       it('takes the job with it into the dead letters when that was the last attempt', async () => {

@@ -6,6 +6,8 @@ import { andDispatch } from './dispatches.ts'
 
 /** How long a worker is believed in without a sign of life. Three signs fit in, so one or two may get lost. */
 export const LEASE_MS = 30_000
+/** The longest wait for the next attempt. */
+export const WAIT_MAX_SECONDS = 600
 /** Lost jobs that one look deals with: more workers than that don't die at once. */
 const LOST_MAX = 100
 /** Jobs that are refused at a look: some 10 ms. */
@@ -116,7 +118,7 @@ async function fail(
   const [job] = await tx<Array<{ state: 'retrying' | 'dead' }>>`
     with failed as (
       update jobs set state = case when ${verdict === 'reject'} or attempts >= attempts_max then 'dead' else 'retrying' end,
-        run_at = clock_timestamp() + random() * least(600, 2 ^ attempts) * interval '1 second',
+        run_at = clock_timestamp() + random() * least(${WAIT_MAX_SECONDS}::int, 2 ^ attempts) * interval '1 second',
         error = ${error}, lease = null, locked_until = null, updated_at = now()
       where id = ${jobId} and lease = ${id} and state = 'running'
       returning id, state, error, attempts

@@ -1,5 +1,5 @@
 import { type Caller, type Sql, systemCaller, transaction } from '#database'
-import { invalid, ServiceError } from '#errors'
+import { cutText, invalid, ServiceError } from '#errors'
 import { logger } from '#telemetry'
 import { batched } from './batched.ts'
 import { readInput } from './input.ts'
@@ -63,7 +63,7 @@ export async function runJob(jobId: string, deliveryId: string, caller: Caller, 
   if (result instanceof UnfitInput) {
     requireOurs(await refuse(jobId, deliveryId, result.reason))
     logger().info(
-      { job: jobId, actor: job.actor, reason: result.message.slice(0, ERROR_MAX) },
+      { job: jobId, actor: job.actor, reason: cutText(result.message, ERROR_MAX) },
       'what the job came with is unfit',
     )
   } else requireOurs(await finish({ jobId, lease: deliveryId, result }))
@@ -178,7 +178,7 @@ function refuse(jobId: string, lease: string, { code, detail }: ServiceError): P
   return writing(async (tx) => {
     const { count } = await tx`
       with refused as (
-        update jobs set state = 'dead', error = ${`${code}: ${detail}`.slice(0, ERROR_MAX)}, lease = null, locked_until = null,
+        update jobs set state = 'dead', error = ${cutText(`${code}: ${detail}`, ERROR_MAX)}, lease = null, locked_until = null,
           checkpoint = null, updated_at = now()
         where id = ${jobId} and lease = ${lease} and state = 'running'
         returning id

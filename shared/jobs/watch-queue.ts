@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { logger } from '#telemetry'
 import { failLostJobs, refuseUnknownJobs } from './queue.ts'
 import { jobTypes } from './schema.ts'
+import { shortenWaits } from './shorten-waits.ts'
 
 const LOOK_MS = 1_000
 
@@ -9,6 +10,7 @@ const LOOK_MS = 1_000
 export async function watchQueue(signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     try {
+      await shortenWaits(Object.keys(jobTypes))
       await failLostJobs()
       await refuseUnknownJobs(Object.keys(jobTypes))
     } catch (error) {

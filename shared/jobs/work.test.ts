@@ -128,7 +128,7 @@ for (const { where, isThere, start: startAdapter } of adapters) {
 
       it('is not tried before it is due', async () => {
         const early = await submit()
-        await sql`update jobs set run_at = now() + interval '1 hour'`
+        await sql`update jobs set run_at = now() + interval '9 minutes'`
         const due = await submit()
         const worker = start(() => acknowledge)
         await until(() => expect(worker.jobIds).toEqual([due.id]))
