@@ -112,12 +112,12 @@ describe('an import', () => {
       description: 'stays',
       price: { amount: 1, currency: 'EUR' },
       attributes: { colour: 'red', size: 1 },
-      status: 'archived',
       lowStockThreshold: 3,
       initialStock: 7,
     })
     await stockAt(product.id, 'second', 5)
     await hold([{ productId: product.id, quantity: 2 }])
+    await sql`update products set status = 'archived'`
     const row = { sku: 'A', name: 'After', attributes: { size: 2 }, lowStockThreshold: null, initialStock: 99 }
     expect(await imported('ndjson', lines(row))).toMatchObject({ created: 0, updated: 1, failed: 0 })
     expect(await catalogue()).toEqual([
@@ -276,6 +276,25 @@ describe('a bad row', () => {
       { line: 11 + behind, code: invalid, message: 'has 2 fields, and the first line has 6' },
     ])
     expect((await catalogue()).map(({ sku }) => sku)).toEqual(['A', 'Z'])
+  })
+
+  it('is one of nested attributes, or of one large one, refused by its size, before it is looked at', async () => {
+    const nested = `[${Array(60_000).fill('[[]]').join()}]`.slice(0, 250_000 - 1)
+    const row = (sku: string) => `{"sku":"${sku}","name":"A","attributes":{"a":${nested}}}`
+    const inNdjson = await imported('ndjson', [row('A'), row('B'), '{"sku":"Z","name":"Z"}'].join('\n'))
+    expect(inNdjson).toMatchObject({ created: 1, failed: 2 })
+    expect(inNdjson.errors).toEqual(
+      [1, 2].map((line) => ({
+        line,
+        code: 'validation_failed',
+        message: 'attributes: has more than 10000 elements and members',
+      })),
+    )
+    const inCsv = await imported('csv', `sku,name,attributes.a\nC,C,"${nested}"\nY,Y,x\n`)
+    expect(inCsv).toMatchObject({ created: 1, failed: 1 })
+    expect(inCsv.errors).toEqual([
+      { line: 2, code: 'validation_failed', message: 'attributes: must not be larger than 16384 bytes as JSON' },
+    ])
   })
 
   it('is one that leaves nonsense of the product that is there', async () => {
