@@ -37,7 +37,7 @@ describe('dispatch-jobs', () => {
   it('answers that it can’t now where there is no broker, and keeps what waits', async () => {
     const broker = await useBroker('amqp://127.0.0.1:1', { dispatch: false })
     const id = await submit()
-    await tick(500)
+    await tick(503)
     expect([...(await waiting())]).toEqual([{ job_id: id }])
     await broker.stop()
   })
