@@ -15,7 +15,8 @@ import {
   startStream,
 } from '#function/triggers'
 import { openApiOf } from '#openapi'
-import { logger, tellRepeated } from '#telemetry'
+import { tellRepeated } from '#telemetry'
+import { logFailures } from '../router/exchange.ts'
 import { createRouter } from '../router/router.ts'
 import type { EngineUrls } from './engines.ts'
 import { loadFunctions } from './functions.ts'
@@ -67,7 +68,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     routes: functions.flatMap(toRoute),
     openapi: openApiOf(functions, await packageVersion()),
     ready: checkDatabase,
-    log: (entry) => logger().error(entry),
+    log: logFailures,
   })
   const server = createHttpServer(router.listener, { isServed: localHosts(options.allowedHosts) })
   const url = await server.listen(options.port, options.host)

@@ -1,9 +1,27 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { ServiceError } from '#errors'
+import { isRefusal, ServiceError } from '#errors'
 import { problemDocument, problemHeaders, requestIdOf, toServiceError } from '#function'
 import { endAnswer, isArriving } from '#function/end-answer'
+import { logger, logRefusal } from '#telemetry'
 
-export type Log = (entry: object) => void
+export interface Failure {
+  msg: string
+  requestId: string
+  method: string | undefined
+  path: string
+  status: number
+  code: string
+  detail: string
+  cause: string | undefined
+}
+export type Log = (entry: Failure) => void
+
+/** Tells the log of what a router answers with 5xx: of a refusal once for many, of everything else each time. */
+export const logFailures: Log = (entry) => {
+  const { code, detail, cause } = entry
+  if (isRefusal(code)) logRefusal({ function: 'router', code }, detail, cause?.split('\n', 1)[0])
+  else logger().error(entry)
+}
 
 /** One request and its answer, as the router's parts hand it on. */
 export interface Exchange {

@@ -5,6 +5,7 @@ import { ConfigError, integerSetting } from '#config'
 import { createHttpServer } from '#function/http-server'
 import { onStopSignal } from '#function/stop-signals'
 import { logger } from '#telemetry'
+import { logFailures } from './exchange.ts'
 import { parseManifest, proxiedRoutes } from './manifest.ts'
 import { createRouter } from './router.ts'
 
@@ -52,7 +53,7 @@ export async function startRouter(env: Environment): Promise<RunningRouter> {
     openapi: manifest.openapi,
     // The functions are not asked: with one of them down the router still serves the others, and must not leave rotation for it.
     ready: async () => (stopping ? { router: 'stopping' } : {}),
-    log: (entry) => logger().error(entry),
+    log: logFailures,
   })
   const server = createHttpServer(router.listener)
   const url = await server.listen(settings.PORT, settings.HOST)

@@ -58,6 +58,13 @@ export const statusOf = {
 
 export type ErrorCode = keyof typeof statusOf
 
+const refusals: ReadonlySet<string> = new Set<ErrorCode>(['overloaded', 'busy', 'unavailable'])
+
+/** Whether a code says that a request was turned away for the moment, as it is meant to be where there is too much or something is away. */
+export function isRefusal(code: string): boolean {
+  return refusals.has(code)
+}
+
 export interface ErrorDetails {
   /** Seconds after which a retry makes sense; sent as `Retry-After`. */
   retryAfterSeconds?: number
@@ -92,7 +99,7 @@ export class ServiceError extends Error {
     const { stackTraceLimit } = Error
     // What a client is told about its own request is no defect: nobody looks for where it came from, and to find that out is a
     // tenth of all that a refusal costs.
-    if (statusOf[code] < 500) Error.stackTraceLimit = 0
+    if (statusOf[code] < 500 || refusals.has(code)) Error.stackTraceLimit = 0
     super(`${code}: ${detail}`, details.cause === undefined ? undefined : { cause: details.cause })
     Error.stackTraceLimit = stackTraceLimit
     this.code = code

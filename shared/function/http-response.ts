@@ -1,8 +1,8 @@
 import type { HttpBindings } from '@hono/node-server'
 import type { Withdrawal } from '#cache'
 import type { Caller } from '#database'
-import type { ServiceError } from '#errors'
-import { countSecurityEvent, logger, type TraceContext, traceIdOf } from '#telemetry'
+import { isRefusal, type ServiceError } from '#errors'
+import { countSecurityEvent, logger, logRefusal, type TraceContext, traceIdOf } from '#telemetry'
 import { originOf } from './address.ts'
 import type { Answer } from './definition.ts'
 import { problemDocument, problemHeaders } from './problem.ts'
@@ -69,9 +69,17 @@ export function logFailure(name: string, error: ServiceError, thrown: unknown, e
   const { requestId, trace, caller, http } = exchange
   if (error.code === 'unauthenticated') countSecurityEvent('unauthenticated', { origin: originOf(http?.incoming) })
   if (error.code === 'forbidden') countSecurityEvent('forbidden', { actor: caller?.actor, function: name })
+  if (isRefusal(error.code)) {
+    logRefusal({ function: name, code: error.code }, error.detail, reasonOf(error))
+    return
+  }
   const level = error.status >= 500 ? 'error' : 'debug'
   if (!logger().isLevelEnabled(level)) return
   const entry = { function: name, code: error.code, request_id: requestId, trace_id: traceIdOf(trace) }
   const err = error.code === 'internal' ? thrown : (error.cause ?? error)
   logger()[level]({ ...entry, ...(level === 'error' && { err }) }, error.detail)
+}
+
+function reasonOf({ cause }: ServiceError): string | undefined {
+  return cause === undefined ? undefined : String(cause)
 }
