@@ -28,6 +28,11 @@ export function brokenAnswer(cause: unknown): ServiceError {
   return new ServiceError('bad_gateway', detail, { cause })
 }
 
+/** The function has not all of the request, so it has done nothing. */
+export function lateBody(): ServiceError {
+  return new ServiceError('request_timeout', 'The body did not arrive in time. Nothing was done.')
+}
+
 export function lateAnswer({ name, timeoutMs }: RouteEntry): ServiceError {
   const detail = 'The function did not answer in time. If the request was a write, its outcome is not known.'
   return new ServiceError('gateway_timeout', detail, { cause: `${name}: nothing for ${timeoutMs} ms` })

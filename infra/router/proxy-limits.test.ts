@@ -30,17 +30,34 @@ test('silent while another one answers: one request is lost to it, and the next 
   expect(statuses).toEqual([504, 200, 200])
 })
 
-test('a client that stalls in its upload is not held against the upstream', async () => {
-  const one = await upstreamWith((req, res) => req.on('end', () => res.end()).resume())
-  const two = await upstreamWith((req, res) => req.on('end', () => res.end()).resume())
-  const { url } = await routerTo([one.origin, two.origin], { timeoutMs: 50 })
-  const stalling = request(`${url}/thing`, { method: 'POST', agent: false, headers: { 'content-length': 10 } })
-  stalling.write('half')
-  const [response] = await once(stalling, 'response')
-  expect(response.statusCode).toBe(504)
-  stalling.destroy()
-  for (let i = 0; i < 4; i += 1) await ask(url, '/thing')
-  expect([one.seen.length, two.seen.length].sort()).toEqual([2, 3])
+test.each(['half', ''])(
+  'a client that stalls in its upload, after %j, is not held against the upstream',
+  async (sent) => {
+    const one = await upstreamWith((req, res) => req.on('end', () => res.end()).resume())
+    const two = await upstreamWith((req, res) => req.on('end', () => res.end()).resume())
+    const { url } = await routerTo([one.origin, two.origin], { timeoutMs: 50 })
+    const stalling = request(`${url}/thing`, { method: 'POST', agent: false, headers: { 'content-length': 10 } })
+    stalling.flushHeaders()
+    stalling.write(sent)
+    const [response] = await once(stalling, 'response')
+    expect(response.statusCode).toBe(408)
+    stalling.destroy()
+    for (let i = 0; i < 4; i += 1) await ask(url, '/thing')
+    const seen = [one.seen.length, two.seen.length].sort()
+    expect(seen).toEqual(sent === '' ? [2, 2] : [2, 3])
+  },
+)
+
+test('a body in a coding is refused by its head, and no upstream is asked', async () => {
+  const { origin, seen } = await upstreamWith((_req, res) => res.end())
+  const { url } = await routerTo([origin])
+  const headers = { 'content-encoding': 'gzip', 'content-length': 10, expect: '100-continue' }
+  const outgoing = request(`${url}/thing`, { method: 'POST', agent: false, headers })
+  outgoing.flushHeaders()
+  const [response] = await once(outgoing, 'response')
+  expect(response.statusCode).toBe(415)
+  expect(seen.length).toBe(0)
+  outgoing.destroy()
 })
 
 test('an answer that takes longer than the limit in all is not cut while it goes on', async () => {

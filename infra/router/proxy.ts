@@ -3,7 +3,7 @@ import type { Dispatcher } from 'undici'
 import { endAnswer, hasBody, isArriving } from '#function/end-answer'
 import { expectsContinue } from '#function/read-body'
 import { type Exchange, originForm } from './exchange.ts'
-import { brokenAnswer, lateAnswer, misdirected, overloaded, ownError, unreachable } from './failures.ts'
+import { brokenAnswer, lateAnswer, lateBody, misdirected, overloaded, ownError, unreachable } from './failures.ts'
 import { clientHeaders, upstreamHeaders } from './headers.ts'
 import type { Upstream } from './origin.ts'
 import { ForwardedBody, isRepeatable } from './request-body.ts'
@@ -181,9 +181,11 @@ class Forwarding implements Dispatcher.DispatchHandler {
       this.#exchange.res.destroy()
       return
     }
+    const isClientLate = this.#state !== 'waiting' && isArriving(this.#exchange.req)
     // A function answers by itself before this; one that has the whole request and doesn't is stopped, or hangs.
-    if (this.#state !== 'waiting' && this.#upstream && !isArriving(this.#exchange.req)) skipForAMoment(this.#upstream)
-    const failure = this.#sent > 0 ? lateAnswer(this.#entry) : unreachable('no connection in time')
+    if (this.#state !== 'waiting' && this.#upstream && !isClientLate) skipForAMoment(this.#upstream)
+    const silence = isClientLate ? lateBody() : lateAnswer(this.#entry)
+    const failure = this.#sent > 0 ? silence : unreachable('no connection in time')
     this.#settle()
     this.#exchange.fail(failure)
     this.#controller?.abort(failure)

@@ -1,5 +1,7 @@
 import type { IncomingMessage, RequestListener } from 'node:http'
 import { ServiceError } from '#errors'
+import { requireNoCoding } from '#function/body'
+import { hasBody } from '#function/end-answer'
 import { docsRoutes } from './docs.ts'
 import { type Exchange, type Log, openExchange } from './exchange.ts'
 import { callInProcess } from './in-process.ts'
@@ -81,6 +83,7 @@ function functionRoute({ target, ...entry }: RouteEntry & { target: Target }, up
 
 /** Refuses by the header alone what need not be read. The server has seen to it that the body can be read in one way only. */
 function assertAcceptableBody(req: IncomingMessage, bytesMax: number): void {
+  if (hasBody(req)) requireNoCoding(req.headers['content-encoding'])
   if (Number(req.headers['content-length'] ?? 0) > bytesMax) throw tooLarge(bytesMax)
 }
 

@@ -20,7 +20,7 @@ export async function readJson(
   headers: RequestHeaders,
   accepted: readonly string[],
 ): Promise<Received<unknown>> {
-  requireCoding(headers)
+  requireNoCoding(headers.get('content-encoding'))
   const length = requireLength(headers, source.bytesMax)
   if (length === 0 || isWithout(source)) return { content: {}, release: () => {} }
   if (length !== undefined) requireType(headers, accepted)
@@ -42,7 +42,7 @@ export async function readUpload(
   headers: RequestHeaders,
   accepted: readonly string[],
 ): Promise<Received<Upload>> {
-  requireCoding(headers)
+  requireNoCoding(headers.get('content-encoding'))
   requireLength(headers, source.bytesMax)
   const type = requireType(headers, accepted)
   const { blocks, release } = await readBody(source)
@@ -68,9 +68,8 @@ function textOf(blocks: readonly Uint8Array[]): string {
 }
 
 /** Nothing here undoes a coding: what is in one would be read as what it is not. https://www.rfc-editor.org/rfc/rfc9110#name-content-encoding */
-function requireCoding(headers: RequestHeaders): void {
-  const coding = headers.get('content-encoding')
-  if (coding === null || /^(?:[\s,]|identity)*$/i.test(coding)) return
+export function requireNoCoding(coding: string | null | undefined): void {
+  if (coding == null || /^(?:[\s,]|identity)*$/i.test(coding)) return
   throw new ServiceError('unsupported_media_type', 'Send the body as it is, without a Content-Encoding.')
 }
 
