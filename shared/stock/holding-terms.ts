@@ -78,18 +78,12 @@ export function refusalByTerms(
   }
   const limited = products.find(({ terms }) => terms?.perHolder != null)
   if (limited && holder == null) return invalid('holder', `is needed, since ${limited.sku} has a limit for each holder`)
-  const limits = products.flatMap(({ id, terms, quantity: requested }) => {
-    const perReservation = {
-      productId: id,
-      limit: 'perReservation',
-      max: terms?.perReservation,
-      held: 0,
-      requested,
-    } as const
-    const perHolder = { productId: id, limit: 'perHolder', max: terms?.perHolder, held: held(id), requested } as const
-    return [perReservation, perHolder].flatMap(({ max, ...limit }) =>
-      max != null && limit.held + requested > max ? [{ ...limit, max }] : [],
-    )
+  const limits = products.flatMap(({ id: productId, terms, quantity: requested }) => {
+    const all = [
+      { productId, limit: 'perReservation', max: terms?.perReservation ?? Infinity, held: 0, requested },
+      { productId, limit: 'perHolder', max: terms?.perHolder ?? Infinity, held: held(productId), requested },
+    ] as const
+    return all.filter(({ max, held: before }) => before + requested > max)
   })
   if (limits.length === 0) return undefined
   const detail = 'This is more than may be held of a product; nothing was held.'
