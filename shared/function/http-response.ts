@@ -8,6 +8,7 @@ import type { Answer } from './definition.ts'
 import { problemDocument, problemHeaders } from './problem.ts'
 import { rateLimitHeaders } from './rate-limit.ts'
 import type { RequestHeaders } from './request-headers.ts'
+import { countUnsent } from './unsent.ts'
 import { pathOf } from './validate.ts'
 
 /** What is being answered: gathered on the way, so that a problem can be told with it. */
@@ -25,16 +26,22 @@ export interface Exchange {
   isGone: () => boolean
 }
 
-/** A handler's answer, with the headers that every answer has. */
-export function toResponse({ status, body, headers }: Answer, { requestId, caller, withdrawal }: Exchange): Response {
+/** A handler's answer, with the headers that every answer has. Throws `overloaded` where clients take too little of what they ask for. */
+export function toResponse(
+  { status, body, headers }: Answer,
+  { requestId, caller, withdrawal, http }: Exchange,
+): Response {
   // A plain object with lower-case names: a Headers would be taken apart again on its way out.
   const all: Record<string, string> = { 'request-id': requestId, ...rateLimitHeaders(withdrawal), ...headers }
   if (caller?.consistency.token) all['consistency-token'] = caller.consistency.token
   if (caller?.idempotency?.replayed) all['idempotent-replayed'] = 'true'
   if (body === undefined) return new Response(null, { status, headers: all })
   all['content-type'] ??= 'application/json'
-  const isReady = typeof body === 'string' || body instanceof ReadableStream
-  return new Response(isReady ? body : textOf(body), { status, headers: all })
+  // Made as its client takes it.
+  if (body instanceof ReadableStream) return new Response(body, { status, headers: all })
+  const text = typeof body === 'string' ? body : textOf(body)
+  if (http) countUnsent(text.length, http)
+  return new Response(text, { status, headers: all })
 }
 
 /** The JSON of what can't change any more, such as a value out of the cache: it is sent again and again. */

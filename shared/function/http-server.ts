@@ -14,12 +14,15 @@ import { prepareClose } from './graceful-close.ts'
 import { problemDocument, problemHeaders } from './problem.ts'
 import { faultOf, malformed } from './request-head.ts'
 import { requestIdOf } from './request-id.ts'
+import { cutStalledClients } from './stalled-clients.ts'
 
 export interface ServerOptions {
   /** How long a request's header may take to arrive. */
   headersTimeoutMs?: number
   /** How long a request may take to arrive, with its body. */
   requestTimeoutMs?: number
+  /** How long a client may take nothing of its answer. */
+  clientStallMsMax?: number
   /** Whether a host, by its name or address without the port, is one of ours: others are answered 421. Every one, unless told. */
   isServed?: (hostname: string) => boolean
 }
@@ -56,6 +59,7 @@ export function createHttpServer(answer: RequestListener, options: ServerOptions
 
   const closing = prepareClose(server)
   const answers = new WeakMap<Duplex, ServerResponse>()
+  cutStalledClients(server, (socket) => answers.get(socket), options.clientStallMsMax)
   const refused = new WeakSet<Duplex>()
   const listener: RequestListener = (req, res) => {
     answers.set(req.socket, res)

@@ -1,0 +1,97 @@
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import * as z from 'zod'
+import { httpFunction, ok } from '#function'
+import { ADMIN_KEY } from '#testing'
+import { serveRouter } from './fixtures.ts'
+
+/** Several times what the kernel's buffers take. */
+const BYTES = 24 * 1024 * 1024
+const STALL_MS = 600
+
+const large = httpFunction({
+  name: 'large',
+  route: 'GET /v1/large',
+  scope: 'admin',
+  summary: 'Answer with much.',
+  request: { query: z.strictObject({ bytes: z.coerce.number() }) },
+  responses: { 200: z.string() },
+  handler: async ({ query }) => ok('x'.repeat(query.bytes)),
+})
+
+const serveLarge = () =>
+  serveRouter(
+    {
+      routes: [
+        {
+          name: 'large',
+          method: 'GET',
+          path: '/v1/large',
+          timeoutMs: 5_000,
+          maxBodyBytes: 1_000,
+          target: { fetch: large.app.fetch },
+        },
+      ],
+    },
+    { clientStallMsMax: STALL_MS },
+  )
+
+/** Asks, and takes nothing of the answer. */
+async function askFor(url: string, bytes: number): Promise<Socket> {
+  const { hostname, port } = new URL(url)
+  const socket = connect(Number(port), hostname).pause()
+  socket.on('error', () => {})
+  await once(socket, 'connect')
+  socket.write(
+    `GET /v1/large?bytes=${bytes} HTTP/1.1\r\nHost: ${hostname}\r\nAuthorization: Bearer ${ADMIN_KEY}\r\n\r\n`,
+  )
+  return socket
+}
+
+const statusOf = async (url: string, bytes: number) => {
+  const answer = await fetch(`${url}/v1/large?bytes=${bytes}`, { headers: { authorization: `Bearer ${ADMIN_KEY}` } })
+  return { status: answer.status, length: (await answer.text()).length }
+}
+
+test('a client that takes nothing of its answer is cut in time, and one that takes little is not', async () => {
+  const { url } = await serveLarge()
+  const stalled = await askFor(url, BYTES)
+  const slow = await askFor(url, BYTES)
+  let taken = 0
+  let share = 0
+  slow.on('data', (chunk: Buffer) => {
+    taken += chunk.length
+    if (taken > share) slow.pause()
+  })
+  // Half a megabyte at a time, since the kernel sends on only when a good part of its buffers is free, for thrice as long as one may stall.
+  for (let turn = 1; turn <= 36; turn++) {
+    share = turn * 512 * 1024
+    slow.resume()
+    await sleep(STALL_MS / 12)
+  }
+  expect(taken).toBeLessThan(BYTES)
+  share = BYTES
+  slow.resume()
+  await expect.poll(() => taken, { timeout: 5_000 }).toBeGreaterThan(BYTES)
+  slow.destroy()
+
+  let got = 0
+  stalled.on('data', (chunk: Buffer) => {
+    got += chunk.length
+  })
+  stalled.resume()
+  await once(stalled, 'close')
+  expect(got).toBeLessThan(BYTES)
+})
+
+test('what clients do not take is bounded, and refused past that until they take it or are cut', async () => {
+  const { url } = await serveLarge()
+  const stalled = [await askFor(url, BYTES), await askFor(url, BYTES)]
+  await expect.poll(() => statusOf(url, BYTES), { timeout: STALL_MS / 2 }).toMatchObject({ status: 503 })
+  // Small ones are not its business.
+  expect(await statusOf(url, 1_000)).toEqual({ status: 200, length: 1_000 })
+  await expect.poll(() => statusOf(url, BYTES), { timeout: 5_000 }).toEqual({ status: 200, length: BYTES })
+  for (const socket of stalled) socket.destroy()
+})
