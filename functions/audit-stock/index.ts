@@ -1,5 +1,5 @@
 import { httpFunction, ok } from '#function'
-import { auditStock } from '#stock'
+import { auditFor } from '#stock'
 import { Audit } from '#stock/schema'
 
 export default httpFunction({
@@ -11,5 +11,5 @@ export default httpFunction({
   responses: { 200: Audit },
   // It holds a connection and a snapshot for as long as it reads: a minute is enough for some million ledger rows.
   limits: { inFlight: 2, timeoutMs: 60_000 },
-  handler: async () => ok(await auditStock()),
+  handler: async ({ caller }) => ok(await auditFor(caller)),
 })

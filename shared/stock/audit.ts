@@ -1,4 +1,5 @@
-import { type Sql, snapshot } from '#database'
+import { type Caller, type Sql, snapshot } from '#database'
+import { ServiceError } from '#errors'
 import type { Audit } from './schema.ts'
 
 /** Products a statement: some milliseconds of work, or a second where each has a long ledger. */
@@ -27,6 +28,14 @@ export function auditStock(
       await onProgress(done, total)
     }
     return { consistent, checkedProducts: done, discrepancies }
+  })
+}
+
+/** The same for a client, for as long as it is there: after its time-out nobody would see what comes of the minutes that are left. */
+export function auditFor(caller: Caller): Promise<Audit> {
+  return auditStock(async () => {
+    if (caller.isGone())
+      throw new ServiceError('client_closed_request', 'Whoever asked has gone before the audit was over.')
   })
 }
 

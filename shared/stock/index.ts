@@ -1,6 +1,6 @@
 export { adjustStock } from './adjust.ts'
 export { detectAlert } from './alerts.ts'
-export { auditStock } from './audit.ts'
+export { auditFor, auditStock } from './audit.ts'
 export { type Book, openBook, openBookOfNew } from './book.ts'
 export { bookTransaction } from './book-transaction.ts'
 export { cacheGroup } from './cache-group.ts'
