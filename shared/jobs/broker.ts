@@ -42,7 +42,9 @@ const HEARTBEAT_SECONDS = 10
 
 /** Connects, and makes sure that the queues are there. */
 export async function openBroker({ url, queue }: BrokerSettings): Promise<Broker> {
-  const connection = await connectTo(url)
+  const connection = await connectTo(url).catch((error) => {
+    throw explained(error, queue)
+  })
   const destroy = (reason: string) => destroyStream(connection, new Error(reason))
   try {
     return await withinTime({ destroy }, CONNECT_MAX_MS, async () => {
@@ -53,8 +55,22 @@ export async function openBroker({ url, queue }: BrokerSettings): Promise<Broker
     })
   } catch (error) {
     destroy('the queues could not be declared')
-    throw error
+    throw explained(error, queue)
   }
+}
+
+/** What the broker refuses by right is not mended by another attempt: the failure says what is missing. */
+function explained(error: unknown, queue: string): unknown {
+  const { message } = error as Error
+  // The driver keeps the reason to itself.
+  if (message.includes('got <ConnectionClose'))
+    return new Error('RabbitMQ has no such virtual host as JOBS_URL names, or not for its user')
+  if (/Handshake terminated by server: 403/.test(message))
+    return new Error('RabbitMQ refuses the user and password of JOBS_URL')
+  if (!/ACCESS_REFUSED/.test(message)) return error
+  const own = `'^${queue.replaceAll('.', '\\.')}\\.'`
+  const permissions = `${own} '^(amq\\.default$|${queue.replaceAll('.', '\\.')}\\.)' ${own}`
+  return new Error(`${message}: the user of JOBS_URL needs rabbitmqctl set_permissions -p VHOST USER ${permissions}`)
 }
 
 /** Ends the connection when `work` takes longer than that, which ends the work. */

@@ -60,7 +60,7 @@ async function consumeUntil(consumer: Consumer): Promise<Broker | undefined> {
       if (broker) await consumeFrom(broker, consumer)
       else opening.then(({ close }) => close()).catch(() => {})
     } catch (error) {
-      logger().error({ err: error }, 'the broker does not answer')
+      logger().error({ reason: (error as Error).message }, 'the broker does not answer')
       broker?.destroy('it is of no use any more')
     }
     failures = performance.now() - startedAt > RECONNECT_MAX_MS ? 0 : failures + 1

@@ -1,7 +1,7 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdir, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { connect } from 'amqplib'
 import { freePort } from '../ports.ts'
@@ -16,6 +16,8 @@ export interface RunningRabbit {
   /** What runs, for a line that says so. */
   description: string
   stop: () => Promise<void>
+  /** Runs rabbitmqctl on it. */
+  control: (...args: string[]) => Promise<unknown>
   /** SIGKILL to all of its processes, and the wait for their end. */
   kill: () => Promise<void>
   /** Starts it again after a kill, at the same address and on the same data, with lines in addition to its configuration. */
@@ -111,6 +113,7 @@ export async function startRabbit(options: { folder?: string } = {}): Promise<Ru
     version,
     description: `rabbitmq-server on port ${port}, version ${version}`,
     stop,
+    control: (...args) => promisify(execFile)(join(dirname(server), 'rabbitmqctl'), args, { env }),
     kill: async () => node?.end('SIGKILL'),
     restart: async (configuration = '') => {
       await writeFile(env.RABBITMQ_CONFIG_FILE ?? '', CONFIG + configuration)
