@@ -66,6 +66,12 @@ const requests: Record<string, () => Promise<CallOptions>> = {
   'import-products': async () => ({ body: 'sku,name\r\nA,"B"', headers: { 'content-type': 'text/csv' } }),
   'submit-job': async () => ({ body: { type: 'verify-ledger', payload: {} } }),
   'redrive-dead-letters': async () => ({ body: {} }),
+  'update-webhook': async () => ({ params: { webhookId: await webhook() }, body: { events: ['stock.out'] } }),
+}
+
+async function webhook(): Promise<string> {
+  const body = { url: 'https://shop.example.org/hook', events: ['stock.low'] }
+  return (await call(await functionNamed('create-webhook'), { body })).body.id
 }
 
 async function held() {
