@@ -1,6 +1,4 @@
 import { afterAll, describe, expect, it } from 'vitest'
-import { systemCaller } from '#database'
-import { auditFor } from '#stock'
 import { call, expectConsistent, hold, newProduct, sql } from '#testing'
 import auditStock from './index.ts'
 
@@ -25,11 +23,5 @@ describe('audit-stock', () => {
     expect(body.discrepancies).toEqual([{ productId: id, location: 'main', ...wrong }])
     await sql`update stock_levels set on_hand = 10, reserved = 0 where product_id = ${id}`
     expect((await call(auditStock)).body.consistent).toBe(true)
-  })
-
-  it('does not go on for a client that has gone', async () => {
-    await newProduct()
-    const audit = auditFor({ ...systemCaller('test'), isGone: () => true })
-    await expect(audit).rejects.toMatchObject({ code: 'client_closed_request' })
   })
 })
