@@ -13,6 +13,7 @@ const STALL_MS = 600
 
 const large = httpFunction({
   name: 'large',
+  tag: 'operations',
   route: 'GET /v1/large',
   scope: 'admin',
   summary: 'Answer with much.',
