@@ -26,8 +26,14 @@ declare module 'newman' {
     parent(): { name?: string } | undefined
   }
 
+  interface Request {
+    method: string
+    url: { getPath(): string }
+  }
+
   interface Response {
     code: number
+    headers: { toObject(): Record<string, string> }
     text(): string
   }
 
@@ -36,6 +42,7 @@ declare module 'newman' {
   }
 
   interface RequestEvent extends ItemEvent {
+    request: Request
     response?: Response
   }
 

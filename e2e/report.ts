@@ -1,7 +1,8 @@
 import type { Emitter, Item, Response } from 'newman'
+import type { Contradiction } from './contract.ts'
 
 export interface Counts {
-  /** Assertions, not requests. A request without an answer and a script that throws count as one that failed. */
+  /** Assertions, of which each answer has one more: that it is as the OpenAPI document says. A request without an answer and a script that throws count as one that failed. */
   passed: number
   failed: number
   skipped: number
@@ -18,7 +19,11 @@ const EXCERPT_MAX = 600
  * Tells how a run goes, story by story: what failed, with the request and its answer, and what was left out.
  * After `end` it tells nothing more.
  */
-export function reportOn(run: Emitter, write: Write): { counts: Counts; end: () => void } {
+export function reportOn(
+  run: Emitter,
+  write: Write,
+  contradiction: Contradiction,
+): { counts: Counts; end: () => void } {
   const counts = { passed: 0, failed: 0, skipped: 0 }
   let story: { name: string; startedAt: number; before: Counts } | undefined
   /** Of the request under way; `isTold` once a failure has shown it. */
@@ -47,9 +52,13 @@ export function reportOn(run: Emitter, write: Write): { counts: Counts; end: () 
     write(`${name}\n`)
     story = { name, startedAt: performance.now(), before: { ...counts } }
   })
-  run.on('request', (error, { item, response }) => {
+  run.on('request', (error, { item, request, response }) => {
     answer = { response, isTold: false }
     if (error) fail(item, 'no answer', error.message)
+    if (!response) return
+    const contrary = contradiction(request, response)
+    if (contrary === undefined) counts.passed++
+    else fail(item, 'is as the OpenAPI document says', contrary)
   })
   run.on('assertion', (error, { item, assertion, skipped }) => {
     if (skipped) {

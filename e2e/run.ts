@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { readContract } from './contract.ts'
 import { type Counts, reportOn, type Write } from './report.ts'
 import { startOwnStack } from './stack.ts'
 
@@ -86,6 +87,7 @@ async function runStories(run: Run, write: Write, signal: AbortSignal): Promise<
   // Loaded here because it takes a second, which --help and a stack that does not start should not have to wait for.
   const { default: newman } = await import('newman')
   keepFromProxy(url)
+  const contradiction = await readContract(url)
   signal.throwIfAborted()
   return new Promise((resolve, reject) => {
     const variables = { baseUrl: url.replace(/\/+$/, ''), apiKey: key, disposable: String(disposable) }
@@ -103,7 +105,7 @@ async function runStories(run: Run, write: Write, signal: AbortSignal): Promise<
       if (error) reject(error)
       else resolve(report.counts)
     })
-    const report = reportOn(emitter, write)
+    const report = reportOn(emitter, write, contradiction)
     // Newman can't be stopped half-way: it is left to run against a stack that is going away, and no longer listened to.
     const leave = () => {
       report.end()

@@ -5,6 +5,8 @@ import { pipeline } from 'node:stream/promises'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { onTestFinished } from 'vitest'
 import { createHttpServer, type HttpServer, type ServerOptions } from '#function/http-server'
+import { openApiOf } from '#openapi'
+import { problemsOf } from '#testing/contract'
 import { createRouter, type RouterOptions } from './router.ts'
 
 export interface Answer {
@@ -86,6 +88,8 @@ export async function refusingOrigin(): Promise<URL> {
   return origin
 }
 
+const checkProblem = problemsOf(openApiOf([], '0.0.0'))
+
 /** One request on a connection of its own. Rejects if the answer breaks off. An iterable body is sent in chunks. */
 export async function ask(base: string | URL, path: string, question: Question = {}): Promise<Answer> {
   const { method = 'GET', headers = {}, body } = question
@@ -97,6 +101,7 @@ export async function ask(base: string | URL, path: string, question: Question =
   const chunks: Buffer[] = []
   for await (const chunk of response) chunks.push(chunk as Buffer)
   const text = Buffer.concat(chunks).toString()
+  if (response.headers['content-type'] === 'application/problem+json' && text !== '') checkProblem(JSON.parse(text))
   return {
     status: response.statusCode ?? 0,
     headers: response.headers,

@@ -37,6 +37,11 @@ export const headerObjects = {
   ETag: { description: 'Its version, for If-Match and If-None-Match.', required: true, schema: etag },
   'Content-Disposition': { description: 'A name for the file, where it is one.', schema: string },
   Vary: { description: 'The headers of the request that this answer depends on.', schema: string },
+  'Content-Security-Policy': { description: 'What a browser may do with it.', schema: string },
+  'X-Content-Type-Options': {
+    description: 'That it is what its type says.',
+    schema: { type: 'string', enum: ['nosniff'] },
+  },
   'Cache-Control': { description: 'Whether it may be kept.', schema: string },
   'Retry-After': { description: 'Seconds after which a retry makes sense.', required: true, schema: seconds },
   'WWW-Authenticate': { description: 'How to authenticate.', required: true, schema: string, example: 'Bearer' },

@@ -3,6 +3,14 @@ import { ifNoneMatch } from './parameters.ts'
 import { problemResponse } from './problems.ts'
 import type { Json } from './schemas.ts'
 
+const documentHeaders = [
+  'Request-Id',
+  'ETag',
+  'Cache-Control',
+  'Content-Security-Policy',
+  'X-Content-Type-Options',
+] as const
+
 /** What the router answers itself, to anybody. */
 export const operationPaths: Record<string, Json> = {
   '/healthz': {
@@ -21,10 +29,10 @@ export const operationPaths: Record<string, Json> = {
       ...operation('get-description', 'Read this document.', {
         200: {
           description: 'OK',
-          headers: headersOf(['Request-Id', 'ETag', 'Cache-Control']),
+          headers: headersOf(documentHeaders),
           content: { 'application/json': { schema: { type: 'object', description: 'An OpenAPI document.' } } },
         },
-        304: { description: 'Not modified', headers: headersOf(['Request-Id', 'ETag', 'Cache-Control']) },
+        304: { description: 'Not modified', headers: headersOf(documentHeaders) },
       }),
       parameters: [ifNoneMatch],
     },

@@ -56,6 +56,22 @@ export function contractOf(document: object): CheckAnswer {
   }
 }
 
+/** A check of problem documents that belong to no operation: such as a router's for a path that there is not. */
+export function problemsOf(document: object): (problem: unknown) => void {
+  const ajv = new Ajv2020({ strict: false, allErrors: true, validateSchema: false })
+  addFormats.default(ajv)
+  ajv.addSchema(document, 'openapi')
+  const { components } = document as { components: { schemas: Record<string, Json> } }
+  // Each says in its own part which codes are its.
+  const names = Object.keys(components.schemas).filter((name) => 'allOf' in (components.schemas[name] ?? {}))
+  const $refs = names.map((name) => ({ $ref: `openapi#/components/schemas/${name}` }))
+  const validate = ajv.compile({ oneOf: $refs })
+  return (problem) => {
+    if (validate(problem)) return
+    throw new Error(`This is no problem as described: ${JSON.stringify(problem)} (${ajv.errorsText(validate.errors)})`)
+  }
+}
+
 /** What a document with these headers says against those that came, if anything. */
 function wrongHeader(document: Json, described: NonNullable<Described['headers']>, sent: Headers): string | undefined {
   const names = new Set(Object.keys(described).map((name) => name.toLowerCase()))

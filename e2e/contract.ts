@@ -1,0 +1,29 @@
+import type { Request, Response } from 'newman'
+import { contractOf } from '#testing/contract'
+import { createMatcher } from '../infra/router/match.ts'
+
+/** What an answer of the stack has that its own OpenAPI document does not describe; undefined where it is as described. */
+export type Contradiction = (request: Request, response: Response) => string | undefined
+
+/** Reads the document that the stack itself publishes. */
+export async function readContract(url: string): Promise<Contradiction> {
+  const document = (await (await fetch(new URL('/openapi.json', url))).json()) as { paths: Record<string, object> }
+  const check = contractOf(document)
+  const match = createMatcher(
+    Object.entries(document.paths).flatMap(([path, methods]) =>
+      Object.keys(methods).map((method) => ({ method: method.toUpperCase(), path })),
+    ),
+  )
+  return (request, response) => {
+    const found = match(request.method, request.url.getPath())
+    // A path or a method that there is not is no operation of the document.
+    if (found.kind !== 'found' || request.method === 'HEAD') return undefined
+    const headers = new Headers(response.headers.toObject())
+    try {
+      check({ ...found.entry, status: response.code, headers, text: response.text() })
+      return undefined
+    } catch (error) {
+      return (error as Error).message
+    }
+  }
+}
