@@ -11,12 +11,21 @@ interface ConnectOptions {
   holdsTransactions?: boolean
   /** Refuses a server that is a standby: what is asked of it fails as if it could not be reached. */
   isPrimary?: boolean
+  /** Default 10 s. */
+  statementMaxMs?: number
   synchronousCommit?: string | undefined
 }
 
 /** A pool that connects when it is first used. */
 export function connect(url: string, options: ConnectOptions): Sql {
-  const { max, onclose, holdsTransactions = false, isPrimary = false, synchronousCommit } = options
+  const {
+    max,
+    onclose,
+    holdsTransactions = false,
+    isPrimary = false,
+    statementMaxMs = 10_000,
+    synchronousCommit,
+  } = options
   return createClient(url, {
     ofSingles: !holdsTransactions,
     max,
@@ -34,7 +43,7 @@ export function connect(url: string, options: ConnectOptions): Sql {
     connection: {
       application_name: 'stock-management',
       // Bounds for a stuck client or a stuck query; a request's own time-out (5 s by default) is the tighter one.
-      statement_timeout: 10_000,
+      statement_timeout: statementMaxMs,
       lock_timeout: 3_000,
       idle_in_transaction_session_timeout: 10_000,
       // What is asked for often is in memory, where a page found by index costs no more than the next one.

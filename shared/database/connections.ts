@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { logger } from '#telemetry'
 import { connect, type Sql } from './connect.ts'
 import { findPrimary } from './find-primary.ts'
+import { openReaders, type Readers } from './readers.ts'
 import { databaseSettings, forgetSettings, serverUrls } from './settings.ts'
 import { within } from './within.ts'
 import { createWriters, type Lease } from './writers.ts'
@@ -9,10 +10,20 @@ import { createWriters, type Lease } from './writers.ts'
 /** Between two questions to the primary: half as much again or less, at random, so that processes don't ask in step. */
 const ASK_MS = 1_000
 const ANSWER_MAX_MS = 1_000
+/** As long as a request may take: whoever asked has been told by then, and nobody waits any more. */
+const PRIMARY_STATEMENT_MAX_MS = 5_000
+/** Beyond what any statement for some rows takes, and short enough for the primary to be asked instead of one that is stuck. */
+export const REPLICA_STATEMENT_MAX_MS = 2_000
+const RETIRED_MAX_SECONDS = 10
+/** Exports and audits of a process: they are the database's work for minutes, of which two are for a request and two for a job. */
+const SNAPSHOTS_MAX = 4
+/** One that waits is a job, which has the time, or an audit. */
+const SNAPSHOT_WAIT_MS = 30_000
 
 let writers: ReturnType<typeof createWriters> | undefined
-let primaryReader: Sql | undefined
-let replicaReader: Sql | undefined
+let snapshots: ReturnType<typeof createWriters> | undefined
+let toPrimary: Readers | undefined
+let toReplica: Readers | undefined
 let replicaWatcher: Sql | undefined
 let primaryUrl: string | undefined
 /** The search for the primary that is under way. */
@@ -64,16 +75,32 @@ export async function leaseWriter(): Promise<Lease> {
   return writers.lease()
 }
 
-/** Connections to the primary for single statements that change nothing. */
-export function primary(): Sql {
-  primaryReader ??= connect(currentPrimary(), { max: databaseSettings().DATABASE_POOL_MAX, isPrimary: true })
-  return primaryReader
+/** The same for long reads, of which the primary has no more than some at a time: what is sold does not wait for them. */
+export async function leaseSnapshot(): Promise<Lease> {
+  await primaryKnown()
+  snapshots ??= createWriters(currentPrimary(), { max: SNAPSHOTS_MAX, waitMs: SNAPSHOT_WAIT_MS })
+  return snapshots.lease()
 }
 
-/** Drops the reading connections to the primary with whatever waits on them; the next use connects anew. */
-export function resetPrimary(): void {
-  void primaryReader?.end({ timeout: 0 })
-  primaryReader = undefined
+/** Connections to the primary for single statements of some rows. */
+export function primary(): Sql {
+  return primaryReaders().rows
+}
+
+/** Connections to the primary for what changes nothing. */
+export function primaryReaders(): Readers {
+  toPrimary ??= openReaders(currentPrimary(), { isPrimary: true, statementMaxMs: PRIMARY_STATEMENT_MAX_MS })
+  return toPrimary
+}
+
+/**
+ * Has reads connect to the primary anew from now on, where one that was asked on `stalled` has had no answer: a connection may be
+ * dead without a sign. Those that are in flight beside it may well be answered, and are let be.
+ */
+export function retirePrimaryReaders(stalled: Readers): void {
+  if (toPrimary !== stalled) return
+  toPrimary = undefined
+  void stalled.end(RETIRED_MAX_SECONDS)
 }
 
 /**
@@ -98,15 +125,18 @@ function moveTo(url: string): void {
   const { host } = new URL(url)
   logger().warn({ host }, `the primary is at ${host} now`)
   primaryUrl = url
-  resetPrimary()
+  void toPrimary?.end(0)
+  toPrimary = undefined
   writers?.moveTo(url)
+  snapshots?.moveTo(url)
 }
 
 /** Connections to the replica; undefined where none is configured. */
-export function replica(): Sql | undefined {
-  const { DATABASE_REPLICA_URL, DATABASE_POOL_MAX: max } = databaseSettings()
-  if (DATABASE_REPLICA_URL) replicaReader ??= connect(DATABASE_REPLICA_URL, { max, onclose: nextEpoch })
-  return replicaReader
+export function replicaReaders(): Readers | undefined {
+  const { DATABASE_REPLICA_URL } = databaseSettings()
+  if (!DATABASE_REPLICA_URL) return undefined
+  toReplica ??= openReaders(DATABASE_REPLICA_URL, { onclose: nextEpoch, statementMaxMs: REPLICA_STATEMENT_MAX_MS })
+  return toReplica
 }
 
 /** A connection to the replica that no read is on: it tells how the replica is, however busy the others are. */
@@ -132,9 +162,9 @@ function nextEpoch(): void {
 /** Drops the replica's connections with whatever waits on them; the next use connects anew. */
 export function resetReplica(): void {
   nextEpoch()
-  void replicaReader?.end({ timeout: 0 })
+  void toReplica?.end(0)
   void replicaWatcher?.end({ timeout: 0 })
-  replicaReader = undefined
+  toReplica = undefined
   replicaWatcher = undefined
 }
 
@@ -143,11 +173,15 @@ export async function closeConnections(): Promise<void> {
   session = new AbortController()
   const closing = [
     writers?.end(),
-    ...[primaryReader, replicaReader, replicaWatcher].map((sql) => sql?.end({ timeout: 5 })),
+    snapshots?.end(),
+    toPrimary?.end(5),
+    toReplica?.end(5),
+    replicaWatcher?.end({ timeout: 5 }),
   ]
   writers = undefined
-  primaryReader = undefined
-  replicaReader = undefined
+  snapshots = undefined
+  toPrimary = undefined
+  toReplica = undefined
   replicaWatcher = undefined
   primaryUrl = undefined
   searching = undefined

@@ -26,6 +26,11 @@ export function retryReason(error: unknown): string | undefined {
   return error instanceof postgres.PostgresError ? RETRY_REASONS[error.code] : undefined
 }
 
+/** Whether the server has ended a statement that took longer than it may. */
+export function isCancelled(error: unknown): boolean {
+  return error instanceof postgres.PostgresError && error.code === '57014'
+}
+
 /** True where the connection, not the statement, failed; whether a commit in flight took place is then unknown. */
 export function isConnectionFailure(error: unknown): boolean {
   if (!(error instanceof Error)) return false

@@ -1,4 +1,5 @@
-import { primary, primaryKnown, replica, suspectPrimary } from './connections.ts'
+import type { Sql } from './connect.ts'
+import { primary, primaryKnown, replicaReaders, suspectPrimary } from './connections.ts'
 import { failureReason } from './failures.ts'
 
 const ANSWER_MAX_MS = 2_000
@@ -9,11 +10,11 @@ export async function checkDatabase(): Promise<Record<string, string>> {
   const primaryFailure = await failureOf(primary())
   if (primaryFailure === undefined) return {}
   suspectPrimary()
-  const replicaFailure = await failureOf(replica())
+  const replicaFailure = await failureOf(replicaReaders()?.rows)
   return { primary: primaryFailure, ...(replicaFailure && { replica: replicaFailure }) }
 }
 
-async function failureOf(sql: ReturnType<typeof replica>): Promise<string | undefined> {
+async function failureOf(sql: Sql | undefined): Promise<string | undefined> {
   if (!sql) return undefined
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<string>((resolve) => {

@@ -1,28 +1,29 @@
-import { bulkhead, isBulkheadRejectedError } from 'cockatiel'
+import { isBulkheadRejectedError } from 'cockatiel'
 import { ServiceError } from '#errors'
 import { counter } from '#telemetry'
-import type { Caller } from './caller.ts'
+import { boundOfPrimary } from './bound-of-primary.ts'
+import { type Caller, systemCaller } from './caller.ts'
 import type { Sql } from './connect.ts'
-import { primary, primaryKnown, replicaEpoch, resetPrimary, suspectPrimary } from './connections.ts'
-import { isConnectionFailure, retryReason, toPublicError } from './failures.ts'
+import {
+  primaryKnown,
+  primaryReaders,
+  REPLICA_STATEMENT_MAX_MS,
+  replicaEpoch,
+  retirePrimaryReaders,
+  suspectPrimary,
+} from './connections.ts'
+import { isCancelled, isConnectionFailure, retryReason, toPublicError } from './failures.ts'
+import type { Readers } from './readers.ts'
 import { type ReplicaWatch, watchReplica } from './replica.ts'
+import { inScan } from './scan.ts'
 import { databaseSettings } from './settings.ts'
 import { currentPosition, formatToken, justBefore, type LogPosition, parseToken } from './token.ts'
 import { isStalled, within } from './within.ts'
 
-/** A replica that takes longer than this for a read is taken for stalled. */
-const REPLICA_READ_MAX_MS = 2_000
-/**
- * Reads that the primary is asked at a time while it stands in for the replica, for each connection: the driver sends them one
- * behind the other. And those that wait for that: at 1 ms a read, they are through in 50 ms.
- */
-const STAND_IN_MAX = 4
-const STAND_IN_WAITING_MAX = 500
-/** The same where there is no replica, and the primary is there for reads too; a function's own limit is below that. */
-const ALONE_MAX = 50
-const ALONE_WAITING_MAX = 10_000
-/** The server's own time-out ends a statement after 10 s; this one ends the wait for a server that has gone silent. */
+/** The server ends a statement after 5 s, and those ahead of it on its connection; this ends the wait for one that has gone silent. */
 const PRIMARY_READ_MAX_MS = 11_000
+/** A scan's wait for its turn, its own time, and a moment more. */
+const SCAN_READ_MAX_MS = 7_000
 /** A position this old is as good as the current one where any will do: what is read can only be newer. */
 const LATELY_MS = 100
 
@@ -30,49 +31,64 @@ const reads = counter('database_reads_total', 'Reads, by the server that answere
 
 type Query<Result> = (sql: Sql) => Promise<Result>
 
-interface Readers {
+/** Which of a server's connections a query is for. */
+type Lane = 'rows' | 'keys' | 'scans'
+
+interface Routing {
   watch: ReplicaWatch | undefined
-  /** Bounds what the primary is asked: a replica that lags must not bring it down. */
-  toPrimary: ReturnType<typeof bulkhead>
+  /** Bounds what the primary is asked: a replica that lags must not bring it down. Scans have a bound of their own on each server. */
+  toPrimary: Record<Exclude<Lane, 'scans'>, ReturnType<typeof boundOfPrimary>>
   /** Where the primary's log was, and when it was asked. */
   lately: { position: LogPosition; at: number } | undefined
 }
 
-let readers: Readers | undefined
+let routing: Routing | undefined
 
-function openReaders(): Readers {
-  const { DATABASE_REPLICA_URL, DATABASE_POOL_MAX } = databaseSettings()
-  const hasReplica = DATABASE_REPLICA_URL !== undefined
-  return {
-    watch: hasReplica ? watchReplica() : undefined,
-    toPrimary: hasReplica
-      ? bulkhead(STAND_IN_MAX * DATABASE_POOL_MAX, STAND_IN_WAITING_MAX)
-      : bulkhead(ALONE_MAX * DATABASE_POOL_MAX, ALONE_WAITING_MAX),
-    lately: undefined,
-  }
+function openRouting(): Routing {
+  const watch = databaseSettings().DATABASE_REPLICA_URL === undefined ? undefined : watchReplica()
+  return { watch, toPrimary: { rows: boundOfPrimary(), keys: boundOfPrimary() }, lately: undefined }
 }
 
 /** Stops watching the replica; the next read begins anew. */
 export function stopReading(): void {
-  readers?.watch?.stop()
-  readers = undefined
+  routing?.watch?.stop()
+  routing = undefined
 }
 
 /**
- * Runs a query that changes nothing: on the replica if it is well and, for a caller with a consistency token, has replayed
- * that far; else on the primary. `query` may run twice. With `unless`, a replica's answer for which it holds is asked for
- * again on the primary: a thing that is missing there may only be late. Throws ServiceErrors only, but for defects:
- * `overloaded` where too many wait for the primary.
+ * Runs a query that finds some rows by an index: on the replica if it is well and, for a caller with a consistency token, has
+ * replayed that far; else on the primary. `query` may run twice, but never because it was slow. With `unless`, a replica's answer for
+ * which it holds is asked for again on the primary: a thing that is missing there may only be late. Throws ServiceErrors only, but for
+ * defects: `overloaded` where too many wait for the primary, or the query takes too long.
  */
 export async function read<Result>(
   caller: Caller,
   query: Query<Result>,
   unless: (result: Result) => boolean = () => false,
 ): Promise<Result> {
-  const fromReplica = await onReplica(caller, query)
+  return readBy('rows', caller, query, unless)
+}
+
+/** The same for a query that may look through a table. Few run at a time, so that all others go on; the rest wait, or are refused. */
+export async function scan<Result>(caller: Caller, query: Query<Result>): Promise<Result> {
+  return readBy('scans', caller, query, () => false)
+}
+
+/** The same for the look-up of an API key, on connections that nothing else is on. */
+export async function readKey<Result>(query: Query<Result>, unless: (result: Result) => boolean): Promise<Result> {
+  return readBy('keys', systemCaller('function:auth'), query, unless)
+}
+
+async function readBy<Result>(
+  lane: Lane,
+  caller: Caller,
+  query: Query<Result>,
+  unless: (result: Result) => boolean,
+): Promise<Result> {
+  const fromReplica = await onReplica(lane, caller, query)
   if (fromReplica && !unless(fromReplica.result)) return fromReplica.result
   const position = hasOldTimeline(caller) ? await primaryPosition(caller) : undefined
-  const result = await onPrimary(query, fromReplica ? 'missing_on_replica' : 'not_replayed_or_down')
+  const result = await onPrimary(lane, query, fromReplica ? 'missing_on_replica' : 'not_replayed_or_down')
   // With a token of what was promoted since, the caller's next read need not be here.
   if (position) caller.consistency.token = formatToken(position)
   return result
@@ -80,7 +96,7 @@ export async function read<Result>(
 
 /** Whether the caller's token is from before a fail-over: no replica can tell whether it has all of that. */
 function hasOldTimeline({ consistency: { token } }: Caller): boolean {
-  const known = readers?.watch?.replayed()
+  const known = routing?.watch?.replayed()
   return token !== undefined && known !== undefined && parseToken(token).timeline < known.timeline
 }
 
@@ -90,10 +106,10 @@ export async function readAsOf<Result>(
   query: Query<Result>,
   unless: (result: Result) => boolean = () => false,
 ): Promise<{ result: Result; asOf: string }> {
-  const fromReplica = await onReplica(caller, query)
+  const fromReplica = await onReplica('rows', caller, query)
   if (fromReplica?.asOf && !unless(fromReplica.result)) return { result: fromReplica.result, asOf: fromReplica.asOf }
   const position = await primaryPosition(caller)
-  const result = await onPrimary(query, fromReplica ? 'missing_on_replica' : 'not_replayed_or_down')
+  const result = await onPrimary('rows', query, fromReplica ? 'missing_on_replica' : 'not_replayed_or_down')
   // On the primary a commit is in the log before it can be seen, and with a replica to be waited for, long before. A transaction
   // that the query has not seen has a token of this position, at the least, since it is read when the commit is over.
   return { result, asOf: formatToken(justBefore(position)) }
@@ -101,58 +117,78 @@ export async function readAsOf<Result>(
 
 /** Where the primary's log was a moment ago, which is all that a caller needs who asks for nothing newer. */
 async function primaryPosition({ consistency }: Caller): Promise<LogPosition> {
-  readers ??= openReaders()
-  const { lately } = readers
+  routing ??= openRouting()
+  const { lately } = routing
   const now = performance.now()
   if (consistency.token === undefined && lately && now - lately.at < LATELY_MS) return lately.position
-  const [position] = await onPrimary((sql) => currentPosition(sql), 'position')
-  if (readers) readers.lately = { position, at: now }
+  const [position] = await onPrimary('rows', (sql) => currentPosition(sql), 'position')
+  if (routing) routing.lately = { position, at: now }
   return position
 }
 
 /** The replica's answer, or undefined where the primary should be asked instead. */
 async function onReplica<Result>(
+  lane: Lane,
   caller: Caller,
   query: Query<Result>,
 ): Promise<{ result: Result; asOf: string | undefined } | undefined> {
   const { token } = caller.consistency
   const position = token === undefined ? undefined : parseToken(token)
-  readers ??= openReaders()
-  const { watch } = readers
-  const sql = await watch?.inRotation()
-  if (!watch || !sql) return undefined
+  routing ??= openRouting()
+  const { watch } = routing
+  const readers = await watch?.inRotation()
+  if (!watch || !readers) return undefined
   if (position && !(await watch.hasReplayed(position))) return undefined
   // Before the query: what it sees is this, or later.
   const replayed = watch.replayed()
   const epoch = replicaEpoch()
   try {
-    const result = await within(REPLICA_READ_MAX_MS, () => query(sql))
+    const limitMs = lane === 'scans' ? SCAN_READ_MAX_MS : REPLICA_STATEMENT_MAX_MS
+    const result = await within(limitMs, () => ask(readers, lane, query))
     // A connection has ended meanwhile: the query may have been answered by a server that has been restarted and is behind.
     if (position && replicaEpoch() !== epoch) return undefined
     reads.inc({ server: 'replica', reason: position ? 'replayed' : 'no_token' })
     return { result, asOf: replicaEpoch() === epoch && replayed ? formatToken(replayed) : undefined }
   } catch (error) {
+    if (error instanceof ServiceError) throw error
     // A recovery conflict (40001) cancels one query; the replica itself is well.
     if (retryReason(error)) return undefined
-    if (!isConnectionFailure(error)) throw toPublicError(error)
-    watch.suspect()
+    if (!isConnectionFailure(error) && !isCancelled(error)) throw toPublicError(error)
+    const isSlow = isCancelled(error) || (isStalled(error) && (await watch.suspect()))
+    // What a replica that is well can't answer in time would only burden the primary as well.
+    if (isSlow) throw tooSlow(error)
+    void watch.suspect()
     return undefined
   }
 }
 
-async function onPrimary<Result>(query: Query<Result>, reason: string): Promise<Result> {
+async function onPrimary<Result>(lane: Lane, query: Query<Result>, reason: string): Promise<Result> {
   await primaryKnown()
-  readers ??= openReaders()
+  routing ??= openRouting()
+  const readers = primaryReaders()
   try {
-    const result = await readers.toPrimary.execute(() => within(PRIMARY_READ_MAX_MS, () => query(primary())))
+    const result =
+      lane === 'scans'
+        ? await within(SCAN_READ_MAX_MS, () => ask(readers, lane, query))
+        : await routing.toPrimary[lane].execute(() => within(PRIMARY_READ_MAX_MS, () => ask(readers, lane, query)))
     reads.inc({ server: 'primary', reason })
     return result
   } catch (error) {
-    if (isStalled(error)) resetPrimary()
+    if (isStalled(error)) retirePrimaryReaders(readers)
     if (isConnectionFailure(error)) suspectPrimary()
+    if (isCancelled(error)) throw tooSlow(error)
     if (!isBulkheadRejectedError(error)) throw toPublicError(error)
     throw new ServiceError('overloaded', 'Too many reads wait for the primary database. Try again shortly.', {
       retryAfterSeconds: 1,
     })
   }
+}
+
+function ask<Result>(readers: Readers, lane: Lane, query: Query<Result>): Promise<Result> {
+  return lane === 'scans' ? inScan(readers.scans, query) : query(readers[lane])
+}
+
+function tooSlow(cause: unknown): ServiceError {
+  const detail = 'To read this takes longer than it may. Ask for less, or try again shortly.'
+  return new ServiceError('overloaded', detail, { retryAfterSeconds: 1, cause })
 }

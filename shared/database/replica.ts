@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { counter, gauge, logger } from '#telemetry'
-import type { Sql } from './connect.ts'
-import { primary, replica, replicaEpoch, replicaToWatch, resetReplica } from './connections.ts'
+import { primary, replicaEpoch, replicaReaders, replicaToWatch, resetReplica } from './connections.ts'
 import { createLagMeter } from './lag.ts'
+import type { Readers } from './readers.ts'
 import { databaseSettings } from './settings.ts'
 import { covers, currentPosition, type LogPosition } from './token.ts'
 import { within } from './within.ts'
@@ -37,13 +37,13 @@ const looks = counter('database_replica_looks_total', 'Times that the replica wa
 
 export interface ReplicaWatch {
   /** The replica's connections while it may be read from. The first call waits, shortly, for the first look at it. */
-  inRotation: () => Promise<Sql | undefined>
+  inRotation: () => Promise<Readers | undefined>
   /** A position that the replica is known to have replayed; it may be further by now. */
   replayed: () => LogPosition | undefined
   /** Waits, at most 150 ms, until it has replayed `position`. One loop looks for all who wait. */
   hasReplayed: (position: LogPosition) => Promise<boolean>
-  /** Looks at the replica now, since a read on it has failed, or was slow: the look decides, not the read. */
-  suspect: () => void
+  /** Looks at the replica now, since a read on it has failed, or was slow: the look decides, not the read. Tells whether it is well. */
+  suspect: () => Promise<boolean>
   stop: () => void
 }
 
@@ -57,8 +57,8 @@ export function watchReplica(): ReplicaWatch {
   // Nothing is known before the first look.
   let absence: Absence | 'unknown' | undefined = 'unknown'
   let isPolling = false
-  let isChecking = false
   let lastHeard: { position: LogPosition; at: number } | undefined
+  let checking: Promise<void> | undefined
   const firstLook = check()
   void keepChecking()
 
@@ -71,16 +71,13 @@ export function watchReplica(): ReplicaWatch {
     }
   }
 
-  async function check(): Promise<void> {
-    isChecking = true
-    try {
-      const [here, there] = await Promise.all([within(LOOK_MAX_MS, look), positionOfPrimary()])
-      judge(here, there)
-    } catch (error) {
-      failed(error)
-    } finally {
-      isChecking = false
-    }
+  function check(): Promise<void> {
+    checking ??= Promise.all([within(LOOK_MAX_MS, look), positionOfPrimary()])
+      .then(([here, there]) => judge(here, there), failed)
+      .finally(() => {
+        checking = undefined
+      })
+    return checking
   }
 
   async function look(): Promise<Sight> {
@@ -177,12 +174,13 @@ export function watchReplica(): ReplicaWatch {
   return {
     async inRotation() {
       if (absence === 'unknown') await Promise.race([firstLook, sleep(REPLAY_WAIT_MS, undefined, { ref: false })])
-      return absence === undefined ? replica() : undefined
+      return absence === undefined ? replicaReaders() : undefined
     },
     replayed,
     hasReplayed,
-    suspect: () => {
-      if (!isChecking) void check()
+    suspect: async () => {
+      await check()
+      return absence === undefined
     },
     stop: () => stopping.abort(),
   }

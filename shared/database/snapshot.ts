@@ -1,5 +1,5 @@
 import type { Sql } from './connect.ts'
-import { leaseWriter } from './connections.ts'
+import { leaseSnapshot } from './connections.ts'
 import { toPublicError } from './failures.ts'
 
 /** Longer, and the rows that it keeps from being vacuumed would slow down everybody else. */
@@ -8,11 +8,11 @@ const SNAPSHOT_MAX_MS = 300_000
 const STATEMENT_MAX_MS = 60_000
 
 /**
- * Runs `work` over one unchanging view of the primary: each of its statements sees the same moment. It can't write, holds
- * a connection of those for transactions, and is cut off after 5 minutes. Throws ServiceErrors only, but for defects.
+ * Runs `work` over one unchanging view of the primary: each of its statements sees the same moment. It can't write, waits for one of
+ * a few connections for this alone, and is cut off after 5 minutes. Throws ServiceErrors only, but for defects.
  */
 export async function snapshot<Result>(work: (sql: Sql) => Promise<Result>): Promise<Result> {
-  const lease = await leaseWriter()
+  const lease = await leaseSnapshot()
   const watchdog = setTimeout(lease.abandon, SNAPSHOT_MAX_MS)
   try {
     await lease.sql.unsafe(`

@@ -13,7 +13,12 @@ export interface Lease {
 
 interface WriterOptions {
   max: number
-  synchronousCommit: string | undefined
+  synchronousCommit?: string | undefined
+  isPrimary?: boolean
+  onclose?: () => void
+  /** Callers that may wait for a connection; past it the answer is 503 at once rather than a time-out later. */
+  waitersMax?: number
+  waitMs?: number
 }
 
 /** Has another client as soon as its connection has dropped. */
@@ -29,16 +34,16 @@ interface Slot {
  */
 const PLANS_MAX_AGE_MS = 10_000
 
-/** Callers that may wait for a connection; past it the answer is 503 at once rather than a time-out later. */
 const WAITERS_MAX = 2_000
 const LEASE_WAIT_MS = 5_000
 
 /**
- * The primary's connections for transactions: one single-connection client a slot, so that BEGIN and what follows share
+ * A server's connections for transactions: one single-connection client a slot, so that BEGIN and what follows share
  * a connection by construction, and a dropped connection is known before its next statement. postgres.js's own pool
  * promises neither: see docs/decisions/0002-leased-connections.md.
  */
-export function createWriters(firstUrl: string, { max, synchronousCommit }: WriterOptions) {
+export function createWriters(firstUrl: string, options: WriterOptions) {
+  const { max, synchronousCommit, isPrimary = false, waitersMax = WAITERS_MAX, waitMs = LEASE_WAIT_MS } = options
   let url = firstUrl
   const slots: Slot[] = []
   const idle: Slot[] = []
@@ -52,9 +57,10 @@ export function createWriters(firstUrl: string, { max, synchronousCommit }: Writ
   function renew(slot: Partial<Slot>): Slot {
     void slot.sql?.end({ timeout: 0 })
     const onclose = () => {
+      options.onclose?.()
       if (slot.sql === sql) renew(slot)
     }
-    const sql = connect(url, { max: 1, onclose, holdsTransactions: true, synchronousCommit })
+    const sql = connect(url, { max: 1, onclose, holdsTransactions: true, isPrimary, synchronousCommit })
     return Object.assign(slot, { sql, plannedAt: performance.now() })
   }
 
@@ -89,7 +95,7 @@ export function createWriters(firstUrl: string, { max, synchronousCommit }: Writ
       slots.push(opened)
       return toLease(opened)
     }
-    if (waiting.length >= WAITERS_MAX) throw overloaded()
+    if (waiting.length >= waitersMax) throw overloaded()
     return new Promise((resolve, reject) => {
       const take = (freed: Slot) => {
         clearTimeout(timer)
@@ -98,14 +104,16 @@ export function createWriters(firstUrl: string, { max, synchronousCommit }: Writ
       const timer = setTimeout(() => {
         waiting.splice(waiting.indexOf(take), 1)
         reject(overloaded())
-      }, LEASE_WAIT_MS)
+      }, waitMs)
       waiting.push(take)
     })
   }
 
-  function end() {
+  /** What is leased is ended once it is released, or at once where it has no `seconds` left. */
+  function end(seconds = 5) {
     isEnding = true
-    return Promise.all(idle.splice(0).map((slot) => slot.sql.end({ timeout: 5 })))
+    const ending = seconds === 0 ? slots : idle
+    return Promise.all(ending.splice(0).map((slot) => slot.sql.end({ timeout: seconds })))
   }
 
   /** Cuts every connection, with what is in flight on it; the next ones go to another server. */

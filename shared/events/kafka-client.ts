@@ -1,6 +1,7 @@
 import type { Kafka, LogEntry, RetryOptions } from 'kafkajs'
 import { counter, logger } from '#telemetry'
 import { stopIdleTimers } from './kafka-idle-timer.ts'
+import { tellUnreadable } from './kafka-unreadable.ts'
 import type { KafkaSettings } from './settings.ts'
 
 /**
@@ -19,7 +20,7 @@ export const briefRetry = { initialRetryTime: 100, maxRetryTime: 1_000, retries:
  */
 export async function createKafka({ brokers }: KafkaSettings): Promise<Kafka> {
   const { Kafka, logLevel } = await import('kafkajs')
-  await stopIdleTimers()
+  await Promise.all([stopIdleTimers(), tellUnreadable()])
   return new Kafka({
     clientId: 'stock-management',
     brokers,

@@ -6,6 +6,7 @@ import { createBatchHandler } from './kafka-batch.ts'
 import { briefRetry, createKafka } from './kafka-client.ts'
 import { createSender } from './kafka-sender.ts'
 import { deadLetterTopic, ensureTopics, eventTopics } from './kafka-topics.ts'
+import { isUnreadable } from './kafka-unreadable.ts'
 import type { KafkaSettings } from './settings.ts'
 import { backoffMs, pause, settledWithin } from './waits.ts'
 
@@ -55,6 +56,7 @@ async function followUntil(signal: AbortSignal, subscription: Subscription, sett
   }
   let failures = 0
   let isWell = false
+  let told = ''
   const onWell = () => {
     if (failures > 0) logger().info({ group, topics }, 'following goes on')
     failures = 0
@@ -66,8 +68,17 @@ async function followUntil(signal: AbortSignal, subscription: Subscription, sett
     } catch (error) {
       interruptions.inc({ group })
       failures++
-      if (isWell || failures % LOG_EVERY === 2)
-        logger().warn({ group, topics, failures, reason: String(error) }, 'following is interrupted')
+      // Whether the group could be joined before that says nothing: soon would be too soon for the next attempt.
+      if (isUnreadable(error)) failures = Math.max(failures, BACKOFF_ATTEMPTS_MAX)
+      const reason = (error as Error).message
+      const isNews = isUnreadable(error) ? reason !== told : isWell
+      if (isNews || failures % LOG_EVERY === 2) {
+        logger()[isUnreadable(error) ? 'error' : 'warn'](
+          { group, topics, failures, reason },
+          'following is interrupted',
+        )
+        told = reason
+      }
       isWell = false
       await pause(signal, backoffMs(Math.min(failures, BACKOFF_ATTEMPTS_MAX)))
     }

@@ -12,3 +12,14 @@ declare module 'kafkajs/src/network/requestQueue/index.js' {
   }
   export default RequestQueue
 }
+
+/** The same, of kafka-unreadable.ts. */
+declare module 'kafkajs/src/broker/index.js' {
+  class Broker {
+    fetch(request: {
+      maxWaitTime: number
+      topics: Array<{ topic: string; partitions: Array<{ partition: number; fetchOffset: string; maxBytes: number }> }>
+    }): Promise<{ responses: Array<{ topicName: string; partitions: Array<{ messages: unknown[] }> }> }>
+  }
+  export default Broker
+}

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Admin, ITopicConfig, Kafka } from 'kafkajs'
+import type { Admin, ConfigResourceTypes, ITopicConfig, Kafka } from 'kafkajs'
 import { ServiceError } from '#errors'
 import type { KafkaSettings } from './settings.ts'
 import { eventTypes } from './types.ts'
@@ -23,13 +23,23 @@ export function deadLetterTopic({ prefix }: KafkaSettings, topic: string, group:
   return topicConfig(`${prefix}${topic}.${group}.dead`, 1, deadLife)
 }
 
+/** What may compress a topic for good: the driver sends nothing compressed, and reads gzip alone. */
+const COMPRESSION = 'compression.type'
+const READABLE = ['producer', 'uncompressed', 'gzip']
+
 /** With as many replicas as the broker gives a topic by default. */
 function topicConfig(topic: string, numPartitions: number, life: Record<string, number>): ITopicConfig {
-  const configEntries = Object.entries(life).map(([name, value]) => ({ name, value: String(value) }))
+  const configEntries = Object.entries({ [COMPRESSION]: 'producer', ...life }).map(([name, value]) => ({
+    name,
+    value: String(value),
+  }))
   return { topic, numPartitions, replicationFactor: -1, configEntries }
 }
 
-/** Makes the topics that are not there, and waits until they can be used. Throws where that is refused. */
+/**
+ * Makes the topics that are not there, and waits until they can be used. Throws where that is refused, or where what is sent to
+ * one that is there could not be read again.
+ */
 export async function ensureTopics(kafka: Kafka, wanted: readonly ITopicConfig[]): Promise<void> {
   const admin = kafka.admin()
   await admin.connect()
@@ -37,10 +47,34 @@ export async function ensureTopics(kafka: Kafka, wanted: readonly ITopicConfig[]
     const present = new Set(await admin.listTopics())
     const missing = wanted.filter(({ topic }) => !present.has(topic))
     if (missing.length > 0) await makeTopics(admin, missing)
+    await checkCompression(
+      admin,
+      wanted.flatMap(({ topic }) => (present.has(topic) ? [topic] : [])),
+    )
   } finally {
     // Whatever is wrong with it, this connection is done with.
     await admin.disconnect().catch(() => {})
   }
+}
+
+/** The number that Kafka has for topics among what can be configured. The driver's own constant would have to be loaded for it. */
+const TOPIC = 2 as ConfigResourceTypes.TOPIC
+
+/** A setting of the broker's counts where the topic has none of its own. */
+async function checkCompression(admin: Admin, topics: string[]): Promise<void> {
+  if (topics.length === 0) return
+  const { resources } = await admin.describeConfigs({
+    includeSynonyms: false,
+    resources: topics.map((name) => ({ type: TOPIC, name, configNames: [COMPRESSION] })),
+  })
+  const unfit = resources.flatMap(({ resourceName, configEntries }) =>
+    configEntries
+      .filter(({ configValue }) => !READABLE.includes(configValue))
+      .map(({ configValue }) => `${resourceName} has ${COMPRESSION}=${configValue}`),
+  )
+  if (unfit.length === 0) return
+  const plight = `Kafka's topic ${unfit.join(', ')}, which can't be read here`
+  throw new ServiceError('unavailable', `${plight}: set ${COMPRESSION}=producer on it.`)
 }
 
 async function makeTopics(admin: Admin, topics: ITopicConfig[]): Promise<void> {

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import { read, requireAskedFor, type Scope, type Sql, systemCaller } from '#database'
+import { readKey, requireAskedFor, type Scope, type Sql } from '#database'
 import { countSecurityEvent } from '#telemetry'
 import { DEVELOPMENT_KEY } from './bootstrap-key.ts'
 import { digestOf, hasBadChecksum } from './key-format.ts'
@@ -109,7 +109,7 @@ function findRow(key: string): Promise<Row | undefined> {
     requireAskedFor(row?.asked?.equals(digest) === true, 'API key')
     return isFound(row) ? row : undefined
   }
-  return read(systemCaller('function:auth'), find, (row) => row === undefined)
+  return readKey(find, (row) => row === undefined)
 }
 
 /**

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { cached } from '#cache'
-import { type Caller, type Page, type PageRequest, read, readPage, requireAskedFor, type Sql } from '#database'
+import { type Caller, type Page, type PageRequest, read, readPage, requireAskedFor, type Sql, scan } from '#database'
 import { cacheGroup, productNotFound } from '#stock'
 import {
   columns,
@@ -44,7 +44,9 @@ export async function listProducts(query: Filter & PageRequest, caller: Caller):
   const { search, sku, status, sort, cursor, limit } = query
   const find = (sql: Sql) => findProductPage(query, sql)
   const isEverybodys = (search ?? sku ?? status ?? cursor) === undefined
-  return isEverybodys ? cached(pageCache(sort, limit), caller, find) : read(caller, find)
+  if (isEverybodys) return cached(pageCache(sort, limit), caller, find)
+  // What few products match may be looked for among all.
+  return search || status ? scan(caller, find) : read(caller, find)
 }
 
 export const CATALOGUE = 'catalogue'

@@ -1,7 +1,7 @@
 import * as z from 'zod'
-import { type Caller, type Page, type PageRequest, read, readPage, requireAskedFor, type Sql } from '#database'
+import { type Caller, type Page, type PageRequest, read, readPage, requireAskedFor, type Sql, scan } from '#database'
 import { ServiceError } from '#errors'
-import { isTouchable } from './ownership.ts'
+import { isTouchable, makerFor } from './ownership.ts'
 import { readReservations, toReservation } from './reservation-rows.ts'
 import type { Reservation, ReservationFilter } from './schema.ts'
 
@@ -22,18 +22,23 @@ export function listReservations(
   query: z.infer<typeof ReservationFilter> & PageRequest,
   caller: Caller,
 ): Promise<Page<Reservation>> {
-  return readPage(query, {
-    kind: 'reservations',
-    keys: z.tuple([z.guid()]),
-    fetch: (after, limit) =>
-      read(caller, async (sql) => {
+  const find = (sql: Sql) =>
+    readPage(query, {
+      kind: 'reservations',
+      keys: z.tuple([z.guid()]),
+      fetch: async (after, limit) => {
         const condition = sql`${conditionOf(sql, query, after?.[0])} and ${isTouchable(sql, caller)}`
         const rows = await readReservations(sql, condition, limit)
         return rows.map((row) => toReservation(row, row.lines))
-      }),
-    keysOf: (reservation): [string] => [reservation.id],
-    toItem: (reservation) => reservation,
-  })
+      },
+      keysOf: (reservation): [string] => [reservation.id],
+      toItem: (reservation) => reservation,
+    })
+  const { reference, holder, state, productId } = query
+  // By reference or holder there is an index. By the rest, what few reservations match may be looked for among all.
+  const isSelective = (state ?? productId ?? makerFor(caller) ?? undefined) !== undefined
+  const isScan = isSelective && (reference ?? holder) === undefined
+  return isScan ? scan(caller, find) : read(caller, find)
 }
 
 function conditionOf(sql: Sql, filter: z.infer<typeof ReservationFilter>, after: string | undefined) {
