@@ -52,7 +52,7 @@ function fullJitterMs(attempt: number): number {
  * BEGIN is not awaited: it travels with the first statement, and if it fails, so does that one.
  */
 export function begin(lease: Lease): { tx: Sql; close: () => void } {
-  lease.sql.unsafe('begin').catch(() => {})
+  lease.sql.unsafe(lease.opening).catch(() => {})
   let closed = false
   const tx = new Proxy(lease.sql, {
     apply(sql, self, args) {

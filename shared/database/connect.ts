@@ -1,5 +1,7 @@
 import { arrayTypes } from './array-types.ts'
 import { createClient, type Sql } from './driver.ts'
+import { parseServerUrl, type ServerUrl } from './server-url.ts'
+import { startupParameters } from './session.ts'
 
 export type { Sql } from './driver.ts'
 
@@ -26,7 +28,9 @@ export function connect(url: string, options: ConnectOptions): Sql {
     statementMaxMs = 10_000,
     synchronousCommit,
   } = options
-  return createClient(url, {
+  const server = parseServerUrl(url)
+  return createClient({
+    ...addressOf(server),
     ofSingles: !holdsTransactions,
     max,
     connect_timeout: 5,
@@ -40,16 +44,22 @@ export function connect(url: string, options: ConnectOptions): Sql {
     // The driver would end one that is old between two statements, even of one transaction.
     ...(holdsTransactions && { max_lifetime: null }),
     ...(isPrimary && { target_session_attrs: 'primary' as const }),
-    connection: {
-      application_name: 'stock-management',
-      // Bounds for a stuck client or a stuck query; a request's own time-out (5 s by default) is the tighter one.
-      statement_timeout: statementMaxMs,
-      lock_timeout: 3_000,
-      idle_in_transaction_session_timeout: 10_000,
-      // What is asked for often is in memory, where a page found by index costs no more than the next one.
-      random_page_cost: 1.1,
-      jit: 'off',
-      ...(synchronousCommit && { synchronous_commit: synchronousCommit }),
-    },
+    connection: startupParameters(server, { statementMaxMs, synchronousCommit }),
   })
+}
+
+/** Where the driver finds the server. */
+export function addressOf({ host, port, user, password, database, tls, isPooled }: ServerUrl) {
+  return {
+    host: [host],
+    ...(host.startsWith('/') && { path: `${host}/.s.PGSQL.${port}` }),
+    port: [port],
+    user,
+    database,
+    // A function, so that none is not taken for one that has yet to be found.
+    password: () => password,
+    ssl: tls,
+    // Behind a pooler, the next statement may run on another of the server's connections, which does not have it.
+    prepare: !isPooled,
+  }
 }

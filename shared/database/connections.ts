@@ -3,6 +3,7 @@ import { logger } from '#telemetry'
 import { connect, type Sql } from './connect.ts'
 import { findPrimary } from './find-primary.ts'
 import { openReaders, type Readers } from './readers.ts'
+import { parseServerUrl } from './server-url.ts'
 import { databaseSettings, forgetSettings, serverUrls } from './settings.ts'
 import { within } from './within.ts'
 import { createWriters, type Lease } from './writers.ts'
@@ -122,7 +123,7 @@ export function suspectPrimary(): void {
 }
 
 function moveTo(url: string): void {
-  const { host } = new URL(url)
+  const { host } = parseServerUrl(url)
   logger().warn({ host }, `the primary is at ${host} now`)
   primaryUrl = url
   void toPrimary?.end(0)

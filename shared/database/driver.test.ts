@@ -2,13 +2,21 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { environment } from '#config'
 import { sql as admin } from '#testing'
+import { addressOf } from './connect.ts'
 import { createClient, isOutdated, type Sql } from './driver.ts'
+import { parseServerUrl } from './server-url.ts'
 
 const opened: Sql[] = []
 
 function open(max: number, ofSingles: boolean): Sql {
   const url = environment().DATABASE_URL ?? ''
-  const sql = createClient(url, { max, ofSingles, fetch_types: false, onnotice: () => {} })
+  const sql = createClient({
+    ...addressOf(parseServerUrl(url)),
+    max,
+    ofSingles,
+    fetch_types: false,
+    onnotice: () => {},
+  })
   opened.push(sql)
   return sql
 }

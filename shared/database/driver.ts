@@ -3,7 +3,12 @@ import postgres from 'postgres'
 /** A connection's tagged template. `bigint` columns arrive as numbers: every one of ours stays below 2^53. */
 export type Sql = postgres.Sql<{ bigint: number }>
 
-export interface ClientOptions extends postgres.Options<Record<string, postgres.PostgresType>> {
+type Options = postgres.Options<Record<string, postgres.PostgresType>>
+
+export interface ClientOptions extends Omit<Options, 'host' | 'port'> {
+  /** Lists, which the driver takes as they are: a colon in a name would be taken for the one before a port. */
+  host: string[]
+  port: number[]
   /** Each statement is a transaction of its own: one that is outdated has done nothing, and is run again. */
   ofSingles: boolean
 }
@@ -45,14 +50,37 @@ let isMended = false
  * A client, which connects when it is first used. Mends what makes postgres.js give one query's answer to another: see
  * docs/decisions/0016-whose-answer-it-is.md.
  */
-export function createClient(url: string, { ofSingles: isOfSingles, types, ...options }: ClientOptions): Sql {
+export function createClient({ ofSingles: isOfSingles, types, ...options }: ClientOptions): Sql {
   const written = Object.entries({ ...ownTypes, ...types }).map(([name, type]) => [name, neverThrowing(type)])
-  const client: unknown = postgres(url, { ...options, types: Object.fromEntries(written) })
+  const client: unknown = openWithoutVariables({ ...defaults, ...options, types: Object.fromEntries(written) })
   const sql = client as Sql
   const newQuery = () => sql`` as unknown as Query
   if (!isMended) mend(newQuery)
   if (isOfSingles) ofSingles.add(newQuery().handler)
   return sql
+}
+
+/** The driver's own, said aloud: for what it is not given it looks for variables, PGSSL, PGMAX and the like. */
+const defaults = {
+  sslnegotiation: null,
+  max_lifetime: 45 * 60,
+  max_pipeline: 100,
+  keep_alive: 60,
+  prepare: true,
+  debug: false,
+  publications: 'alltables',
+}
+
+/** For this variable there is no value that says none. */
+function openWithoutVariables(options: object): unknown {
+  const { env } = process
+  const { PGTARGETSESSIONATTRS: given } = env
+  delete env.PGTARGETSESSIONATTRS
+  try {
+    return postgres(options as Options)
+  } finally {
+    if (given !== undefined) env.PGTARGETSESSIONATTRS = given
+  }
 }
 
 /** Those of the driver's types whose own writing throws for what it can't write. */

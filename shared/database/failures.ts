@@ -9,10 +9,13 @@ const RETRY_REASONS: Record<string, string> = {
   '55P03': 'lock_not_available',
 }
 
-/** The server is there but can't take the statement now: shutting down, starting up, out of connections, a standby. */
-const UNAVAILABLE_STATES = new Set(['57P01', '57P02', '57P03', '25006', '25P03', '25P02', '55000'])
-/** Classes of states that say the same: connections, resources that have run out, and what the system below the server does. */
-const UNAVAILABLE_CLASSES = new Set(['08', '53', '58'])
+/** The server is there but can't take the statement now: shutting down, starting up, out of connections, a standby, without the database. */
+const UNAVAILABLE_STATES = new Set(['57P01', '57P02', '57P03', '25006', '25P03', '25P02', '55000', '3D000'])
+/** Classes of states that say the same: connections, who may make them, resources that have run out, and what the system below the server does. */
+const UNAVAILABLE_CLASSES = new Set(['08', '28', '53', '58'])
+/** The system's, the driver's, and those of TLS: https://nodejs.org/api/tls.html#x509-certificate-error-codes */
+const UNAVAILABLE_CODES =
+  /^(CONNECT|ECONN|EPIPE|ENOTFOUND|ENOENT|EACCES|EAI_|ETIMEDOUT|EHOST|ENET|EADDRNOTAVAIL|EMFILE|ENFILE|SASL_|ERR_TLS|ERR_SSL|ERR_OSSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|HOSTNAME_)/
 
 /** A transaction that found the world changed under it and wants to start over with a fresh look. */
 export class StaleRead extends Error {
@@ -37,11 +40,7 @@ export function isConnectionFailure(error: unknown): boolean {
   if (error instanceof postgres.PostgresError) {
     return UNAVAILABLE_STATES.has(error.code) || UNAVAILABLE_CLASSES.has(error.code.slice(0, 2))
   }
-  return (
-    'code' in error &&
-    typeof error.code === 'string' &&
-    /^(CONNECT|ECONN|EPIPE|ENOTFOUND|EAI_|ETIMEDOUT|EHOST|ENET|EADDRNOTAVAIL|EMFILE|ENFILE)/.test(error.code)
-  )
+  return 'code' in error && typeof error.code === 'string' && UNAVAILABLE_CODES.test(error.code)
 }
 
 /** The public face of a database error; anything that is not one comes back as it went in. */

@@ -1,4 +1,6 @@
+import { addressOf } from './connect.ts'
 import { createClient } from './driver.ts'
+import { parseServerUrl } from './server-url.ts'
 import { within } from './within.ts'
 
 /** A server that takes longer to say what it is would be no good as a primary. */
@@ -24,7 +26,14 @@ export async function findPrimary(urls: readonly string[], timelineMin: number):
 
 /** The timeline that a server writes; undefined for a standby, and for one that does not answer. */
 async function timelineOfPrimary(url: string): Promise<number | undefined> {
-  const sql = createClient(url, { ofSingles: true, max: 1, connect_timeout: 1, onnotice: () => {}, fetch_types: false })
+  const sql = createClient({
+    ...addressOf(parseServerUrl(url)),
+    ofSingles: true,
+    max: 1,
+    connect_timeout: 1,
+    onnotice: () => {},
+    fetch_types: false,
+  })
   try {
     const [row] = await within(
       ANSWER_MAX_MS,

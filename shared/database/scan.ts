@@ -18,7 +18,7 @@ export async function inScan<Result>(scans: Leases, query: (sql: Sql) => Promise
     // Travels ahead of the query, which fails if it does. Planned each time: how many rows match depends on what is searched for.
     lease.sql
       .unsafe(`
-        begin read only;
+        begin isolation level read committed read only;
         set local statement_timeout = ${SCAN_MAX_MS};
         set local plan_cache_mode = force_custom_plan`)
       .catch(() => {})

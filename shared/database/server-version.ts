@@ -1,12 +1,14 @@
 import { ConfigError } from '#config'
 import type { Sql } from './connect.ts'
 import { primary } from './connections.ts'
+import { requireNoHiddenPooler } from './pooler.ts'
 
 /** The first with what the schema is written in, of those that its makers still mend. */
 const VERSION_MIN = 15
 
-/** Throws a ConfigError, in one line, for a server that is too old, or a database in which not every text can be stored. */
+/** Throws a ConfigError, in one line, for a server that is too old, a database in which not every text can be stored, or a pooler that the URL does not tell of. */
 export async function requireSupportedServer(sql: Sql = primary()): Promise<void> {
+  await requireNoHiddenPooler(sql)
   const [server] = await sql<[{ version: string; number: number; encoding: string }]>`
     select current_setting('server_version') as version, current_setting('server_version_num')::int as number,
            current_setting('server_encoding') as encoding`

@@ -1,14 +1,25 @@
 import * as z from 'zod'
 import { integerSetting, readConfig } from '#config'
+import { logger } from '#telemetry'
+import { parseServerUrl } from './server-url.ts'
 
-const SERVER = 'must be a postgres:// URL, such as the databaseUrl in .local/stack.json'
+const serverUrl = z.string({ error: `must be a postgres:// URL, such as the databaseUrl in .local/stack.json` }).check(
+  z.superRefine((url, context) => {
+    try {
+      serverUrls(url).forEach(parseServerUrl)
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: (error as Error).message })
+    }
+  }),
+)
 
-const serverUrl = z.string({ error: SERVER }).refine((url) => serverUrls(url).every(isServerUrl), SERVER)
+/** A pooler may ask another server from one statement to the next, which no look at the replica would tell. */
+const replicaUrl = serverUrl.refine((url) => !isPooled(url), 'must name the replica itself, without pgbouncer=true')
 
 const settingsSchema = z.object({
   /** May name several servers, `postgres://user:password@one:5432,two:5432/stock`: whichever is the primary is used. */
   DATABASE_URL: serverUrl,
-  DATABASE_REPLICA_URL: serverUrl.optional(),
+  DATABASE_REPLICA_URL: replicaUrl.optional(),
   DATABASE_POOL_MAX: integerSetting({ min: 1, max: 100, default: 10 }),
   /** A replica that is further behind than either is not read from. Below what a cached value and a revoked key may live. */
   DATABASE_REPLICA_LAG_MAX_BYTES: integerSetting({ min: 0, max: Number.MAX_SAFE_INTEGER, default: 64 * 1024 * 1024 }),
@@ -23,8 +34,23 @@ let settings: DatabaseSettings | undefined
 
 /** The settings of this module, read once. Throws a ConfigError: call it at the start, to fail then rather than later. */
 export function databaseSettings(): DatabaseSettings {
-  settings ??= readConfig(settingsSchema)
+  if (!settings) {
+    settings = readConfig(settingsSchema)
+    tellIgnored('DATABASE_URL', settings.DATABASE_URL)
+    tellIgnored('DATABASE_REPLICA_URL', settings.DATABASE_REPLICA_URL)
+  }
   return settings
+}
+
+function tellIgnored(name: string, url: string | undefined): void {
+  const ignored = url === undefined ? [] : parseServerUrl(serverUrls(url)[0] ?? '').ignored
+  if (ignored.length > 0)
+    logger().warn({ parameters: ignored }, `${name}: what it says of ${ignored.join(', ')} has no effect`)
+}
+
+/** Whether it says of a server that it is behind PgBouncer. */
+export function isPooled(url: string): boolean {
+  return serverUrls(url).some((each) => parseServerUrl(each).isPooled)
 }
 
 export function forgetSettings(): void {
@@ -35,9 +61,4 @@ export function forgetSettings(): void {
 export function serverUrls(url: string): string[] {
   const [, before = '', hosts = '', after = ''] = /^([^/]+\/\/(?:[^/?#]*@)?)([^/?#@]*)(.*)$/s.exec(url) ?? []
   return hosts.split(',').map((host) => `${before}${host}${after}`)
-}
-
-/** A driver's own parser takes nearly anything, and fails when it connects. */
-function isServerUrl(url: string): boolean {
-  return URL.canParse(url) && /^postgres(ql)?:$/.test(new URL(url).protocol) && new URL(url).hostname !== ''
 }

@@ -16,7 +16,7 @@ export async function snapshot<Result>(work: (sql: Sql) => Promise<Result>): Pro
   const watchdog = setTimeout(lease.abandon, SNAPSHOT_MAX_MS)
   try {
     await lease.sql.unsafe(`
-      begin isolation level repeatable read read only;
+      ${lease.opening}; set transaction isolation level repeatable read read only;
       set local statement_timeout = ${STATEMENT_MAX_MS};
       set local idle_in_transaction_session_timeout = ${STATEMENT_MAX_MS}`)
     return await work(lease.sql)

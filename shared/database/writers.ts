@@ -1,9 +1,13 @@
 import { ServiceError } from '#errors'
 import { connect, type Sql } from './connect.ts'
+import { parseServerUrl } from './server-url.ts'
+import { openingOf } from './session.ts'
 
 /** A connection held by one transaction and by nothing else. */
 export interface Lease {
   sql: Sql
+  /** What its transactions begin with. */
+  opening: string
   /** True once the connection has dropped: what it had begun is gone, and its next statement would run outside of it. */
   isLost: () => boolean
   /** Cuts the connection: every statement in flight on it fails at once. */
@@ -45,6 +49,7 @@ const LEASE_WAIT_MS = 5_000
 export function createWriters(firstUrl: string, options: WriterOptions) {
   const { max, synchronousCommit, isPrimary = false, waitersMax = WAITERS_MAX, waitMs = LEASE_WAIT_MS } = options
   let url = firstUrl
+  let server = parseServerUrl(url)
   const slots: Slot[] = []
   const idle: Slot[] = []
   const waiting: Array<(slot: Slot) => void> = []
@@ -66,7 +71,8 @@ export function createWriters(firstUrl: string, options: WriterOptions) {
 
   function toLease(slot: Slot): Lease {
     const { sql } = slot
-    if (performance.now() - slot.plannedAt > PLANS_MAX_AGE_MS) {
+    // Behind a pooler nothing is prepared.
+    if (!server.isPooled && performance.now() - slot.plannedAt > PLANS_MAX_AGE_MS) {
       slot.plannedAt = performance.now()
       // Not awaited: it travels ahead of whatever comes next, which fails if it does.
       sql.unsafe('discard plans').catch(() => {})
@@ -74,6 +80,7 @@ export function createWriters(firstUrl: string, options: WriterOptions) {
     const isLost = () => slot.sql !== sql
     return {
       sql,
+      opening: openingOf(server, synchronousCommit),
       isLost,
       abandon: () => {
         if (!isLost()) renew(slot)
@@ -119,6 +126,7 @@ export function createWriters(firstUrl: string, options: WriterOptions) {
   /** Cuts every connection, with what is in flight on it; the next ones go to another server. */
   function moveTo(otherUrl: string) {
     url = otherUrl
+    server = parseServerUrl(url)
     for (const slot of slots) renew(slot)
   }
 
