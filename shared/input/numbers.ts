@@ -13,22 +13,29 @@ const DIGITS_MAX = 17
 const LITERAL_MAX = 64
 
 /**
- * Why a number in a JSON text would not be kept as it is written; undefined for one that is. An integer must be exact, since it may
- * be an id. A fraction becomes the double next to it, as with everybody who reads JSON, where that takes nothing from it that a
- * double can hold: https://www.rfc-editor.org/rfc/rfc8259#section-6
+ * Why a number in a JSON text would not be kept as it is written; undefined for one that is. One beyond what a double counts in ones
+ * must come back as the same number, since it may be an id. A fraction becomes the double next to it, as with everybody who reads
+ * JSON, where that takes nothing from it that a double can hold: https://www.rfc-editor.org/rfc/rfc8259#section-6
  */
 export function whyNotKept(literal: string): string | undefined {
-  const value = Number(literal)
-  if (Math.abs(value) > Number.MAX_SAFE_INTEGER) {
-    return 'is a number beyond 2^53 - 1, which would not be kept exactly; send it as a string'
-  }
   if (literal.length > LITERAL_MAX) return TOO_LONG
+  const value = Number(literal)
+  const written = decimalOf(literal)
+  if (Math.abs(value) > Number.MAX_SAFE_INTEGER) {
+    const { digits, exponent } = decimalOf(String(value))
+    return digits === written.digits && exponent === written.exponent ? undefined : BEYOND
+  }
+  const isRounded = Number.isInteger(value) && written.digits !== '' && written.exponent < 0
+  return isRounded || written.digits.length > DIGITS_MAX ? TOO_LONG : undefined
+}
+
+/** A number's significant digits, and the power of ten of the last of them. */
+function decimalOf(literal: string): { digits: string; exponent: number } {
   const [, whole = '', fraction = '', exponent = '0'] = /^-?(\d*)\.?(\d*)(?:[eE]([-+]?\d+))?$/.exec(literal) ?? []
-  const significant = `${whole}${fraction}`.replace(/0+$/, '')
-  const decimals = fraction.length - (whole.length + fraction.length - significant.length) - Number(exponent)
-  const isRounded = Number.isInteger(value) && significant !== '' && decimals > 0
-  if (!isRounded && significant.replace(/^0+/, '').length <= DIGITS_MAX) return undefined
-  return TOO_LONG
+  const all = `${whole}${fraction}`.replace(/^0+/, '')
+  const digits = all.replace(/0+$/, '')
+  return { digits, exponent: Number(exponent) - fraction.length + all.length - digits.length }
 }
 
 const TOO_LONG = `is a number with more than ${DIGITS_MAX} digits, which would not be kept exactly; send it as a string`
+const BEYOND = 'is a number beyond 2^53 - 1, which would not be kept exactly; send it as a string'

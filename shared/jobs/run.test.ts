@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import { systemCaller, transaction } from '#database'
+import { type Caller, systemCaller, transaction } from '#database'
 import { invalid } from '#errors'
 import { getJob, type JobRun, runJob, submitJob, UnfitInput } from '#jobs'
 import { everyType, expectNoEffect, sql } from '#testing'
@@ -238,10 +238,15 @@ for (const { where, isThere, start } of adapters) {
   })
 }
 
-it('a job with a file is refused while a hundred wait, but for those of jobs that are dead', async () => {
+it('a job with a file is refused while a hundred wait, 75 of them one submitter’s, but for those of jobs that are dead', async () => {
   const request = { type: 'verify-ledger', payload: {}, input: [new Uint8Array([1])] } as const
-  for (let made = 0; made < 100; made++) await submitJob(request, caller())
-  await expectNoEffect(() => expect(submitJob(request, caller())).rejects.toMatchObject({ code: 'overloaded' }))
+  const [one, other] = [systemCaller('api-key:one'), systemCaller('api-key:other')]
+  const refused = (submitter: Caller) =>
+    expectNoEffect(() => expect(submitJob(request, submitter)).rejects.toMatchObject({ code: 'overloaded' }))
+  for (let made = 0; made < 75; made++) await submitJob(request, one)
+  await refused(one)
+  for (let made = 0; made < 25; made++) await submitJob(request, other)
+  await refused(other)
   await sql`update jobs set state = 'dead' where id = (select id from jobs order by id desc limit 1)`
-  await submitJob(request, caller())
+  await submitJob(request, other)
 })
