@@ -1,5 +1,5 @@
 -- Products are found by a part of their name or sku, on every server alike, whatever its version, locale and extensions:
--- docs/decisions/0024-search-without-extensions.md. The functions call one another by what they are, not by name, so that they work
+-- docs/decisions/0021-search-without-extensions.md. The functions call one another by what they are, not by name, so that they work
 -- under whatever search_path: pg_restore's is empty.
 
 -- A decomposed text with its letters in lower case, and a final sigma as any other; Unicode 17, where a letter becomes one letter.
