@@ -118,7 +118,8 @@ test('a server that ends again and again is given up', async () => {
   await waitUntil(() => details.some((detail) => detail.startsWith('given up')), 30_000)
   expect(details.at(-1)).toBe('given up after 5 restarts within 10 minutes')
   expect(cluster.pids().primary).toBeNull()
-})
+  // Six ends, each of which may take a busy machine seconds.
+}, 120_000)
 
 test('a server that does not start says why, and nothing stays behind', async () => {
   const started = ground.start({ replica: false, settings: { shared_buffers: 'plenty' } })

@@ -99,7 +99,7 @@ function channelOf(
   config = topics().find(({ topic }) => topic === address),
 ): Json {
   const configuration = Object.fromEntries(
-    (config?.configEntries ?? []).map(({ name, value }) => [name, Number(value)]),
+    (config?.configEntries ?? []).map(({ name, value }) => [name, /^-?\d+$/.test(value) ? Number(value) : value]),
   )
   return {
     address,

@@ -63,13 +63,14 @@ describe.skipIf(kafkaUrl === undefined)(`a follower of events ${inKafka}`, () =>
 
   it('refuses a topic that would be compressed, by name, sends it nothing, and goes on once that is set right', async () => {
     const warnings = logged('warn')
-    await log([1])
+    const productId = randomUUID()
+    await log([1], productId)
     await closeRelay()
     await compressWith('lz4')
     const follower = start('group')
     const plight = /topic \S+ has compression.type=lz4, which can't be read here: set compression.type=producer on it/
     await until(() => expect(warnings()).toMatch(plight))
-    await expect(log([2])).rejects.toThrow(plight)
+    await expect(log([2], productId)).rejects.toThrow(plight)
     expect(follower.versions).toEqual([])
     await compressWith('producer')
     await relayOutbox(caller())

@@ -84,15 +84,13 @@ export type Movement = z.infer<typeof Movement>
 export const reservationStates = ['held', 'confirmed', 'released', 'expired'] as const
 export type ReservationState = (typeof reservationStates)[number]
 
-const ReservationLine = z
-  .object({
-    productId: z.uuid(),
-    sku: z.string(),
-    location: LocationCode,
-    quantity: HeldQuantity,
-    confirmedQuantity: Count,
-  })
-  .meta({ id: 'ReservationLine' })
+const ReservationLine = z.object({
+  productId: z.uuid(),
+  sku: z.string(),
+  location: LocationCode,
+  quantity: HeldQuantity,
+  confirmedQuantity: Count,
+})
 
 export const Reservation = z
   .object({
