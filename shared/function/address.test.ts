@@ -43,7 +43,7 @@ describe('the address of a request', () => {
     expect(forwarded('198.51.100.1, 203.0.113.9')).toBe('10.0.0.1')
   })
 
-  it.each(['-1', '1.5', 'all', '11'])('a number of %s is refused', (TRUSTED_PROXIES) => {
+  it.each(['-1', '1.5', 'all', '11', '0x1', '1e0'])('a number of %s is refused', (TRUSTED_PROXIES) => {
     set({ TRUSTED_PROXIES })
     expect(trustedProxies).toThrow('TRUSTED_PROXIES')
   })

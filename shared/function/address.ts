@@ -1,10 +1,11 @@
 import type { HttpBindings } from '@hono/node-server'
 import * as z from 'zod'
 import { readConfig } from '#config'
+import { decimalInteger } from '#input'
 
 const settingsSchema = z.object({
   /** Proxies of our own that a request passes, each of which adds whom it was asked by to X-Forwarded-For: 1 behind the router. */
-  TRUSTED_PROXIES: z.coerce.number().int().min(0).max(10).optional(),
+  TRUSTED_PROXIES: decimalInteger({ min: 0, max: 10 }).optional(),
   /** The same, as it was called when there could be one. */
   TRUST_FORWARDED_FOR: z.enum(['0', '1']).default('0'),
 })
