@@ -35,6 +35,7 @@ function channelOf({ queue, options, exchange }: Queue): Json {
   return {
     ...(exchange ? { address: '{queue}', parameters: { queue: { enum: works } } } : { address: queue }),
     description: descriptionOf(queue, options.arguments),
+    servers: [{ $ref: '#/servers/rabbitmq' }],
     messages: { [message]: { $ref: `#/components/messages/${message}` } },
     bindings: {
       amqp: {
@@ -72,6 +73,12 @@ function jobMessage(schemas: Json): Json {
     payload: toSchema(JobMessage, 'output', schemas),
     // AMQP has a property of its own for the type of a message.
     bindings: { amqp: { messageType: types.join(' | '), bindingVersion } },
+    examples: [
+      {
+        headers: { traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01' },
+        payload: { jobId: '019a0c46-5b7f-7c12-8d03-2e6f9a4b1c88' },
+      },
+    ],
   }
 }
 

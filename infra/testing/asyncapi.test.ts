@@ -4,8 +4,10 @@ import { expect, it } from 'vitest'
 import { stringify } from 'yaml'
 import { eventRequest } from '#function'
 import { call, expire, functionNamed, hold, newProduct, sql, stockAt } from '#testing'
+import { EventHeaders } from '../../shared/events/kafka-message.ts'
 import { loadFunctions } from '../local/functions.ts'
 import { asyncApiOf, payloads } from './asyncapi.ts'
+import { exampleHeaders, examples } from './asyncapi-examples.ts'
 
 const FILE = fileURLToPath(new URL('../../docs/asyncapi.yaml', import.meta.url))
 const HEAD = '# Made from the code: npx vitest run infra/testing/asyncapi.test.ts -u\n'
@@ -16,6 +18,11 @@ it('docs/asyncapi.yaml tells of the topics, queues, messages and schemas that th
   await expect(`${HEAD}${stringify(document, { aliasDuplicateObjects: false, lineWidth: 128 })}`).toMatchFileSnapshot(
     FILE,
   )
+})
+
+it.each(Object.entries(examples))('the example of %s is such an event', (type, example) => {
+  expect(payloads[type as keyof typeof payloads].parse(example)).toEqual(example)
+  expect(EventHeaders.safeParse(exampleHeaders(type as keyof typeof payloads, 'a-topic')).error).toBeUndefined()
 })
 
 /** Brings about every type of event. */

@@ -7,6 +7,7 @@ import { DeadLetterHeaders } from '../../shared/events/kafka-batch.ts'
 import { EventHeaders } from '../../shared/events/kafka-message.ts'
 import { deadLetterTopic, eventTopics } from '../../shared/events/kafka-topics.ts'
 import { parseKafkaUrl } from '../../shared/events/settings.ts'
+import { exampleHeaders, examples } from './asyncapi-examples.ts'
 import { jobQueues } from './asyncapi-jobs.ts'
 
 type Json = Record<string, unknown>
@@ -54,10 +55,17 @@ export function asyncApiOf(definitions: readonly FunctionDefinition[], version: 
       license: { name: 'MIT' },
     },
     defaultContentType: 'application/json',
+    servers,
     channels: { ...topicChannels(), ...deadLetterChannels(followers), ...jobs.channels },
     operations: { ...sending(), ...Object.assign({}, ...followers.map(following)), ...jobs.operations },
     components: { messages: { ...messages, ...jobs.messages }, schemas },
   }
+}
+
+/** On their usual ports: where they are, EVENTS_URL and JOBS_URL say. */
+const servers = {
+  kafka: { host: 'localhost:9092', protocol: 'kafka', description: 'The log of events, named by EVENTS_URL.' },
+  rabbitmq: { host: 'localhost:5672', protocol: 'amqp', description: 'The queue of jobs, named by JOBS_URL.' },
 }
 
 interface Follower {
@@ -104,6 +112,7 @@ function channelOf(
   return {
     address,
     description,
+    servers: [{ $ref: '#/servers/kafka' }],
     messages: Object.fromEntries(messages.map((name) => [name, reference('messages', name)])),
     bindings: {
       kafka: { partitions: config?.numPartitions, topicConfiguration: configuration, bindingVersion: '0.5.0' },
@@ -112,19 +121,32 @@ function channelOf(
 }
 
 function messageOf(type: EventType, schemas: Json): Json {
+  const topic = eventTypes[type]
   return {
     name: type,
+    title: type,
     contentType: 'application/json',
-    headers: withType(toSchema(EventHeaders, 'input', schemas), type),
+    headers: headersOf(type, schemas),
     payload: toSchema(payloads[type], 'output', schemas),
     bindings: { kafka: { key: { type: 'string', format: 'uuid' }, bindingVersion: '0.5.0' } },
+    examples: [{ headers: exampleHeaders(type, topic), payload: examples[type] }],
   }
 }
 
-const withType = (headers: Json, type: string) => ({
-  ...headers,
-  properties: { ...(headers.properties as Json), ce_type: { const: type } },
-})
+/** A schema with a name, from which a generator makes a model that is called so. */
+function headersOf(type: EventType, schemas: Json): Json {
+  const { properties, required, ...rest } = toSchema(EventHeaders, 'input', schemas)
+  const written = {
+    ...(properties as Json),
+    ce_type: { const: type },
+    ce_source: { const: `/topics/${eventTypes[type]}` },
+    // A header of Kafka's is text.
+    ce_version: { type: 'string', pattern: '^[0-9]+$', description: 'Counts the events of the product; +1 each time.' },
+  }
+  const name = `${type.replaceAll(/(?:^|\.)(\w)/g, (_, first: string) => first.toUpperCase())}Headers`
+  schemas[name] = { ...rest, properties: written, required: [...(required as string[]), 'ce_source', 'traceparent'] }
+  return reference('schemas', name)
+}
 
 function deadLetterMessage(schemas: Json): Json {
   return {

@@ -15,14 +15,16 @@ const HEARTBEAT_MS = 1_000
 const ERROR_MAX = 1_000
 
 /** The headers of a dead letter, besides those of the message: where it was, and why it is there. */
-export const DeadLetterHeaders = z.object({
-  dead_group: z.string(),
-  dead_topic: z.string(),
-  dead_partition: z.string(),
-  dead_offset: z.string(),
-  dead_attempts: z.string(),
-  dead_error: z.string(),
-})
+export const DeadLetterHeaders = z
+  .object({
+    dead_group: z.string(),
+    dead_topic: z.string(),
+    dead_partition: z.string(),
+    dead_offset: z.string(),
+    dead_attempts: z.string(),
+    dead_error: z.string(),
+  })
+  .meta({ id: 'DeadLetterHeaders' })
 
 /**
  * What a consumer does with the messages of one partition: delivers them one after the other, and commits what it is through

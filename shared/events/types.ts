@@ -29,7 +29,7 @@ export const stockChanges = [
 
 const Quantity = z.number().int()
 const Version = z.number().int().positive().describe('Counts the events of this product; +1 each time.')
-const Stock = z.object({ onHand: Quantity, reserved: Quantity, available: Quantity })
+const Stock = z.object({ onHand: Quantity, reserved: Quantity, available: Quantity }).meta({ id: 'StockAfter' })
 
 /** A mark of what nobody has seen: of several changes in one transaction, only the last leaves the stock that it tells of. */
 export const Intermediate = z
@@ -69,6 +69,6 @@ export type StockEvent = z.infer<typeof StockEvent>
 export const StockAlert = ProductEvent.extend({
   sku: z.string(),
   lowStockThreshold: Quantity.nullable(),
-  cause: z.object({ id: z.uuid(), version: Version, available: Quantity }),
+  cause: z.object({ id: z.uuid(), version: Version, available: Quantity }).meta({ id: 'AlertCause' }),
 }).meta({ id: 'StockAlert' })
 export type StockAlert = z.infer<typeof StockAlert>

@@ -15,7 +15,7 @@ export interface Delivery {
 }
 
 /** What is sent in a message, apart from what its properties say. */
-export const JobMessage = z.object({ jobId: z.guid().toLowerCase() })
+export const JobMessage = z.object({ jobId: z.guid().toLowerCase() }).meta({ id: 'JobMessage' })
 
 /** Ours have 60. */
 const CONTENT_BYTES_MAX = 10_000

@@ -103,7 +103,7 @@ export const ProductEvent = z
     version: EventVersion,
     stock: StockTotals,
     intermediate: Intermediate,
-    product: Product.omit({ stock: true }),
+    product: Product.omit({ stock: true }).meta({ id: 'ProductFields' }),
   })
   .meta({ id: 'ProductEvent' })
 
