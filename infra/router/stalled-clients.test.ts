@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import * as z from 'zod'
 import { httpFunction, ok } from '#function'
 import { ADMIN_KEY } from '#testing'
@@ -17,10 +17,20 @@ const large = httpFunction({
   route: 'GET /v1/large',
   scope: 'admin',
   summary: 'Answer with much.',
-  request: { query: z.strictObject({ bytes: z.coerce.number() }) },
+  request: { query: z.strictObject({ bytes: z.coerce.number(), late: z.string().optional() }) },
   responses: { 200: z.string() },
-  handler: async ({ query }) => ok('x'.repeat(query.bytes)),
+  handler: async ({ query, caller }) => {
+    if (query.late) {
+      late.begun++
+      await vi.waitFor(() => expect(caller.isGone()).toBe(true))
+      late.ended++
+    }
+    return ok('x'.repeat(query.bytes))
+  },
 })
+
+/** Requests that are answered only once their client is gone. */
+const late = { begun: 0, ended: 0 }
 
 const serveLarge = () =>
   serveRouter(
@@ -40,13 +50,13 @@ const serveLarge = () =>
   )
 
 /** Asks, and takes nothing of the answer. */
-async function askFor(url: string, bytes: number): Promise<Socket> {
+async function askFor(url: string, bytes: number, more = ''): Promise<Socket> {
   const { hostname, port } = new URL(url)
   const socket = connect(Number(port), hostname).pause()
   socket.on('error', () => {})
   await once(socket, 'connect')
   socket.write(
-    `GET /v1/large?bytes=${bytes} HTTP/1.1\r\nHost: ${hostname}\r\nAuthorization: Bearer ${ADMIN_KEY}\r\n\r\n`,
+    `GET /v1/large?bytes=${bytes}${more} HTTP/1.1\r\nHost: ${hostname}\r\nAuthorization: Bearer ${ADMIN_KEY}\r\n\r\n`,
   )
   return socket
 }
@@ -95,4 +105,15 @@ test('what clients do not take is bounded, and refused past that until they take
   expect(await statusOf(url, 1_000)).toEqual({ status: 200, length: 1_000 })
   await expect.poll(() => statusOf(url, BYTES), { timeout: 5_000 }).toEqual({ status: 200, length: BYTES })
   for (const socket of stalled) socket.destroy()
+})
+
+test('an answer whose client went before it was made counts for nothing', async () => {
+  const { url } = await serveLarge()
+  for (let round = 1; round <= 4; round++) {
+    const socket = await askFor(url, BYTES, '&late=1')
+    await vi.waitFor(() => expect(late.begun).toBe(round))
+    socket.destroy()
+    await vi.waitFor(() => expect(late.ended).toBe(round))
+  }
+  expect(await statusOf(url, BYTES)).toEqual({ status: 200, length: BYTES })
 })

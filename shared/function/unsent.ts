@@ -13,7 +13,8 @@ let unsent = 0
  * what has changed something, since that is done.
  */
 export function countUnsent(length: number, { incoming, outgoing }: Partial<HttpBindings>): void {
-  if (length < LARGE_MIN || !outgoing) return
+  // Of one that has gone already there is no `close` to come.
+  if (length < LARGE_MIN || !outgoing || outgoing.destroyed) return
   if (unsent + length > UNSENT_MAX && incoming?.method === 'GET') {
     const detail = 'Too much that was asked for has not been taken by its clients. Try again shortly.'
     throw new ServiceError('overloaded', detail, { retryAfterSeconds: 1 })
