@@ -88,7 +88,7 @@ async function requireCommas(texts: AsyncIterable<string>): Promise<AsyncIterabl
   while (line === undefined) {
     const next = await rest.next()
     start += next.value ?? ''
-    line = /\S[^\r\n]*(?=[\r\n])/.exec(start)?.[0]
+    line = firstLineOf(start)
     if (next.done || start.length > FIRST_LINE_MAX) line ??= start
   }
   const used = foreignDelimiterOf(line)
@@ -99,6 +99,14 @@ async function requireCommas(texts: AsyncIterable<string>): Promise<AsyncIterabl
       yield* { [Symbol.asyncIterator]: () => rest }
     },
   }
+}
+
+/** The first line that is not blank, once its end is there. In two steps: as one pattern it would be tried at every character. */
+function firstLineOf(text: string): string | undefined {
+  const from = text.search(/\S/)
+  if (from === -1) return undefined
+  const length = text.slice(from).search(/[\r\n]/)
+  return length === -1 ? undefined : text.slice(from, from + length)
 }
 
 /** Quotes need not be understood for that: a column of skus, or else the number of columns tells. */

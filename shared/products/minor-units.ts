@@ -9,7 +9,10 @@ export function minorUnitsOf(price: string, currency: string, path: string): num
   const [, whole, fraction = ''] = /^(\d+)(?:\.(\d*))?$/.exec(price.trim()) ?? []
   if (whole === undefined) throw invalid(path, `must be a decimal number such as 19.99, not ${quoted(price)}`)
   const places = decimalPlacesOf(currency)
-  const used = fraction.replace(/0+$/, '')
+  // A pattern for the zeros at the end would be tried at every zero.
+  let end = fraction.length
+  while (fraction[end - 1] === '0') end--
+  const used = fraction.slice(0, end)
   if (used.length > places) {
     throw invalid(path, `must not have more than the ${places} decimal places of ${currency}, as ${quoted(price)} has`)
   }

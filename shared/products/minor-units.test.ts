@@ -1,0 +1,12 @@
+import { expect, it } from 'vitest'
+import { minorUnitsOf } from './minor-units.ts'
+
+it('lets zeros behind the last decimal place pass, and refuses a digit behind them', () => {
+  expect(minorUnitsOf('19.9000', 'EUR', 'price')).toBe(1990)
+  expect(() => minorUnitsOf('19.900001', 'EUR', 'price')).toThrow('decimal places')
+})
+
+it('reads a price of a quarter of a million zeros in one pass', () => {
+  // Quadratic, this would take a minute: past the test's own time.
+  expect(() => minorUnitsOf(`0.${'0'.repeat(250_000)}1`, 'EUR', 'price')).toThrow('decimal places')
+})
