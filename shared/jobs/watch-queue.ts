@@ -6,15 +6,17 @@ import { shortenWaits } from './shorten-waits.ts'
 
 const LOOK_MS = 1_000
 
-/** Ends the attempts of workers that have died, and jobs that nobody could run, once a second, until `signal`. */
+const types = Object.keys(jobTypes)
+const looks = [failLostJobs, () => refuseUnknownJobs(types), () => shortenWaits(types)]
+
+/**
+ * Ends the attempts of workers that have died, and jobs that nobody could run, once a second, until `signal`. One look that fails keeps
+ * none of the others from being taken.
+ */
 export async function watchQueue(signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
-    try {
-      await shortenWaits(Object.keys(jobTypes))
-      await failLostJobs()
-      await refuseUnknownJobs(Object.keys(jobTypes))
-    } catch (error) {
-      logger().error({ err: error }, 'lost jobs could not be looked for')
+    for (const look of looks) {
+      await look().catch((error) => logger().error({ err: error }, 'the queue of jobs could not be looked after'))
     }
     // Rejects when it is aborted, which the loop's condition then sees.
     await sleep(LOOK_MS * (0.5 + Math.random()), undefined, { signal }).catch(() => {})
