@@ -34,7 +34,7 @@ export function layOutShop(shop: Shop, currency: string, names: readonly string[
   const readRow = shop.begin()
   const readers = {
     price: (cell: string, path: string) => ({ amount: minorUnitsOf(cell, currency, path), currency }),
-    initialStock: wholeNumberOf,
+    initialStock: piecesOf,
     lowStockThreshold: wholeNumberOf,
   }
   const words = new Map([...indices].map(([column, index]) => [column, names[index] ?? column]))
@@ -46,6 +46,11 @@ export function layOutShop(shop: Shop, currency: string, names: readonly string[
     inItsWords: (issue) => inWordsOf(words, issue),
     ignored: columns.filter((column) => column === undefined).length,
   }
+}
+
+/** Shops sell what they don't have, and count it below zero: nothing of it is there. */
+function piecesOf(cell: string, path: string): number {
+  return Math.max(0, wholeNumberOf(cell, path))
 }
 
 function requireColumns(shop: Shop, names: readonly string[], found: ReadonlyMap<string, number>): void {
