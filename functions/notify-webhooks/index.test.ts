@@ -12,14 +12,16 @@ interface Told {
   occurredAt: Date
 }
 
-const [createWebhook, deleteWebhook, getReservation] = await Promise.all(
-  ['create-webhook', 'delete-webhook', 'get-reservation'].map(functionNamed),
-)
+const [createWebhook, updateWebhook, deleteWebhook, getReservation] = await Promise.all([
+  functionNamed('create-webhook'),
+  functionNamed('update-webhook'),
+  functionNamed('delete-webhook'),
+  functionNamed('get-reservation'),
+])
 
 const { wants } = notifyWebhooks.trigger as { wants: (type: string) => Promise<boolean> }
 
 async function webhookFor(...events: string[]): Promise<string> {
-  if (!createWebhook) throw new Error('there is no create-webhook')
   return (await call(createWebhook, { body: { url: 'https://shop.example/', events } })).body.id
 }
 
@@ -52,12 +54,28 @@ beforeEach(async () => {
 describe('notify-webhooks', () => {
   it('tells a webhook that was made while the clock was ahead of what is from now on, and not of what was long before', async () => {
     await webhookFor('stock.adjusted')
-    await sql`update webhooks set created_at = now() + interval '1 hour'`
+    await sql`update webhooks set enabled_at = now() + interval '1 hour'`
     await newProduct({ initialStock: 3 })
     const adjusted = (await told()).find(({ type }) => type === 'stock.adjusted')
     if (!adjusted) throw new Error('there is no event')
     expect(await deliver(adjusted)).toBe(1)
     expect(await deliver({ ...adjusted, id: crypto.randomUUID() }, new Date(Date.now() - 120_000))).toBe(0)
+  })
+
+  it('tells one that was enabled again of what is from then on, and of nothing from before', async () => {
+    const webhookId = await webhookFor('stock.adjusted')
+    await sql`update webhooks set created_at = now() - interval '1 day', enabled_at = now() - interval '1 day'`
+    const change = (enabled: boolean) => call(updateWebhook, { params: { webhookId }, body: { enabled } })
+    await newProduct({ initialStock: 3 })
+    const adjusted = (await told()).find(({ type }) => type === 'stock.adjusted')
+    if (!adjusted) throw new Error('there is no event')
+    const before = { ...adjusted, id: crypto.randomUUID(), occurredAt: new Date(Date.now() - 120_000) }
+    await change(true)
+    expect(await deliver({ ...before, id: crypto.randomUUID() })).toBe(1)
+    await change(false)
+    await change(true)
+    expect(await deliver(before)).toBe(0)
+    expect(await deliver(adjusted)).toBe(1)
   })
 
   it('queues an event for each webhook that asks for its type, whole, and without a secret', async () => {
@@ -144,7 +162,7 @@ describe('notify-webhooks', () => {
     const id = await webhookFor('stock.adjusted')
     await newProduct({ initialStock: 3 })
     const event = (await told()).at(-1)
-    if (!event || !deleteWebhook) throw new Error('there is no event')
+    if (!event) throw new Error('there is no event')
     expect(await deliver({ ...event, id: crypto.randomUUID() }, new Date(Date.now() - 3_600_000))).toBe(0)
     await call(deleteWebhook, { params: { webhookId: id } })
     expect(await deliver(event)).toBe(0)
@@ -181,7 +199,6 @@ describe('reservation.expired', () => {
     expect(events).toHaveLength(3)
     const counts = await Promise.all([...events, ...events].map((event) => deliver(event)))
     expect(counts.sort()).toEqual([0, 0, 0, 0, 0, 1])
-    if (!getReservation) throw new Error('there is no get-reservation')
     const shown = (await call(getReservation, { params: { reservationId: reservation.id } })).body
     expect(shown).toMatchObject({ state: 'expired', holder: 'ann', lines: [{ quantity: 2 }, {}, {}] })
     expect(await payloads()).toEqual([

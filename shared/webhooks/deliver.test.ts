@@ -123,12 +123,15 @@ describe('a delivery', () => {
     expect(received).toHaveLength(1)
   })
 
-  it('that is answered 410 says nothing of where the webhook leads to since', async () => {
-    const moved = async () => {
-      await sql`update webhooks set url = 'https://shop.example/' where id = ${webhookId}`
+  it.each([
+    ['leads to since', () => sql`url = 'https://shop.example/'`],
+    ['was enabled for again since', () => sql`enabled_at = clock_timestamp()`],
+  ])('that is answered 410 says nothing of what the webhook %s', async (_, changed) => {
+    const change = async () => {
+      await sql`update webhooks set ${changed()} where id = ${webhookId}`
     }
     const { url } = await receiver((response) => {
-      void moved().then(() => response.writeHead(410).end())
+      void change().then(() => response.writeHead(410).end())
       return undefined
     })
     const { id: webhookId } = await webhookAt(url)
@@ -254,6 +257,11 @@ describe('a receiver that does not answer', () => {
     expect(answers).toEqual(expect.arrayContaining([silent, paused, paused]))
     expect(received).toHaveLength(4)
     expect(await deliver()).toEqual(paused)
+
+    const moved = await receiver()
+    await sql`update webhooks set url = ${moved.url} where id = ${webhookId}`
+    expect(await deliver()).toEqual({ delivered: true, status: 204 })
+    await sql`update webhooks set url = ${url} where id = ${webhookId}`
 
     status = 204
     now += 30_000

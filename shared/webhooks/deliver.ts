@@ -6,7 +6,7 @@ import { counter, histogram, logger } from '#telemetry'
 import { type Posted, type PostOptions, post } from './post.ts'
 import { sign } from './secret.ts'
 import { allowsPrivate } from './settings.ts'
-import { mayBeAsked, noteAnswer } from './silence.ts'
+import { mayBeAsked, noteAnswer, receiverOf } from './silence.ts'
 
 /** As long as the specification allows receivers, at the most. */
 const TIMEOUT_MS = 15_000
@@ -38,7 +38,8 @@ export async function deliverWebhook(
     deliveries.inc({ outcome: reason })
     return { delivered: false, reason }
   }
-  if (!mayBeAsked(webhookId)) {
+  const receiver = receiverOf(webhook)
+  if (!mayBeAsked(receiver)) {
     deliveries.inc({ outcome: 'paused' })
     throw new ServiceError('bad_gateway', 'The receiver has not answered lately, and is asked again in a while.')
   }
@@ -58,7 +59,7 @@ export async function deliverWebhook(
   const endTimer = durations.startTimer()
   const posted = await post(new URL(webhook.url), headers, body, { ...defaults, ...options })
   endTimer()
-  noteAnswer(webhookId, posted.outcome !== 'timed_out')
+  noteAnswer(receiver, posted.outcome !== 'timed_out')
   const outcome = outcomeOf(posted)
   deliveries.inc({ outcome })
   if (outcome === 'gone') await disable(webhook, caller)
@@ -70,21 +71,28 @@ interface Target {
   url: string
   secret: string
   enabled: boolean
+  /** As text: a Date has not all of its digits. */
+  enabledAt: string
 }
 
 /** From the primary: a replica may still have what is deleted. */
 async function findTarget(id: string): Promise<Target | undefined> {
-  const [webhook] = await primary()<Target[]>`select id, url, secret, enabled from webhooks where id = ${id}`
+  const [webhook] = await primary()<Target[]>`
+    select id, url, secret, enabled, enabled_at::text as "enabledAt" from webhooks where id = ${id}`
   if (webhook) requireAskedFor(webhook.id === id, 'webhook')
   return webhook
 }
 
-/** It was the receiver at this URL that has gone: one that the webhook leads to since then has said nothing. */
-async function disable({ id, url }: Target, caller: Caller): Promise<void> {
+/**
+ * It was the receiver at this URL that has gone: one that the webhook leads to since then has said nothing, nor has one that somebody
+ * has enabled again meanwhile.
+ */
+async function disable({ id, url, enabledAt }: Target, caller: Caller): Promise<void> {
   const { count } = await transaction(
     caller,
     (tx) => tx`
-      update webhooks set enabled = false, disabled_reason = 'gone' where id = ${id} and url = ${url} and enabled`,
+      update webhooks set enabled = false, disabled_reason = 'gone'
+      where id = ${id} and url = ${url} and enabled and enabled_at = ${enabledAt}::timestamptz`,
   )
   if (count > 0) logger().warn({ webhook: id }, 'the receiver of a webhook answered 410: it is sent nothing any more')
 }

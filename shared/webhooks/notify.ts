@@ -23,15 +23,15 @@ export async function notifyWebhooks(event: SentEvent, consumer: string, caller:
 }
 
 /**
- * Whoever has made a webhook does not ask for what was long before: those who read the log may be far behind. An event bears the
- * time at which its transaction began, so it may look older than a webhook and still be newer; no transaction takes a minute.
- * No webhook is newer than now: one that says so was made while the clock was ahead.
+ * Whoever has made a webhook, or enabled it again, does not ask for what was long before: those who read the log may be far behind. An
+ * event bears the time at which its transaction began, so it may look older than that and still be newer; no transaction takes a minute.
+ * None was enabled later than now: one that says so was made while the clock was ahead.
  */
 async function webhooksFor(tx: Sql, { type, time }: SentEvent): Promise<string[]> {
   const rows = await tx<Array<{ id: string }>>`
     select id from webhooks
     where enabled and ${type} = any(events)
-      and least(created_at, now()) <= coalesce(${time ?? null}::timestamptz, now()) + interval '1 minute'
+      and least(enabled_at, now()) <= coalesce(${time ?? null}::timestamptz, now()) + interval '1 minute'
     order by id`
   return rows.map(({ id }) => id)
 }

@@ -71,7 +71,8 @@ export async function updateWebhook(
     const [row] = await tx<WebhookRow[]>`
       update webhooks
       set url = ${url ?? tx`url`}, events = ${events ?? tx`events`}, enabled = ${enabled ?? tx`enabled`},
-          disabled_reason = ${enabled === true ? null : tx`disabled_reason`}
+          disabled_reason = ${enabled === true ? null : tx`disabled_reason`},
+          enabled_at = ${enabled === true ? tx`case when enabled then enabled_at else clock_timestamp() end` : tx`enabled_at`}
       where id = ${id} returning ${columns(tx)}`
     if (!row) throw notFound(id)
     return toWebhook(row)
