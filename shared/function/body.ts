@@ -7,7 +7,7 @@ import type { Upload } from './upload.ts'
 
 export interface Received<Content> {
   content: Content
-  /** To be called when the request is over. */
+  /** To be called when the request is over, once. */
   release: () => void
 }
 
@@ -63,8 +63,12 @@ function textOf(blocks: readonly Uint8Array[]): string {
   const [first, ...others] = blocks
   const bytes = first && others.length === 0 ? first : Buffer.concat(blocks)
   if (!isUtf8(bytes)) throw new ServiceError('malformed_json', 'The body is not JSON in UTF-8: not valid UTF-8.')
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString()
+  const text = bufferOf(bytes).toString()
   return text.startsWith(BYTE_ORDER_MARK) ? text.slice(1) : text
+}
+
+function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
 /** Nothing here undoes a coding: what is in one would be read as what it is not. https://www.rfc-editor.org/rfc/rfc9110#name-content-encoding */

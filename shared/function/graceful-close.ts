@@ -24,6 +24,7 @@ export function prepareClose(server: Server) {
     socket.once('close', () => unused.delete(socket))
   })
   return {
+    inFlight,
     watch(req: IncomingMessage, res: ServerResponse): void {
       unused.delete(req.socket)
       inFlight.add(res)

@@ -59,7 +59,7 @@ export function createHttpServer(answer: RequestListener, options: ServerOptions
 
   const closing = prepareClose(server)
   const answers = new WeakMap<Duplex, ServerResponse>()
-  cutStalledClients(server, (socket) => answers.get(socket), options.clientStallMsMax)
+  cutStalledClients(server, closing.inFlight, (socket) => answers.get(socket), options.clientStallMsMax)
   const refused = new WeakSet<Duplex>()
   const listener: RequestListener = (req, res) => {
     answers.set(req.socket, res)

@@ -3,6 +3,7 @@ import { Readable } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
 import type { HttpBindings } from '@hono/node-server'
 import { ServiceError } from '#errors'
+import { endOfTurn } from './end-of-turn.ts'
 import { createShares } from './shares.ts'
 
 /** Where a body comes from, and what it may take. */
@@ -18,7 +19,7 @@ export interface BodySource {
 export interface Body {
   /** One at least. */
   blocks: Uint8Array[]
-  /** To be called when the request is over. */
+  /** To be called when the request is over, once. */
   release: () => void
 }
 
@@ -40,7 +41,23 @@ const BLOCK_BYTES = 256 * 1024
  * `too_large` past its bound, `request_timeout` where it stops or crawls, `overloaded` where the process has taken in as much as it
  * may, and `client_closed_request` where the client goes away.
  */
-export function readBody(from: BodySource): Promise<Body> {
+export async function readBody(from: BodySource): Promise<Body> {
+  // What has come with the head is parsed by then.
+  await endOfTurn()
+  return takeWhole(from) ?? readAsItComes(from)
+}
+
+/** A body that is here already, as nearly all are: to wait for it costs as much as all else that is done with it. */
+function takeWhole({ http, apiKeyId, bytesMax }: BodySource): Body | undefined {
+  const incoming = http?.incoming
+  if (!incoming?.complete || incoming.destroyed || incoming.readableLength > bytesMax) return undefined
+  const { readableLength: bytes } = incoming
+  if (bytes === 0) return undefined
+  if (!memory.take(apiKeyId, bytes)) throw outOfMemory()
+  return { blocks: [incoming.read()], release: () => memory.giveBack(apiKeyId, bytes) }
+}
+
+function readAsItComes(from: BodySource): Promise<Body> {
   const source = from.http?.incoming ?? streamOf(from.request)
   const collected = collector(from)
   invite(from)

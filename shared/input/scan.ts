@@ -50,7 +50,7 @@ export function findFault(text: string): Fault | undefined {
       default:
         if (isNumeric(text.charCodeAt(at))) {
           const end = endOfNumber(text, at)
-          const message = whyNotKept(text.slice(at, end))
+          const message = isSmall(text, at, end) ? undefined : whyNotKept(text.slice(at, end))
           if (message) return { path: pathAt(text, at), message }
           at = end - 1
         }
@@ -83,6 +83,19 @@ function endOfNumber(text: string, start: number): number {
   NUMBER.lastIndex = start
   NUMBER.test(text)
   return NUMBER.lastIndex
+}
+
+/** A double keeps every whole number of so many digits. */
+const SMALL_DIGITS = 15
+
+/** Whether a number is whole and small, as nearly all are: it needs no closer look. */
+function isSmall(text: string, start: number, end: number): boolean {
+  if (end - start > SMALL_DIGITS) return false
+  for (let at = start; at < end; at++) {
+    const character = text.charCodeAt(at)
+    if (character < ZERO || character > NINE) return false
+  }
+  return true
 }
 
 /** Whether the string is the name of a member. */
