@@ -1,4 +1,4 @@
-import type { Connection } from './site.ts'
+import type { Connection } from './connection.ts'
 
 /** Products are numbered from 1, and the id is the number: no contender has to look one up. */
 export function productId(number: number): string {

@@ -6,11 +6,12 @@ import { fileURLToPath } from 'node:url'
 import postgres from 'postgres'
 import { ON_HAND, productId } from './catalogue.ts'
 import { closeLater } from './closing.ts'
+import type { Connection } from './connection.ts'
 import { BUYERS, type Contender, PIECES } from './contenders.ts'
 import { runLoad } from './load.ts'
 import type { Options } from './options.ts'
 import { start } from './servers.ts'
-import type { Connection, Site } from './site.ts'
+import type { Site } from './site.ts'
 
 const INSTALL_MS = 600_000
 /** Items that one request may create: its module inserts them in one statement. */

@@ -8,8 +8,7 @@ import { ensureBootstrapKey } from '#function'
 import { startCluster } from '../../infra/local/cluster.ts'
 import { fillCatalogue } from './catalogue.ts'
 import { closeLater } from './closing.ts'
-
-export type Connection = postgres.Sql
+import type { Connection } from './connection.ts'
 
 export const API_KEY = 'bench-admin-key'
 

@@ -1,5 +1,4 @@
 import { ServiceError } from '#errors'
-import type { Caller } from './caller.ts'
 
 /** What a key may do. `admin` may do everything. */
 export const scopes = [
@@ -15,7 +14,9 @@ export const scopes = [
 ] as const
 export type Scope = (typeof scopes)[number]
 
-type Granted = Pick<Caller, 'scopes'>
+interface Granted {
+  scopes: readonly Scope[]
+}
 
 export function hasScope({ scopes: granted }: Granted, scope: Scope): boolean {
   return granted.includes(scope) || granted.includes('admin')

@@ -1,69 +1,8 @@
+import { type ErrorCode, isRefusal, statusOf } from './codes.ts'
 import type { ExtraOf, Issue, MemberCode } from './members.ts'
 
+export { type ErrorCode, isRefusal, statusOf } from './codes.ts'
 export type { Issue } from './members.ts'
-
-/**
- * Every code a client can meet and the status it is answered with: the one place where the two are joined.
- * A code is part of the contract: renaming one breaks clients.
- */
-export const statusOf = {
-  malformed_json: 400,
-  malformed_request: 400,
-  unauthenticated: 401,
-  forbidden: 403,
-  not_found: 404,
-  product_not_found: 404,
-  reservation_not_found: 404,
-  job_not_found: 404,
-  location_not_found: 404,
-  webhook_not_found: 404,
-  api_key_not_found: 404,
-  method_not_allowed: 405,
-  request_timeout: 408,
-  sku_taken: 409,
-  location_code_taken: 409,
-  has_held_reservations: 409,
-  insufficient_stock: 409,
-  product_archived: 409,
-  limit_exceeded: 409,
-  count_below_reserved: 409,
-  not_held: 409,
-  hold_limit_reached: 409,
-  reservation_expired: 409,
-  last_admin_key: 409,
-  too_many_webhooks: 409,
-  too_many_jobs: 409,
-  request_in_progress: 409,
-  // No client of the service gets it: the receiver of a webhook has answered so.
-  webhook_gone: 410,
-  version_mismatch: 412,
-  too_large: 413,
-  unsupported_media_type: 415,
-  // No client of the service gets it: the router, which has asked the wrong process, asks another one.
-  misdirected_request: 421,
-  validation_failed: 422,
-  idempotency_key_reused: 422,
-  rate_limited: 429,
-  headers_too_large: 431,
-  // Nobody is there to read it: the status, nginx's for this, is for the metrics.
-  client_closed_request: 499,
-  internal: 500,
-  bad_gateway: 502,
-  overloaded: 503,
-  busy: 503,
-  unavailable: 503,
-  not_ready: 503,
-  gateway_timeout: 504,
-} as const satisfies Record<string, number>
-
-export type ErrorCode = keyof typeof statusOf
-
-const refusals: ReadonlySet<string> = new Set<ErrorCode>(['overloaded', 'busy', 'unavailable'])
-
-/** Whether a code says that a request was turned away for the moment, as it is meant to be where there is too much or something is away. */
-export function isRefusal(code: string): boolean {
-  return refusals.has(code)
-}
 
 export interface ErrorDetails {
   /** Seconds after which a retry makes sense; sent as `Retry-After`. */
@@ -99,7 +38,7 @@ export class ServiceError extends Error {
     const { stackTraceLimit } = Error
     // What a client is told about its own request is no defect: nobody looks for where it came from, and to find that out is a
     // tenth of all that a refusal costs.
-    if (statusOf[code] < 500 || refusals.has(code)) Error.stackTraceLimit = 0
+    if (statusOf[code] < 500 || isRefusal(code)) Error.stackTraceLimit = 0
     super(`${code}: ${detail}`, details.cause === undefined ? undefined : { cause: details.cause })
     Error.stackTraceLimit = stackTraceLimit
     this.code = code

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import type { ErrorCode } from './index.ts'
+import type { ErrorCode } from './codes.ts'
 
 const Count = z.number().int().nonnegative()
 

@@ -9,7 +9,7 @@ import { jobTypes } from './schema.ts'
 import type { BrokerSettings } from './settings.ts'
 import { createSlots, type Slots } from './slots.ts'
 import { watchQueue } from './watch-queue.ts'
-import type { Worker } from './work.ts'
+import type { Worker } from './worker.ts'
 
 const RECONNECT_BASE_MS = 100
 const RECONNECT_MAX_MS = 5_000

@@ -3,7 +3,7 @@ import type { Hand } from './hand.ts'
 import { claimJobs } from './queue.ts'
 import { createSlots } from './slots.ts'
 import { watchQueue } from './watch-queue.ts'
-import type { Worker } from './work.ts'
+import type { Worker } from './worker.ts'
 
 const IDLE_MS = 200
 const AFTER_ERROR_MS = 1_000

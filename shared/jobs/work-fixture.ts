@@ -5,7 +5,8 @@ import { submitJob } from '#jobs'
 import { inRabbit, rabbitUrl, sql, useBroker } from '#testing'
 import { type Claim, claimJobs } from './queue.ts'
 import { type Job, type JobType, jobTypes } from './schema.ts'
-import { type Worker, work } from './work.ts'
+import { work } from './work.ts'
+import type { Worker } from './worker.ts'
 
 /** What can say that a job is due: a suite that speaks of the port alone runs with each. */
 export const adapters = [

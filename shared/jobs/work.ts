@@ -4,11 +4,7 @@ import { createHand } from './hand.ts'
 import { poll } from './poll.ts'
 import type { Claim } from './queue.ts'
 import { brokerSettings } from './settings.ts'
-
-export interface Worker {
-  /** Takes no more jobs, gives those in hand 5 s, and hands the others back. */
-  stop: () => Promise<void>
-}
+import type { Worker } from './worker.ts'
 
 export interface WorkOptions {
   queue: string

@@ -1,5 +1,3 @@
-import type { Json } from './schemas.ts'
-
 /**
  * What members mean that mean the same wherever they are. What is special to one place is told there, with `.describe`. They are here
  * and not with the schemas since those are in the functions' bundles, which nobody reads.
@@ -104,7 +102,7 @@ export const meaningOf = (name: string): string | undefined => (Object.hasOwn(wo
 /** Gives every member that says nothing of itself the meaning of its name. */
 export function explainMembers(json: unknown): void {
   if (typeof json !== 'object' || json === null) return
-  const { properties } = json as { properties?: Record<string, Json> }
+  const { properties } = json as { properties?: Record<string, Record<string, unknown>> }
   for (const [name, member] of Object.entries(properties ?? {})) {
     const meaning = meaningOf(name)
     if (typeof member === 'object' && meaning !== undefined) member.description ??= meaning

@@ -1,6 +1,6 @@
 import { type Caller, pipeline, type Sql, transaction } from '#database'
 import { oncePerEvent, type ProductChange, type StockAlert } from '#events'
-import { openBook } from './book.ts'
+import { openBook } from './lock-stock.ts'
 
 /** What a product's last alert left it in: `low` and `out` last until a `stock.back` ends them. */
 type AlertState = 'none' | 'low' | 'out'

@@ -1,6 +1,7 @@
 import { type Caller, type Sql, StaleRead, transaction } from '#database'
 import { ServiceError } from '#errors'
-import { type Book, EXPIRED_MAX, openBook } from './book.ts'
+import type { Book } from './book.ts'
+import { EXPIRED_MAX, openBook } from './lock-stock.ts'
 
 /**
  * Runs `work` with a book in a transaction. Where it refuses the request while overdue holds are left on its products,

@@ -4,8 +4,7 @@ import { ServiceError } from '#errors'
 import { type NewEvent, publish, stockChanges } from '#events'
 import { cacheGroup } from './cache-group.ts'
 import { apply, type Change, toEvent, totalsOf } from './change.ts'
-import { expireOverdue, findOverdue } from './expiry.ts'
-import { type LockedProduct, lockProducts, saveLevels, tryLockProducts } from './levels.ts'
+import { type LockedProduct, saveLevels } from './levels.ts'
 import { insertMovements, type NewMovement } from './movements.ts'
 import { setState } from './reservation-rows.ts'
 
@@ -31,37 +30,6 @@ export interface Book {
   save: () => Promise<void>
 }
 
-/** Overdue holds that one transaction ends, at 0.1 ms each: more would keep its locks for longer than a request should wait. */
-export const EXPIRED_MAX = 500
-
-/**
- * Locks the products' stock, in the one order that all transactions keep (by product id), and expires what holds on them
- * are overdue, but with `skipLocked` for those that others work on. Products that don't exist are left out; `book.product`
- * tells. Waits at most the lock time-out.
- */
-export async function openBook(
-  tx: Sql,
-  caller: Caller,
-  productIds: Iterable<string>,
-  { expiredMax = EXPIRED_MAX, skipLocked = false } = {},
-): Promise<Book> {
-  const wanted = [...new Set(productIds)].sort()
-  // Sent together: the locks are held for as short as can be.
-  const [{ products, lockedAt }, overdue] = await pipeline([
-    lockProducts(tx, wanted),
-    findOverdue(tx, wanted, expiredMax),
-  ])
-  // An overdue hold may cover other products too: it ends if they can be had at once.
-  const others = new Set([...overdue.values()].flat().filter((id) => !products.has(id)))
-  if (others.size > 0) for (const [id, other] of await tryLockProducts(tx, [...others])) products.set(id, other)
-  const endingIds = [...overdue].filter(([, ids]) => ids.every((id) => products.has(id))).map(([id]) => id)
-
-  const book = createBook(tx, products, lockedAt)
-  book.isCutOff = overdue.size === expiredMax || endingIds.length < overdue.size
-  if (endingIds.length > 0) book.expiredIds = await expireOverdue(tx, caller, book, endingIds, { skipLocked })
-  return book
-}
-
 /**
  * The stock of products that `tx` adds: none, at `main`. Nobody else sees them yet, so there is nothing to be locked; but a book
  * must have been opened before, since that waits for stocktakes. `save` writes their levels with everything else.
@@ -76,7 +44,8 @@ export function openBookOfNew(
   return createBook(tx, new Map(locked.map((product) => [product.id, product])), openedAt)
 }
 
-function createBook(tx: Sql, products: Map<string, LockedProduct>, openedAt: Date): Book {
+/** A book of products that `tx` has locked. */
+export function createBook(tx: Sql, products: Map<string, LockedProduct>, openedAt: Date): Book {
   const movements: NewMovement[] = []
   const events: NewEvent[] = []
   const changed = new Set<LockedProduct>()

@@ -1,8 +1,9 @@
 import type * as z from 'zod'
 import { type Caller, pipeline, type Sql, transaction } from '#database'
 import { invalid, ServiceError } from '#errors'
-import { type Book, openBook } from './book.ts'
+import type { Book } from './book.ts'
 import { requireLocations } from './locations.ts'
+import { openBook } from './lock-stock.ts'
 import type { CountRequest, CountResult } from './schema.ts'
 import { findSkus, productIdOf } from './skus.ts'
 

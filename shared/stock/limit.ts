@@ -1,6 +1,6 @@
 import type * as z from 'zod'
 import { type Caller, transaction } from '#database'
-import { openBook } from './book.ts'
+import { openBook } from './lock-stock.ts'
 import type { ProductLimits, SetLimitRequest } from './schema.ts'
 
 /**

@@ -1,7 +1,8 @@
 import type * as z from 'zod'
 import { type Caller, pipeline, type Sql, transaction } from '#database'
 import { invalid, ServiceError } from '#errors'
-import { type Book, openBook } from './book.ts'
+import type { Book } from './book.ts'
+import { openBook } from './lock-stock.ts'
 import { mayTouch } from './ownership.ts'
 import {
   findReservations,

@@ -1,5 +1,5 @@
 import { type Caller, primary, transaction } from '#database'
-import { openBook } from './book.ts'
+import { openBook } from './lock-stock.ts'
 
 /** Overdue holds a transaction: as many as a book ends when it is opened. */
 const BATCH_MAX = 500
