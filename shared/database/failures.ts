@@ -29,6 +29,11 @@ export function retryReason(error: unknown): string | undefined {
   return error instanceof postgres.PostgresError ? RETRY_REASONS[error.code] : undefined
 }
 
+/** Whether a statement has waited for a lock as long as `lock_timeout` lets it. */
+export function isLockTimeout(error: unknown): boolean {
+  return error instanceof postgres.PostgresError && error.code === '55P03'
+}
+
 /** Whether the server has ended a statement that took longer than it may. */
 export function isCancelled(error: unknown): boolean {
   return error instanceof postgres.PostgresError && error.code === '57014'

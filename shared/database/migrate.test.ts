@@ -2,10 +2,11 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { environment, overrideEnvironment } from '#config'
 import { closeDatabase, migrate } from '#database'
-import { sql } from '#testing'
+import { logger } from '#telemetry'
+import { blocked, inRivalSession, sql } from '#testing'
 
 let home = ''
 let fresh = ''
@@ -76,5 +77,50 @@ describe('migrate', () => {
     expect(await sql`select number from numbers`).toEqual([])
     await write('0002_broken.sql', 'insert into numbers values (1)')
     expect(await migrate(directory)).toEqual(['0002_broken.sql'])
+  })
+
+  describe('while a long read keeps a table', () => {
+    beforeEach(async () => {
+      await write('0001_table.sql', 'create table products (name text)')
+      await migrate(directory)
+      await sql`insert into products values ('Tea pot')`
+      await write('0002_column.sql', 'alter table products add column sku text')
+    })
+
+    /** Reads the table in a transaction that is open until `work` is done. */
+    const duringRead = <Result>(work: (pid: number) => Promise<Result>) =>
+      inRivalSession(async (rival) => {
+        const [row] = await rival<
+          [{ pid: number }]
+        >`select pg_backend_pid() as pid from (select count(*) from products) as read`
+        return work(row.pid)
+      })
+
+    it('lets other readers pass, says whose lock it waits for, and runs the file once that ends', async () => {
+      const warn = vi.spyOn(logger(), 'warn')
+      const { running, pid } = await duringRead(async (pid) => {
+        const running = migrate(directory)
+        await blocked()
+        // Behind the migration in the queue: it fails where that waits for longer than a read may.
+        expect(await sql`select name from products`).toEqual([{ name: 'Tea pot' }])
+        await vi.waitFor(() => expect(warn).toHaveBeenCalled(), { timeout: 10_000 })
+        return { running, pid }
+      })
+      expect(await running).toEqual(['0002_column.sql'])
+      expect(warn.mock.calls[0]).toEqual([
+        { holders: [pid] },
+        `0002_column.sql has not got a lock that the sessions of pid ${pid} hold; it is tried again until they end`,
+      ])
+    })
+
+    it('ends with an error where that does not end in time, and changes nothing', async () => {
+      await duringRead((pid) =>
+        expect(migrate(directory, 0)).rejects.toThrow(
+          `0002_column.sql has not got a lock that the sessions of pid ${pid} hold`,
+        ),
+      )
+      expect(await applied()).toEqual(['0001_table.sql'])
+      expect(await migrate(directory)).toEqual(['0002_column.sql'])
+    })
   })
 })

@@ -63,4 +63,3 @@ end;
 
 alter table products add column search_text text collate "C"
   generated always as (E'\n\n' || fold_text(sku) || E'\n\n' || fold_text(name)) stored;
-create index products_search on products using gin (search_grams(search_text)) where deleted_at is null;
