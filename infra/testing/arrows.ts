@@ -1,0 +1,109 @@
+import { readFileSync } from 'node:fs'
+import { dirname, normalize } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import ts from 'typescript'
+
+/** What a module may import, besides itself and Node's own modules. */
+interface Allowed {
+  modules: readonly string[]
+  packages: readonly string[]
+}
+
+const allow = (modules: readonly string[], packages: readonly string[]): Allowed => ({ modules, packages })
+
+/** What every module stands on. */
+const ground = ['config', 'errors', 'ids', 'input', 'telemetry']
+const domain = ['stock', 'products', 'webhooks']
+const shared = [...ground, 'database', 'cache', 'events', 'jobs', 'function', 'openapi', ...domain]
+
+/**
+ * The arrows of the project: each module with the modules and packages that it may import, types included. A driver stands in the line
+ * of its one owner. A module is a folder of `shared/` or `infra/`; all functions are one, and so are all end-to-end tests.
+ */
+export const arrows: Readonly<Record<string, Allowed>> = {
+  errors: allow([], ['zod']),
+  ids: allow([], ['uuid']),
+  input: allow(['errors'], ['zod']),
+  config: allow(['errors', 'input'], ['zod']),
+  telemetry: allow(['config'], ['pino', 'prom-client']),
+  database: allow(ground, ['postgres', 'cockatiel', 'zod']),
+  cache: allow([...ground, 'database'], ['ioredis', 'cockatiel', 'lru-cache', 'zod']),
+  events: allow([...ground, 'database'], ['kafkajs', 'zod']),
+  jobs: allow([...ground, 'database'], ['amqplib', 'zod']),
+  stock: allow([...ground, 'database', 'cache', 'events', 'jobs'], ['zod']),
+  products: allow([...ground, 'database', 'cache', 'events', 'jobs', 'stock'], ['zod']),
+  webhooks: allow([...ground, 'database', 'events', 'jobs'], ['lru-cache', 'zod']),
+  function: allow(
+    [...ground, 'database', 'cache', 'events', 'jobs'],
+    ['hono', '@hono/node-server', 'lru-cache', 'zod'],
+  ),
+  openapi: allow([...ground, 'function'], ['zod']),
+  functions: allow(['errors', 'events', 'function', 'jobs', ...domain], ['zod']),
+  'infra/router': allow([...ground, 'function'], ['@hono/node-server', 'undici', 'zod']),
+  'infra/migrate': allow([...ground, 'database', 'cache', 'function', 'infra/local'], ['zod']),
+  'infra/local': allow([...shared, 'infra/router'], ['amqplib', 'postgres', 'zod']),
+  'infra/docker': allow([], []),
+  build: allow([...shared, 'infra/local', 'infra/router'], ['esbuild', 'vitest']),
+}
+
+/** What tests import besides what their module does. Helpers of tests are tests in this. */
+const ofTests = ['ajv', 'ajv-formats', 'fast-check', 'hono', 'standardwebhooks', 'vitest', 'yaml', 'zod']
+const isOfTests = (file: string) =>
+  /\.test\.ts$|[-/]fixtures?\.ts$|\/testing\//.test(file) || moduleOf(file) === 'e2e' || file === 'vitest.config.ts'
+
+/** By the name that stands for it, where a folder is left. */
+const names: Record<string, string> = JSON.parse(
+  readFileSync(fileURLToPath(new URL('../../package.json', import.meta.url)), 'utf8'),
+).imports
+
+/** The imports in `source`, the text of `file` (a path from the root of the project), that the arrows forbid, each in words. */
+export function forbiddenImports(file: string, source: string): string[] {
+  const { importedFiles } = ts.preProcessFile(source, true, true)
+  return importedFiles.flatMap(({ fileName: name }) => whyForbidden(file, name) ?? [])
+}
+
+function whyForbidden(file: string, name: string): string | undefined {
+  const from = moduleOf(file)
+  const refusal = (reason: string) => `${file} imports ${name}: ${reason}`
+  if (name.startsWith('node:')) return undefined
+  if (!name.startsWith('.') && !name.startsWith('#')) {
+    return allowsPackage(file, from, packageOf(name)) ? undefined : refusal(`${from} does not own this package`)
+  }
+  const target = name.startsWith('#') ? names[name]?.slice(2) : normalize(`${dirname(file)}/${name}`)
+  if (target === undefined) return refusal('package.json has no such name')
+  const to = moduleOf(target)
+  if (isOfTests(target) && !isOfTests(file)) return refusal('only tests import what is made for tests')
+  if (to === from) return from === 'functions' && !isOfTests(file) ? whyNotOfFunction(file, target, refusal) : undefined
+  if (name.startsWith('.') && target.startsWith('shared/') && !seesInside(from)) {
+    return refusal('a folder of shared/ is entered by its name')
+  }
+  if (isOfTests(file) || arrows[from]?.modules.includes(to)) return undefined
+  return refusal(`no arrow leads from ${from} to ${to}`)
+}
+
+function whyNotOfFunction(file: string, target: string, refusal: (reason: string) => string): string | undefined {
+  return dirname(file) === dirname(target) ? undefined : refusal('functions do not import each other')
+}
+
+/** Tests of the whole: they break things where they are made, and speak to the service with whatever a client would use. */
+const seesInside = (from: string) => from === 'e2e' || from === 'infra/testing'
+
+function allowsPackage(file: string, from: string, name: string): boolean {
+  if (seesInside(from)) return true
+  return arrows[from]?.packages.includes(name) === true || (isOfTests(file) && ofTests.includes(name))
+}
+
+function moduleOf(file: string): string {
+  const [top = '', folder = '', ...rest] = file.split('/')
+  if (top === 'shared') return folder
+  if (top === 'infra' && rest.length > 0) return `infra/${folder}`
+  return file.includes('/') ? top : 'build'
+}
+
+/** `@scope/name/part` is of the package `@scope/name`. */
+function packageOf(name: string): string {
+  return name
+    .split('/')
+    .slice(0, name.startsWith('@') ? 2 : 1)
+    .join('/')
+}
