@@ -1,6 +1,17 @@
+import { readFile } from 'node:fs/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { overrideEnvironment } from '#config'
-import { call, expectConsistent, expectNoEffect, functionNamed, hold, newKey, newProduct, sql } from '#testing'
+import {
+  call,
+  expectConsistent,
+  expectNoEffect,
+  functionNamed,
+  hold,
+  inRivalSession,
+  newKey,
+  newProduct,
+  sql,
+} from '#testing'
 import { forgetOwnership, keysOwnReservations } from './ownership.ts'
 
 const [reserve, get, list, extend, confirm, release] = await Promise.all([
@@ -86,6 +97,89 @@ describe('where API keys own reservations', () => {
     await sql`update reservations set made_by = null where id = ${reservationId}`
     expect((await call(get, { key: one, params: { reservationId } })).status).toBe(404)
     expect((await call(release, { params: { reservationId }, body: {} })).status).toBe(200)
+  })
+})
+
+describe('the migration that finds the makers of old holds', () => {
+  beforeAll(() => setTo('1'))
+
+  /** Runs it; gives the number of movements that it has read. */
+  async function findMakers(): Promise<number> {
+    const migration = new URL('../database/migrations/0020_makers_of_old_holds.sql', import.meta.url)
+    const text = await readFile(migration, 'utf8')
+    return inRivalSession(async (rival) => {
+      const reads = async () => {
+        const [row] = await rival<[{ count: number }]>`
+          select seq_tup_read + idx_tup_fetch as count from pg_stat_xact_user_tables where relname = 'stock_movements'`
+        return row.count
+      }
+      // Of other transactions of this session as well.
+      const before = await reads()
+      await rival.unsafe(text)
+      const read = (await reads()) - before
+      await rival`commit`
+      return read
+    })
+  }
+  const forget = (ids: string[]) => sql`update reservations set made_by = null where id = any(${ids}::uuid[])`
+
+  it('gives each to whoever reserved it, of several products and lines too, and leaves those that have ended', async () => {
+    const { id: second } = await newProduct({ initialStock: 100 })
+    const lines = [second, productId].map((id) => ({ productId: id, quantity: 1 }))
+    const [a, b, c, ended] = [
+      await make(one),
+      await make(other, { lines }),
+      await make(one, { lines }),
+      await make(one),
+    ]
+    await call(release, { key: one, params: { reservationId: ended.id }, body: {} })
+    await forget([a.id, b.id, c.id, ended.id])
+    await findMakers()
+    const statuses = []
+    for (const [key, { id: reservationId }] of [
+      [other, a],
+      [one, b],
+      [other, c],
+      [one, a],
+      [other, b],
+      [one, c],
+    ] as const) {
+      statuses.push((await call(release, { key, params: { reservationId }, body: {} })).status)
+    }
+    expect(statuses).toEqual([404, 404, 404, 200, 200, 200])
+    expect(await sql`select made_by from reservations where id = ${ended.id}`).toEqual([{ made_by: null }])
+  })
+
+  it('leaves one that its maker has a newer one of', async () => {
+    const name = { holder: 'carol', reference: 'cart-3' }
+    const old = await make(one, name)
+    await forget([old.id])
+    const [newer, foreign] = [await make(one, name), await make(other, name)]
+    await findMakers()
+    expect(
+      await sql`
+      select id, made_by is null as "isNobodys" from reservations
+      where holder = 'carol' and state = 'held' order by id`,
+    ).toEqual([
+      { id: old.id, isNobodys: true },
+      { id: newer.id, isNobodys: false },
+      { id: foreign.id, isNobodys: false },
+    ])
+    await Promise.all(
+      [old, newer, foreign].map(({ id: reservationId }) => call(release, { params: { reservationId }, body: {} })),
+    )
+  })
+
+  it('reads no more of the ledger than what came after them', async () => {
+    const { id: popular } = await newProduct({ initialStock: 1_000 })
+    const lines = [{ productId: popular, quantity: 1 }]
+    for (let older = 0; older < 200; older++) await make(one, { lines })
+    const { id } = await make(one, { lines })
+    await make(other, { lines })
+    await forget([id])
+    // The server hands rows to a loop by fifty.
+    expect(await findMakers()).toBeLessThan(100)
+    expect((await call(release, { key: one, params: { reservationId: id }, body: {} })).status).toBe(200)
   })
 })
 
