@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { readConfig } from '#config'
+import { defineSettings } from '#config'
 
 const settingsSchema = z.object({
   /**
@@ -15,7 +15,5 @@ const settingsSchema = z.object({
     .optional(),
 })
 
-/** Throws a ConfigError. */
-export function cacheSettings(): z.infer<typeof settingsSchema> {
-  return readConfig(settingsSchema)
-}
+/** The settings of this module. Throws a ConfigError. */
+export const cacheSettings = defineSettings(settingsSchema)

@@ -1,6 +1,6 @@
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import * as z from 'zod'
-import { ConfigError, environment, integerSetting, overrideEnvironment, readConfig } from './index.ts'
+import { ConfigError, defineSettings, environment, integerSetting, overrideEnvironment, readConfig } from './index.ts'
 
 afterEach(() => overrideEnvironment({ TEST_A: undefined, TEST_B: undefined }))
 
@@ -34,5 +34,23 @@ describe('readConfig', () => {
     overrideEnvironment({ TEST_A: 'x' })
     const both = z.object({ TEST_A: integerSetting({ min: 1, max: 9, default: 5 }), TEST_B: z.string() })
     expect(() => readConfig(both)).toThrow(/^TEST_A: .+\nTEST_B: .+$/)
+  })
+})
+
+describe('settings', () => {
+  it('are read once, and again after an override', () => {
+    const derive = vi.fn(({ TEST_A }: { TEST_A: number }) => TEST_A + 1)
+    const settings = defineSettings(z.object({ TEST_A: integerSetting({ min: 1, max: 9, default: 5 }) }), derive)
+    expect([settings(), settings(), derive.mock.calls.length]).toEqual([6, 6, 1])
+    overrideEnvironment({ TEST_A: '7' })
+    expect([settings(), settings(), derive.mock.calls.length]).toEqual([8, 8, 2])
+  })
+
+  it('that are unfit are refused each time that they are asked for', () => {
+    const settings = defineSettings(z.object({ TEST_B: z.string() }))
+    expect(settings).toThrow(ConfigError)
+    expect(settings).toThrow(ConfigError)
+    overrideEnvironment({ TEST_B: 'x' })
+    expect(settings()).toEqual({ TEST_B: 'x' })
   })
 })

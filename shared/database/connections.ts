@@ -4,7 +4,7 @@ import { connect, type Sql } from './connect.ts'
 import { findPrimary } from './find-primary.ts'
 import { openReaders, type Readers } from './readers.ts'
 import { parseServerUrl } from './server-url.ts'
-import { databaseSettings, forgetSettings, serverUrls } from './settings.ts'
+import { databaseSettings, serverUrls } from './settings.ts'
 import { within } from './within.ts'
 import { createWriters, type Lease } from './writers.ts'
 
@@ -187,6 +187,5 @@ export async function closeConnections(): Promise<void> {
   primaryUrl = undefined
   searching = undefined
   timeline = 0
-  forgetSettings()
   await Promise.all(closing)
 }

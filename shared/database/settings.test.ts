@@ -1,12 +1,11 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { environment, overrideEnvironment } from '#config'
-import { databaseSettings, forgetSettings, serverUrls } from './settings.ts'
+import { databaseSettings, serverUrls } from './settings.ts'
 
 const { DATABASE_URL: home } = environment()
 
 afterEach(() => {
   overrideEnvironment({ DATABASE_URL: home })
-  forgetSettings()
 })
 
 describe('DATABASE_URL', () => {
@@ -30,7 +29,6 @@ describe('DATABASE_URL', () => {
     'postgres://one,two:port/stock',
   ])('is refused with a line that says what it must be: %s', (url) => {
     overrideEnvironment({ DATABASE_URL: url })
-    forgetSettings()
     expect(() => databaseSettings()).toThrow('DATABASE_URL: must be a postgres:// URL')
   })
 })

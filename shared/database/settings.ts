@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { integerSetting, readConfig } from '#config'
+import { defineSettings, integerSetting } from '#config'
 import { logger } from '#telemetry'
 import { parseServerUrl } from './server-url.ts'
 
@@ -30,17 +30,12 @@ const settingsSchema = z.object({
 
 export type DatabaseSettings = z.infer<typeof settingsSchema>
 
-let settings: DatabaseSettings | undefined
-
-/** The settings of this module, read once. Throws a ConfigError: call it at the start, to fail then rather than later. */
-export function databaseSettings(): DatabaseSettings {
-  if (!settings) {
-    settings = readConfig(settingsSchema)
-    tellIgnored('DATABASE_URL', settings.DATABASE_URL)
-    tellIgnored('DATABASE_REPLICA_URL', settings.DATABASE_REPLICA_URL)
-  }
+/** The settings of this module. Throws a ConfigError. */
+export const databaseSettings = defineSettings(settingsSchema, (settings): DatabaseSettings => {
+  tellIgnored('DATABASE_URL', settings.DATABASE_URL)
+  tellIgnored('DATABASE_REPLICA_URL', settings.DATABASE_REPLICA_URL)
   return settings
-}
+})
 
 function tellIgnored(name: string, url: string | undefined): void {
   const ignored = url === undefined ? [] : parseServerUrl(serverUrls(url)[0] ?? '').ignored
@@ -51,10 +46,6 @@ function tellIgnored(name: string, url: string | undefined): void {
 /** Whether it says of a server that it is behind PgBouncer. */
 export function isPooled(url: string): boolean {
   return serverUrls(url).some((each) => parseServerUrl(each).isPooled)
-}
-
-export function forgetSettings(): void {
-  settings = undefined
 }
 
 /** A URL for each server that `url` names, in their order: they differ in host and port alone. */

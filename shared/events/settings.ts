@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { readConfig } from '#config'
+import { defineSettings } from '#config'
 import { decimalInteger } from '#input'
 
 export interface KafkaSettings {
@@ -41,9 +41,7 @@ const settingsSchema = z.object({
 })
 
 /** Where events go, and are read. Throws a ConfigError. */
-export function eventsSettings(): EventsSettings {
-  return readConfig(settingsSchema).EVENTS_URL
-}
+export const eventsSettings = defineSettings(settingsSchema, ({ EVENTS_URL }) => EVENTS_URL)
 
 /** Several brokers make an address that a URL's own parser refuses. */
 export function parseKafkaUrl(url: string): KafkaSettings | undefined {

@@ -1,10 +1,9 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { overrideEnvironment } from '#config'
-import { addressOf, forgetTrustedProxies, networkOf, trustedProxies } from './address.ts'
+import { addressOf, networkOf, trustedProxies } from './address.ts'
 
 function set(settings: { TRUSTED_PROXIES?: string; TRUST_FORWARDED_FOR?: string }): void {
   overrideEnvironment({ TRUSTED_PROXIES: undefined, TRUST_FORWARDED_FOR: undefined, ...settings })
-  forgetTrustedProxies()
 }
 
 const incomingFrom = (remoteAddress: string, headers: Record<string, string> = {}) =>

@@ -1,6 +1,6 @@
 import type { HttpBindings } from '@hono/node-server'
 import * as z from 'zod'
-import { readConfig } from '#config'
+import { defineSettings } from '#config'
 import { decimalInteger } from '#input'
 
 const settingsSchema = z.object({
@@ -10,21 +10,11 @@ const settingsSchema = z.object({
   TRUST_FORWARDED_FOR: z.enum(['0', '1']).default('0'),
 })
 
-let proxies: number | undefined
-
-/** How many entries of X-Forwarded-For, from the right, are our proxies' own. Read once. Throws a ConfigError: call it at the start. */
-export function trustedProxies(): number {
-  if (proxies === undefined) {
-    const { TRUSTED_PROXIES, TRUST_FORWARDED_FOR } = readConfig(settingsSchema)
-    proxies = TRUSTED_PROXIES ?? Number(TRUST_FORWARDED_FOR)
-  }
-  return proxies
-}
-
-/** For tests that change the settings. */
-export function forgetTrustedProxies(): void {
-  proxies = undefined
-}
+/** How many entries of X-Forwarded-For, from the right, are our proxies' own. Throws a ConfigError. */
+export const trustedProxies = defineSettings(
+  settingsSchema,
+  ({ TRUSTED_PROXIES, TRUST_FORWARDED_FOR }) => TRUSTED_PROXIES ?? Number(TRUST_FORWARDED_FOR),
+)
 
 type Incoming = HttpBindings['incoming'] | undefined
 

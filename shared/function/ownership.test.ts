@@ -12,7 +12,7 @@ import {
   newProduct,
   sql,
 } from '#testing'
-import { forgetOwnership, keysOwnReservations } from './ownership.ts'
+import { keysOwnReservations } from './ownership.ts'
 
 const [reserve, get, list, extend, confirm, release] = await Promise.all([
   functionNamed('reserve-stock'),
@@ -25,7 +25,6 @@ const [reserve, get, list, extend, confirm, release] = await Promise.all([
 
 function setTo(value: string | undefined): void {
   overrideEnvironment({ API_KEYS_OWN_RESERVATIONS: value })
-  forgetOwnership()
 }
 
 let productId: string

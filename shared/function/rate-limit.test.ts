@@ -2,11 +2,9 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { closeCache } from '#cache'
 import { overrideEnvironment } from '#config'
 import { call, functionNamed, newKey } from '#testing'
-import { forgetRateLimits } from './rate-limit.ts'
 
 async function limitTo(settings: Record<string, string | undefined>): Promise<void> {
   overrideEnvironment(settings)
-  forgetRateLimits()
   await closeCache()
 }
 

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { type BucketSize, takeToken, type Withdrawal } from '#cache'
-import { integerSetting, readConfig } from '#config'
+import { defineSettings, integerSetting } from '#config'
 import { ServiceError } from '#errors'
 
 const settingsSchema = z.object({
@@ -14,23 +14,12 @@ interface Limits {
   policy: string
 }
 
-let limits: Limits | undefined
-
-/** Reads the settings, once. Throws a ConfigError: call it at the start, to fail then rather than later. */
-export function rateLimits(): Limits {
-  if (limits) return limits
-  const { RATE_LIMIT: rate } = readConfig(settingsSchema)
+/** Throws a ConfigError. */
+export const rateLimits = defineSettings(settingsSchema, ({ RATE_LIMIT: rate }): Limits => {
   const keys = rate === 0 ? undefined : { ratePerSecond: rate, burst: 2 * rate }
   // A full bucket is the quota, and the window the time in which an empty one fills up.
-  const policy = `"default";q=${2 * rate};w=2`
-  limits = { keys, policy }
-  return limits
-}
-
-/** For tests that change the settings. */
-export function forgetRateLimits(): void {
-  limits = undefined
-}
+  return { keys, policy: `"default";q=${2 * rate};w=2` }
+})
 
 /**
  * Counts a request of an API key: what is left to it, or undefined where there is no limit. What is over the limit is not refused

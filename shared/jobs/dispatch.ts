@@ -52,8 +52,8 @@ export async function dispatchJobs(caller: Caller): Promise<number> {
   return total
 }
 
-/** Closes the connection that jobs are dispatched over. */
-export async function closeDispatcher(): Promise<void> {
+/** Closes what is open to the broker, but for workers, which close their own. A later call opens it anew, with the settings of then. */
+export async function closeJobs(): Promise<void> {
   const closing = opening
   opening = undefined
   lookAt = 0

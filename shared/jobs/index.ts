@@ -1,6 +1,5 @@
-export { closeJobs } from './close.ts'
 export { listDeadLetters, redriveDeadLetters } from './dead-letters.ts'
-export { dispatchJobs } from './dispatch.ts'
+export { closeJobs, dispatchJobs } from './dispatch.ts'
 export { pruneJobs } from './prune.ts'
 export { getJobResult } from './result.ts'
 export { type JobRun, type Runners, runJob, UnfitInput } from './run.ts'

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { readConfig } from '#config'
+import { defineSettings } from '#config'
 
 const EMBEDDED = 'postgres:'
 
@@ -26,19 +26,11 @@ export interface BrokerSettings {
   queue: string
 }
 
-let settings: { broker: BrokerSettings | undefined } | undefined
+const settings = defineSettings(settingsSchema, ({ JOBS_URL: url, JOBS_QUEUE: queue }) => ({
+  broker: url === EMBEDDED ? undefined : { url, queue },
+}))
 
-/** The broker that carries the jobs; undefined where the table is the queue. Read once. Throws a ConfigError. */
+/** The broker that carries the jobs; undefined where the table is the queue. Throws a ConfigError. */
 export function brokerSettings(): BrokerSettings | undefined {
-  settings ??= readSettings()
-  return settings.broker
-}
-
-function readSettings() {
-  const { JOBS_URL: url, JOBS_QUEUE: queue } = readConfig(settingsSchema)
-  return { broker: url === EMBEDDED ? undefined : { url, queue } }
-}
-
-export function forgetSettings(): void {
-  settings = undefined
+  return settings().broker
 }

@@ -4,7 +4,6 @@ import { systemCaller } from '#database'
 import { extend, holdLifeMaxSeconds, reserve, setLimit } from '#stock'
 import { ReserveRequest } from '#stock/schema'
 import { expectConsistent, hold, newProduct } from '#testing'
-import { forgetHoldLife } from './settings.ts'
 
 afterEach(expectConsistent)
 
@@ -24,7 +23,6 @@ it('a limit for a holder counts, and shows, what a key may see, where keys own t
 describe('how long a hold may last', () => {
   const setTo = (seconds: string | undefined) => {
     overrideEnvironment({ RESERVATION_LIFE_MAX_SECONDS: seconds })
-    forgetHoldLife()
   }
   afterEach(() => setTo(undefined))
 
