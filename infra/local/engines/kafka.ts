@@ -31,6 +31,8 @@ interface KafkaOptions {
   advertisedPort?: number
   /** Where its data is, and is kept. */
   folder?: string
+  /** Whether it has access control lists. What has none is anybody's. */
+  hasAcls?: boolean
 }
 
 /** It takes 4 s on two quiet cores; after a kill the controller waits first until it believes that the broker is dead. */
@@ -57,8 +59,11 @@ export async function startKafka(
   const jars = await ensureKafkaJars(progress)
   const port = options.port ?? (await freePort())
   const folder = await openFolder('kafka', ['java'], options.folder)
-  const properties = propertiesOf(port, options.advertisedPort ?? port, await freePort())
-  await writeFile(join(folder.path, PROPERTIES_FILE), properties)
+  const properties = {
+    ...propertiesOf(port, options.advertisedPort ?? port, await freePort()),
+    ...(options.hasAcls && aclProperties),
+  }
+  await writeFile(join(folder.path, PROPERTIES_FILE), toText(properties))
   if (!(await exists(join(folder.path, DATA_FOLDER, 'meta.properties')))) await format(jars, folder.path)
 
   let broker: Broker | undefined
@@ -133,8 +138,8 @@ function javaArgs(jars: string, ...more: string[]): string[] {
   return ['-cp', join(jars, '*'), '-XX:+UseSerialGC', logging, ...more]
 }
 
-function propertiesOf(port: number, advertisedPort: number, controllerPort: number): string {
-  const properties = {
+function propertiesOf(port: number, advertisedPort: number, controllerPort: number) {
+  return {
     'process.roles': 'broker,controller',
     'node.id': 1,
     'controller.quorum.voters': `1@${ADDRESS}:${controllerPort}`,
@@ -157,10 +162,17 @@ function propertiesOf(port: number, advertisedPort: number, controllerPort: numb
     'broker.session.timeout.ms': 1_500,
     'broker.heartbeat.interval.ms': 300,
   }
-  return Object.entries(properties)
+}
+
+const aclProperties = {
+  'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
+  'allow.everyone.if.no.acl.found': true,
+}
+
+const toText = (properties: Record<string, string | number | boolean>) =>
+  Object.entries(properties)
     .map(([name, value]) => `${name}=${value}\n`)
     .join('')
-}
 
 /** ApiVersions, version 0, which a broker answers whoever asks: https://kafka.apache.org/protocol#The_Messages_ApiVersions */
 const API_VERSIONS = Buffer.from([0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 0, 255, 255])
