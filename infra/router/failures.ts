@@ -2,10 +2,18 @@ import { ServiceError } from '#errors'
 import { malformedRequest } from './exchange.ts'
 import type { RouteEntry } from './route.ts'
 
+/** What undici and Node say of a request that can't be written as HTTP. */
+const INVALID = new Set([
+  'UND_ERR_INVALID_ARG',
+  'ERR_UNESCAPED_CHARACTERS',
+  'ERR_INVALID_CHAR',
+  'ERR_INVALID_HTTP_TOKEN',
+])
+
 /** The errors that come from this side: no upstream is to blame, and a second try would end the same. */
 export function ownError(error: Error & { code?: unknown }): ServiceError | undefined {
   if (error instanceof ServiceError) return error
-  if (error.code === 'UND_ERR_INVALID_ARG') return malformedRequest('The request can not be forwarded as it is.')
+  if (INVALID.has(String(error.code))) return malformedRequest('The request can not be forwarded as it is.')
   return undefined
 }
 

@@ -1,12 +1,19 @@
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { buildConnector, Pool } from 'undici'
+import { createShares, type Shares } from '#function/shares'
+import type { Connect } from './head-first.ts'
 
 /**
  * Sockets to one address. A function takes 512 requests at a time and answers most within milliseconds, so more sockets would only
  * move the queue from here to there; the pool queues what exceeds them.
  */
 const CONNECTIONS_MAX = 128
+/**
+ * Connections besides, for requests of which a body is still to come. Who sends slowly has them for as long as it pleases, within a
+ * function's limits: half as many, and none of those by which all others go.
+ */
+const STREAMS_MAX = 64
 /** A local network connects in a millisecond or not at all; the kernel's own limit is two minutes. */
 const CONNECT_MS_MAX = 2_000
 /** More replicas of one function than one router can keep busy; further addresses are left out. */
@@ -27,6 +34,11 @@ export type Resolve = (host: string) => Promise<readonly string[]>
 export interface Upstream {
   readonly address: string
   readonly pool: Pool
+  /** The URL's own, for `Host`. */
+  readonly host: string
+  /** Opens a connection besides those of the pool, of which there may be as many as `streams` gives. */
+  readonly connect: Connect
+  readonly streams: Shares
   inFlight: number
   /** Answers of 5xx since the last one that was none. */
   failures: number
@@ -117,7 +129,8 @@ export class Origin {
 
   #open(address: string): Upstream {
     const connect = buildConnector({ timeout: CONNECT_MS_MAX })
-    const pool = new Pool(this.#url.origin, {
+    const { origin, host, protocol, port } = this.#url
+    const pool = new Pool(origin, {
       connections: CONNECTIONS_MAX,
       // One request a socket at a time: behind a slow answer, a pipelined one would wait although another function is free.
       pipelining: 1,
@@ -127,7 +140,16 @@ export class Origin {
       headersTimeout: 0,
       bodyTimeout: 0,
     })
-    return { address, pool, inFlight: 0, failures: 0, skippedUntilMs: 0 }
+    return {
+      address,
+      pool,
+      host,
+      connect: (callback) => connect({ hostname: address, host, protocol, port }, callback as buildConnector.Callback),
+      streams: createShares(STREAMS_MAX),
+      inFlight: 0,
+      failures: 0,
+      skippedUntilMs: 0,
+    }
   }
 
   /** Out of the rotation; what is in flight finishes before the sockets close. */

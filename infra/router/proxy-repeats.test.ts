@@ -1,5 +1,6 @@
+import { createServer } from 'node:http'
 import { describe, expect, test } from 'vitest'
-import { ask, type Question, refusingOrigin } from './fixtures.ts'
+import { ask, type Question, refusingOrigin, serve } from './fixtures.ts'
 import { rawUpstream, routerTo, upstreamWith } from './proxy-fixtures.ts'
 
 async function upstreamReading() {
@@ -28,6 +29,7 @@ const LIMITS = { maxBodyBytes: 1024 * 1024 }
 test.each<[string, Question, string]>([
   ['a POST with an Idempotency-Key', { method: 'POST', headers: keyed, body: 'all of it' }, 'all of it'],
   ['one of 64 KiB', { method: 'POST', headers: keyed, body: 'x'.repeat(65_536) }, 'x'.repeat(65_536)],
+  ['one without a length', { method: 'POST', headers: keyed, body: [Buffer.from('in chunks')] }, 'in chunks'],
   ['one without a body', { method: 'POST', headers: { ...keyed, 'content-length': 0 } }, ''],
 ])('broken off after it was sent: %s is sent once more, whole', async (_case, question, body) => {
   const { origin, bodies } = await killedOnce()
@@ -40,7 +42,6 @@ test.each<[string, Question, string]>([
 test.each<[string, Question]>([
   ['a POST without a key', { method: 'POST', body: 'all of it' }],
   ['one with a key, but more than 64 KiB', { method: 'POST', headers: keyed, body: 'x'.repeat(65_537) }],
-  ['one with a key, but without a length', { method: 'POST', headers: keyed, body: [Buffer.from('in chunks')] }],
   ['a DELETE, whose second answer would be 404', { method: 'DELETE', headers: keyed }],
 ])('broken off after it was sent: %s is not sent again, but answered 502', async (_case, question) => {
   const { origin, bodies } = await killedOnce()
@@ -68,12 +69,14 @@ test('broken off, and then refused: 502, as something may have been done', async
 })
 
 test('broken off before the client has sent all of it: 502, as there is nothing to send again', async () => {
-  const { origin, count } = await rawUpstream((socket) => socket.destroy())
+  const { origin, count } = await rawUpstream((socket, nth) =>
+    nth === 1 ? socket.write('HTTP/1.1 100 Continue\r\n\r\n') : socket.destroy(),
+  )
   const { url } = await routerTo([origin])
   const headers = { ...keyed, 'content-length': 100, connection: 'close' }
   const answer = await ask(url, '/thing', { method: 'POST', headers, body: [Buffer.from('the first part')] })
   expect(answer.status).toBe(502)
-  expect(count()).toBe(1)
+  expect(count()).toBe(2)
 })
 
 describe('an address that has passed to somebody else', () => {
@@ -94,6 +97,15 @@ describe('an address that has passed to somebody else', () => {
     expect([answer.status, answer.text]).toEqual([200, 'done'])
     expect(bodies).toEqual([question.body ?? ''])
     expect(stranger.seen.map(({ headers }) => headers.function)).toEqual(['thing'])
+  })
+
+  test('a large body is not asked for by the stranger, and is sent to the next one', async () => {
+    const { origin, bodies } = await upstreamReading()
+    const refusing = createServer().on('checkContinue', (_req, res) => res.writeHead(421).end())
+    const { url } = await routerTo([origin, await serve(refusing)], LIMITS)
+    const body = 'x'.repeat(100_000)
+    expect((await ask(url, '/thing', { method: 'POST', body })).text).toBe('done')
+    expect(bodies).toEqual([body])
   })
 
   test.each<[string, Question]>([

@@ -1,12 +1,14 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
+import type { ServiceError } from '#errors'
 import { endAnswer, hasBody, isArriving } from '#function/end-answer'
 import { expectsContinue } from '#function/read-body'
 import { type Exchange, originForm } from './exchange.ts'
 import { brokenAnswer, lateAnswer, lateBody, misdirected, overloaded, ownError, unreachable } from './failures.ts'
+import { dispatchHeadFirst, type HeadFirstRequest } from './head-first.ts'
 import { clientHeaders, upstreamHeaders } from './headers.ts'
 import type { Upstream } from './origin.ts'
-import { ForwardedBody, isRepeatable } from './request-body.ts'
+import { ForwardedBody, isRepeatable, RequestBody } from './request-body.ts'
 import type { RouteEntry } from './route.ts'
 import { noteAnswer, type Rotation, skipForAMoment } from './upstreams.ts'
 
@@ -17,7 +19,10 @@ const MISDIRECTED = 421
 /** A client that takes nothing for so long is gone in all but name, and holds one of the upstream's sockets. */
 const CLIENT_STALL_MS_MAX = 60_000
 
-/** Answers exchanges by forwarding them to the upstreams in turn. Bodies are streamed both ways; only small ones are held as a whole. */
+/**
+ * Answers exchanges by forwarding them to the upstreams in turn. A small body is collected before it takes a connection, unless it is
+ * slow; a slow or large one is asked for by its head, and streamed on a connection of its own. Answers are streamed.
+ */
 export function forwardTo(rotation: Rotation, entry: RouteEntry): (exchange: Exchange) => void {
   return (exchange) => new Forwarding(exchange, entry, rotation).start()
 }
@@ -40,6 +45,7 @@ class Forwarding implements Dispatcher.DispatchHandler {
   /** Tries in which an upstream may have acted on the request: after one, no answer may say that nothing was done. */
   #sent = 0
   #upstream: Upstream | undefined
+  #isStreamed = false
   #controller: Dispatcher.DispatchController | undefined
   #timer: NodeJS.Timeout | undefined
 
@@ -51,9 +57,20 @@ class Forwarding implements Dispatcher.DispatchHandler {
   }
 
   start(): void {
-    const { res } = this.#exchange
+    const { req, res } = this.#exchange
     res.on('close', () => this.#clientLeft())
     res.on('drain', () => this.#clientCaughtUp())
+    if (!hasBody(req)) this.#send()
+    // What came with the head has been parsed by then: nearly always all of it.
+    else process.nextTick(() => this.#state === 'waiting' && this.#body.arrive(this.#arrived))
+  }
+
+  readonly #arrived = (fault?: ServiceError): void => {
+    if (fault) this.#fail(fault)
+    else this.#send()
+  }
+
+  #send(): void {
     this.#allow(this.#entry.timeoutMs)
     this.#begin()
   }
@@ -64,14 +81,12 @@ class Forwarding implements Dispatcher.DispatchHandler {
       controller.abort(new Error('The exchange ended while it was queued'))
       return
     }
-    const { req, res } = this.#exchange
-    // Only now: a client whose request finds no upstream need not upload its body first.
-    if (this.#sent === 0 && expectsContinue(req) && hasBody(req)) res.writeContinue()
     this.#state = 'sent'
     this.#sent += 1
   }
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
+    if (status === 100) this.#invite()
     // Interim answers (1xx) concern this connection; the final one follows.
     if (status < 200) return
     if (status === MISDIRECTED) {
@@ -116,9 +131,7 @@ class Forwarding implements Dispatcher.DispatchHandler {
       this.#begin(upstream, refused)
       return
     }
-    const failure = own ?? (this.#sent > 0 ? brokenAnswer(error) : unreachable(error))
-    this.#settle()
-    this.#exchange.fail(failure)
+    this.#fail(own ?? (this.#sent > 0 ? brokenAnswer(error) : unreachable(error)))
   }
 
   /** Tries at once, without a promise, where it is known who there is to try. */
@@ -134,20 +147,52 @@ class Forwarding implements Dispatcher.DispatchHandler {
     if (!upstream) {
       const missing = this.#rotation.missing()
       const failure = missing ? unreachable(missing) : overloaded()
-      this.#settle()
-      this.#exchange.fail(this.#sent > 0 ? brokenAnswer(failure) : failure)
+      this.#fail(this.#sent > 0 ? brokenAnswer(failure) : failure)
+      return
+    }
+    const body = this.#body.next()
+    const isStreamed = body instanceof RequestBody
+    if (isStreamed && !upstream.streams.take(req.headers.authorization, 1)) {
+      this.#waitWithoutConnection()
       return
     }
     this.#tries += 1
     this.#upstream = upstream
+    this.#isStreamed = isStreamed
     this.#controller = undefined
     upstream.inFlight += 1
-    const body = this.#body.next()
     const headers = upstreamHeaders(this.#exchange, this.#entry.name)
     this.#isRepeatable = isRepeatable(req.method, headers)
+    const request = { method: req.method ?? 'GET', path: originForm(req.url ?? '/'), headers, body }
+    if (isStreamed) {
+      this.#stream({ ...request, headers: ['host', upstream.host, ...headers], body }, upstream)
+      return
+    }
     // `reset: false` keeps the socket after a HEAD, which undici would close for the sake of servers that send a body to it.
-    const request = { method: req.method ?? 'GET', path: originForm(req.url ?? '/'), headers, body, reset: false }
-    upstream.pool.dispatch(request as Dispatcher.DispatchOptions, this)
+    upstream.pool.dispatch({ ...request, reset: false } as Dispatcher.DispatchOptions, this)
+  }
+
+  #stream(request: HeadFirstRequest, upstream: Upstream): void {
+    try {
+      dispatchHeadFirst(upstream.connect, request, this)
+    } catch (error) {
+      // undici tells of this as of every failure.
+      this.onResponseError(undefined, error as Error)
+    }
+  }
+
+  /** As many others are sending slowly as may: a small body can still be waited for here, a large one can not. */
+  #waitWithoutConnection(): void {
+    clearTimeout(this.#timer)
+    if (this.#body.isSmall()) this.#body.complete(this.#arrived)
+    else this.#fail(overloaded())
+  }
+
+  /** The upstream wants the body: only now is a client that waits for that told. */
+  #invite(): void {
+    const { req, res } = this.#exchange
+    if (expectsContinue(req)) res.writeContinue()
+    this.#timer?.refresh()
   }
 
   /** A request can go out again if nothing was done with it, or if it may be done again; and if its body is at hand. */
@@ -160,11 +205,18 @@ class Forwarding implements Dispatcher.DispatchHandler {
     const upstream = this.#upstream
     this.#upstream = undefined
     if (upstream) upstream.inFlight -= 1
+    if (this.#isStreamed) upstream?.streams.giveBack(this.#exchange.req.headers.authorization, 1)
     return upstream
+  }
+
+  #fail(failure: ServiceError): void {
+    this.#settle()
+    this.#exchange.fail(failure)
   }
 
   #settle(): void {
     this.#state = 'settled'
+    this.#body.stop()
     clearTimeout(this.#timer)
     this.#timer = undefined
   }
@@ -181,13 +233,12 @@ class Forwarding implements Dispatcher.DispatchHandler {
       this.#exchange.res.destroy()
       return
     }
-    const isClientLate = this.#state !== 'waiting' && isArriving(this.#exchange.req)
+    const isClientLate = this.#body.isBegun() && isArriving(this.#exchange.req)
     // A function answers by itself before this; one that has the whole request and doesn't is stopped, or hangs.
     if (this.#state !== 'waiting' && this.#upstream && !isClientLate) skipForAMoment(this.#upstream)
     const silence = isClientLate ? lateBody() : lateAnswer(this.#entry)
     const failure = this.#sent > 0 ? silence : unreachable('no connection in time')
-    this.#settle()
-    this.#exchange.fail(failure)
+    this.#fail(failure)
     this.#controller?.abort(failure)
   }
 

@@ -2,9 +2,17 @@ import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
 import { ServiceError } from '#errors'
 import { hasBody } from '#function/end-answer'
+import { expectsContinue, PATIENCE_MS, SILENCE_MS_MAX } from '#function/read-body'
+import { createShares } from '#function/shares'
+import { lateBody } from './failures.ts'
 
-/** A body up to this is kept until its answer comes: larger than nearly any write but an import, and times 1,024 no more than 64 MiB. */
-const KEPT_BYTES_MAX = 64 * 1024
+/** A body up to this is collected before it is sent, and kept until its answer comes: larger than nearly any write but an import. */
+const SMALL_BYTES_MAX = 64 * 1024
+/** Bodies that are collected at a time: 64 MiB at most. */
+const COLLECTED_MAX = 1_024
+const collected = createShares(COLLECTED_MAX)
+/** What a client sends together arrives together, or after one delayed acknowledgement (40 ms) and a round trip. */
+const MOMENT_MS = 100
 
 export function tooLarge(bytesMax: number): ServiceError {
   return new ServiceError('too_large', `The body may have at most ${bytesMax} bytes.`)
@@ -20,44 +28,130 @@ export function isRepeatable(method: string | undefined, headers: readonly strin
   return headers.some((name, at) => at % 2 === 0 && name.toLowerCase() === 'idempotency-key')
 }
 
-/** What is sent of a request's body, in one try after another. */
+/** Called when a body has been waited for, with what is wrong with it. */
+type Ready = (fault?: ServiceError) => void
+
+/** What is sent of a request's body, in one try after another: all of a small one, or else a stream. */
 export class ForwardedBody {
   readonly #source: IncomingMessage
   readonly #bytesMax: number
   readonly #onChunk: () => void
+  #whole: Buffer | undefined
   #stream: RequestBody | undefined
+  #isSmall: boolean
+  #stop = () => {}
 
   constructor(source: IncomingMessage, bytesMax: number, onChunk: () => void) {
     this.#source = source
     this.#bytesMax = bytesMax
     this.#onChunk = onChunk
+    this.#isSmall = Number(source.headers['content-length'] ?? 0) <= SMALL_BYTES_MAX && !expectsContinue(source)
   }
 
-  /** Whether there is another try in it: nothing of it has been read yet, or all of it was kept. */
+  /** Waits for a small body, but no longer than a moment. To be called once what came with the head has been parsed. */
+  arrive(ready: Ready): void {
+    const { complete, readableLength } = this.#source
+    if (complete && readableLength > this.#bytesMax) ready(tooLarge(this.#bytesMax))
+    else if (complete) {
+      this.#whole = this.#source.read() ?? Buffer.alloc(0)
+      ready()
+    } else if (this.#isSmall) this.#collect(MOMENT_MS, MOMENT_MS, ready)
+    else ready()
+  }
+
+  /** Waits for all of a small body, which may come as slowly as a function would let it. */
+  complete(ready: Ready): void {
+    this.#collect(SILENCE_MS_MAX, PATIENCE_MS, (fault) => {
+      ready(fault ?? (this.#isSmall && !this.#whole ? lateBody() : undefined))
+    })
+  }
+
+  /** Whether it is worth waiting for all of it. */
+  isSmall(): boolean {
+    return this.#isSmall
+  }
+
+  /** Whether there is another try in it: nothing of it has been streamed yet. */
   isAtHand(): boolean {
-    return this.#stream === undefined || !this.#stream.isTouched() || this.#stream.whole() !== undefined
+    return this.#whole !== undefined || !this.isBegun()
+  }
+
+  /** Whether it is being streamed. */
+  isBegun(): boolean {
+    return this.#stream?.isTouched() === true
   }
 
   next(): RequestBody | Buffer | null {
     if (!hasBody(this.#source)) return null
-    const whole = this.#stream?.whole()
-    if (whole) return whole
+    if (this.#whole) return this.#whole
     this.#stream = new RequestBody(this.#source, this.#bytesMax, this.#onChunk)
     return this.#stream
+  }
+
+  /** Ends the wait, if there is one. */
+  stop(): void {
+    this.#stop()
+  }
+
+  /** Gives up on a body that is silent for `silenceMs`, takes longer than `durationMs`, or is large. What has come is put back then. */
+  #collect(silenceMs: number, durationMs: number, ready: Ready): void {
+    const source = this.#source
+    const { authorization } = source.headers
+    if (!collected.take(authorization, 1)) {
+      this.#isSmall = false
+      ready()
+      return
+    }
+    const startedAt = performance.now()
+    let block = Buffer.alloc(0)
+    let size = 0
+    const add = (chunk: Buffer) => {
+      const sum = size + chunk.length
+      if (sum > this.#bytesMax) giveUp(chunk, tooLarge(this.#bytesMax))
+      else if (sum > SMALL_BYTES_MAX) {
+        this.#isSmall = false
+        giveUp(chunk)
+      } else {
+        // Copied, since chunks may be of one byte each, and would take many times their size.
+        if (sum > block.length) block = Buffer.concat([block], Math.min(2 * sum, SMALL_BYTES_MAX))
+        size += chunk.copy(block, size)
+        if (performance.now() - startedAt > durationMs) giveUp()
+        else timer.refresh()
+      }
+    }
+    const giveUp = (rest?: Buffer, fault?: ServiceError) => {
+      this.#stop()
+      source.pause()
+      if (rest) source.unshift(rest)
+      if (size > 0) source.unshift(block.subarray(0, size))
+      ready(fault)
+    }
+    const finish = () => {
+      this.#stop()
+      this.#whole = block.subarray(0, size)
+      ready()
+    }
+    const timer = setTimeout(giveUp, silenceMs)
+    this.#stop = () => {
+      clearTimeout(timer)
+      source.off('data', add).off('end', finish)
+      collected.giveBack(authorization, 1)
+      this.#stop = () => {}
+    }
+    source.on('data', add).once('end', finish).resume()
   }
 }
 
 /**
  * A request's body as a stream of its own: it passes chunks on under backpressure, counts them, and fails with `too_large` past
- * the limit. It stands between the request and undici because undici destroys the body it was given when an exchange fails,
- * and a destroyed IncomingMessage can't be emptied any more, so the answer to it could be lost. Nothing is read from the
- * request before the first read from this stream. A small body is kept besides.
+ * the limit. It stands between the request and its forwarding because that one destroys the body it was given when an exchange
+ * fails, and a destroyed IncomingMessage can't be emptied any more, so the answer to it could be lost. Nothing is read from the
+ * request before the first read from this stream.
  */
-class RequestBody extends Readable {
+export class RequestBody extends Readable {
   readonly #source: IncomingMessage
   readonly #bytesMax: number
   readonly #onChunk: () => void
-  readonly #kept: Buffer[] | undefined
   #bytes = 0
   #attached = false
 
@@ -66,19 +160,10 @@ class RequestBody extends Readable {
     this.#source = source
     this.#bytesMax = bytesMax
     this.#onChunk = onChunk
-    // Without a length there is no telling whether it will be small.
-    const length = Number(source.headers['content-length'] ?? Number.POSITIVE_INFINITY)
-    if (length <= KEPT_BYTES_MAX) this.#kept = []
   }
 
   isTouched(): boolean {
     return this.#attached
-  }
-
-  /** All of it, if it has come and was kept. */
-  whole(): Buffer | undefined {
-    const isWhole = this.#bytes === Number(this.#source.headers['content-length'])
-    return this.#kept && isWhole ? Buffer.concat(this.#kept) : undefined
   }
 
   override _read(): void {
@@ -96,7 +181,6 @@ class RequestBody extends Readable {
 
   readonly #pass = (chunk: Buffer): void => {
     this.#bytes += chunk.length
-    this.#kept?.push(chunk)
     this.#onChunk()
     if (this.#bytes > this.#bytesMax) this.destroy(tooLarge(this.#bytesMax))
     else if (!this.push(chunk)) this.#source.pause()

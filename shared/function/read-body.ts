@@ -24,10 +24,10 @@ export interface Body {
 }
 
 /** A client that sends nothing for so long is gone, or means to hold what it has. */
-const SILENCE_MS_MAX = 5_000
+export const SILENCE_MS_MAX = 5_000
 /** With the largest import (32 MiB) over 300 kB/s, a poor mobile link, in 120 s; and a small body as slowly as it may begin. */
 const SLOWEST_BYTES_PER_MS = 300
-const PATIENCE_MS = 10_000
+export const PATIENCE_MS = 10_000
 /** Bodies that are being received or worked on, of all requests of a process: four of the largest imports. */
 const MEMORY_BYTES_MAX = 4 * 32 * 1024 * 1024
 const memory = createShares(MEMORY_BYTES_MAX)

@@ -1,0 +1,91 @@
+import { type IncomingMessage, request } from 'node:http'
+import type { Duplex, Readable } from 'node:stream'
+import type { Dispatcher } from 'undici'
+
+/** Opens a connection. */
+export type Connect = (callback: (error: Error | null, socket: Duplex | null) => void) => void
+
+export interface HeadFirstRequest {
+  method: string
+  path: string
+  /** Names and values, flat; with `Host`. */
+  headers: readonly string[]
+  /** Nothing is read from it before it is asked for. Destroyed at the end. */
+  body: Readable
+}
+
+type Handler = Required<
+  Pick<
+    Dispatcher.DispatchHandler,
+    'onRequestStart' | 'onResponseStart' | 'onResponseData' | 'onResponseEnd' | 'onResponseError'
+  >
+>
+
+/**
+ * Sends a request on a connection of its own, its head first, and its body once the other side says `100 Continue`: that one may
+ * refuse by the head what it does not want. undici has no way to do so, as it sends a head with the first byte of the body. Calls the
+ * handler as undici does; `Connection`, which only tells of this connection, is left out.
+ */
+export function dispatchHeadFirst(connect: Connect, { method, path, headers, body }: HeadFirstRequest, to: Handler) {
+  let response: IncomingMessage | undefined
+  let isOver = false
+  const end = () => {
+    isOver = true
+    outgoing.destroy()
+    body.destroy()
+  }
+  const fail = (error: Error) => {
+    if (isOver) return
+    end()
+    to.onResponseError(controller, error)
+  }
+  const controller: Dispatcher.DispatchController = {
+    get aborted() {
+      return isOver
+    },
+    get paused() {
+      return response?.isPaused() ?? false
+    },
+    get rawHeaders() {
+      return response?.rawHeaders ?? null
+    },
+    reason: null,
+    abort: fail,
+    pause: () => response?.pause(),
+    resume: () => response?.resume(),
+  }
+  const outgoing = request({
+    method,
+    path,
+    headers: [...headers, ...framing(headers), 'expect', '100-continue'],
+    createConnection: (_options, callback) => {
+      connect(callback as Parameters<Connect>[0])
+      return undefined
+    },
+  })
+  outgoing.on('error', fail)
+  outgoing.on('socket', () => to.onRequestStart(controller, {}))
+  outgoing.once('continue', () => {
+    to.onResponseStart(controller, 100, {})
+    if (!isOver) body.on('error', fail).pipe(outgoing)
+  })
+  outgoing.on('response', (incoming) => {
+    response = incoming
+    const { connection, ...others } = incoming.headers
+    to.onResponseStart(controller, incoming.statusCode ?? 0, others)
+    incoming.on('data', (chunk: Buffer) => to.onResponseData(controller, chunk))
+    incoming.on('error', fail)
+    incoming.on('end', () => {
+      if (isOver) return
+      end()
+      to.onResponseEnd(controller, {})
+    })
+  })
+  outgoing.flushHeaders()
+}
+
+/** How the body is told from what follows. Node adds it only for methods that usually have a body. */
+function framing(headers: readonly string[]): string[] {
+  const isSized = headers.some((name, at) => at % 2 === 0 && name.toLowerCase() === 'content-length')
+  return isSized ? [] : ['transfer-encoding', 'chunked']
+}

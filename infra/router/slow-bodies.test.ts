@@ -1,0 +1,155 @@
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { connect, type Socket } from 'node:net'
+import { getRequestListener } from '@hono/node-server'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import * as z from 'zod'
+import { httpFunction, ok } from '#function'
+import { createHttpServer } from '#function/http-server'
+import { ADMIN_KEY } from '#testing'
+import { ask, serve } from './fixtures.ts'
+import { routerTo } from './proxy-fixtures.ts'
+
+const thing = httpFunction({
+  name: 'thing',
+  route: 'POST /thing',
+  tag: 'operations',
+  scope: 'products:write',
+  summary: 'For a test.',
+  request: { body: z.object({ a: z.number() }) },
+  responses: { 200: z.object({ a: z.number() }) },
+  handler: async ({ body }) => ok(body),
+})
+
+/** A router to a function in a server of its own, and how many connections that has. */
+async function routerToFunction() {
+  const serveThing = getRequestListener((request, env) => thing.app.fetch(request, env))
+  const { server } = createHttpServer((req, res) => void serveThing(req, res))
+  const origin = await serve(server)
+  return routerTo([origin], { maxBodyBytes: 1024 * 1024 })
+}
+
+/** A router to an upstream that wants every body, and tells of those that have begun and are not over. */
+async function routerToReader() {
+  const unfinished = new Set<IncomingMessage>()
+  const server = createServer((_req, res) => res.end('done'))
+  server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => {
+    unfinished.add(req)
+    req.once('close', () => unfinished.delete(req))
+    res.writeContinue()
+    req.once('end', () => res.end('streamed')).resume()
+  })
+  const { url } = await routerTo([await serve(server)], { maxBodyBytes: 1024 * 1024 })
+  return { url, unfinished }
+}
+
+interface Sent {
+  socket: Socket
+  /** All that has come so far, once `pattern` is in it; rejects when the connection ends before. */
+  answer: (pattern?: RegExp) => Promise<string>
+}
+
+/** Sends a head, and what of the body is given with it. */
+function send(url: string, headers: Record<string, string | number>, body = ''): Sent {
+  const all = { host: 'localhost', 'content-type': 'application/json', ...headers }
+  const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`)
+  const socket = connect(Number(new URL(url).port), '127.0.0.1').setEncoding('latin1')
+  onTestFinished(() => void socket.destroy())
+  socket.on('error', () => {})
+  let text = ''
+  socket.on('data', (part: string) => {
+    text += part
+  })
+  socket.write(`POST /thing HTTP/1.1\r\n${lines.join('')}\r\n${body}`)
+  const answer = async (pattern = /\r\n\r\n.+/s) => {
+    while (!pattern.test(text)) {
+      await Promise.race([
+        once(socket, 'data'),
+        once(socket, 'close').then(() => Promise.reject(new Error(`closed after ${JSON.stringify(text)}`))),
+      ])
+    }
+    return text
+  }
+  return { socket, answer }
+}
+
+const authorization = `Bearer ${ADMIN_KEY}`
+const BODY = '{"a":1}'
+const LARGE = 70_000
+
+describe('a body that is slow', () => {
+  test.each([
+    ['of which nothing comes', '', { 'content-length': 100 }],
+    ['of which a part comes', '{', { 'content-length': 100 }],
+    ['in chunks, of which a part comes', '1\r\n{\r\n', { 'transfer-encoding': 'chunked' }],
+    ['that is large', '{', { 'content-length': 100_000 }],
+    ['that waits to be asked for', '', { 'content-length': 100, expect: '100-continue' }],
+  ])('with an unknown key, %s: 401, and it is not asked for', async (_case, body, headers) => {
+    const { url } = await routerToFunction()
+    const { answer } = send(url, { authorization: 'Bearer unknown', ...headers }, body)
+    expect(await answer()).toMatch(/^HTTP\/1.1 401 /)
+  })
+
+  test('is passed on once it comes', async () => {
+    const { url } = await routerToFunction()
+    const { socket, answer } = send(url, { authorization, 'content-length': 7, expect: '100-continue' })
+    await answer(/^HTTP\/1.1 100 Continue\r\n\r\n$/)
+    for (const byte of BODY) {
+      socket.write(byte)
+      await new Promise(setImmediate)
+    }
+    expect(await answer(/1\}/)).toMatch(/^HTTP\/1.1 100 Continue\r\n\r\nHTTP\/1.1 200 .*\r\n\r\n\{"a":1\}/s)
+  })
+
+  test('or does not come, is answered 408 when its time is up', async () => {
+    const { url } = await routerToFunction()
+    const { answer } = send(url, { authorization, 'content-length': 100 })
+    expect(await answer()).toMatch(/^HTTP\/1.1 408 .*"code":"request_timeout"/s)
+  }, 15_000)
+})
+
+describe('many bodies that are slow', () => {
+  test('have 48 connections by one key, 64 in all, and the others none the fewer', async () => {
+    const { url, unfinished } = await routerToReader()
+    const many = (key: string) =>
+      Array.from({ length: 150 }, () => send(url, { ...by(key), 'content-length': 100 }, '{'))
+    many('one')
+    await vi.waitFor(() => expect(unfinished.size).toBe(48))
+    many('two')
+    await vi.waitFor(() => expect(unfinished.size).toBe(64))
+    const whole = { method: 'POST', body: BODY }
+    const answers = await Promise.all(Array.from({ length: 150 }, () => ask(url, '/thing', whole)))
+    expect(new Set(answers.map(({ text }) => text))).toEqual(new Set(['done']))
+    expect(unfinished.size).toBe(64)
+  })
+
+  test('leave a small one to be waited for without a connection, and a large one to be refused', async () => {
+    const { url, unfinished } = await routerToReader()
+    const occupying = Array.from({ length: 48 }, () => send(url, { ...by('one'), 'content-length': LARGE }, '{'))
+    await vi.waitFor(() => expect(unfinished.size).toBe(48))
+    const silent = send(url, { ...by('one'), 'content-length': 7 })
+    const small = send(url, { ...by('one'), 'content-length': 7 }, '{')
+    const chunked = send(url, { ...by('one'), 'transfer-encoding': 'chunked' }, '1\r\n{\r\n')
+    // Came after them, and its moment is over: so theirs are.
+    send(url, { ...by('two'), 'content-length': 7 })
+    await vi.waitFor(() => expect(unfinished.size).toBe(49))
+    for (const headers of [{ 'content-length': LARGE }, { 'content-length': 7, expect: '100-continue' }]) {
+      const { answer } = send(url, { ...by('one'), ...headers })
+      expect(await answer()).toMatch(/^HTTP\/1.1 503 .*retry-after: 1\r\n.*"code":"overloaded"/is)
+    }
+    small.socket.write(BODY.slice(1))
+    expect(await small.answer()).toMatch(/^HTTP\/1.1 200 .*done/s)
+    chunked.socket.write('6\r\n"a":1}\r\n0\r\n\r\n')
+    expect(await chunked.answer()).toMatch(/^HTTP\/1.1 200 .*done/s)
+    expect(await silent.answer()).toMatch(/^HTTP\/1.1 408 .*"code":"request_timeout"/s)
+    for (const { socket } of occupying) socket.destroy()
+    await vi.waitFor(() => expect(unfinished.size).toBe(1))
+    const { socket, answer } = send(url, { ...by('one'), 'content-length': LARGE }, '{')
+    socket.write('x'.repeat(LARGE - 1))
+    expect(await answer()).toMatch(/^HTTP\/1.1 200 .*streamed/s)
+  }, 15_000)
+})
+
+function by(key: string) {
+  return { authorization: `Bearer ${key}` }
+}
