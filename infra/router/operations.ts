@@ -1,4 +1,4 @@
-import { ServiceError } from '#errors'
+import { requireReady } from '#function'
 import { document, sendDocument } from './docs.ts'
 import { type Exchange, send } from './exchange.ts'
 import type { Route } from './route.ts'
@@ -19,13 +19,8 @@ export function operationRoutes(openapi: object, ready: Readiness): Route[] {
 }
 
 async function answerReadiness(exchange: Exchange, ready: Readiness): Promise<void> {
-  const failing = await failingParts(ready)
-  const names = Object.keys(failing)
-  if (names.length === 0) {
-    sendStatus(exchange, 'ready')
-    return
-  }
-  throw new ServiceError('not_ready', `Not ready: ${names.join(', ')}.`, { extra: { failing }, retryAfterSeconds: 1 })
+  requireReady(await failingParts(ready))
+  sendStatus(exchange, 'ready')
 }
 
 /** A check that throws or hangs is itself what fails: a probe must get an answer. */

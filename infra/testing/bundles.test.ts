@@ -7,7 +7,9 @@ import { environment, overrideEnvironment } from '#config'
 import { systemCaller } from '#database'
 import { DEVELOPMENT_KEY } from '#function/bootstrap-key'
 import { submitJob } from '#jobs'
+import { openApiOf } from '#openapi'
 import { ADMIN_KEY, call, hold, inRabbit, newProduct, openReceiver, rabbitUrl, sql, useBroker } from '#testing'
+import { problemsOf } from '#testing/contract'
 import { buildAll } from '../../esbuild.config.ts'
 import createProduct from '../../functions/create-product/index.ts'
 import createWebhook from '../../functions/create-webhook/index.ts'
@@ -203,7 +205,14 @@ describe('the bundles', () => {
     const url = await listeningUrl(start('functions/get-stock', { DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none' }))
     const ready = await fetch(`${url}/readyz`)
     expect(ready.status).toBe(503)
-    expect(await ready.json()).toMatchObject({ failing: { primary: expect.stringContaining('ECONNREFUSED') } })
+    expect(ready.headers.get('content-type')).toBe('application/problem+json')
+    const problem = await ready.json()
+    expect(problem).toMatchObject({
+      code: 'not_ready',
+      instance: '/readyz',
+      failing: { primary: expect.stringContaining('ECONNREFUSED') },
+    })
+    problemsOf(openApiOf([], '0.0.0'))(problem)
     const answer = await fetch(`${url}/v1/products/00000000-0000-7000-8000-000000000001/stock`, {
       headers: { authorization: 'Bearer x' },
     })

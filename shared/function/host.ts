@@ -11,8 +11,9 @@ import { ownKeySetting } from './bootstrap-key.ts'
 import type { FunctionDefinition } from './definition.ts'
 import { createHttpServer } from './http-server.ts'
 import { keysOwnReservations } from './ownership.ts'
-import { problemDocument, problemHeaders } from './problem.ts'
+import { problemDocument, problemHeaders, toServiceError } from './problem.ts'
 import { rateLimits } from './rate-limit.ts'
+import { requireReady } from './readiness.ts'
 import { requestIdOf } from './request-id.ts'
 import { onStopSignal } from './stop-signals.ts'
 import type { RunningTrigger } from './trigger.ts'
@@ -97,10 +98,13 @@ type Operation = (req: IncomingMessage, res: ServerResponse, draining: boolean) 
 
 const operations: Record<string, Operation> = {
   '/healthz': async (_, res) => sendJson(res, 200, { status: 'ok' }),
-  '/readyz': async (_, res, draining) => {
-    const failing = draining ? { process: 'is shutting down' } : await checkDatabase()
-    const isReady = Object.keys(failing).length === 0
-    sendJson(res, isReady ? 200 : 503, isReady ? { status: 'ready' } : { status: 'unavailable', failing })
+  '/readyz': async (req, res, draining) => {
+    try {
+      requireReady(draining ? { process: 'is shutting down' } : await checkDatabase())
+      sendJson(res, 200, { status: 'ready' })
+    } catch (error) {
+      sendProblem(req, res, toServiceError(error))
+    }
   },
   '/metrics': async (_, res) => {
     res.setHeader('content-type', metricsContentType)
@@ -114,7 +118,10 @@ function isFor(req: IncomingMessage, name: string): boolean {
 }
 
 function refuseMisdirected(req: IncomingMessage, res: ServerResponse): void {
-  const error = new ServiceError('misdirected_request', 'This process serves another function.')
+  sendProblem(req, res, new ServiceError('misdirected_request', 'This process serves another function.'))
+}
+
+function sendProblem(req: IncomingMessage, res: ServerResponse, error: ServiceError): void {
   const requestId = requestIdOf(req.headers['request-id']?.toString())
   res.writeHead(error.status, problemHeaders(error))
   res.end(JSON.stringify(problemDocument(error, { instance: req.url ?? '', requestId })))

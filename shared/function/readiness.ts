@@ -1,0 +1,8 @@
+import { ServiceError } from '#errors'
+
+/** Throws `not_ready` where any part fails: `failing` gives the reasons by the parts' names. */
+export function requireReady(failing: Record<string, string>): void {
+  const names = Object.keys(failing)
+  if (names.length === 0) return
+  throw new ServiceError('not_ready', `Not ready: ${names.join(', ')}.`, { extra: { failing }, retryAfterSeconds: 1 })
+}
