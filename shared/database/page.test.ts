@@ -31,6 +31,14 @@ describe('readPage', () => {
     expect((await pageOfNumbers({ limit: 9 })).nextCursor).not.toBeNull()
   })
 
+  it('gives cursors that a query takes, and none of them padded', async () => {
+    for (const limit of [1, 2, 3]) {
+      const { nextCursor } = await pageOfNumbers({ limit }, 'n'.repeat(limit))
+      expect(PageQuery.parse({ cursor: nextCursor })).toEqual({ limit: 50, cursor: nextCursor })
+      expect(PageQuery.safeParse({ cursor: `${nextCursor}=` }).success).toBe(false)
+    }
+  })
+
   it('refuses a cursor of another list, or of another order of the same', async () => {
     const { nextCursor } = await pageOfNumbers({ limit: 2 })
     const elsewhere = pageOfNumbers({ limit: 2, cursor: nextCursor ?? '' }, 'numbers backwards')

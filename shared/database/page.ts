@@ -6,14 +6,18 @@ import { decimalInteger } from '#input'
 /** The JSON in a cursor: a name of 200 characters of four bytes each is the longest key that there is, beside some 100 bytes. */
 const CURSOR_BYTES_MAX = 1_200
 
-/** The members every list's query has. Whatever `nextCursor` this service gives, it takes: both have the same bound. */
+const NO_CURSOR = 'is not a nextCursor of this list in this order'
+
+/** Whatever `nextCursor` this service gives, it takes: base64url, whose four characters hold three bytes. */
+export const Cursor = z
+  .string()
+  .max(Math.ceil((CURSOR_BYTES_MAX * 4) / 3))
+  .regex(/^[A-Za-z0-9_-]+$/, NO_CURSOR)
+
+/** The members every list's query has. */
 export const PageQuery = z.strictObject({
   limit: decimalInteger({ min: 1, max: 200 }).default(50).describe('How many items to answer with, at most.'),
-  cursor: z
-    .string()
-    .max(Math.ceil((CURSOR_BYTES_MAX * 4) / 3))
-    .optional()
-    .describe('`nextCursor` of the page before.'),
+  cursor: Cursor.optional().describe('`nextCursor` of the page before.'),
 })
 
 /** A page ends before the item that would make it larger, as JSON: 200 products may be 12 MB. */
@@ -110,5 +114,5 @@ function decodeCursor<Keys extends z.ZodType>(cursor: string, kind: string, keys
   } catch {
     // Whatever is wrong with it, it did not come from this list.
   }
-  throw invalid('cursor', 'is not a nextCursor of this list in this order')
+  throw invalid('cursor', NO_CURSOR)
 }

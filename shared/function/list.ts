@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { PageQuery } from '#database'
+import { Cursor, PageQuery } from '#database'
 
 const empty = z.strictObject({})
 
@@ -10,5 +10,5 @@ export function pageQuery<Shape extends z.core.$ZodShape = typeof empty.shape>(f
 
 /** The answer of a list. */
 export function pageOf<Item extends z.ZodType>(item: Item) {
-  return z.object({ items: z.array(item), nextCursor: z.string().nullable() })
+  return z.object({ items: z.array(item), nextCursor: Cursor.nullable() })
 }

@@ -117,6 +117,13 @@ describe('the description', () => {
     expect(JSON.stringify(document)).not.toContain('__schema')
   })
 
+  it('says the same of the cursor that is given and of the one that is taken', () => {
+    const taken = operationNamed('list-products').parameters?.find(({ name }) => name === 'cursor')?.schema
+    expect(taken).toEqual({ type: 'string', maxLength: 1600, pattern: '^[A-Za-z0-9_-]+$' })
+    const given = { anyOf: [taken, { type: 'null' }] }
+    expect(schemas.ListProductsResult).toMatchObject({ properties: { nextCursor: given } })
+  })
+
   it('says what goes with an entity tag', () => {
     expect(parametersOf('get-product')).toEqual(
       expect.arrayContaining(['If-None-Match', 'If-Match', 'Consistency-Token']),
