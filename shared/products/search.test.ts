@@ -42,11 +42,16 @@ it('folds a text of ASCII alone as it folds it within another', async () => {
   expect(within).toBe(`${alone}é`)
 })
 
-it('finds what others than the service have written, by its index', async () => {
+async function fillCatalogue(): Promise<void> {
   await sql`
     insert into products (id, sku, name)
-    select gen_random_uuid(), 'BULK-' || n, 'Κούπα καφές ' || n from generate_series(1, 20000) as n`
+    select gen_random_uuid(), 'BULK-' || n, 'Κούπα καφές ' || n from generate_series(1, 20000) as n
+    on conflict do nothing`
   await sql`analyze products`
+}
+
+it('finds what others than the service have written, by its index', async () => {
+  await fillCatalogue()
   const plan = await sql`
     explain select id from products
     where deleted_at is null and search_grams(search_text) @> search_grams(search_needle('ΚΑΦΈΣ 12345'))
@@ -54,6 +59,16 @@ it('finds what others than the service have written, by its index', async () => 
   expect(JSON.stringify(plan)).toContain('products_search')
   const found = await sql`select sku from products where strpos(search_text, search_needle('ΚΑΦΈΣ 12345')) > 0`
   expect(found).toEqual([{ sku: 'BULK-12345' }])
+})
+
+it.each(['καφές', 'bulk', 'b'])('reads no more than the page where nearly all match %s', async (search) => {
+  await fillCatalogue()
+  const plan = await sql`
+    explain select id from products
+    where deleted_at is null and search_grams(search_text) @> search_grams(search_needle(${search}))
+      and strpos(search_text, search_needle(${search})) > 0
+    order by created_at, id limit 50`
+  expect(JSON.stringify(plan)).toContain('products_created_at')
 })
 
 it('folds whatever the search path is, as for a restore from a dump', async () => {
