@@ -1,9 +1,9 @@
 import { ServiceError } from '#errors'
-import { gauge, histogram } from '#telemetry'
+import { gauge, histogram, logger } from '#telemetry'
 import { createShares } from './shares.ts'
 
 const admissions = new Map<string, () => number>()
-const inFlight = gauge('function_in_flight', 'Requests being served.', ['function'], () => {
+const inFlight = gauge('function_in_flight', 'Requests being worked on, past their time as well.', ['function'], () => {
   for (const [name, current] of admissions) inFlight.set({ function: name }, current())
 })
 const duration = histogram('function_duration_seconds', 'Time to answer a request.', ['function', 'status'])
@@ -11,14 +11,15 @@ const duration = histogram('function_duration_seconds', 'Time to answer a reques
 export interface Admission {
   current: () => number
   /**
-   * Does `work` in one of the function's places, in `timeoutMs` at most; what it does after that is its own affair. A request has a
-   * place while it is worked on, and none while its client is waited for. Throws `overloaded` where there is none: early, while a
-   * retry elsewhere still helps.
+   * Does `work` in one of the function's places, in `timeoutMs` at most. A request has a place while it is worked on, past its time as
+   * well, and none while its client is waited for; with the place goes what else it holds, by `onEnd`, which is called once in any case.
+   * Throws `overloaded` past the time, and where there is no place: early, while a retry elsewhere still helps.
    */
   within: <Result>(
     apiKeyId: string | undefined,
     timeoutMs: number,
     work: () => Promise<Result> | Result,
+    onEnd: () => void,
   ) => Promise<Result> | Result
   /**
    * What comes of `work`, which needs no place: to find out who asks is bounded by itself, and guesses must not take the places of those
@@ -28,6 +29,12 @@ export interface Admission {
   observe: (status: number, startedAt: number) => void
 }
 
+/**
+ * Work that goes on past its request's time has somebody's place. Whatever it waits for ends sooner than this by a bound of its own, but
+ * for a defect, which must not cost a place for ever.
+ */
+const OVERTIME_MAX_MS = 60_000
+
 /** Counts a function's requests in flight, and refuses the one past its limit, or past the share of its API key. */
 export function createAdmission(name: string, limit: number): Admission {
   const durations = new Map<number, ReturnType<typeof duration.labels>>()
@@ -35,9 +42,15 @@ export function createAdmission(name: string, limit: number): Admission {
   admissions.set(name, places.taken)
   return {
     current: places.taken,
-    within(apiKeyId, timeoutMs, work) {
-      if (!places.take(apiKeyId, 1)) throw full(name, limit)
-      const leave = () => places.giveBack(apiKeyId, 1)
+    within(apiKeyId, timeoutMs, work, onEnd) {
+      if (!places.take(apiKeyId, 1)) {
+        onEnd()
+        throw full(name, limit)
+      }
+      const leave = () => {
+        places.giveBack(apiKeyId, 1)
+        onEnd()
+      }
       let result: ReturnType<typeof work>
       try {
         result = work()
@@ -45,11 +58,11 @@ export function createAdmission(name: string, limit: number): Admission {
         leave()
         throw error
       }
-      if (result instanceof Promise) return withDeadline(timeoutMs, result, leave)
+      if (result instanceof Promise) return withDeadline(name, timeoutMs, result, leave)
       leave()
       return result
     },
-    inTime: (timeoutMs, work) => withDeadline(timeoutMs, work, () => {}),
+    inTime: (timeoutMs, work) => withDeadline(name, timeoutMs, work, () => {}),
     observe(status: number, startedAt: number) {
       const observer = durations.get(status) ?? duration.labels(name, String(status))
       durations.set(status, observer)
@@ -58,8 +71,13 @@ export function createAdmission(name: string, limit: number): Admission {
   }
 }
 
-/** `work`'s result, or `overloaded` once it has taken longer than `limitMs`. */
-function withDeadline<Result>(limitMs: number, work: Promise<Result>, leave: () => void): Promise<Result> {
+/** `work`'s result, or `overloaded` once it has taken longer than `limitMs`. `leave` is called when it has ended. */
+function withDeadline<Result>(
+  name: string,
+  limitMs: number,
+  work: Promise<Result>,
+  leave: () => void,
+): Promise<Result> {
   return new Promise((resolve, reject) => {
     let isOver = false
     const end = () => {
@@ -68,9 +86,12 @@ function withDeadline<Result>(limitMs: number, work: Promise<Result>, leave: () 
       clearTimeout(timer)
       leave()
     }
-    const timer = setTimeout(() => {
-      end()
+    let timer = setTimeout(() => {
       reject(late(limitMs))
+      timer = setTimeout(() => {
+        logger().error({ function: name }, `work goes on ${OVERTIME_MAX_MS} ms past its time, and is counted no longer`)
+        end()
+      }, OVERTIME_MAX_MS).unref()
     }, limitMs)
     work.then(
       (result) => {

@@ -7,7 +7,7 @@ import type { Upload } from './upload.ts'
 
 export interface Received<Content> {
   content: Content
-  /** To be called when the request is over, once. */
+  /** To be called when the work is over, once. */
   release: () => void
 }
 

@@ -104,7 +104,7 @@ export interface FunctionDefinition {
   tag?: Tag
   sends?: readonly AnswerHeader[]
   app: { fetch: (request: Request, env?: unknown) => Response | Promise<Response> }
-  /** Requests being served at this moment. */
+  /** Requests being worked on at this moment, those past their time as well. */
   inFlight: () => number
 }
 

@@ -116,14 +116,10 @@ async function receive<Data extends z.ZodType>(
     const attributes = validate(Attributes, attributesOf(headers))
     const source = { request, http, apiKeyId: undefined, bytesMax: limits.maxBodyBytes }
     const { content, release } = await readJson(source, headers, ['application/json'])
-    try {
-      const caller = systemCaller(`function:${name}`, trace)
-      const work = () => handler({ attributes, data: validate(data, content), caller })
-      const result = await admission.within(undefined, limits.timeoutMs, work)
-      return result === undefined ? new Response(null, { status: 204 }) : Response.json(result)
-    } finally {
-      release()
-    }
+    const caller = systemCaller(`function:${name}`, trace)
+    const work = () => handler({ attributes, data: validate(data, content), caller })
+    const result = await admission.within(undefined, limits.timeoutMs, work, release)
+    return result === undefined ? new Response(null, { status: 204 }) : Response.json(result)
   } catch (thrown) {
     const error = toServiceError(toPublicError(thrown))
     logger().error({ function: name, code: error.code, trace_id: traceIdOf(trace), err: thrown }, error.detail)

@@ -1,12 +1,14 @@
 import { randomUUID } from 'node:crypto'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { describe, expect, it, vi } from 'vitest'
 import * as z from 'zod'
 import { ServiceError } from '#errors'
-import { type FunctionDefinition, httpFunction, ok } from '#function'
+import { type FunctionDefinition, httpFunction, ok, Upload } from '#function'
+import { logger } from '#telemetry'
 import { call, functionNamed, newProduct, sql } from '#testing'
 
 /** A function whose handler the test decides. */
-function functionOf(handler: () => Promise<object>, limits = {}): FunctionDefinition {
+function functionOf(handler: () => Promise<object>, limits = {}, request = {}): FunctionDefinition {
   return httpFunction({
     name: 'test-function',
     route: 'POST /v1/test',
@@ -14,6 +16,7 @@ function functionOf(handler: () => Promise<object>, limits = {}): FunctionDefini
     tag: 'operations',
     summary: 'For a test.',
     limits,
+    request,
     responses: { 200: z.object({ done: z.boolean() }), 409: ['not_held', 'insufficient_stock'], 500: ['internal'] },
     handler: async () => ok(await handler()),
   })
@@ -55,6 +58,47 @@ describe('a function', () => {
     const answer = await call(late)
     expect(answer).toMatchObject({ status: 503, body: { code: 'overloaded' } })
     expect(answer.headers.get('retry-after')).toBe('1')
+  })
+
+  it('counts work that goes on past its time as in flight, with the memory of its body, until it ends', async () => {
+    const { open, opened } = gate()
+    const MIB = 1024 * 1024
+    const limits = { inFlight: 4, timeoutMs: 500, maxBodyBytes: 64 * MIB }
+    const late = functionOf(() => opened.then(() => ({ done: true })), limits, { body: Upload })
+    const upload = () => call(late, { body: Buffer.alloc(60 * MIB) })
+    expect((await upload()).body.detail).toMatch(/took longer than 500 ms/)
+    // Two are more than an API key's share of the process's memory.
+    expect((await upload()).body.detail).toMatch(/Too much is being sent/)
+    const others = await Promise.all([call(late, { body: 'a' }), call(late, { body: 'b' })])
+    expect(others.map(({ status }) => status)).toEqual([503, 503])
+    expect(late.inFlight()).toBe(3)
+    expect((await call(late, { body: 'c' })).body.detail).toMatch(/already serves 4 requests/)
+    open()
+    await vi.waitFor(() => expect(late.inFlight()).toBe(0))
+    expect((await upload()).body).toEqual({ done: true })
+  })
+
+  it('gives up the place of what never ends, and tells of it', async () => {
+    const error = vi.spyOn(logger(), 'error')
+    const stuck = functionOf(() => new Promise(() => {}), { inFlight: 1 })
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    try {
+      const answer = call(stuck)
+      while (stuck.inFlight() === 0) await nextTurn()
+      vi.advanceTimersByTime(5_000)
+      expect((await answer).status).toBe(503)
+      vi.advanceTimersByTime(59_999)
+      expect(stuck.inFlight()).toBe(1)
+      vi.advanceTimersByTime(1)
+      expect(stuck.inFlight()).toBe(0)
+      expect(error).toHaveBeenCalledWith(
+        { function: 'test-function' },
+        expect.stringContaining('60000 ms past its time'),
+      )
+    } finally {
+      vi.useRealTimers()
+      error.mockRestore()
+    }
   })
 
   it('answers a defect with a bare 500 that tells nothing of it', async () => {

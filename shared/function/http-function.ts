@@ -7,7 +7,7 @@ import { validate } from '#input'
 import { childTrace } from '#telemetry'
 import { type Admission, createAdmission } from './admission.ts'
 import { admit } from './admit.ts'
-import { readJson, readUpload } from './body.ts'
+import { type Received, readJson, readUpload } from './body.ts'
 import {
   type Answer,
   defaultLimits,
@@ -115,7 +115,6 @@ async function respond(
     headers,
     caller: undefined,
     withdrawal: undefined,
-    release: () => {},
     http,
     isGone,
   }
@@ -134,7 +133,6 @@ async function respond(
     return problem(request, error, requestId, extra, replayed?.requestId)
   } finally {
     isAnswered = true
-    exchange.release()
   }
 }
 
@@ -166,8 +164,9 @@ async function answerOf(
   if (method === 'GET' && caller.consistency.token !== undefined) parseToken(caller.consistency.token)
   const params = validateParams(rawParams)
   const query = endpoint.request.query ? validate(endpoint.request.query, queryOf(request.url)) : undefined
-  const received = method === 'GET' ? undefined : await receive(endpoint, request, exchange, apiKeyId)
-  return admission.within(apiKeyId, limits.timeoutMs, () => {
+  const { content: received, release } =
+    method === 'GET' ? nothing : await receive(endpoint, request, exchange, apiKeyId)
+  const work = () => {
     if (method === 'POST' || method === 'PATCH') {
       const path = pathOf(request.url)
       const { requestId } = exchange
@@ -176,18 +175,19 @@ async function answerOf(
     }
     const body = endpoint.request.body && method !== 'GET' ? validate(endpoint.request.body, received) : undefined
     return endpoint.handler({ params, query, body, headers, caller })
-  })
+  }
+  return admission.within(apiKeyId, limits.timeoutMs, work, release)
 }
 
-async function receive(
+const nothing: Received<undefined> = { content: undefined, release: () => {} }
+
+function receive(
   { request: { body, contentTypes }, limits }: Endpoint,
   request: Request,
   exchange: Exchange,
   apiKeyId: string,
-): Promise<unknown> {
+): Promise<Received<unknown>> {
   const read = body === Upload ? readUpload : readJson
   const source = { request, http: exchange.http, apiKeyId, bytesMax: limits.maxBodyBytes }
-  const { content, release } = await read(source, exchange.headers, contentTypes)
-  exchange.release = release
-  return content
+  return read(source, exchange.headers, contentTypes)
 }

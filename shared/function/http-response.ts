@@ -19,8 +19,6 @@ export interface Exchange {
   caller: Caller | undefined
   /** What is left to the API key. */
   withdrawal: Withdrawal | undefined
-  /** Lets go of the memory that its body takes. */
-  release: () => void
   /** Where the request came over HTTP: node-server hands it on as Hono's environment. */
   http: Partial<HttpBindings> | undefined
   isGone: () => boolean

@@ -19,7 +19,7 @@ export interface BodySource {
 export interface Body {
   /** One at least. */
   blocks: Uint8Array[]
-  /** To be called when the request is over, once. */
+  /** To be called when the work is over, once. */
   release: () => void
 }
 
