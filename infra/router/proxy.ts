@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
 import type { ServiceError } from '#errors'
 import { endAnswer, hasBody, isArriving } from '#function/end-answer'
+import { endOfTurn } from '#function/end-of-turn'
 import { expectsContinue } from '#function/read-body'
 import { type Exchange, originForm } from './exchange.ts'
 import { brokenAnswer, lateAnswer, lateBody, misdirected, overloaded, ownError, unreachable } from './failures.ts'
@@ -62,7 +63,14 @@ class Forwarding implements Dispatcher.DispatchHandler {
     res.on('drain', () => this.#clientCaughtUp())
     if (!hasBody(req)) this.#send()
     // What came with the head has been parsed by then: nearly always all of it.
-    else process.nextTick(() => this.#state === 'waiting' && this.#body.arrive(this.#arrived))
+    else
+      endOfTurn()
+        .then(() => this.#receive())
+        .catch(this.#exchange.fail)
+  }
+
+  #receive(): void {
+    if (this.#state === 'waiting') this.#body.arrive(this.#arrived)
   }
 
   readonly #arrived = (fault?: ServiceError): void => {
