@@ -5,6 +5,7 @@ import type { FunctionDefinition } from '#function'
 import type * as triggers from '#function/triggers'
 import { openApiOf } from '#openapi'
 import { loadFunctions } from './infra/local/functions.ts'
+import { readExamples } from './infra/local/invocation.ts'
 import { docsAssets, docsFolder } from './infra/router/docs.ts'
 import { createMatcher } from './infra/router/match.ts'
 
@@ -80,7 +81,7 @@ async function bundleMigrations(dist: URL) {
 }
 
 /** What the router, and whoever deploys the functions, needs to know of them. */
-function manifestOf(functions: FunctionDefinition[], version: string) {
+async function manifestOf(functions: FunctionDefinition[], version: string) {
   return {
     version,
     functions: functions.map((definition) => {
@@ -97,7 +98,7 @@ function manifestOf(functions: FunctionDefinition[], version: string) {
         ...(kind === 'http' ? { route: rest } : { trigger: rest }),
       }
     }),
-    openapi: openApiOf(functions, version),
+    openapi: openApiOf(functions, version, await readExamples(functions)),
   }
 }
 
@@ -121,7 +122,7 @@ export async function buildAll(dist: URL): Promise<Map<string, string[]>> {
   await mkdir(dist, { recursive: true })
   const others = [bundleRouter(dist), bundleMigrations(dist)]
   const results = await Promise.all([...functions.map((one) => bundleFunction(one, dist)), ...others])
-  await writeFile(new URL('manifest.json', dist), `${JSON.stringify(manifestOf(functions, version), null, 2)}\n`)
+  await writeFile(new URL('manifest.json', dist), `${JSON.stringify(await manifestOf(functions, version), null, 2)}\n`)
   const names = [...functions.map(({ name }) => name), 'router', 'migrate']
   return new Map(results.map(({ metafile }, index) => [names[index] ?? '', bundledSources(metafile)]))
 }

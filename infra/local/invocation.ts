@@ -28,9 +28,20 @@ const Invocation = z.strictObject({
 })
 export type Invocation = z.infer<typeof Invocation>
 
+/** What `event.json` beside each function has, by its name: the same each time, as what is described must be. Throws if one is unfit. */
+export async function readExamples(definitions: readonly FunctionDefinition[]): Promise<Record<string, Invocation>> {
+  const names = definitions.map(({ name }) => name)
+  const read = names.map((name) => readInvocation(new URL(`../../functions/${name}/event.json`, import.meta.url), 1))
+  const invocations = await Promise.all(read)
+  return Object.fromEntries(names.map((name, index) => [name, invocations[index] as Invocation]))
+}
+
 /** Reads an invocation. `{{timestamp}}` in it stands for the current second, for what must be new each time. Throws if it is unfit. */
-export async function readInvocation(file: string | URL): Promise<Invocation> {
-  const text = (await readFile(file, 'utf8')).replaceAll('{{timestamp}}', String(Math.floor(Date.now() / 1000)))
+export async function readInvocation(
+  file: string | URL,
+  timestamp = Math.floor(Date.now() / 1000),
+): Promise<Invocation> {
+  const text = (await readFile(file, 'utf8')).replaceAll('{{timestamp}}', String(timestamp))
   return Invocation.parse(JSON.parse(text))
 }
 

@@ -20,6 +20,7 @@ import { logFailures } from '../router/exchange.ts'
 import { createRouter } from '../router/router.ts'
 import type { EngineUrls } from './engines.ts'
 import { loadFunctions } from './functions.ts'
+import { readExamples } from './invocation.ts'
 import { seedCatalogue } from './seed.ts'
 
 export interface ServiceOptions {
@@ -66,7 +67,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   progress('starting the functions')
   const router = createRouter({
     routes: functions.flatMap(toRoute),
-    openapi: openApiOf(functions, await packageVersion()),
+    openapi: openApiOf(functions, await packageVersion(), await readExamples(functions)),
     ready: checkDatabase,
     log: logFailures,
   })

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openApiOf } from '#openapi'
 import { loadFunctions } from '../local/functions.ts'
+import { readExamples } from '../local/invocation.ts'
 
 // Two linters on the OpenAPI document. They are 135 MB of packages, which nobody else needs: npm fetches them when they are asked for.
 const REDOCLY = '@redocly/cli@2'
@@ -17,7 +18,9 @@ function run(name: string, args: string[], cwd: string): number {
 
 const folder = await mkdtemp(join(tmpdir(), 'stock-openapi-'))
 try {
-  await writeFile(join(folder, 'openapi.json'), JSON.stringify(openApiOf(await loadFunctions(), '0.0.0'), null, 1))
+  const functions = await loadFunctions()
+  const document = openApiOf(functions, '0.0.0', await readExamples(functions))
+  await writeFile(join(folder, 'openapi.json'), JSON.stringify(document, null, 1))
   await writeFile(join(folder, '.spectral.yaml'), 'extends: ["spectral:oas"]\n')
   const codes = [
     run(REDOCLY, ['redocly', 'lint', '--extends=recommended-strict', 'openapi.json'], folder),

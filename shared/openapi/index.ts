@@ -1,5 +1,6 @@
 import type * as z from 'zod'
 import type { FunctionDefinition } from '#function'
+import type { ExampleInput } from './examples.ts'
 import { headerObjects } from './headers.ts'
 import { operationOf } from './operation.ts'
 import { operationPaths } from './operation-routes.ts'
@@ -7,13 +8,18 @@ import { problemSchemas } from './problems.ts'
 import { type Json, toSchema } from './schemas.ts'
 import { tagObjects } from './tags.ts'
 
+export type { ExampleInput } from './examples.ts'
 export { toSchema } from './schemas.ts'
 
 /**
  * The OpenAPI 3.1 document: the HTTP functions among `definitions`, made from the schemas that they validate with, and what the router
- * answers itself.
+ * answers itself. `inputs` are what the functions are sent as examples, by their names.
  */
-export function openApiOf(definitions: readonly FunctionDefinition[], version: string): Json {
+export function openApiOf(
+  definitions: readonly FunctionDefinition[],
+  version: string,
+  inputs: Readonly<Record<string, ExampleInput>> = {},
+): Json {
   const schemas: Json = {}
   const schemaOf = (schema: z.ZodType, io: 'input' | 'output') => toSchema(schema, io, schemas)
   Object.assign(schemas, problemSchemas(schemaOf))
@@ -21,7 +27,10 @@ export function openApiOf(definitions: readonly FunctionDefinition[], version: s
   for (const definition of definitions) {
     if (definition.trigger.kind !== 'http') continue
     const { method, path } = definition.trigger
-    paths[path] = { ...paths[path], [method.toLowerCase()]: operationOf(definition, schemaOf, schemas) }
+    paths[path] = {
+      ...paths[path],
+      [method.toLowerCase()]: operationOf({ definition, schemaOf, schemas, input: inputs[definition.name] }),
+    }
   }
   return {
     openapi: '3.1.0',

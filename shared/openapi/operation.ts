@@ -1,22 +1,36 @@
 import * as z from 'zod'
 import type { FunctionDefinition } from '#function'
+import { type ExampleInput, exampleAnswer, exampleBody, isJson } from './examples.ts'
 import { problemHeaders, successHeaders } from './headers.ts'
 import { parametersOf } from './parameters.ts'
 import { codesOf, problemResponse } from './problems.ts'
 import { type Json, reference, type SchemaOf } from './schemas.ts'
 
-/** What the document says of a function that answers over HTTP. `schemas` gets those that its own have to be named after it. */
-export function operationOf(definition: FunctionDefinition, schemaOf: SchemaOf, schemas: Json): Json {
+/** What an operation is described from. `schemas` gets those that its own have to be named after it. */
+export interface Source {
+  definition: FunctionDefinition
+  schemaOf: SchemaOf
+  schemas: Json
+  /** What the function is sent as an example; one made from its schema where it is left out. */
+  input: ExampleInput | undefined
+}
+
+/** What the document says of a function that answers over HTTP. */
+export function operationOf(source: Source): Json {
+  const { definition, schemaOf, schemas, input } = source
   const { name, summary, scope, tag, request } = definition
   const { body } = request
   const content =
-    body && contentOf(request.contentTypes, named(`${pascal(name)}Request`, schemaOf(body, 'input'), schemas))
+    body &&
+    contentOf(request.contentTypes, named(`${pascal(name)}Request`, schemaOf(body, 'input'), schemas), (type, schema) =>
+      exampleBody(type, schema, schemas, input),
+    )
   return {
     operationId: name,
     summary,
     description: `Needs the scope \`${scope}\`.`,
     tags: [tag],
-    parameters: parametersOf(definition, schemaOf),
+    parameters: parametersOf(definition, schemaOf, input),
     ...(content && {
       requestBody: {
         ...(request.description && { description: request.description }),
@@ -24,11 +38,11 @@ export function operationOf(definition: FunctionDefinition, schemaOf: SchemaOf, 
         content,
       },
     }),
-    responses: { ...successesOf(definition, schemaOf, schemas), ...problemsOf(definition) },
+    responses: { ...successesOf(source), ...problemsOf(definition) },
   }
 }
 
-function successesOf(definition: FunctionDefinition, schemaOf: SchemaOf, schemas: Json): Json {
+function successesOf({ definition, schemaOf, schemas, input }: Source): Json {
   const { name, responses, produces } = definition
   const successes = Object.entries(responses).filter(([status]) => Number(status) < 400)
   return Object.fromEntries(
@@ -37,7 +51,8 @@ function successesOf(definition: FunctionDefinition, schemaOf: SchemaOf, schemas
       const response = { description: describe(Number(status)), headers }
       if (!(schema instanceof z.ZodType)) return [status, response]
       const json = named(`${pascal(name)}Result`, schemaOf(schema, 'output'), schemas)
-      return [status, { ...response, content: contentOf(produces, json) }]
+      const example = (type: string, of: Json) => exampleAnswer(type, of, schemas, name, input)
+      return [status, { ...response, content: contentOf(produces, json, example) }]
     }),
   )
 }
@@ -52,9 +67,13 @@ function problemsOf(definition: FunctionDefinition): Json {
 }
 
 /** A schema is of JSON: of any other media type it says no more than that it is text. */
-function contentOf(types: readonly string[], schema: Json): Json {
+function contentOf(types: readonly string[], json: Json, exampleOf: (type: string, schema: Json) => unknown): Json {
   return Object.fromEntries(
-    types.map((type) => [type, { schema: /[/+]json$/.test(type) ? schema : { type: 'string' } }]),
+    types.map((type) => {
+      const schema = isJson(type) ? json : { type: 'string' }
+      const example = exampleOf(type, schema)
+      return [type, { schema, ...(example !== undefined && { example }) }]
+    }),
   )
 }
 

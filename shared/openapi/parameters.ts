@@ -1,11 +1,12 @@
 import type { FunctionDefinition } from '#function'
+import type { ExampleInput } from './examples.ts'
 import { takesKey } from './problems.ts'
 import type { Json, SchemaOf } from './schemas.ts'
 import { meaningOf } from './words.ts'
 
 /** The parameters of a function's operation: what its path, its query and its headers may hold. */
-export function parametersOf(definition: FunctionDefinition, schemaOf: SchemaOf): Json[] {
-  return [...inPath(definition), ...inQuery(definition, schemaOf), ...inHeaders(definition)]
+export function parametersOf(definition: FunctionDefinition, schemaOf: SchemaOf, input?: ExampleInput): Json[] {
+  return [...inPath(definition), ...inQuery(definition, schemaOf, input), ...inHeaders(definition)]
 }
 
 function inPath({ trigger }: FunctionDefinition): Json[] {
@@ -19,7 +20,7 @@ function inPath({ trigger }: FunctionDefinition): Json[] {
   }))
 }
 
-function inQuery({ request }: FunctionDefinition, schemaOf: SchemaOf): Json[] {
+function inQuery({ request }: FunctionDefinition, schemaOf: SchemaOf, input?: ExampleInput): Json[] {
   if (!request.query) return []
   const { properties = {}, required = [] } = schemaOf(request.query, 'input') as {
     properties?: Record<string, Json>
@@ -31,8 +32,12 @@ function inQuery({ request }: FunctionDefinition, schemaOf: SchemaOf): Json[] {
     required: required.includes(name),
     description: description ?? meaningOf(name),
     schema,
+    ...(input?.params[name] !== undefined && { example: inType(schema, input.params[name]) }),
   }))
 }
+
+/** A query has texts alone; the document shows the number that one stands for. */
+const inType = (schema: Json, text: string) => (schema.type === 'integer' ? Number(text) : text)
 
 function inHeaders({ trigger, responses }: FunctionDefinition): Json[] {
   const isRead = trigger.kind === 'http' && trigger.method === 'GET'
