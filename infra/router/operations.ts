@@ -1,3 +1,4 @@
+import { withTimeout } from '#async'
 import { requireReady } from '#function'
 import { document, sendDocument } from './docs.ts'
 import { type Exchange, send } from './exchange.ts'
@@ -25,16 +26,10 @@ async function answerReadiness(exchange: Exchange, ready: Readiness): Promise<vo
 
 /** A check that throws or hangs is itself what fails: a probe must get an answer. */
 async function failingParts(ready: Readiness): Promise<Record<string, string>> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<Record<string, string>>((resolve) => {
-    timer = setTimeout(() => resolve({ readiness: `no answer within ${READY_MS_MAX} ms` }), READY_MS_MAX)
-  })
   try {
-    return await Promise.race([ready(), late])
+    return await withTimeout(READY_MS_MAX, ready(), () => new Error(`no answer within ${READY_MS_MAX} ms`))
   } catch (error) {
     return { readiness: error instanceof Error ? error.message : String(error) }
-  } finally {
-    clearTimeout(timer)
   }
 }
 

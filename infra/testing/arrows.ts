@@ -12,7 +12,7 @@ interface Allowed {
 const allow = (modules: readonly string[], packages: readonly string[]): Allowed => ({ modules, packages })
 
 /** What every module stands on. */
-const ground = ['config', 'errors', 'ids', 'input', 'telemetry']
+const ground = ['async', 'config', 'errors', 'ids', 'input', 'telemetry']
 const domain = ['stock', 'products', 'webhooks']
 const shared = [...ground, 'database', 'cache', 'events', 'jobs', 'function', 'openapi', ...domain]
 
@@ -21,6 +21,7 @@ const shared = [...ground, 'database', 'cache', 'events', 'jobs', 'function', 'o
  * of its one owner. A module is a folder of `shared/` or `infra/`; all functions are one, and so are all end-to-end tests.
  */
 export const arrows: Readonly<Record<string, Allowed>> = {
+  async: allow([], []),
   errors: allow([], ['zod']),
   ids: allow([], ['uuid']),
   input: allow(['errors'], ['zod']),

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
+import { inBatches } from '#async'
 import { comparable } from './floor.ts'
 import { freeze } from './freeze.ts'
-import { inBatches } from './in-batches.ts'
 import type { RedisConnection } from './redis.ts'
 import { type CacheStore, type Entry, FLOOR_TTL_MS, type Found, LEASE_MS } from './store.ts'
 

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { ConsecutiveBreaker, circuitBreaker, handleAll } from 'cockatiel'
 import type { Redis } from 'ioredis'
+import { fullJitter } from '#async'
 import { gauge, logger } from '#telemetry'
 import { createReasons, isOfReplica } from './redis-failures.ts'
 
@@ -115,7 +116,7 @@ async function createClient(url: string, tell: (error: Error) => void): Promise<
       leftAt = performance.now()
       return true
     },
-    retryStrategy: (attempt) => Math.random() * Math.min(RECONNECT_MAX_MS, 50 * 2 ** attempt),
+    retryStrategy: (attempt) => fullJitter(attempt, { baseMs: 50, maxMs: RECONNECT_MAX_MS }),
   })
   // Each call learns of its own failure; without a listener the connection's would end the process.
   redis.on('error', tell)

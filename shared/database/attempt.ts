@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { fullJitter, pause } from '#async'
 import { counter } from '#telemetry'
 import type { Sql } from './connect.ts'
 import { leaseWriter, suspectPrimary } from './connections.ts'
@@ -10,8 +10,7 @@ import type { Lease } from './writers.ts'
 
 /** Six attempts back off for about half a second in all, the median life of a pile-up; then the client should know. */
 const ATTEMPTS_MAX = 6
-const BACKOFF_BASE_MS = 10
-const BACKOFF_MAX_MS = 400
+const BACKOFF = { baseMs: 10, maxMs: 400 }
 /** The server's own time-outs end a statement after 10 s; this one ends the wait for a server that has gone silent. */
 const TRANSACTION_MAX_MS = 12_000
 
@@ -38,13 +37,8 @@ export async function withRetries<Result>(attempt: (lease: Lease, count: number)
       clearTimeout(watchdog)
       lease.release()
     }
-    await sleep(fullJitterMs(count))
+    await pause(fullJitter(count, BACKOFF))
   }
-}
-
-/** "Full jitter": https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/ */
-function fullJitterMs(attempt: number): number {
-  return Math.random() * Math.min(BACKOFF_MAX_MS, BACKOFF_BASE_MS * 2 ** attempt)
 }
 
 /**

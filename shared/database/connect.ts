@@ -1,3 +1,4 @@
+import { fullJitter } from '#async'
 import { arrayTypes } from './array-types.ts'
 import { createClient, type Sql } from './driver.ts'
 import { parseServerUrl, type ServerUrl } from './server-url.ts'
@@ -36,7 +37,7 @@ export function connect(url: string, options: ConnectOptions): Sql {
     connect_timeout: 5,
     idle_timeout: 60,
     // Seconds before another attempt to connect. The driver's own grow to 20: longer than a request waits for a server that is back.
-    backoff: (failures: number) => Math.random() * Math.min(0.5, 0.01 * 2 ** failures),
+    backoff: (failures: number) => fullJitter(failures, { baseMs: 10, maxMs: 500 }) / 1_000,
     types: { bigint: { to: 20, from: [20], parse: Number, serialize: String }, ...arrayTypes },
     fetch_types: false,
     onnotice: () => {},

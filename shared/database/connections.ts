@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { jittered, type Loop, startLoop } from '#async'
 import { logger } from '#telemetry'
 import { connect, type Sql } from './connect.ts'
 import { findPrimary } from './find-primary.ts'
@@ -31,6 +31,8 @@ let primaryUrl: string | undefined
 let searching: Promise<void> | undefined
 /** Ends when the connections are closed: what was asked before that is of no use to those opened later. */
 let session = new AbortController()
+/** Asks whether the primary is there, where there are others that might be. */
+let asking: Loop | undefined
 /** The latest timeline that a primary was found on; 0 until one is. */
 let timeline = 0
 let epoch = 0
@@ -41,7 +43,7 @@ function currentPrimary(): string {
     primaryUrl = serverUrls(databaseSettings().DATABASE_URL)[0] ?? ''
     suspectPrimary()
     // Without a second server there is nothing to be found.
-    if (searching) void keepAsking(session)
+    if (searching) asking = keepAsking()
   }
   return primaryUrl
 }
@@ -50,16 +52,18 @@ function currentPrimary(): string {
  * Asks the primary about once a second whether it is there. One that stands still, machine and all, fails nothing by itself until a
  * statement's time is up, and that is longer than a fail-over may take. One question at a time, however long it has no answer.
  */
-async function keepAsking({ signal }: AbortController): Promise<void> {
+function keepAsking(): Loop {
   let asked: Promise<unknown> | undefined
-  for (;;) {
-    await sleep(ASK_MS * (0.5 + Math.random()), undefined, { signal, ref: false }).catch(() => {})
-    if (signal.aborted) return
-    asked ??= primary()`select 1`.finally(() => {
-      asked = undefined
-    })
-    await within(ANSWER_MAX_MS, async () => asked).catch(suspectPrimary)
-  }
+  return startLoop(
+    async () => {
+      asked ??= primary()`select 1`.finally(() => {
+        asked = undefined
+      })
+      await within(ANSWER_MAX_MS, async () => asked).catch(suspectPrimary)
+      return jittered(ASK_MS)
+    },
+    { firstPauseMs: jittered(ASK_MS), ref: false },
+  )
 }
 
 /** Resolves once it is known which of several servers is the primary, or that none is for now; undefined where that is known. */
@@ -172,6 +176,7 @@ export function resetReplica(): void {
 export async function closeConnections(): Promise<void> {
   session.abort()
   session = new AbortController()
+  void asking?.stop()
   const closing = [
     writers?.end(),
     snapshots?.end(),
@@ -186,6 +191,7 @@ export async function closeConnections(): Promise<void> {
   replicaWatcher = undefined
   primaryUrl = undefined
   searching = undefined
+  asking = undefined
   timeline = 0
   await Promise.all(closing)
 }

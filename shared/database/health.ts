@@ -1,3 +1,4 @@
+import { withTimeout } from '#async'
 import type { Sql } from './connect.ts'
 import { primary, primaryKnown, replicaReaders, suspectPrimary } from './connections.ts'
 import { failureReason } from './failures.ts'
@@ -16,12 +17,6 @@ export async function checkDatabase(): Promise<Record<string, string>> {
 
 async function failureOf(sql: Sql | undefined): Promise<string | undefined> {
   if (!sql) return undefined
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<string>((resolve) => {
-    timer = setTimeout(resolve, ANSWER_MAX_MS, `has not answered within ${ANSWER_MAX_MS} ms`)
-  })
   const asked = sql`select 1`.then(() => undefined, failureReason)
-  const failure = await Promise.race([asked, late])
-  clearTimeout(timer)
-  return failure
+  return withTimeout(ANSWER_MAX_MS, asked).catch(() => `has not answered within ${ANSWER_MAX_MS} ms`)
 }

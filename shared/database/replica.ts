@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { jittered, pause, startLoop } from '#async'
 import { counter, gauge, logger } from '#telemetry'
 import { primary, replicaEpoch, replicaReaders, replicaToWatch, resetReplica } from './connections.ts'
 import { createLagMeter } from './lag.ts'
@@ -50,7 +50,6 @@ export interface ReplicaWatch {
 /** Watches the replica: looks at it once a second, and takes it out of rotation and back in. */
 export function watchReplica(): ReplicaWatch {
   const { DATABASE_REPLICA_LAG_MAX_BYTES, DATABASE_REPLICA_LAG_MAX_MS } = databaseSettings()
-  const stopping = new AbortController()
   const measureLag = createLagMeter()
   const waiting = new Map<(hasReplayed: boolean) => void, LogPosition>()
   let sight: Sight | undefined
@@ -60,16 +59,13 @@ export function watchReplica(): ReplicaWatch {
   let lastHeard: { position: LogPosition; at: number } | undefined
   let checking: Promise<void> | undefined
   const firstLook = check()
-  void keepChecking()
-
-  async function keepChecking(): Promise<void> {
-    await firstLook
-    while (!stopping.signal.aborted) {
-      const pauseMs = CHECK_MS * (0.5 + Math.random())
-      await sleep(pauseMs, undefined, { signal: stopping.signal, ref: false }).catch(() => {})
-      if (!stopping.signal.aborted) await check()
-    }
-  }
+  const checks = startLoop(
+    async () => {
+      await check()
+      return jittered(CHECK_MS)
+    },
+    { ref: false },
+  )
 
   function check(): Promise<void> {
     checking ??= Promise.all([within(LOOK_MAX_MS, look), positionOfPrimary()])
@@ -93,7 +89,7 @@ export function watchReplica(): ReplicaWatch {
   }
 
   function judge(here: Sight, there: LogPosition | undefined): void {
-    if (stopping.signal.aborted) return
+    if (checks.isStopped()) return
     const now = performance.now()
     if (there) lastHeard = { position: there, at: now }
     if (!here.isInRecovery) leave('promoted')
@@ -124,7 +120,7 @@ export function watchReplica(): ReplicaWatch {
 
   /** Takes the replica out of rotation, with whatever waits on it, until a look finds it well. */
   function failed(error: unknown): void {
-    if (stopping.signal.aborted) return
+    if (checks.isStopped()) return
     logger().debug({ err: error }, 'the replica does not answer')
     leave('unreachable')
     sight = undefined
@@ -162,7 +158,7 @@ export function watchReplica(): ReplicaWatch {
           if (!here.isInRecovery) tell(false)
           else if (covers(here, position)) tell(true)
         }
-        if (waiting.size > 0) await sleep(pauseMs)
+        if (waiting.size > 0) await pause(pauseMs)
       }
     } catch (error) {
       failed(error)
@@ -173,7 +169,7 @@ export function watchReplica(): ReplicaWatch {
 
   return {
     async inRotation() {
-      if (absence === 'unknown') await Promise.race([firstLook, sleep(REPLAY_WAIT_MS, undefined, { ref: false })])
+      if (absence === 'unknown') await Promise.race([firstLook, pause(REPLAY_WAIT_MS, undefined, { ref: false })])
       return absence === undefined ? replicaReaders() : undefined
     },
     replayed,
@@ -182,7 +178,7 @@ export function watchReplica(): ReplicaWatch {
       await check()
       return absence === undefined
     },
-    stop: () => stopping.abort(),
+    stop: () => void checks.stop(),
   }
 }
 

@@ -1,3 +1,4 @@
+import { jittered, pause } from '#async'
 import { newId } from '#ids'
 import { logger } from '#telemetry'
 import {
@@ -21,7 +22,7 @@ import {
   wants,
 } from './delivery.ts'
 import { type LoggedEvent, readLog } from './log.ts'
-import { ATTEMPTS_MAX, backoffMs, pause } from './waits.ts'
+import { ATTEMPTS_MAX, backoffMs } from './waits.ts'
 
 /** Events read at once, and delivered again at most if the process is killed: the cursor is saved after each batch. */
 const BATCH_MAX = 100
@@ -55,7 +56,7 @@ async function followUntil(signal: AbortSignal, subscription: Subscription, topi
       if (error instanceof CursorLost) logger().warn({ group, topic }, 'another follower has taken over')
       else logger().error({ group, topic, err: error }, 'following is interrupted')
     }
-    await pause(signal, RETAKE_MS * (0.5 + Math.random()))
+    await pause(jittered(RETAKE_MS), signal)
   }
 }
 
@@ -76,8 +77,8 @@ async function consume(signal: AbortSignal, subscription: Subscription, cursor: 
       // All that may have been in hand when whoever was here before died.
       if (events.at(-1)?.position === cursor.position) cursor.isLeftBehind = false
       if (events.length > 0) await saveCursor(cursor)
-      if (events.length === 0) await pause(signal, IDLE_MS)
-      else if (failures > 0) await pause(signal, backoffMs(failures))
+      if (events.length === 0) await pause(IDLE_MS, signal)
+      else if (failures > 0) await pause(backoffMs(failures), signal)
     }
   } finally {
     life.stop()

@@ -1,4 +1,5 @@
 import type { Consumer, Message } from 'kafkajs'
+import { pause, withTimeout } from '#async'
 import { counter, logger } from '#telemetry'
 import type { Following, Subscription } from './delivery.ts'
 import { createPlaces, readLeftBehind } from './kafka-attempts.ts'
@@ -8,7 +9,7 @@ import { createSender } from './kafka-sender.ts'
 import { deadLetterTopic, ensureTopics, eventTopics } from './kafka-topics.ts'
 import { isUnreadable } from './kafka-unreadable.ts'
 import type { KafkaSettings } from './settings.ts'
-import { backoffMs, pause, settledWithin } from './waits.ts'
+import { backoffMs } from './waits.ts'
 
 /** A member without a sign of life for so long is dead to its group. */
 const SESSION_MS = 10_000
@@ -80,7 +81,7 @@ async function followUntil(signal: AbortSignal, subscription: Subscription, sett
         told = reason
       }
       isWell = false
-      await pause(signal, backoffMs(Math.min(failures, BACKOFF_ATTEMPTS_MAX)))
+      await pause(backoffMs(Math.min(failures, BACKOFF_ATTEMPTS_MAX)), signal)
     }
   }
   await graves.close()
@@ -145,7 +146,7 @@ async function untilEnd(signal: AbortSignal, consumer: Consumer, join: () => Pro
   } finally {
     signal.removeEventListener('abort', stop)
     // Where this fails the group takes it for dead in time.
-    await settledWithin(STOP_MAX_MS, leave(consumer, joining)).catch((error) =>
+    await withTimeout(STOP_MAX_MS, leave(consumer, joining)).catch((error) =>
       logger().debug({ err: error }, 'left a group late'),
     )
   }

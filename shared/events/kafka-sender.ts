@@ -1,8 +1,8 @@
 import type { ICustomPartitioner, ITopicConfig, Producer, TopicMessages } from 'kafkajs'
+import { withTimeout } from '#async'
 import { briefRetry, createKafka } from './kafka-client.ts'
 import { ensureTopics } from './kafka-topics.ts'
 import type { KafkaSettings } from './settings.ts'
-import { settledWithin } from './waits.ts'
 
 /** All attempts of one send, connecting included. The transaction that waits for it is cut off after 10 s without a statement. */
 const SEND_MAX_MS = 7_000
@@ -26,7 +26,7 @@ export function createSender(settings: KafkaSettings, topics: readonly ITopicCon
     if (opening === producer) opening = undefined
     const closing = producer.then((opened) => opened.disconnect())
     // A broker that is gone is not told goodbye.
-    return settledWithin(CLOSE_MAX_MS, closing).catch(() => {})
+    return withTimeout(CLOSE_MAX_MS, closing).catch(() => {})
   }
 
   return {
@@ -35,7 +35,7 @@ export function createSender(settings: KafkaSettings, topics: readonly ITopicCon
       const producer = opening
       try {
         const sending = producer.then((opened) => opened.sendBatch({ topicMessages, acks: -1 }))
-        await settledWithin(SEND_MAX_MS, sending)
+        await withTimeout(SEND_MAX_MS, sending)
       } catch (error) {
         void discard(producer)
         throw error

@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import * as z from 'zod'
+import { jittered, startLoop } from '#async'
 import { cutText, type Outcome } from '#errors'
 import { newId } from '#ids'
 import { logger } from '#telemetry'
@@ -50,31 +50,17 @@ export function startClock(definition: FunctionDefinition): RunningTrigger {
   const { trigger } = definition
   if (trigger.kind !== 'schedule' && trigger.kind !== 'outbox') throw new Error(`${definition.name} has no period`)
   const { everyMs } = trigger
-  const stopping = new AbortController()
-  const running = tickUntil(stopping.signal, everyMs, definition)
-  return {
-    async stop() {
-      stopping.abort()
-      await running
-    },
+  const round = async () => {
+    const startedAt = performance.now()
+    const { verdict } = await deliver(definition, tick(definition.name), {})
+    const restMs = verdict === 'acknowledge' ? 0 : jittered(AFTER_FAILURE_MS)
+    return Math.max(restMs, everyMs - (performance.now() - startedAt))
   }
+  return startLoop(round, { firstPauseMs: Math.random() * everyMs })
 }
 
 /** While the database is down, a function with a short period would fail, and log it, twenty times a second. */
 const AFTER_FAILURE_MS = 1_000
-
-async function tickUntil(signal: AbortSignal, everyMs: number, definition: FunctionDefinition): Promise<void> {
-  let pauseMs = Math.random() * everyMs
-  while (!signal.aborted) {
-    // Rejects when it is aborted, which the loop's condition then sees.
-    await sleep(pauseMs, undefined, { signal }).catch(() => {})
-    if (signal.aborted) return
-    const startedAt = performance.now()
-    const { verdict } = await deliver(definition, tick(definition.name), {})
-    const restMs = verdict === 'acknowledge' ? 0 : AFTER_FAILURE_MS * (0.5 + Math.random())
-    pauseMs = Math.max(restMs, everyMs - (performance.now() - startedAt))
-  }
-}
 
 function tick(name: string): CloudEventAttributes {
   return {

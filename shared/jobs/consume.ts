@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { ConsumeMessage } from 'amqplib'
+import { fullJitter, jittered, pause } from '#async'
 import { counter, logger } from '#telemetry'
 import { type Broker, openBroker, withinTime } from './broker.ts'
 import { queuesOf } from './broker-queues.ts'
@@ -11,8 +11,7 @@ import { createSlots, type Slots } from './slots.ts'
 import { watchQueue } from './watch-queue.ts'
 import type { Worker } from './worker.ts'
 
-const RECONNECT_BASE_MS = 100
-const RECONNECT_MAX_MS = 5_000
+const RECONNECT = { baseMs: 100, maxMs: 5_000 }
 /** A healthy broker takes some milliseconds for it. */
 const SUBSCRIBE_MAX_MS = 5_000
 /** A claim fails while the database is away. Its message is kept meanwhile: given back, it would come again at once. */
@@ -36,12 +35,12 @@ export function consume(settings: BrokerSettings, hand: Hand): Worker {
   const { signal } = stopping
   const claiming = new Set<Promise<unknown>>()
   const running = consumeUntil({ settings, hand, signal, slots: createSlots(), claiming })
-  const watching = watchQueue(signal)
+  const watching = watchQueue()
   return {
     async stop() {
       stopping.abort()
       const broker = await running
-      await Promise.all([watching, hand.drain(), ...claiming])
+      await Promise.all([watching.stop(), hand.drain(), ...claiming])
       // What was not acknowledged goes back into the queue, behind the hand-back of its job.
       await broker?.close()
     },
@@ -63,8 +62,8 @@ async function consumeUntil(consumer: Consumer): Promise<Broker | undefined> {
       logger().error({ reason: (error as Error).message }, 'the broker does not answer')
       broker?.destroy('it is of no use any more')
     }
-    failures = performance.now() - startedAt > RECONNECT_MAX_MS ? 0 : failures + 1
-    await pause(signal, Math.random() * Math.min(RECONNECT_MAX_MS, RECONNECT_BASE_MS * 2 ** failures))
+    failures = performance.now() - startedAt > RECONNECT.maxMs ? 0 : failures + 1
+    await pause(fullJitter(failures, RECONNECT), signal)
   }
   return broker
 }
@@ -113,7 +112,7 @@ async function claimPatiently(delivery: Delivery, broker: Broker, { signal }: Co
       await handBackSafely([claim])
     } catch (error) {
       logger().error({ job: delivery.jobId, err: error }, 'the job could not be claimed')
-      await pause(signal, CLAIM_AGAIN_MS * (0.5 + Math.random()))
+      await pause(jittered(CLAIM_AGAIN_MS), signal)
     }
   }
   return 'left'
@@ -147,10 +146,4 @@ async function unlessAborted<Result>(promise: Promise<Result>, signal: AbortSign
   } finally {
     signal.removeEventListener('abort', abort)
   }
-}
-
-/** Resolves early when `signal` is aborted. */
-async function pause(signal: AbortSignal, ms: number): Promise<void> {
-  // Rejects when it is aborted, which every caller looks at next.
-  await sleep(ms, undefined, { signal }).catch(() => {})
 }

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import type { ConsumeMessage } from 'amqplib'
 import * as z from 'zod'
+import { batched } from '#async'
 import type { Sql } from '#database'
-import { batched } from './batched.ts'
 import { type Claim, claimRows, writing } from './queue.ts'
 
 /** A message that tells of a job. */

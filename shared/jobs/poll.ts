@@ -1,3 +1,4 @@
+import { jittered } from '#async'
 import { logger } from '#telemetry'
 import type { Hand } from './hand.ts'
 import { claimJobs } from './queue.ts'
@@ -13,12 +14,12 @@ export function poll(hand: Hand): Worker {
   const bell = createBell()
   const stopping = new AbortController()
   const running = pollUntil(stopping.signal, hand, bell)
-  const watching = watchQueue(stopping.signal)
+  const watching = watchQueue()
   return {
     async stop() {
       stopping.abort()
       bell.ring()
-      await Promise.all([running, watching])
+      await Promise.all([running, watching.stop()])
       await hand.drain()
     },
   }
@@ -39,7 +40,7 @@ async function pollUntil(signal: AbortSignal, hand: Hand, bell: Bell): Promise<v
       await bell.wait(IDLE_MS)
     } catch (error) {
       logger().error({ err: error }, 'the queue does not answer')
-      await bell.wait(AFTER_ERROR_MS * (0.5 + Math.random()))
+      await bell.wait(jittered(AFTER_ERROR_MS))
     }
   }
 }

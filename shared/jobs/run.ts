@@ -1,7 +1,7 @@
+import { batched, withTimeout } from '#async'
 import { type Caller, type Sql, systemCaller, transaction } from '#database'
 import { cutText, invalid, ServiceError } from '#errors'
 import { logger } from '#telemetry'
-import { batched } from './batched.ts'
 import { readInput } from './input.ts'
 import { leaseEnd, settled, type TakenJob, takeClaimed, taken, takenColumns, writing } from './queue.ts'
 import { type JobType, jobTypes, type PayloadOf } from './schema.ts'
@@ -56,7 +56,7 @@ export async function runJob(jobId: string, deliveryId: string, caller: Caller, 
   const submitter = systemCaller(job.actor, caller.trace)
   if (job.scopes) submitter.scopes = job.scopes
   const run = startRun(jobId, deliveryId, submitter, job.checkpoint)
-  const result = await withDeadline(timeoutMs, work(run)).catch((error) => {
+  const result = await withTimeout(timeoutMs, work(run), () => tooLong(timeoutMs)).catch((error) => {
     if (error instanceof UnfitInput) return error
     throw error
   })
@@ -195,16 +195,7 @@ function requireOurs(isOurs: boolean): void {
   if (!isOurs) throw new ServiceError('busy', 'The job has been taken up by another attempt meanwhile.')
 }
 
-/** What the work gives, or an error once it has taken too long. It can change nothing of the job after that: the attempt is over. */
-async function withDeadline<Result>(limitMs: number, work: Promise<Result>): Promise<Result> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    const error = new ServiceError('unavailable', `The attempt took longer than ${limitMs} ms.`)
-    timer = setTimeout(() => reject(error), limitMs)
-  })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
-  }
+/** The work can change nothing of the job after that: the attempt is over. */
+function tooLong(limitMs: number): ServiceError {
+  return new ServiceError('unavailable', `The attempt took longer than ${limitMs} ms.`)
 }

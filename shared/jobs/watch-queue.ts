@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { jittered, type Loop, startLoop } from '#async'
 import { logger } from '#telemetry'
 import { failLostJobs, refuseUnknownJobs } from './queue.ts'
 import { jobTypes } from './schema.ts'
@@ -10,15 +10,14 @@ const types = Object.keys(jobTypes)
 const looks = [failLostJobs, () => refuseUnknownJobs(types), () => shortenWaits(types)]
 
 /**
- * Ends the attempts of workers that have died, and jobs that nobody could run, once a second, until `signal`. One look that fails keeps
- * none of the others from being taken.
+ * Ends the attempts of workers that have died, and jobs that nobody could run, once a second. One look that fails keeps none of the
+ * others from being taken.
  */
-export async function watchQueue(signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
+export function watchQueue(): Loop {
+  return startLoop(async () => {
     for (const look of looks) {
       await look().catch((error) => logger().error({ err: error }, 'the queue of jobs could not be looked after'))
     }
-    // Rejects when it is aborted, which the loop's condition then sees.
-    await sleep(LOOK_MS * (0.5 + Math.random()), undefined, { signal }).catch(() => {})
-  }
+    return jittered(LOOK_MS)
+  })
 }

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { batched } from './batched.ts'
+import { batched } from './batch.ts'
 
 it('works on what comes at the same time together, and on what comes meanwhile after that, so many at once', async () => {
   const batches: number[][] = []

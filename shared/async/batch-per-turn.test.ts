@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { inBatches } from './in-batches.ts'
+import { inBatches } from './batch-per-turn.ts'
 
 test('what is asked in one turn is asked at once, in order, and no more than the maximum at a time', async () => {
   const batches: number[][] = []

@@ -1,0 +1,6 @@
+export { batched } from './batch.ts'
+export { inBatches } from './batch-per-turn.ts'
+export { type Loop, startLoop } from './loop.ts'
+export { onShutdown, shutDown } from './shutdown.ts'
+export { withTimeout } from './timeout.ts'
+export { fullJitter, jittered, pause } from './waits.ts'
