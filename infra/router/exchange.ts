@@ -64,9 +64,6 @@ export function send(exchange: Exchange, status: number, headers: Record<string,
   res.writeHead(status, {
     ...headers,
     ...(!empty && { 'content-length': String(Buffer.byteLength(body)) }),
-    // A client that waits for `100 Continue` and gets an answer instead may or may not send its body after all: with the
-    // connection closed, what it sends next can't be mistaken for that body.
-    ...(arriving && req.headers.expect !== undefined && { connection: 'close' }),
     'request-id': requestId,
   })
   if (!arriving) {

@@ -35,7 +35,7 @@ test.each(['half', ''])(
   async (sent) => {
     const one = await upstreamWith((req, res) => req.on('end', () => res.end()).resume())
     const two = await upstreamWith((req, res) => req.on('end', () => res.end()).resume())
-    const { url } = await routerTo([one.origin, two.origin], { timeoutMs: 50 })
+    const { url } = await routerTo([one.origin, two.origin], { timeoutMs: 1_000 })
     const stalling = request(`${url}/thing`, { method: 'POST', agent: false, headers: { 'content-length': 10 } })
     stalling.flushHeaders()
     stalling.write(sent)

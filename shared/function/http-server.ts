@@ -72,7 +72,10 @@ export function createHttpServer(answer: RequestListener, options: ServerOptions
   }
   server.on('request', listener)
   // Whoever answers says `100 Continue`, once it knows that it wants the body; any other expectation is ignored.
-  server.on('checkContinue', listener)
+  server.on('checkContinue', (req, res) => {
+    closing.watchExpecting(req, res)
+    listener(req, res)
+  })
   server.on('checkExpectation', listener)
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     // The parser fails again on whatever follows; the first failure has been answered, and the rest is being dropped.

@@ -115,7 +115,10 @@ describe('a body that nobody wants', () => {
     ['in gzip, said twice', { 'content-encoding': 'identity, gzip' }, 415],
   ])('%s is refused by its head', async (_, headers, status) => {
     const { answer, socket } = send({ 'content-length': 100, expect: '100-continue', ...headers })
-    expect(await answer()).toMatch(new RegExp(`^HTTP/1.1 ${status} `))
+    const text = await answer()
+    expect(text).toMatch(new RegExp(`^HTTP/1.1 ${status} `))
+    // The client may send the body after all, or not: the next request must not be taken for it.
+    expect(text.toLowerCase()).toContain('\r\nconnection: close\r\n')
     socket.destroy()
   })
 
@@ -145,6 +148,12 @@ describe('100 Continue', () => {
     expect(await answer(/^HTTP\/1.1 100 Continue\r\n\r\n$/)).toBeDefined()
     socket.write('abc')
     expect(await answer()).toMatch(/^HTTP\/1.1 100 Continue\r\n\r\nHTTP\/1.1 200 /)
+  })
+
+  it('leaves the connection open once the body is read', async () => {
+    const { answer, socket } = send({ expect: '100-continue', 'content-length': 3 }, 'abc')
+    expect((await answer()).toLowerCase()).not.toContain('connection: close')
+    socket.destroy()
   })
 
   it('is not said to one that speaks HTTP/1.0', async () => {
