@@ -1,7 +1,7 @@
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { buildConnector, Pool } from 'undici'
-import { createShares, type Shares } from '#function/shares'
+import { createShares, type Shares } from '#async'
 import type { Connect } from './head-first.ts'
 
 /**

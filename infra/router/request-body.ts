@@ -1,9 +1,9 @@
 import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
+import { createShares } from '#async'
 import { ServiceError } from '#errors'
 import { hasBody } from '#function/end-answer'
 import { expectsContinue, PATIENCE_MS, SILENCE_MS_MAX } from '#function/read-body'
-import { createShares } from '#function/shares'
 import { lateBody } from './failures.ts'
 
 /** A body up to this is collected before it is sent, and kept until its answer comes: larger than nearly any write but an import. */

@@ -1,11 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import * as z from 'zod'
-import { PageQuery, readPage } from '#database'
+import { PageQuery, readPage, systemCaller } from '#database'
+
+const caller = systemCaller('function:test')
 
 const numbers = Array.from({ length: 10 }, (_, index) => index)
 
 function pageOfNumbers(request: { limit: number; cursor?: string }, kind = 'numbers') {
-  return readPage(request, {
+  return readPage(request, caller, {
     kind,
     keys: z.tuple([z.number(), z.string()]),
     fetch: async (after, limit) => numbers.filter((number) => number > (after?.[0] ?? -1)).slice(0, limit),
@@ -61,7 +63,7 @@ describe('a page of large items', () => {
     let items = 0
     let cursor: string | undefined
     do {
-      const page = await readPage(cursor === undefined ? { limit } : { limit, cursor }, {
+      const page = await readPage(cursor === undefined ? { limit } : { limit, cursor }, caller, {
         kind: 'large',
         keys: z.tuple([z.number()]),
         fetch: async (after, count) => {
@@ -99,31 +101,76 @@ describe('a page of large items', () => {
     expect(Math.max(...pages)).toBeLessThanOrEqual(1024 * 1024)
     expect(Math.max(...fetched)).toBeLessThanOrEqual(4_000_000)
   })
+})
 
-  it('is read with the others in turn, and refused where too many wait', async () => {
-    let reading = 0
-    let most = 0
-    const read = () =>
-      readPage(
-        { limit: 1 },
-        {
-          kind: 'slow',
-          keys: z.tuple([z.number()]),
-          fetch: async () => {
-            most = Math.max(most, ++reading)
-            await new Promise(setImmediate)
-            reading--
-            return []
-          },
-          keysOf: (): [number] => [0],
-          toItem: () => 0,
+describe('pages that are read at a time', () => {
+  const callerOf = (actor: string) => ({ ...caller, actor })
+
+  /** Each page's reading waits for `finish`. Pages are named in the order in which they begin. */
+  function reader() {
+    const begun: string[] = []
+    const open: Array<() => void> = []
+    const read = (name: string, by = callerOf(name)) =>
+      readPage({ limit: 1 }, by, {
+        kind: 'slow',
+        keys: z.tuple([z.number()]),
+        fetch: async () => {
+          begun.push(name)
+          await new Promise<void>((resolve) => open.push(resolve))
+          return []
         },
-      )
-    const answers = await Promise.allSettled(Array.from({ length: 600 }, read))
-    expect(most).toBe(8)
-    const refused = answers.filter((answer) => answer.status === 'rejected')
-    expect(refused).toHaveLength(600 - 8 - 500)
-    expect(refused[0]).toMatchObject({ reason: { code: 'overloaded', retryAfterSeconds: 1 } })
+        keysOf: (): [number] => [0],
+        toItem: () => 0,
+      })
+    /** Ends the oldest that is being read, and lets whoever comes next begin. */
+    const finish = async () => {
+      open.shift()?.()
+      await new Promise(setImmediate)
+    }
+    const finishAll = async () => {
+      while (open.length > 0) await finish()
+    }
+    return { begun, read, finish, finishAll }
+  }
+
+  it('are eight, six of them of one API key, and 500 wait, 375 of one', async () => {
+    const { begun, read, finishAll } = reader()
+    const many = (name: string) => Array.from({ length: 400 }, () => read(name))
+    const reading = Promise.allSettled([...many('a'), ...many('b')])
+    await new Promise(setImmediate)
+    expect(begun).toEqual([...'aaaaaabb'])
+    await finishAll()
+    const answers = await reading
+    const failed = answers.filter((answer) => answer.status === 'rejected')
+    expect(failed).toHaveLength(800 - 8 - 500)
+    expect(failed[0]).toMatchObject({ reason: { code: 'overloaded', retryAfterSeconds: 1 } })
+    expect(answers.slice(0, 400).filter(({ status }) => status === 'fulfilled')).toHaveLength(6 + 375)
+    expect(begun).toHaveLength(8 + 500)
+  })
+
+  it('begin in the order in which they came, but that one key’s do not keep those of others', async () => {
+    const { begun, read, finish, finishAll } = reader()
+    const names = [...'aaaaaaaabc', 'd', 'a', 'e']
+    const reading = names.map((name) => read(name))
+    await new Promise(setImmediate)
+    expect(begun).toEqual([...'aaaaaabc'])
+    // A place of a's own is a's again; with none of theirs free, others wait for their turn.
+    await finish()
+    expect(begun.slice(8)).toEqual(['a'])
+    await finishAll()
+    expect(begun.slice(9)).toEqual([...'adae'])
+    await Promise.all(reading)
+  })
+
+  it('do not begin for a caller who has gone by then', async () => {
+    const { begun, read, finishAll } = reader()
+    const first = [...'abcdefgh'].map((name) => read(name))
+    const gone = read('gone', { ...callerOf('gone'), isGone: () => true })
+    const next = read('next')
+    const refused = expect(gone).rejects.toMatchObject({ code: 'client_closed_request' })
+    await finishAll()
+    await Promise.all([...first, next, refused])
+    expect(begun).toEqual([...'abcdefgh', 'next'])
   })
 })
 

@@ -1,7 +1,7 @@
-import { bulkhead, isBulkheadRejectedError } from 'cockatiel'
 import * as z from 'zod'
-import { invalid, ServiceError } from '#errors'
+import { invalid } from '#errors'
 import { decimalInteger } from '#input'
+import { createPlaces, type Occupant } from './places.ts'
 
 /** The JSON in a cursor: a name of 200 characters of four bytes each is the longest key that there is, beside some 100 bytes. */
 const CURSOR_BYTES_MAX = 1_200
@@ -31,7 +31,11 @@ const ROWS_MAX = 64
 const PAGES_MAX = 8
 const WAITING_MAX = 500
 
-const places = bulkhead(PAGES_MAX, WAITING_MAX)
+const inPlace = createPlaces({
+  atOnceMax: PAGES_MAX,
+  waitingMax: WAITING_MAX,
+  tooMany: 'Too many lists are being read, or by this API key.',
+})
 
 export interface PageRequest {
   limit: number
@@ -55,19 +59,15 @@ export interface List<Row, Item, Keys extends z.ZodType> {
 
 /**
  * Reads one page by keyset: up to `limit` items, and fewer where they would take more than 1 MiB. Throws `validation_failed` for a
- * cursor of another list, `overloaded` where too many pages are being read.
+ * cursor of another list, `overloaded` where too many pages are being read, `client_closed_request` where its turn comes too late.
  */
 export async function readPage<Row, Item, const Keys extends z.ZodType>(
   request: PageRequest,
+  by: Occupant,
   list: List<Row, Item, Keys>,
 ): Promise<Page<Item>> {
   const after = request.cursor === undefined ? undefined : decodeCursor(request.cursor, list.kind, list.keys)
-  try {
-    return await places.execute(() => collect(list, after, request.limit))
-  } catch (error) {
-    if (!isBulkheadRejectedError(error)) throw error
-    throw new ServiceError('overloaded', 'Too many lists are being read. Try again shortly.', { retryAfterSeconds: 1 })
-  }
+  return inPlace(by, () => collect(list, after, request.limit))
 }
 
 /** Reads some rows, to see how large they are, and then as many as will fit. At most a page's rows and steps. */

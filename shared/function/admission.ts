@@ -1,6 +1,6 @@
+import { createShares } from '#async'
 import { ServiceError } from '#errors'
 import { gauge, histogram, logger } from '#telemetry'
-import { createShares } from './shares.ts'
 
 const admissions = new Map<string, () => number>()
 const inFlight = gauge('function_in_flight', 'Requests being worked on, past their time as well.', ['function'], () => {

@@ -72,7 +72,7 @@ export async function createApiKey(
 }
 
 export function listApiKeys(page: PageRequest, caller: Caller): Promise<Page<ApiKey>> {
-  return readPage(page, {
+  return readPage(page, caller, {
     kind: 'api-keys',
     keys: z.tuple([z.uuid()]),
     fetch: (after, limit) =>

@@ -2,9 +2,9 @@ import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
 import type { HttpBindings } from '@hono/node-server'
+import { createShares } from '#async'
 import { ServiceError } from '#errors'
 import { endOfTurn } from './end-of-turn.ts'
-import { createShares } from './shares.ts'
 
 /** Where a body comes from, and what it may take. */
 export interface BodySource {

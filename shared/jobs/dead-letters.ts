@@ -13,7 +13,7 @@ interface DeadLetterRow extends Omit<DeadLetter, 'diedAt'> {
 
 /** Dead jobs that have not been redriven, newest first. */
 export function listDeadLetters(page: PageRequest, caller: Caller): Promise<Page<DeadLetter>> {
-  return readPage(page, {
+  return readPage(page, caller, {
     kind: 'dead-letters',
     keys: z.tuple([z.guid()]),
     fetch: (after, limit) =>

@@ -42,9 +42,9 @@ type Filter = z.infer<typeof ProductFilter>
 /** A page of the catalogue. The first page of all products is what everybody asks for, so that one is cached. */
 export async function listProducts(query: Filter & PageRequest, caller: Caller): Promise<Page<Product>> {
   const { search, sku, status, sort, cursor, limit } = query
-  const find = (sql: Sql) => findProductPage(query, sql)
   const isEverybodys = (search ?? sku ?? status ?? cursor) === undefined
-  if (isEverybodys) return cached(pageCache(sort, limit), caller, find)
+  if (isEverybodys) return cached(pageCache(sort, limit), caller, (sql) => findProductPage(query, everybody, sql))
+  const find = (sql: Sql) => findProductPage(query, caller, sql)
   // What few products match may be looked for among all.
   return search || status ? scan(caller, find) : read(caller, find)
 }
@@ -59,8 +59,15 @@ const pageCache = (sort: string, limit: number) => ({
   freshMs: 1_000,
 })
 
-function findProductPage(query: Filter & PageRequest, sql: Sql): Promise<Page<Product>> {
-  return readPage(query, {
+/** Others wait for a page that will be in the cache, when whoever asked first has gone. */
+const everybody = { actor: 'cache', isGone: () => false }
+
+function findProductPage(
+  query: Filter & PageRequest,
+  by: Pick<Caller, 'actor' | 'isGone'>,
+  sql: Sql,
+): Promise<Page<Product>> {
+  return readPage(query, by, {
     kind: `products ${query.sort}`,
     keys: z.tuple([query.sort === 'sku' || query.sort === 'name' ? z.string() : z.iso.datetime(), z.guid()]),
     fetch: (after, limit) => findPage(sql, query, after, limit),

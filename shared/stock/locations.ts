@@ -35,7 +35,7 @@ export function createLocation(request: z.infer<typeof CreateLocationRequest>, c
 
 /** Locations in the order in which they serve. */
 export function listLocations(page: PageRequest, caller: Caller): Promise<Page<Location>> {
-  return readPage(page, {
+  return readPage(page, caller, {
     kind: 'locations',
     keys: z.tuple([z.number().int(), z.string()]),
     fetch: (after, limit) =>

@@ -41,7 +41,7 @@ interface MovementRow extends Omit<Movement, 'occurredAt'> {
 /** A product's ledger, newest first in the order in which its balances changed; a deleted one's too. Throws `product_not_found`. */
 export async function listMovements(productId: string, page: PageRequest, caller: Caller): Promise<Page<Movement>> {
   await requireKnownProduct(productId, caller)
-  return readPage(page, {
+  return readPage(page, caller, {
     kind: `movements ${productId}`,
     keys: z.tuple([z.number().int()]),
     fetch: (after, limit) =>

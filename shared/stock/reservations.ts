@@ -23,7 +23,7 @@ export function listReservations(
   caller: Caller,
 ): Promise<Page<Reservation>> {
   const find = (sql: Sql) =>
-    readPage(query, {
+    readPage(query, caller, {
       kind: 'reservations',
       keys: z.tuple([z.guid()]),
       fetch: async (after, limit) => {

@@ -86,7 +86,7 @@ export async function updateWebhook(
 
 /** Webhooks, newest first. */
 export function listWebhooks(page: PageRequest, caller: Caller): Promise<Page<Webhook>> {
-  return readPage(page, {
+  return readPage(page, caller, {
     kind: 'webhooks',
     keys: z.tuple([z.uuid()]),
     fetch: (after, limit) =>
