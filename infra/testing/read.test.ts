@@ -1,6 +1,16 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { environment, overrideEnvironment } from '#config'
-import { type Caller, closeDatabase, primary, read, readAsOf, type Sql, systemCaller, transaction } from '#database'
+import {
+  type Caller,
+  closeDatabase,
+  primary,
+  read,
+  readAsOf,
+  readKey,
+  type Sql,
+  systemCaller,
+  transaction,
+} from '#database'
 import { renderMetrics } from '#telemetry'
 import { openProxy, type TcpProxy } from '#testing'
 import { type Pair, startPair, urlOfBoth } from './replica-fixture.ts'
@@ -262,6 +272,21 @@ describe('the replica', () => {
     await pair.onReplica((sql) => sql`select pg_wal_replay_resume()`)
     await replicaAgain()
     expect(await metric('database_replica_lag_seconds')).toBe(0)
+    overrideEnvironment({ DATABASE_REPLICA_LAG_MAX_MS: undefined })
+  })
+
+  it('is not asked for API keys while it is more than 2 s behind, whatever other reads may be', async () => {
+    overrideEnvironment({ DATABASE_REPLICA_LAG_MAX_MS: '60000' })
+    await closeDatabase()
+    const whoFindsKey = () => readKey(whoAnswers, () => false)
+    expect(await whoFindsKey()).toBe('replica')
+    await pauseReplay()
+    await write(callerWith())
+    await vi.waitFor(async () => expect(await whoFindsKey()).toBe('primary'), { timeout: 10_000, interval: 50 })
+    expect(await metric('database_replica_lag_seconds')).toBeGreaterThan(2)
+    expect(await read(callerWith(), whoAnswers)).toBe('replica')
+    await pair.onReplica((sql) => sql`select pg_wal_replay_resume()`)
+    await vi.waitFor(async () => expect(await whoFindsKey()).toBe('replica'), { timeout: 10_000, interval: 50 })
     overrideEnvironment({ DATABASE_REPLICA_LAG_MAX_MS: undefined })
   })
 

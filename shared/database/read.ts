@@ -24,6 +24,8 @@ import { isStalled, within } from './within.ts'
 const PRIMARY_READ_MAX_MS = 11_000
 /** A scan's wait for its turn, its own time, and a moment more. */
 const SCAN_READ_MAX_MS = 7_000
+/** Whatever lag the settings allow other reads: a key that is revoked must soon be refused. */
+const KEY_LAG_MAX_MS = 2_000
 /** A position this old is as good as the current one where any will do: what is read can only be newer. */
 const LATELY_MS = 100
 
@@ -74,7 +76,7 @@ export async function scan<Result>(caller: Caller, query: Query<Result>): Promis
   return readBy('scans', caller, query, () => false)
 }
 
-/** The same for the look-up of an API key, on connections that nothing else is on. */
+/** The same for the look-up of an API key, on connections that nothing else is on; from no replica that is 2 s behind, or more. */
 export async function readKey<Result>(query: Query<Result>, unless: (result: Result) => boolean): Promise<Result> {
   return readBy('keys', systemCaller('function:auth'), query, unless)
 }
@@ -138,6 +140,7 @@ async function onReplica<Result>(
   const { watch } = routing
   const readers = await watch?.inRotation()
   if (!watch || !readers) return undefined
+  if (lane === 'keys' && watch.lagMs() > KEY_LAG_MAX_MS) return undefined
   if (position && !(await watch.hasReplayed(position))) return undefined
   // Before the query: what it sees is this, or later.
   const replayed = watch.replayed()

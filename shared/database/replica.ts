@@ -38,6 +38,8 @@ const looks = counter('database_replica_looks_total', 'Times that the replica wa
 export interface ReplicaWatch {
   /** The replica's connections while it may be read from. The first call waits, shortly, for the first look at it. */
   inRotation: () => Promise<Readers | undefined>
+  /** How far behind it was at the last look. */
+  lagMs: () => number
   /** A position that the replica is known to have replayed; it may be further by now. */
   replayed: () => LogPosition | undefined
   /** Waits, at most 150 ms, until it has replayed `position`. One loop looks for all who wait. */
@@ -55,6 +57,7 @@ export function watchReplica(): ReplicaWatch {
   let sight: Sight | undefined
   // Nothing is known before the first look.
   let absence: Absence | 'unknown' | undefined = 'unknown'
+  let lagMs = 0
   let isPolling = false
   let lastHeard: { position: LogPosition; at: number } | undefined
   let checking: Promise<void> | undefined
@@ -92,6 +95,7 @@ export function watchReplica(): ReplicaWatch {
     if (checks.isStopped()) return
     const now = performance.now()
     if (there) lastHeard = { position: there, at: now }
+    lagMs = 0
     if (!here.isInRecovery) leave('promoted')
     else if (!lastHeard || now - lastHeard.at > PRIMARY_SILENCE_MAX_MS) join()
     else if (isTooFarBehind(here, lastHeard.position)) leave('lagging')
@@ -100,6 +104,7 @@ export function watchReplica(): ReplicaWatch {
 
   function isTooFarBehind(here: LogPosition, there: LogPosition): boolean {
     const { bytes, ms } = measureLag(here, there)
+    lagMs = ms
     return bytes > DATABASE_REPLICA_LAG_MAX_BYTES || ms > DATABASE_REPLICA_LAG_MAX_MS
   }
 
@@ -172,6 +177,7 @@ export function watchReplica(): ReplicaWatch {
       if (absence === 'unknown') await Promise.race([firstLook, pause(REPLAY_WAIT_MS, undefined, { ref: false })])
       return absence === undefined ? replicaReaders() : undefined
     },
+    lagMs: () => lagMs,
     replayed,
     hasReplayed,
     suspect: async () => {

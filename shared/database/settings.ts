@@ -21,7 +21,7 @@ const settingsSchema = z.object({
   DATABASE_URL: serverUrl,
   DATABASE_REPLICA_URL: replicaUrl.optional(),
   DATABASE_POOL_MAX: integerSetting({ min: 1, max: 100, default: 10 }),
-  /** A replica that is further behind than either is not read from. Below what a cached value and a revoked key may live. */
+  /** A replica that is further behind than either is not read from, nor asked for API keys where it is more than 2 s behind. */
   DATABASE_REPLICA_LAG_MAX_BYTES: integerSetting({ min: 0, max: Number.MAX_SAFE_INTEGER, default: 64 * 1024 * 1024 }),
   DATABASE_REPLICA_LAG_MAX_MS: integerSetting({ min: 0, max: 60_000, default: 2_000 }),
   /** What a commit waits for; the server's own setting where none is given. */
