@@ -2,12 +2,10 @@ import { mkdir } from 'node:fs/promises'
 import { STATUS_CODES } from 'node:http'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { closeCache } from '#cache'
+import { shutDown } from '#async'
 import { environment, overrideEnvironment } from '#config'
-import { closeDatabase, migrate } from '#database'
-import { closeRelay } from '#events'
+import { migrate } from '#database'
 import { ensureBootstrapKey } from '#function'
-import { closeJobs } from '#jobs'
 import { startCluster } from './cluster.ts'
 import { lockFolder } from './data-dir.ts'
 import { loadFunction } from './functions.ts'
@@ -65,7 +63,7 @@ async function main(): Promise<void> {
   try {
     await print(await invoke(definition, invocation, settings.bootstrapApiKey))
   } finally {
-    await Promise.all([closeDatabase(), closeCache(), closeRelay(), closeJobs()])
+    await shutDown()
     await stop()
   }
 }

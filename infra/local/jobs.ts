@@ -1,9 +1,10 @@
 import { userInfo } from 'node:os'
 import { parseArgs } from 'node:util'
 import * as z from 'zod'
+import { shutDown } from '#async'
 import { environment } from '#config'
-import { closeDatabase, PageQuery, systemCaller } from '#database'
-import { closeJobs, getJob, listDeadLetters, redriveDeadLetters } from '#jobs'
+import { PageQuery, systemCaller } from '#database'
+import { getJob, listDeadLetters, redriveDeadLetters } from '#jobs'
 import { RedriveRequest } from '#jobs/schema'
 import { useRunningStack } from './running-stack.ts'
 import { readSettings } from './settings.ts'
@@ -49,7 +50,7 @@ async function main(): Promise<void> {
   try {
     await work()
   } finally {
-    await Promise.all([closeDatabase(), closeJobs()])
+    await shutDown()
   }
 }
 

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
-import { closeCache } from '#cache'
+import { shutDown } from '#async'
 import { overrideEnvironment } from '#config'
-import { checkDatabase, closeDatabase, migrate } from '#database'
+import { checkDatabase, migrate } from '#database'
 import { ensureBootstrapKey, type FunctionDefinition } from '#function'
 import { checkSettings } from '#function/host'
 import { createHttpServer } from '#function/http-server'
@@ -81,7 +81,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       await Promise.all([server.close(DRAIN_MS), ...triggers.map((trigger) => trigger.stop())])
       await router.close()
       tellRepeated()
-      await Promise.all([closeDatabase(), closeCache()])
+      await shutDown()
     },
   }
 }

@@ -1,7 +1,7 @@
 import * as z from 'zod'
-import { closeCache } from '#cache'
+import { shutDown } from '#async'
 import { ConfigError, readConfig } from '#config'
-import { closeDatabase, databaseSettings, migrate } from '#database'
+import { databaseSettings, migrate } from '#database'
 import { ensureBootstrapKey } from '#function'
 import { ownKeySetting } from '#function/bootstrap-key'
 import { logger } from '#telemetry'
@@ -34,6 +34,6 @@ export async function runMigration(): Promise<void> {
     else logger().fatal({ err: error }, 'the database could not be prepared')
     process.exitCode = 1
   } finally {
-    await Promise.all([closeDatabase(), closeCache()])
+    await shutDown()
   }
 }

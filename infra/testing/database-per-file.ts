@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import postgres from 'postgres'
 import { afterAll, inject } from 'vitest'
+import { shutDown } from '#async'
 import { overrideEnvironment } from '#config'
-import { closeDatabase } from '#database'
 import { ensureBootstrapKey } from '#function'
 
 /** Gives this test file a fresh database of its own, with the admin key that `call` sends. */
@@ -17,7 +17,7 @@ overrideEnvironment({ DATABASE_URL: url.href, DATABASE_REPLICA_URL: undefined, L
 await ensureBootstrapKey('test-admin-key')
 
 afterAll(async () => {
-  await closeDatabase()
+  await shutDown()
   await admin`drop database if exists ${admin(name)} with (force)`
   await admin.end()
 })

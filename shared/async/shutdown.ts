@@ -1,18 +1,27 @@
-const closers = new Set<() => Promise<void>>()
+const closers = new Set<() => unknown>()
 
 /**
  * Has `close` called when the process shuts down, once, however often it is registered. A module registers when it opens something, so
- * that no list of all that may be open has to be kept anywhere. What is opened after a shutdown is registered anew.
+ * that nobody has to keep a list of all that may be open. What is opened after a shutdown is registered anew.
  */
-export function onShutdown(close: () => Promise<void>): void {
+export function onShutdown(close: () => unknown): void {
   closers.add(close)
 }
 
-/** Closes all that was registered, at once. Throws the first failure, after all have been tried. */
+/**
+ * Closes all that was registered, one after the other, what was registered last first: what stands on something else is closed before
+ * it. Throws the first failure, after all have been tried.
+ */
 export async function shutDown(): Promise<void> {
-  const closing = [...closers]
+  const closing = [...closers].reverse()
   closers.clear()
-  const results = await Promise.allSettled(closing.map((close) => close()))
-  const failure = results.find((result) => result.status === 'rejected')
-  if (failure) throw failure.reason
+  const failures: unknown[] = []
+  for (const close of closing) {
+    try {
+      await close()
+    } catch (error) {
+      failures.push(error)
+    }
+  }
+  if (failures.length > 0) throw failures[0]
 }

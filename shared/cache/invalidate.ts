@@ -1,3 +1,4 @@
+import { onShutdown } from '#async'
 import { counter, gauge, logger } from '#telemetry'
 import { later } from './floor.ts'
 import { openStore } from './open-store.ts'
@@ -32,7 +33,10 @@ export function invalidate(groups: Iterable<string>, asOf: string): void {
   if (!store) return
   const since = performance.now()
   for (const group of groups) keep(group, asOf, since)
-  if (!isSending) void send()
+  if (isSending) return
+  // After the store has registered: what waits is sent before it is closed.
+  onShutdown(flushInvalidations)
+  void send()
 }
 
 /** One bunch at a time: what comes meanwhile, however often, is the next. */

@@ -1,3 +1,4 @@
+import { onShutdown } from '#async'
 import { createMemoryStore } from './memory-store.ts'
 import { connectRedis } from './redis.ts'
 import { createRedisStore } from './redis-store.ts'
@@ -15,6 +16,7 @@ export function openStore(): CacheStore | undefined {
 function create(): CacheStore | undefined {
   const { CACHE_URL } = cacheSettings()
   if (CACHE_URL === undefined) return undefined
+  onShutdown(closeStore)
   return CACHE_URL === 'memory:' ? createMemoryStore() : createRedisStore(connectRedis(CACHE_URL))
 }
 

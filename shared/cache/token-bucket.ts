@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache'
+import { onShutdown } from '#async'
 import { counter } from '#telemetry'
 import { connectRedis, type RedisConnection } from './redis.ts'
 import { cacheSettings } from './settings.ts'
@@ -115,6 +116,7 @@ async function takeShared(
 
 function open() {
   const { CACHE_URL } = cacheSettings()
+  onShutdown(closeBuckets)
   const isShared = CACHE_URL !== undefined && CACHE_URL !== 'memory:'
   // A connection of its own: what it has to wait for is a token, and not a product of 100 kB.
   return { shared: isShared ? createRedisBuckets(connectRedis(CACHE_URL)) : undefined, own: createMemoryBuckets() }

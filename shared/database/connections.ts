@@ -1,4 +1,4 @@
-import { jittered, type Loop, startLoop } from '#async'
+import { jittered, type Loop, onShutdown, startLoop } from '#async'
 import { logger } from '#telemetry'
 import { connect, type Sql } from './connect.ts'
 import { findPrimary } from './find-primary.ts'
@@ -40,6 +40,7 @@ let epoch = 0
 /** The server that is written to: the first that is named, until another is found to be the primary, which is looked for at once. */
 function currentPrimary(): string {
   if (primaryUrl === undefined) {
+    onShutdown(closeConnections)
     primaryUrl = serverUrls(databaseSettings().DATABASE_URL)[0] ?? ''
     suspectPrimary()
     // Without a second server there is nothing to be found.

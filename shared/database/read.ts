@@ -1,4 +1,5 @@
 import { isBulkheadRejectedError } from 'cockatiel'
+import { onShutdown } from '#async'
 import { ServiceError } from '#errors'
 import { counter } from '#telemetry'
 import { boundOfPrimary } from './bound-of-primary.ts'
@@ -47,6 +48,9 @@ interface Routing {
 let routing: Routing | undefined
 
 function openRouting(): Routing {
+  // Has the connections register first, so that they are closed after what asks on them.
+  void primaryKnown()
+  onShutdown(stopReading)
   const watch = databaseSettings().DATABASE_REPLICA_URL === undefined ? undefined : watchReplica()
   return { watch, toPrimary: { rows: boundOfPrimary(), keys: boundOfPrimary() }, lately: undefined }
 }

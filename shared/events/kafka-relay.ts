@@ -1,3 +1,4 @@
+import { onShutdown } from '#async'
 import { type Caller, type Sql, transaction } from '#database'
 import { ServiceError } from '#errors'
 import { counter, gauge, logger } from '#telemetry'
@@ -84,6 +85,7 @@ export async function closeKafkaRelay(): Promise<void> {
 function openRelay(settings: KafkaSettings): Relay {
   if (opened?.url !== settings.url) {
     void opened?.sender.close()
+    onShutdown(closeKafkaRelay)
     opened = { url: settings.url, sender: createSender(settings, eventTopics(settings)), rowsMax: ROWS_MAX }
   }
   return opened

@@ -1,9 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { getRequestListener } from '@hono/node-server'
 import * as z from 'zod'
-import { cacheSettings, closeCache } from '#cache'
+import { shutDown } from '#async'
+import { cacheSettings } from '#cache'
 import { ConfigError, integerSetting, readConfig } from '#config'
-import { checkDatabase, closeDatabase, databaseSettings, requireSupportedServer } from '#database'
+import { checkDatabase, databaseSettings, requireSupportedServer } from '#database'
 import { ServiceError } from '#errors'
 import { logger, metricsContentType, renderMetrics, tellRepeated } from '#telemetry'
 import { trustedProxies } from './address.ts'
@@ -78,7 +79,7 @@ export async function startHost(
       draining = true
       await Promise.all([server.close(maxMs, settings.DRAIN_DELAY_MS), trigger?.stop()])
       tellRepeated()
-      await Promise.all([closeDatabase(), closeCache()])
+      await shutDown()
     },
   }
 }

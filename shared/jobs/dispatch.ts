@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type * as z from 'zod'
+import { onShutdown } from '#async'
 import { type Caller, primary, type Sql, transaction } from '#database'
 import { counter, logger } from '#telemetry'
 import { type Broker, openBroker, withinTime } from './broker.ts'
@@ -64,6 +65,7 @@ async function currentBroker(settings: BrokerSettings): Promise<Broker> {
   const broker = await opening?.catch(() => undefined)
   if (broker?.isOpen()) return broker
   opening = openBroker(settings)
+  onShutdown(closeJobs)
   return opening
 }
 
