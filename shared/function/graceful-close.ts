@@ -35,16 +35,6 @@ export function prepareClose(server: Server) {
       })
       if (state !== 'open') res.setHeader('connection', 'close')
     },
-    /**
-     * The same for a request that waits for `100 Continue`. A client that gets an answer instead may or may not send its body after
-     * all: with the connection closed, what it sends next can't be mistaken for that body.
-     */
-    watchExpecting(req: IncomingMessage, res: ServerResponse): void {
-      res.setHeader('connection', 'close')
-      req.once('end', () => {
-        if (state === 'open' && !res.headersSent) res.removeHeader('connection')
-      })
-    },
     async close(deadlineMs: number, delayMs = 0): Promise<void> {
       state = 'leaving'
       for (const res of inFlight) if (!res.headersSent) res.setHeader('connection', 'close')

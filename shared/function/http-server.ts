@@ -71,11 +71,9 @@ export function createHttpServer(answer: RequestListener, options: ServerOptions
     refuseHead(fault, req, res)
   }
   server.on('request', listener)
-  // Whoever answers says `100 Continue`, once it knows that it wants the body; any other expectation is ignored.
-  server.on('checkContinue', (req, res) => {
-    closing.watchExpecting(req, res)
-    listener(req, res)
-  })
+  // Whoever answers says `100 Continue`, once it knows that it wants the body; any other expectation is ignored. An answer in its
+  // place ends the connection, by Node: the client may or may not send its body then.
+  server.on('checkContinue', listener)
   server.on('checkExpectation', listener)
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     // The parser fails again on whatever follows; the first failure has been answered, and the rest is being dropped.

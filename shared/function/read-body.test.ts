@@ -150,12 +150,6 @@ describe('100 Continue', () => {
     expect(await answer()).toMatch(/^HTTP\/1.1 100 Continue\r\n\r\nHTTP\/1.1 200 /)
   })
 
-  it('leaves the connection open once the body is read', async () => {
-    const { answer, socket } = send({ expect: '100-continue', 'content-length': 3 }, 'abc')
-    expect((await answer()).toLowerCase()).not.toContain('connection: close')
-    socket.destroy()
-  })
-
   it('is not said to one that speaks HTTP/1.0', async () => {
     expect(await send(headers, 'abc', '1.0').answer()).toMatch(/^HTTP\/1.1 200 /)
   })
