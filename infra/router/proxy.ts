@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
 import type { ServiceError } from '#errors'
+import { watchAnnounced } from '#function/announced-bytes'
 import { endAnswer, hasBody, isArriving } from '#function/end-answer'
 import { endOfTurn } from '#function/end-of-turn'
 import { expectsContinue } from '#function/read-body'
@@ -9,7 +10,7 @@ import { brokenAnswer, lateAnswer, lateBody, misdirected, overloaded, ownError, 
 import { dispatchHeadFirst, type HeadFirstRequest } from './head-first.ts'
 import { clientHeaders, upstreamHeaders } from './headers.ts'
 import type { Upstream } from './origin.ts'
-import { ForwardedBody, isRepeatable, RequestBody } from './request-body.ts'
+import { ForwardedBody, isRepeatable, RequestBody, tooLarge } from './request-body.ts'
 import type { RouteEntry } from './route.ts'
 import { noteAnswer, type Rotation, skipForAMoment } from './upstreams.ts'
 
@@ -49,6 +50,7 @@ class Forwarding implements Dispatcher.DispatchHandler {
   #isStreamed = false
   #controller: Dispatcher.DispatchController | undefined
   #timer: NodeJS.Timeout | undefined
+  #unwatch = () => {}
 
   constructor(exchange: Exchange, entry: RouteEntry, rotation: Rotation) {
     this.#exchange = exchange
@@ -61,12 +63,21 @@ class Forwarding implements Dispatcher.DispatchHandler {
     const { req, res } = this.#exchange
     res.on('close', () => this.#clientLeft())
     res.on('drain', () => this.#clientCaughtUp())
+    const { maxBodyBytes } = this.#entry
+    this.#unwatch = watchAnnounced(req, maxBodyBytes, () => this.#refuse(tooLarge(maxBodyBytes)))
     if (!hasBody(req)) this.#send()
     // What came with the head has been parsed by then: nearly always all of it.
     else
       endOfTurn()
         .then(() => this.#receive())
         .catch(this.#exchange.fail)
+  }
+
+  /** What the client is still sending. */
+  #refuse(failure: ServiceError): void {
+    if (this.#state === 'settled') return
+    this.#fail(failure)
+    this.#controller?.abort(failure)
   }
 
   #receive(): void {
@@ -225,6 +236,7 @@ class Forwarding implements Dispatcher.DispatchHandler {
   #settle(): void {
     this.#state = 'settled'
     this.#body.stop()
+    this.#unwatch()
     clearTimeout(this.#timer)
     this.#timer = undefined
   }

@@ -105,6 +105,12 @@ describe('a body that is slow', () => {
     expect(await answer(/1\}/)).toMatch(/^HTTP\/1.1 100 Continue\r\n\r\nHTTP\/1.1 200 .*\r\n\r\n\{"a":1\}/s)
   })
 
+  test('is refused once a chunk is announced that is too large, before it comes', async () => {
+    const { url } = await routerToFunction()
+    const headers = { authorization, 'transfer-encoding': 'chunked' }
+    expect(await send(url, headers, 'ffffffffffffffff\r\n').answer()).toMatch(/^HTTP\/1.1 413 .*"code":"too_large"/s)
+  })
+
   test('or does not come, is answered 408 when its time is up', async () => {
     const { url } = await routerToFunction()
     const { answer } = send(url, { authorization, 'content-length': 100 })

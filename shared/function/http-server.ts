@@ -9,6 +9,7 @@ import {
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { ServiceError } from '#errors'
+import { followChunks } from './announced-bytes.ts'
 import { endAnswer } from './end-answer.ts'
 import { prepareClose } from './graceful-close.ts'
 import { problemDocument, problemHeaders } from './problem.ts'
@@ -62,6 +63,7 @@ export function createHttpServer(answer: RequestListener, options: ServerOptions
   cutStalledClients(server, closing.inFlight, (socket) => answers.get(socket), options.clientStallMsMax)
   const refused = new WeakSet<Duplex>()
   const listener: RequestListener = (req, res) => {
+    if (req.headers['transfer-encoding'] !== undefined && !answers.has(req.socket)) followChunks(req)
     answers.set(req.socket, res)
     closing.watch(req, res)
     const fault = faultOf(req, options.isServed ?? everyHost)

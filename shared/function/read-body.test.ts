@@ -131,6 +131,13 @@ describe('a body that nobody wants', () => {
     socket.destroy()
   })
 
+  it('is refused once a chunk is announced that is too large, before it comes', async () => {
+    const { answer, socket } = send({ 'transfer-encoding': 'chunked' }, '3\r\nabc\r\n')
+    socket.write('ffffffffffffffff\r\n')
+    expect(await answer()).toMatch(/^HTTP\/1.1 413 /)
+    socket.destroy()
+  })
+
   it('is refused once more of it has come than may', async () => {
     const { answer, socket } = send({ 'transfer-encoding': 'chunked' })
     const chunk = Buffer.concat([Buffer.from('100000\r\n'), Buffer.alloc(MIB), Buffer.from('\r\n')])

@@ -4,6 +4,7 @@ import type { ReadableStream } from 'node:stream/web'
 import type { HttpBindings } from '@hono/node-server'
 import { createShares } from '#async'
 import { ServiceError } from '#errors'
+import { watchAnnounced } from './announced-bytes.ts'
 import { endOfTurn } from './end-of-turn.ts'
 
 /** Where a body comes from, and what it may take. */
@@ -38,7 +39,7 @@ const BLOCK_BYTES = 256 * 1024
 
 /**
  * Reads a body to its end, into blocks of up to 256 KiB: chunks can be of one byte each, and would take many times their size. Throws
- * `too_large` past its bound, `request_timeout` where it stops or crawls, `overloaded` where the process has taken in as much as it
+ * `too_large` past its bound, or as soon as a chunk past it is announced, `request_timeout` where it stops or crawls, `overloaded` where the process has taken in as much as it
  * may, and `client_closed_request` where the client goes away.
  */
 export async function readBody(from: BodySource): Promise<Body> {
@@ -65,8 +66,10 @@ function readAsItComes(from: BodySource): Promise<Body> {
     const startedAt = performance.now()
     const durationMs = PATIENCE_MS + from.bytesMax / SLOWEST_BYTES_PER_MS
     const timer = setTimeout(() => fail(tooSlow()), SILENCE_MS_MAX)
+    let unwatch = () => {}
     const end = () => {
       clearTimeout(timer)
+      unwatch()
       source.off('data', add).off('end', finish).off('error', breakOff).off('close', breakOff)
     }
     const fail = (error: ServiceError) => {
@@ -85,6 +88,7 @@ function readAsItComes(from: BodySource): Promise<Body> {
     }
     const breakOff = (cause?: unknown) => fail(brokenOff(cause))
     source.on('data', add).once('end', finish).on('error', breakOff).once('close', breakOff)
+    unwatch = watchAnnounced(source, from.bytesMax, () => fail(tooLarge(from.bytesMax)))
     // Where it broke before anybody listened.
     if (source.destroyed && !source.readableEnded) breakOff()
   })
