@@ -21,11 +21,6 @@ export interface Admission {
     work: () => Promise<Result> | Result,
     onEnd: () => void,
   ) => Promise<Result> | Result
-  /**
-   * What comes of `work`, which needs no place: to find out who asks is bounded by itself, and guesses must not take the places of those
-   * who are known. Throws `overloaded` past the time.
-   */
-  inTime: <Result>(timeoutMs: number, work: Promise<Result>) => Promise<Result>
   observe: (status: number, startedAt: number) => void
 }
 
@@ -62,7 +57,6 @@ export function createAdmission(name: string, limit: number): Admission {
       leave()
       return result
     },
-    inTime: (timeoutMs, work) => withDeadline(name, timeoutMs, work, () => {}),
     observe(status: number, startedAt: number) {
       const observer = durations.get(status) ?? duration.labels(name, String(status))
       durations.set(status, observer)
@@ -111,7 +105,7 @@ function full(name: string, limit: number): ServiceError {
   return new ServiceError('overloaded', detail, { retryAfterSeconds: 1 })
 }
 
-function late(limitMs: number): ServiceError {
+export function late(limitMs: number): ServiceError {
   const detail = `The answer took longer than ${limitMs} ms. Repeat the request with its Idempotency-Key.`
   return new ServiceError('overloaded', detail, { retryAfterSeconds: 1 })
 }

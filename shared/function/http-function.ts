@@ -146,8 +146,8 @@ async function answerOf(
 ): Promise<Answer> {
   const { headers } = exchange
   const { method, limits } = endpoint
-  const admitted = admit(exchange)
-  const identity = admitted instanceof Promise ? await admission.inTime(limits.timeoutMs, admitted) : admitted
+  const admitted = admit(exchange, limits.timeoutMs)
+  const identity = admitted instanceof Promise ? await admitted : admitted
   const { apiKeyId } = identity
   const caller: Caller = {
     actor: `api-key:${apiKeyId}`,

@@ -100,8 +100,9 @@ const changes: ReadonlySet<string> = new Set(stockChanges)
 /** Marks the events whose stock a later change of the same transaction has replaced: nobody has ever seen it. */
 function markIntermediate(events: NewEvent[]): NewEvent[] {
   const replaced = new Set<string>()
-  for (const { type, productId, data } of events.toReversed()) {
-    if (replaced.has(productId)) Object.assign(data, { intermediate: true })
+  for (let at = events.length - 1; at >= 0; at--) {
+    const { type, productId, data } = events[at] as NewEvent
+    if (replaced.has(productId)) (data as { intermediate?: true }).intermediate = true
     else if (changes.has(type)) replaced.add(productId)
   }
   return events
