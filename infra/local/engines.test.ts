@@ -8,8 +8,8 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { DEVELOPMENT_KEY } from '#function/bootstrap-key'
 import { inKafka, inRabbit, inRedis, kafkaUrl, rabbitUrl, redisUrl } from '#testing'
 import type { Stack } from './data-dir.ts'
+import { withConnection } from './postgres/sql.ts'
 import { processesNaming, signalAll } from './processes.ts'
-import { withConnection } from './sql.ts'
 
 const START_MAX_MS = 120_000
 const isMissing = [redisUrl, kafkaUrl, rabbitUrl].includes(undefined)

@@ -1,7 +1,7 @@
 import { primary, systemCaller } from '#database'
 import { ServiceError } from '#errors'
 import { createProduct } from '#products'
-import { demoCatalogue } from './catalogue.ts'
+import { demoCatalogue } from './demo-catalogue.ts'
 
 /**
  * Fills an empty shop with the demo catalogue, through the same code as a request. The last product is created last and

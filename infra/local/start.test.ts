@@ -10,11 +10,11 @@ import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { environment } from '#config'
 import { expectNoEffect } from '#testing'
-import { kill, killServer } from './cluster-fixture.ts'
 import type { Stack } from './data-dir.ts'
-import { killServerProcesses } from './leftovers.ts'
 import { freePort } from './ports.ts'
+import { killServerProcesses } from './postgres/leftovers.ts'
 import { birthOf } from './processes.ts'
+import { kill, killServer } from './testing/cluster.ts'
 import { waitUntil } from './waits.ts'
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 })

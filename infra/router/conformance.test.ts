@@ -2,8 +2,8 @@ import { once } from 'node:events'
 import { request } from 'node:http'
 import { createAdaptorServer } from '@hono/node-server'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
-import { createFunctions, limits, routes } from './conformance-fixtures.ts'
-import { ask, chunksOf, serve, serveRouter } from './fixtures.ts'
+import { createFunctions, limits, routes } from './testing/conformance-fixtures.ts'
+import { ask, chunksOf, serve, serveRouter } from './testing/fixtures.ts'
 
 async function routerInProcess() {
   const functions = createFunctions()

@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
-import { ask, originOf, serve, signal } from './fixtures.ts'
 import { startRouter } from './main.ts'
 import { parseManifest, proxiedRoutes } from './manifest.ts'
+import { ask, originOf, serve, signal } from './testing/fixtures.ts'
 
 const manifest = {
   functions: [

@@ -1,8 +1,8 @@
 import { Agent, request } from 'node:http'
 import { expect, test } from 'vitest'
 import { docsAssets } from './docs.ts'
-import { ask, serveRouter } from './fixtures.ts'
 import { createRouter } from './router.ts'
+import { ask, serveRouter } from './testing/fixtures.ts'
 
 const openapi = { openapi: '3.1.0', info: { title: 'Stock <&> more', version: '1' }, paths: {} }
 

@@ -3,7 +3,7 @@ import { Agent, get, type IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { createHttpServer } from '#function/http-server'
-import { ask, sendBytes, serveRouter, signal } from './fixtures.ts'
+import { ask, sendBytes, serveRouter, signal } from './testing/fixtures.ts'
 
 const shared = { timeoutMs: 30_000, maxBodyBytes: 1_000 }
 

@@ -7,8 +7,8 @@ import * as z from 'zod'
 import { httpFunction, ok } from '#function'
 import { createHttpServer } from '#function/http-server'
 import { ADMIN_KEY } from '#testing'
-import { ask, serve } from './fixtures.ts'
-import { routerTo } from './proxy-fixtures.ts'
+import { ask, serve } from './testing/fixtures.ts'
+import { routerTo } from './testing/proxy-fixtures.ts'
 
 const thing = httpFunction({
   name: 'thing',

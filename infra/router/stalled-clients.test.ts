@@ -5,7 +5,7 @@ import { expect, test, vi } from 'vitest'
 import * as z from 'zod'
 import { httpFunction, ok } from '#function'
 import { ADMIN_KEY } from '#testing'
-import { serveRouter } from './fixtures.ts'
+import { serveRouter } from './testing/fixtures.ts'
 
 /** Several times what the kernel's buffers take. */
 const BYTES = 24 * 1024 * 1024

@@ -44,6 +44,7 @@ export const arrows: Readonly<Record<string, Allowed>> = {
   'infra/migrate': allow([...ground, 'database', 'cache', 'function', 'infra/local'], ['zod']),
   'infra/local': allow([...shared, 'infra/router'], ['amqplib', 'postgres', 'zod']),
   'infra/docker': allow([], []),
+  'infra/docs': allow(shared, ['yaml', 'zod']),
   build: allow([...shared, 'infra/local', 'infra/router'], ['esbuild', 'vitest']),
 }
 
@@ -86,8 +87,8 @@ function whyNotOfFunction(file: string, target: string, refusal: (reason: string
   return dirname(file) === dirname(target) ? undefined : refusal('functions do not import each other')
 }
 
-/** Tests of the whole: they break things where they are made, and speak to the service with whatever a client would use. */
-const seesInside = (from: string) => from === 'e2e' || from === 'infra/testing'
+/** Tests of the whole, which break things where they are made and speak to the service as a client would, and documents about all of it. */
+const seesInside = (from: string) => ['e2e', 'infra/docs', 'infra/testing'].includes(from)
 
 function allowsPackage(file: string, from: string, name: string): boolean {
   if (seesInside(from)) return true

@@ -5,10 +5,10 @@ import postgres from 'postgres'
 import type { TestProject } from 'vitest/node'
 import { overrideEnvironment } from '#config'
 import { closeDatabase, migrate } from '#database'
-import { startCluster } from '../local/cluster.ts'
 import { ensureKafka, startKafka } from '../local/engines/kafka.ts'
 import { ensureRabbit, startRabbit } from '../local/engines/rabbitmq.ts'
 import { ensureRedis, startRedis } from '../local/engines/redis.ts'
+import { startCluster } from '../local/postgres/cluster.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {

@@ -13,7 +13,7 @@ import {
 } from '#database'
 import { renderMetrics } from '#telemetry'
 import { openProxy, type TcpProxy } from '#testing'
-import { type Pair, startPair, urlOfBoth } from './replica-fixture.ts'
+import { type Pair, startPair, urlOfBoth } from '../../e2e/faults/replica-fixture.ts'
 
 let pair: Pair
 let proxy: TcpProxy

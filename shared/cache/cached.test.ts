@@ -6,7 +6,7 @@ import { inRedis, redisUrl } from '#testing'
 import { type CacheOptions, type Loaded, cached as read, throughCache } from './cached.ts'
 import { closeCache } from './close.ts'
 import { invalidate } from './invalidate.ts'
-import { openStore } from './open-store.ts'
+import { openStore } from './stores/open-store.ts'
 
 let counter = 0
 let options: CacheOptions

@@ -2,8 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type Caller, read, readAsOf, type Sql } from '#database'
 import { counter } from '#telemetry'
 import { isOnLaterTimeline, isPast, later, reaches } from './floor.ts'
-import { openStore } from './open-store.ts'
-import type { CacheStore, Entry, Found, Place } from './store.ts'
+import { openStore } from './stores/open-store.ts'
+import type { CacheStore, Entry, Found, Place } from './stores/store.ts'
 
 export interface CacheOptions extends Place {
   /** Of what is cached, for the metrics: from a bounded set. */

@@ -1,5 +1,5 @@
 import { flushInvalidations } from './invalidate.ts'
-import { closeStore } from './open-store.ts'
+import { closeStore } from './stores/open-store.ts'
 import { closeBuckets } from './token-bucket.ts'
 
 /** Sends the invalidations that wait, closes what is open to Redis, and forgets what this process has cached and counted. A later call opens it anew. */

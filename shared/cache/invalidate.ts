@@ -1,8 +1,8 @@
 import { onShutdown } from '#async'
 import { counter, gauge, logger } from '#telemetry'
 import { later } from './floor.ts'
-import { openStore } from './open-store.ts'
-import { FLOOR_TTL_MS } from './store.ts'
+import { openStore } from './stores/open-store.ts'
+import { FLOOR_TTL_MS } from './stores/store.ts'
 
 /** Groups that may wait to be invalidated while the cache does not answer. Past it, entries live as long as they live. */
 const PENDING_MAX = 100_000

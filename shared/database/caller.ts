@@ -1,6 +1,6 @@
 import { childTrace, type TraceContext } from '#telemetry'
-import type { IdempotencyKey } from './idempotency.ts'
 import type { Scope } from './scopes.ts'
+import type { IdempotencyKey } from './transactions/idempotency.ts'
 
 /**
  * Who asks, on whose behalf and under which promises: one object a request, handed down to every domain call.

@@ -1,5 +1,5 @@
-import { closeConnections } from './connections.ts'
-import { stopReading } from './read.ts'
+import { closeConnections } from './connections/connections.ts'
+import { stopReading } from './reads/read.ts'
 
 /** Closes every connection; statements in flight get 5 s, and a transaction in flight is let finish. A later call opens new ones. */
 export async function closeDatabase(): Promise<void> {

@@ -1,11 +1,11 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { logger } from '#telemetry'
-import type { Sql } from './connect.ts'
-import { leaseWriter, primary } from './connections.ts'
-import { isLockTimeout } from './failures.ts'
-import { requireSupportedServer } from './server-version.ts'
-import type { Lease } from './writers.ts'
+import type { Sql } from './connections/connect.ts'
+import { leaseWriter, primary } from './connections/connections.ts'
+import { requireSupportedServer } from './connections/server-version.ts'
+import type { Lease } from './connections/writer-pool.ts'
+import { isLockTimeout } from './transactions/failures.ts'
 
 const FILE_NAME = /^\d{4}_[a-z0-9_]+\.sql$/
 /** Any fixed number, as long as nothing else in this database uses it: "stock" in ASCII, cut to 32 bits. */

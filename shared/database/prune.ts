@@ -1,6 +1,6 @@
 import type { Caller } from './caller.ts'
-import type { Sql } from './connect.ts'
-import { transaction } from './transaction.ts'
+import type { Sql } from './connections/connect.ts'
+import { transaction } from './transactions/transaction.ts'
 
 /** Rows a statement, and statements a run: a run never holds locks for long, and a backlog of 200,000 is gone in one. */
 const BATCH_MAX = 10_000

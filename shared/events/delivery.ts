@@ -1,6 +1,6 @@
 import type { Outcome } from '#errors'
 import { counter, gauge, logger } from '#telemetry'
-import type { LoggedEvent } from './log.ts'
+import type { LoggedEvent } from './postgres/log.ts'
 import { ATTEMPTS_MAX } from './waits.ts'
 
 export interface Subscription {

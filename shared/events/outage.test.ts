@@ -4,9 +4,9 @@ import { systemCaller } from '#database'
 import type { Outcome } from '#errors'
 import { type Following, follow, relayOutbox } from '#events'
 import { sql } from '#testing'
-import { adapters } from './adapters-fixture.ts'
-import { newEvent } from './events-fixture.ts'
 import { publish } from './outbox.ts'
+import { adapters } from './testing/adapters.ts'
+import { newEvent } from './testing/events.ts'
 import { ATTEMPTS_MAX } from './waits.ts'
 
 // An outage is over in an instant here, however often it was looked whether it is.

@@ -1,7 +1,7 @@
 import { type Caller, primary, transaction } from '#database'
 import { counter, gauge, histogram } from '#telemetry'
-import { closeKafkaRelay, publishToKafka } from './kafka-relay.ts'
-import { appendFromOutbox } from './log.ts'
+import { closeKafkaRelay, publishToKafka } from './kafka/relay.ts'
+import { appendFromOutbox } from './postgres/log.ts'
 import { takeTurn } from './relay-turn.ts'
 import { eventsSettings } from './settings.ts'
 

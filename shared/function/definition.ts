@@ -1,6 +1,6 @@
 import type * as z from 'zod'
 import type { Caller, Scope } from '#database'
-import type { RequestHeaders } from './request-headers.ts'
+import type { RequestHeaders } from './http/request-headers.ts'
 
 /** What a function is about: how the API reference groups them. */
 export type Tag =

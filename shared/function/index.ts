@@ -1,12 +1,18 @@
-export { namedType } from './accept.ts'
 export { ApiKey, CreateApiKeyRequest, createApiKey, deleteApiKey, ensureBootstrapKey, listApiKeys } from './api-keys.ts'
 export { accepted, created, type FunctionDefinition, noContent, ok } from './definition.ts'
-export { eventRequest, outboxFunction, queueFunction, scheduleFunction, streamFunction } from './event-function.ts'
-export { httpFunction } from './http-function.ts'
-export { pageOf, pageQuery } from './list.ts'
+export {
+  eventRequest,
+  outboxFunction,
+  queueFunction,
+  scheduleFunction,
+  streamFunction,
+} from './events/event-function.ts'
+export { requireReady } from './host/readiness.ts'
+export { namedType } from './http/accept.ts'
+export { httpFunction } from './http/http-function.ts'
+export { pageOf, pageQuery } from './http/list.ts'
+export { preconditionsOf } from './http/request-headers.ts'
+export { Upload } from './http/upload.ts'
 export { problemDocument, problemHeaders, toServiceError } from './problem.ts'
 export { pruneIdempotencyKeys } from './prune.ts'
-export { requireReady } from './readiness.ts'
-export { preconditionsOf } from './request-headers.ts'
 export { requestIdOf } from './request-id.ts'
-export { Upload } from './upload.ts'

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 import { systemCaller, transaction } from '#database'
 import { sql } from '#testing'
 import { dispatchOverdue } from './dispatches.ts'
-import { submit } from './work-fixture.ts'
+import { submit } from './testing/work.ts'
 
 it('jobs of the types asked for are dispatched again that are long due, unless they are about to be', async () => {
   const [overdue, dispatched, other] = [await submit(), await submit(), await submit('export-stock')]

@@ -1,6 +1,6 @@
 export { listDeadLetters, redriveDeadLetters } from './dead-letters.ts'
-export { closeJobs, dispatchJobs } from './dispatch.ts'
 export { pruneJobs } from './prune.ts'
+export { closeJobs, dispatchJobs } from './rabbitmq/dispatch.ts'
 export { getJobResult } from './result.ts'
 export { type JobRun, type Runners, runJob, UnfitInput } from './run.ts'
 export { brokerSettings } from './settings.ts'

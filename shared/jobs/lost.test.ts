@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { sql } from '#testing'
-import { handBack, keepJob, settleJob } from './queue.ts'
+import { handBack, keepJob, settleJob } from './postgres/queue.ts'
 import { jobTypes } from './schema.ts'
 import {
   acknowledge,
@@ -13,7 +13,7 @@ import {
   stopAll,
   submit,
   until,
-} from './work-fixture.ts'
+} from './testing/work.ts'
 
 beforeEach(async () => {
   await sql`truncate jobs, job_dispatches cascade`

@@ -5,9 +5,9 @@ import { type Caller, systemCaller, transaction } from '#database'
 import { invalid } from '#errors'
 import { getJob, type JobRun, runJob, submitJob, UnfitInput } from '#jobs'
 import { everyType, expectNoEffect, sql } from '#testing'
-import { settleJob } from './queue.ts'
+import { settleJob } from './postgres/queue.ts'
 import { jobTypes } from './schema.ts'
-import { adapters, claimOne } from './work-fixture.ts'
+import { adapters, claimOne } from './testing/work.ts'
 
 const caller = () => systemCaller('function:process-job')
 const submit = (format?: 'csv' | 'ndjson') =>

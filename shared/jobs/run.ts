@@ -3,7 +3,7 @@ import { type Caller, type Sql, systemCaller, transaction } from '#database'
 import { cutText, invalid, ServiceError } from '#errors'
 import { logger } from '#telemetry'
 import { readInput } from './input.ts'
-import { leaseEnd, settled, type TakenJob, takeClaimed, taken, takenColumns, writing } from './queue.ts'
+import { leaseEnd, settled, type TakenJob, takeClaimed, taken, takenColumns, writing } from './postgres/queue.ts'
 import { type JobType, jobTypes, type PayloadOf } from './schema.ts'
 import { jobNotFound } from './submit.ts'
 

@@ -3,10 +3,10 @@ import { overrideEnvironment } from '#config'
 import { systemCaller, transaction } from '#database'
 import { closeJobs, submitJob } from '#jobs'
 import { sql } from '#testing'
-import type { Claim } from './queue.ts'
+import type { Claim } from './postgres/queue.ts'
 import { jobTypes } from './schema.ts'
+import { acknowledge, adapters, deferred, letters, row, start, stopAll, submit, until } from './testing/work.ts'
 import { work } from './work.ts'
-import { acknowledge, adapters, deferred, letters, row, start, stopAll, submit, until } from './work-fixture.ts'
 
 beforeEach(async () => {
   await sql`truncate jobs, job_dispatches cascade`

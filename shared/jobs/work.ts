@@ -1,8 +1,8 @@
 import type { Outcome } from '#errors'
-import { consume } from './consume.ts'
-import { createHand } from './hand.ts'
-import { poll } from './poll.ts'
-import type { Claim } from './queue.ts'
+import { createHand } from './in-flight.ts'
+import { poll } from './postgres/poller.ts'
+import type { Claim } from './postgres/queue.ts'
+import { consume } from './rabbitmq/consumer.ts'
 import { brokerSettings } from './settings.ts'
 import type { Worker } from './worker.ts'
 

@@ -3,8 +3,8 @@ import { afterAll, expect, it, vi } from 'vitest'
 import { environment } from '#config'
 import * as stock from '#stock'
 import { expectConsistent } from '#testing'
-import { type Line, LOCATIONS, openShop, type Request, type Shop } from './history-fixture.ts'
-import { expectLinearizable } from './linearize-fixture.ts'
+import { type Line, LOCATIONS, openShop, type Request, type Shop } from './testing/history.ts'
+import { expectLinearizable } from './testing/linearize.ts'
 
 // Several clients at once, each with a random list of commands, on two instances of the stock module: what two processes
 // would be. Nobody can say beforehand in which order the commands take effect. But the ledger says it afterwards, and then

@@ -1,4 +1,4 @@
-import type { Binaries } from '../postgres-binaries.ts'
+import type { Binaries } from '../postgres/postgres-binaries.ts'
 import { exists, installPackages } from './debian.ts'
 
 /** The oldest PostgreSQL that is supported, which is Debian 12's. */

@@ -1,0 +1,82 @@
+import { cp } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
+import { listeningUrl, startNode } from '../../faults/processes.ts'
+import { closeLater } from '../closing.ts'
+
+export interface RunningServer {
+  port: number
+  stop: () => Promise<void>
+}
+
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url))
+
+/** A process that is stopped with SIGTERM, and with SIGKILL where that is not enough. */
+const STOP_MS = 15_000
+
+const bundles = new Map<string, Promise<string>>()
+
+/** `reserve-stock` in a process of its own. */
+export function startReserveStock(
+  databaseUrl: string,
+  folder: string,
+  settings: Record<string, string> = {},
+): Promise<RunningServer> {
+  return startFunction('reserve-stock', databaseUrl, folder, settings)
+}
+
+/** A function's bundle, as `npm run build` made it, under its own host, in a process of its own. One client is all the load there is: no rate limit. */
+export async function startFunction(
+  name: string,
+  databaseUrl: string,
+  folder: string,
+  settings: Record<string, string> = {},
+): Promise<RunningServer> {
+  const bundle = bundles.get(name) ?? copyBundle(name, folder)
+  bundles.set(name, bundle)
+  return start(await bundle, databaseUrl, { RATE_LIMIT: '0', ...settings })
+}
+
+/** A copy, so that a build in the middle of a run changes nothing about it. */
+async function copyBundle(name: string, folder: string): Promise<string> {
+  const copy = join(folder, name)
+  await cp(join(ROOT, 'dist/functions', name), copy, { recursive: true })
+  return join(copy, 'index.mjs')
+}
+
+/** The naive handler of a reservation, bundled as the function is. */
+export function startNaive(databaseUrl: string, folder: string): Promise<RunningServer> {
+  return startRival('naive-server', databaseUrl, folder)
+}
+
+/** A server of this folder, bundled as the functions are. */
+export async function startRival(
+  name: string,
+  databaseUrl: string,
+  folder: string,
+  settings: Record<string, string> = {},
+): Promise<RunningServer> {
+  const outfile = join(folder, `${name}.mjs`)
+  // The CommonJS part of the server's adapter asks for node's own modules.
+  const banner = { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" }
+  const entry = fileURLToPath(new URL(`${name}.ts`, import.meta.url))
+  await build({ entryPoints: [entry], outfile, banner, bundle: true, minify: true, platform: 'node', format: 'esm' })
+  return start(outfile, databaseUrl, settings)
+}
+
+/** Starts `node file` and waits until it says on which URL it listens. */
+export async function start(
+  file: string,
+  databaseUrl: string,
+  environment: Record<string, string> = {},
+): Promise<RunningServer> {
+  const started = startNode(file, { DATABASE_URL: databaseUrl, PORT: '0', HOST: '127.0.0.1', ...environment })
+  const stop = closeLater(async () => {
+    started.process.kill('SIGTERM')
+    const timer = setTimeout(() => started.process.kill('SIGKILL'), STOP_MS)
+    await started.exit.finally(() => clearTimeout(timer))
+  })
+  const url = await listeningUrl(started)
+  return { port: Number(new URL(url).port), stop }
+}

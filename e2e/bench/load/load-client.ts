@@ -1,0 +1,146 @@
+import { productId } from '../catalogue.ts'
+import { type Answer, connect } from './http-connection.ts'
+import type { Job, LoadResult } from './load.ts'
+import { quantile } from './statistics.ts'
+
+/**
+ * The load, in a process of its own: one job by message, one result by message. Requests are strings made here and answers
+ * are cut from the sockets by hand, since the client shares the machine's cores with what it measures.
+ */
+process.once('message', (job: Job) => {
+  void run(job).then((result) => process.send?.(result, () => process.disconnect()))
+})
+// Whoever gave the job is gone.
+process.once('disconnect', () => process.exit())
+
+/** How long answers may stay out after the last request. */
+const DRAIN_MS = 15_000
+
+async function run(job: Job): Promise<LoadResult> {
+  const requestOf = requestMaker(job)
+  const answers: Record<number, number> = {}
+  const acknowledged: string[] = []
+  const latencies: number[] = []
+  const measuredFrom = performance.now() + job.warmSeconds * 1_000
+  const until = measuredFrom + job.seconds * 1_000
+  let measured = 0
+  let unexpected = 0
+  const note = ({ status, id }: Answer, since: number) => {
+    const now = performance.now()
+    answers[status] = 1 + (answers[status] ?? 0)
+    if (status !== job.expectedStatus) unexpected++
+    if (id !== undefined) acknowledged.push(id)
+    if (status === job.expectedStatus && now >= measuredFrom && now < until) measured++
+    if (since >= measuredFrom) latencies.push(now - since)
+  }
+  const connections = await Promise.all(
+    Array.from({ length: job.connections }, (_, index) => connect(job.ports[index % job.ports.length] ?? 0)),
+  )
+  let cpu = process.cpuUsage()
+  const cpuTimer = setTimeout(() => {
+    cpu = process.cpuUsage()
+  }, job.warmSeconds * 1_000)
+  const send = async (connection: (typeof connections)[number], since: number) =>
+    note(await connection.ask(requestOf()), since)
+
+  const work =
+    job.ratePerSecond === undefined
+      ? closedLoop(connections, send, until, job.requestsMax)
+      : openLoop(connections, send, until, job.ratePerSecond)
+  await within(work, job.warmSeconds * 1_000 + job.seconds * 1_000 + DRAIN_MS)
+  clearTimeout(cpuTimer)
+  const { user, system } = process.cpuUsage(cpu)
+  for (const connection of connections) connection.close()
+  latencies.sort((a, b) => a - b)
+  return {
+    perSecond: measured / job.seconds,
+    p50Ms: quantile(latencies, 0.5),
+    p99Ms: quantile(latencies, 0.99),
+    maxMs: latencies.at(-1) ?? Number.NaN,
+    answers,
+    unexpected,
+    clientMicroseconds: (user + system) / Math.max(1, latencies.length),
+    acknowledged,
+  }
+}
+
+function requestMaker(job: Job): () => string {
+  return job.method === 'GET' ? readMaker(job) : reservationMaker(job)
+}
+
+function readMaker({ path, products, headers, some }: Job): () => string {
+  const linesOf = (all: Record<string, string>) =>
+    Object.entries({ host: '127.0.0.1', ...all })
+      .map(([name, value]) => `${name}: ${value}\r\n`)
+      .join('')
+  const lines = linesOf(headers)
+  const others = linesOf({ ...headers, ...some?.headers })
+  return () => {
+    const number = products.first + Math.floor(Math.random() * products.count)
+    const isOther = some !== undefined && Math.random() * 100 < some.percent
+    return `GET ${path.replace('{productId}', productId(number))} HTTP/1.1\r\n${isOther ? others : lines}\r\n`
+  }
+}
+
+function reservationMaker({ path, products, headers, idempotencyPrefix }: Job): () => string {
+  let count = 0
+  const lines = Object.entries({ host: '127.0.0.1', ...headers }).map(([name, value]) => `${name}: ${value}\r\n`)
+  const length = body(products.first).length
+  const head = `POST ${path} HTTP/1.1\r\n${lines.join('')}content-type: application/json\r\ncontent-length: ${length}\r\n`
+  return () => {
+    const number = products.first + Math.floor(Math.random() * products.count)
+    const key = idempotencyPrefix === undefined ? '' : `idempotency-key: ${idempotencyPrefix}-${++count}\r\n`
+    return `${head}${key}\r\n${body(number)}`
+  }
+}
+
+const body = (number: number) => `{"lines":[{"productId":"${productId(number)}","quantity":1}]}`
+
+type Connections = Array<Awaited<ReturnType<typeof connect>>>
+type Send = (connection: Connections[number], since: number) => Promise<void>
+
+/** Every connection asks as soon as it has its answer. */
+async function closedLoop(connections: Connections, send: Send, until: number, requestsMax = Infinity): Promise<void> {
+  let left = requestsMax
+  await Promise.all(
+    connections.map(async (connection) => {
+      while (left-- > 0 && performance.now() < until) await send(connection, performance.now())
+    }),
+  )
+}
+
+/**
+ * Requests arrive at random moments, `ratePerSecond` on average, whatever becomes of the ones before. One that finds every
+ * connection taken waits for one, and its latency counts from when it arrived: nothing is left out when answers stall.
+ */
+function openLoop(connections: Connections, send: Send, until: number, ratePerSecond: number): Promise<void> {
+  const idle = [...connections]
+  const waiting: number[] = []
+  const gap = () => (-Math.log(1 - Math.random()) * 1_000) / ratePerSecond
+  let next = performance.now() + gap()
+  return new Promise((resolve, reject) => {
+    const serve = (connection: Connections[number]) => {
+      const since = waiting.shift()
+      if (since === undefined) {
+        idle.push(connection)
+        if (next >= until && idle.length === connections.length) resolve()
+      } else send(connection, since).then(() => serve(connection), reject)
+    }
+    const tick = () => {
+      for (const now = performance.now(); next <= now && next < until; next += gap()) waiting.push(next)
+      while (waiting.length > 0 && idle.length > 0) serve(idle.pop() as Connections[number])
+      // One millisecond is the shortest wait that leaves the core to others; it is part of the latencies.
+      if (next < until) setTimeout(tick, 1)
+      else if (idle.length === connections.length) resolve()
+    }
+    tick()
+  })
+}
+
+async function within(work: Promise<void>, limitMs: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const limit = new Promise<never>((_, reject) => {
+    timer = setTimeout(reject, limitMs, new Error(`answers were still missing ${DRAIN_MS / 1_000} s after the end`))
+  })
+  await Promise.race([work, limit]).finally(() => clearTimeout(timer))
+}

@@ -1,0 +1,68 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { closeLater } from '../closing.ts'
+
+export interface Job {
+  /** Connections are dealt out to them in turn. */
+  ports: number[]
+  /** `{productId}` in it stands for the product that a request is about. */
+  path: string
+  method?: 'GET' | 'POST'
+  /** Headers of so many requests of each hundred, in place of what the others have. */
+  some?: { percent: number; headers: Record<string, string> }
+  headers: Record<string, string>
+  /** Sends an Idempotency-Key of its own with each request. */
+  idempotencyPrefix?: string
+  connections: number
+  /** By number; each request picks one at random. */
+  products: { first: number; count: number }
+  warmSeconds: number
+  seconds: number
+  /** What counts as done. */
+  expectedStatus: number
+  /** Undefined: as fast as answers come. */
+  ratePerSecond?: number
+  requestsMax?: number
+}
+
+export interface LoadResult {
+  /** Answers of the expected status, within the measured seconds. */
+  perSecond: number
+  p50Ms: number
+  p99Ms: number
+  maxMs: number
+  /** How often each status was answered, warming up included. */
+  answers: Record<string, number>
+  /** How many of them were of another status than expected. */
+  unexpected: number
+  /** What the client itself took of a core for each request: it shares the cores with what it measures. */
+  clientMicroseconds: number
+  /** The ids that came with 201, warming up included. */
+  acknowledged: string[]
+}
+
+/** Runs a load in a process of its own. Throws when that fails: a connection is refused, or answers stay out. */
+export async function runLoad(job: Job): Promise<LoadResult> {
+  const child = fork(fileURLToPath(new URL('load-client.ts', import.meta.url)), {
+    execArgv: ['--import', import.meta.resolve('tsx')],
+    serialization: 'advanced',
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  })
+  const exit = once(child, 'exit')
+  const stop = closeLater(async () => {
+    child.kill('SIGKILL')
+    await exit
+  })
+  try {
+    const result = once(child, 'message')
+    child.send(job)
+    const ended = exit.then(([code]) => {
+      throw new Error(`the load client ended with ${code}`)
+    })
+    const [message] = await Promise.race([result, ended])
+    return message as LoadResult
+  } finally {
+    await stop()
+  }
+}

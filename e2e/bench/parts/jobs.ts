@@ -1,0 +1,89 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { overrideEnvironment } from '#config'
+import { systemCaller, transaction } from '#database'
+import { closeJobs, submitJob } from '#jobs'
+import { ensureRabbit, startRabbit } from '../../../infra/local/engines/rabbitmq.ts'
+import { closeLater } from '../closing.ts'
+import { startFunction, startRival } from '../contenders/servers.ts'
+import type { Options } from '../options.ts'
+import type { Measurement } from '../report/measurement.ts'
+import type { Section } from '../report/results.ts'
+import { createRecorder, rotated } from '../report/rounds.ts'
+import { type Arena, type Site, useDatabase } from '../site.ts'
+
+/** Jobs for each second that is asked for: what is aimed at. They are all submitted at once, as fast as it goes. */
+const JOBS_PER_SECOND = 4_000
+/** Jobs a transaction, as a change that asks for several has it. */
+const SUBMITTED_AT_ONCE = 100
+const END_MAX_MS = 120_000
+
+/**
+ * Jobs a second, from the insert of the first to the success of the last, with one worker process and work that does nothing: told of
+ * by RabbitMQ (quorum queues, each message confirmed and acknowledged), or found in the table.
+ */
+export async function measureJobs(
+  site: Site,
+  options: Options,
+  progress: (line: string) => void,
+): Promise<Pick<Section, 'series' | 'note'>> {
+  const recorder = createRecorder('jobs', progress)
+  await ensureRabbit(progress)
+  const rabbit = await startRabbit()
+  const stopRabbit = closeLater(rabbit.stop)
+  const contenders = [
+    { contender: 'told of by RabbitMQ', url: rabbit.url },
+    { contender: 'found in the table', url: 'postgres:' },
+  ]
+  for (let round = 1; round <= options.rounds; round++) {
+    for (const { contender, url } of rotated(contenders, round - 1)) {
+      const arena = await site.createArena(options.products)
+      const settings = { JOBS_URL: url, JOBS_QUEUE: `bench-${round}` }
+      const dispatcher = await startFunction('dispatch-jobs', arena.url, site.folder, settings)
+      const worker = await startRival('job-server', arena.url, site.folder, settings)
+      await useDatabase(arena.url)
+      await closeJobs()
+      overrideEnvironment(settings)
+      await measure(arena, options.warmSeconds)
+      recorder.note(round, contender, 'submitted and done', await measure(arena, options.seconds))
+      await Promise.all([dispatcher.stop(), worker.stop()])
+      await arena.remove()
+    }
+  }
+  await closeJobs()
+  overrideEnvironment({ JOBS_URL: undefined, JOBS_QUEUE: undefined })
+  await stopRabbit()
+  return { series: recorder.series, note: `RabbitMQ ${rabbit.version}.` }
+}
+
+async function measure({ sql }: Arena, seconds: number): Promise<Measurement> {
+  await sql`truncate jobs cascade`
+  const count = seconds * JOBS_PER_SECOND
+  for (let done = 0; done < count; done += SUBMITTED_AT_ONCE) await submit()
+  const deadline = Date.now() + END_MAX_MS
+  while ((await sql`select 1 from jobs where state <> 'succeeded' limit 1`).length > 0) {
+    if (Date.now() > deadline) break
+    await sleep(100)
+  }
+  const [row] = await sql<[{ done: number; again: number; seconds: number; p50Ms: number; p99Ms: number }]>`
+    select count(*)::int as done, count(*) filter (where attempts > 1)::int as again,
+      extract(epoch from max(updated_at) - min(created_at))::float8 as seconds,
+      (1000 * percentile_cont(0.5) within group (order by extract(epoch from updated_at - created_at)))::float8 as "p50Ms",
+      (1000 * percentile_cont(0.99) within group (order by extract(epoch from updated_at - created_at)))::float8 as "p99Ms"
+    from jobs where state = 'succeeded'`
+  return {
+    perSecond: row.done / row.seconds,
+    p50Ms: row.p50Ms,
+    p99Ms: row.p99Ms,
+    answers: { succeeded: row.done, 'tried again': row.again },
+    acknowledged: count,
+    lost: count - row.done,
+  }
+}
+
+function submit(): Promise<unknown> {
+  const caller = systemCaller('function:bench')
+  const request = { type: 'verify-ledger', payload: {} } as const
+  return transaction(caller, (tx) =>
+    Promise.all(Array.from({ length: SUBMITTED_AT_ONCE }, () => submitJob(request, caller, tx))),
+  )
+}

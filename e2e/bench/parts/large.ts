@@ -1,0 +1,67 @@
+import { statfs } from 'node:fs/promises'
+import { MOVEMENTS_A_PRODUCT } from '../catalogue.ts'
+import { countInconsistent } from '../checks.ts'
+import { httpContender } from '../contenders/contenders.ts'
+import { startReserveStock } from '../contenders/servers.ts'
+import type { Options } from '../options.ts'
+import type { Section } from '../report/results.ts'
+import { createRecorder, rotated } from '../report/rounds.ts'
+import type { Arena, Site } from '../site.ts'
+import { measurePages } from './pages.ts'
+
+/** A million products are 6 GB, and the log beside them grows to 1 GB and more. */
+const BYTES_A_PRODUCT = 12_000
+
+/**
+ * 6 GB of data on a server with its default of 128 MB would measure how fast pages are moved between its memory and the operating
+ * system's; and with a checkpoint every 1 GB, each page that is touched would be logged whole again and again.
+ */
+export const LARGE_SERVER = { settings: { shared_buffers: '2GB', max_wal_size: '8GB' } }
+
+/** The spread load over many products and a long ledger, against the same over few. */
+export async function measureLarge(
+  site: Site,
+  options: Options,
+  progress: (line: string) => void,
+): Promise<Pick<Section, 'series' | 'note'>> {
+  const recorder = createRecorder('large', progress)
+  const { bavail, bsize } = await statfs(site.folder)
+  const needed = options.largeProducts * BYTES_A_PRODUCT
+  if (bavail * bsize < needed) {
+    const note = `Left out: it needs ${Math.ceil(needed / 1e9)} GB of disk, and ${Math.floor((bavail * bsize) / 1e9)} GB are free.`
+    progress(note)
+    return { series: [], note }
+  }
+  const startedAt = performance.now()
+  const many = await site.createLargeArena(options.largeProducts)
+  const generatedIn = ((performance.now() - startedAt) / 1_000).toFixed(0)
+  const few = await site.createArena(options.products)
+  const note = `${sizeOf(many)}, generated in ${generatedIn} s, against ${sizeOf(few)}.`
+  progress(note)
+  await measurePages(many, site, options, recorder)
+  const servers = [await startReserveStock(many.url, site.folder), await startReserveStock(few.url, site.folder)]
+  const contenders = [many, few].map((arena, index) => ({
+    products: { first: 1, count: arena.products },
+    scenario: index === 0 ? 'many products' : 'few products',
+    ...httpContender('reserve-stock', arena, [servers[index]?.port ?? 0], { ...options, audit: false }),
+  }))
+  for (let round = 1; round <= options.rounds; round++) {
+    for (const { name, scenario, products, measure } of rotated(contenders, round - 1)) {
+      recorder.note(round, name, scenario, await measure(products))
+    }
+  }
+  for (const { stop } of servers) await stop()
+  for (const [index, arena] of [many, few].entries()) {
+    progress(`large: auditing ${sizeOf(arena)}`)
+    const inconsistent = await countInconsistent(arena)
+    const own = recorder.series.find(({ scenario }) => scenario === contenders[index]?.scenario)
+    const last = own?.measurements.at(-1)
+    if (last) last.inconsistent = inconsistent
+  }
+  await many.remove()
+  await few.remove()
+  return { series: recorder.series, note }
+}
+
+const sizeOf = ({ products }: Arena) =>
+  `${products.toLocaleString('en')} products with ${(products * MOVEMENTS_A_PRODUCT).toLocaleString('en')} ledger rows`

@@ -1,0 +1,39 @@
+import { httpContender } from '../contenders/contenders.ts'
+import { startNaive, startReserveStock } from '../contenders/servers.ts'
+import type { Options } from '../options.ts'
+import type { Section } from '../report/results.ts'
+import { createRecorder, rotated } from '../report/rounds.ts'
+import type { Site } from '../site.ts'
+
+/**
+ * Latency at half of what saturates, on one hot product: the rate is measured first, then requests arrive at random at half
+ * of it, and each one's latency counts from its arrival, waiting for a connection included.
+ */
+export async function measureLatency(
+  site: Site,
+  options: Options,
+  progress: (line: string) => void,
+): Promise<Pick<Section, 'series' | 'note'>> {
+  const recorder = createRecorder('latency', progress)
+  for (let round = 1; round <= options.rounds; round++) {
+    const arena = await site.createArena(options.products)
+    const own = await startReserveStock(arena.url, site.folder)
+    const naive = await startNaive(arena.url, site.folder)
+    const contenders = [
+      httpContender('reserve-stock', arena, [own.port], options),
+      httpContender('naive handler', arena, [naive.port], options),
+    ]
+    for (const contender of rotated(contenders, round - 1)) {
+      const products = { first: 1 + contenders.indexOf(contender), count: 1 }
+      const saturated = await contender.measure(products)
+      recorder.note(round, contender.name, 'saturated', saturated)
+      const ratePerSecond = saturated.perSecond / 2
+      const half = await contender.measure(products, { ratePerSecond })
+      recorder.note(round, contender.name, 'half', { ...half, arrivalsPerSecond: ratePerSecond })
+    }
+    await own.stop()
+    await naive.stop()
+    await arena.remove()
+  }
+  return { series: recorder.series, note: '' }
+}

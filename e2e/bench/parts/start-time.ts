@@ -1,0 +1,93 @@
+import { spawn } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { request } from 'node:http'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
+import { closeLater } from '../closing.ts'
+
+const root = fileURLToPath(new URL('../../../', import.meta.url))
+const ROUNDS = 9
+const START_MAX_MS = 10_000
+
+/** Milliseconds from spawning a process to its first HTTP answer: a function's bundle against the barest bundles there can be. */
+export async function measureStart(progress: (line: string) => void): Promise<Record<string, number[]>> {
+  const folder = await mkdtemp(join(tmpdir(), 'start-time-'))
+  const remove = closeLater(() => rm(folder, { recursive: true, force: true }))
+  await writeFile(join(folder, 'package.json'), '{"type":"module"}')
+  const candidates = {
+    'bare node:http': await bundle(BARE_NODE, join(folder, 'node.mjs')),
+    'bare Hono': await bundle(BARE_HONO, join(folder, 'hono.mjs')),
+    'reserve-stock': join(root, 'dist/functions/reserve-stock/index.mjs'),
+  }
+  const times: Record<string, number[]> = {}
+  for (let round = 1; round <= ROUNDS; round++) {
+    for (const [name, file] of Object.entries(candidates)) times[name] = [...(times[name] ?? []), await startTime(file)]
+    progress(`start, round ${round} of ${ROUNDS}`)
+  }
+  await remove()
+  return times
+}
+
+const BARE_NODE = `
+  import { createServer } from 'node:http'
+  createServer((req, res) => res.end('ok')).listen(Number(process.env.PORT), '127.0.0.1')`
+
+const BARE_HONO = `
+  import { serve } from '@hono/node-server'
+  import { Hono } from 'hono'
+  const app = new Hono()
+  app.get('*', (c) => c.text('ok'))
+  serve({ fetch: app.fetch, port: Number(process.env.PORT), hostname: '127.0.0.1' })`
+
+async function bundle(contents: string, outfile: string): Promise<string> {
+  const stdin = { contents, resolveDir: root, loader: 'ts' as const }
+  await build({ stdin, outfile, bundle: true, minify: true, platform: 'node', format: 'esm', absWorkingDir: root })
+  return outfile
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const address = server.address()
+      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0))
+    })
+  })
+}
+
+/** Milliseconds from spawn to the first answer, of whatever status. */
+async function startTime(file: string): Promise<number> {
+  const port = await freePort()
+  const environment = {
+    ...process.env,
+    PORT: String(port),
+    HOST: '127.0.0.1',
+    DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none',
+  }
+  const startedAt = performance.now()
+  const child = spawn(process.execPath, [file], { env: environment, stdio: 'ignore' })
+  try {
+    while (performance.now() - startedAt < START_MAX_MS) {
+      if (await answers(port)) return performance.now() - startedAt
+    }
+    throw new Error(`${file} did not answer within ${START_MAX_MS} ms`)
+  } finally {
+    child.kill('SIGKILL')
+  }
+}
+
+function answers(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const asking = request(
+      { port, host: '127.0.0.1', path: '/v1/reservations', method: 'POST', agent: false },
+      (response) => {
+        response.resume()
+        response.on('end', () => resolve(true))
+      },
+    )
+    asking.on('error', () => setTimeout(resolve, 1, false))
+    asking.end()
+  })
+}

@@ -1,0 +1,141 @@
+import { median } from '../load/statistics.ts'
+import type { Measurement, Series } from './measurement.ts'
+import type { Results, Section } from './results.ts'
+
+export interface Spread {
+  median: number
+  min: number
+  max: number
+}
+
+export interface Comparison extends Spread {
+  label: string
+  unit: '×' | 'ms' | '/s'
+  /** What has to be kept, and what is aimed at. Undefined: only told. */
+  target?: { floor: number; aim: number }
+  verdict: 'aim met' | 'floor met' | 'missed' | ''
+}
+
+type Name = [part: Exclude<keyof Results, 'start'>, contender: string, scenario: string]
+
+/** Ratios of reservations a second, of the two measurements of each round. In braces: a setting of the run. */
+const ratios: Array<{ label: string; of: Name; to: Name; target?: { floor: number; aim: number } }> = [
+  ...compared('pgbench', { hot: { floor: 6, aim: 12 }, spread: { floor: 1.1, aim: 2 } }),
+  ...compared('pgbench, one writing statement', {}),
+  // Where pgbench is not installed.
+  ...compared('driver without HTTP', { hot: { floor: 6, aim: 12 }, spread: { floor: 1.1, aim: 2 } }),
+  ...compared('naive handler', {}),
+  ...compared('Medusa', { hot: { floor: 40, aim: 80 } }),
+  {
+    label: 'four processes ÷ one, one hot product',
+    of: ['processes', 'four processes', 'hot'],
+    to: ['processes', 'one process', 'hot'],
+    target: { floor: 0.6, aim: 0.9 },
+  },
+  {
+    label: '{largeProducts} products ÷ {products}',
+    of: ['large', 'reserve-stock', 'many products'],
+    to: ['large', 'reserve-stock', 'few products'],
+    target: { floor: 0.7, aim: 0.9 },
+  },
+  {
+    label: 'refused ÷ accepted, one hot product',
+    of: ['refused', 'reserve-stock', 'refused'],
+    to: ['refused', 'reserve-stock', 'accepted'],
+    target: { floor: 1.5, aim: 4 },
+  },
+  ...['cache in memory', 'cache in Redis', 'no cache'].map((contender, index) => ({
+    label: `get-product, ${contender} ÷ bare Hono handler`,
+    of: ['reads', contender, 'get-product'] satisfies Name as Name,
+    to: ['reads', 'bare Hono handler', 'get-product'] satisfies Name as Name,
+    ...(index < 2 && { target: { floor: 0.4, aim: 0.6 } }),
+  })),
+  ...['memory', 'Redis'].map((place) => ({
+    label: `get-product, requests counted in ${place} ÷ not counted`,
+    of: ['reads', `cache in ${place}, counted in ${place}`, 'get-product'] satisfies Name as Name,
+    to: ['reads', `cache in ${place}`, 'get-product'] satisfies Name as Name,
+  })),
+  {
+    label: 'commits that wait for the replica ÷ for the disk, one hot product',
+    of: ['replica', 'commits wait for the replica', 'hot'],
+    to: ['replica', 'commits wait for the disk', 'hot'],
+  },
+  {
+    label: 'list-products, page 10,000 ÷ page 1, of {largeProducts} products',
+    of: ['large', 'list-products', 'page 10000'],
+    to: ['large', 'list-products', 'page 1'],
+    target: { floor: 0.67, aim: 0.67 },
+  },
+]
+
+function compared(other: string, targets: Partial<Record<'hot' | 'spread', { floor: number; aim: number }>>) {
+  return (['hot', 'spread'] as const).map((scenario) => ({
+    label: `${scenario === 'hot' ? 'one hot product' : '{products} products'}: reserve-stock ÷ ${other}`,
+    of: ['rates', 'reserve-stock', scenario] satisfies Name as Name,
+    to: ['rates', other, scenario] satisfies Name as Name,
+    ...(targets[scenario] && { target: targets[scenario] }),
+  }))
+}
+
+const JOBS_TARGET = { floor: 1_500, aim: 4_000 }
+const P99_TARGET_MS = { floor: 40, aim: 15 }
+
+/** Every comparison for which there are measurements. */
+export function compare(results: Results): Comparison[] {
+  const found: Comparison[] = []
+  for (const { label, of, to, target } of ratios) {
+    const [above, below] = [find(results, of), find(results, to)]
+    if (!above || !below) continue
+    found.push(judge(fill(label, results[of[0]]), '×', timesOf(above, below), target))
+  }
+  const half = find(results, ['latency', 'reserve-stock', 'half'])
+  if (half)
+    found.push(judge('p99 at half of saturation, one hot product', 'ms', valuesOf(half, 'p99Ms'), P99_TARGET_MS))
+  const jobs = find(results, ['jobs', 'told of by RabbitMQ', 'submitted and done'])
+  if (jobs) found.push(judge('jobs a second, told of by RabbitMQ', '/s', valuesOf(jobs, 'perSecond'), JOBS_TARGET))
+  return found
+}
+
+/** How many times the other's reservations a second, round by round. */
+export function timesOf(above: Series, below: Series): Spread {
+  return spreadOf(
+    above.measurements.flatMap(({ perSecond }, index) => {
+      const other = below.measurements[index]
+      return other ? [perSecond / other.perSecond] : []
+    }),
+  )
+}
+
+function fill(label: string, section: Section | undefined): string {
+  const { products = 0, largeProducts = 0 } = section?.settings ?? {}
+  return label
+    .replace('{products}', products.toLocaleString('en'))
+    .replace('{largeProducts}', largeProducts.toLocaleString('en'))
+}
+
+function judge(label: string, unit: Comparison['unit'], spread: Spread, target: Comparison['target']): Comparison {
+  if (!target) return { label, unit, ...spread, verdict: '' }
+  // Of milliseconds, fewer are better.
+  const reaches = (bound: number) => (unit === 'ms' ? spread.median <= bound : spread.median >= bound)
+  const verdict = reaches(target.aim) ? 'aim met' : reaches(target.floor) ? 'floor met' : 'missed'
+  return { label, unit, ...spread, target, verdict }
+}
+
+function find(results: Results, [part, contender, scenario]: Name): Series | undefined {
+  return seriesOf(results[part], contender, scenario)
+}
+
+export function seriesOf(section: Section | undefined, contender: string, scenario: string): Series | undefined {
+  return section?.series.find((series) => series.contender === contender && series.scenario === scenario)
+}
+
+export function valuesOf(
+  { measurements }: Series,
+  member: 'perSecond' | 'p50Ms' | 'p99Ms' | 'arrivalsPerSecond' | 'primaryPerThousand' | 'cpuPercent',
+): Spread {
+  return spreadOf(measurements.map((measurement: Measurement) => measurement[member] ?? Number.NaN))
+}
+
+export function spreadOf(values: number[]): Spread {
+  return { median: median(values), min: Math.min(...values), max: Math.max(...values) }
+}

@@ -1,0 +1,71 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { cpus, totalmem } from 'node:os'
+import { join } from 'node:path'
+import type { Options, Part } from '../options.ts'
+import type { SellOut, Series } from './measurement.ts'
+
+export interface Machine {
+  cores: number
+  model: string
+  memoryGiB: number
+  system: string
+  node: string
+  postgresql: string
+  /** What ran one transaction a request without HTTP: pgbench's version, or the driver where it is not installed. */
+  transactions?: string
+}
+
+/** One part's raw numbers, and what they were measured on. */
+export interface Section {
+  measuredAt: string
+  machine: Machine
+  settings: Pick<Options, 'rounds' | 'seconds' | 'warmSeconds' | 'connections' | 'products' | 'largeProducts'>
+  series: Series[]
+  sellOuts?: Record<string, SellOut[]>
+  note: string
+}
+
+/** What a start costs, in milliseconds, by contender. */
+export interface StartSection {
+  measuredAt: string
+  machine: Omit<Machine, 'postgresql'>
+  millisecondsTo: Record<string, number[]>
+}
+
+export type Results = { start?: StartSection } & Partial<Record<Exclude<Part, 'start'>, Section>>
+
+const FILE = 'reservations.json'
+
+export async function readResults(folder: string): Promise<Results> {
+  try {
+    return JSON.parse(await readFile(join(folder, FILE), 'utf8')) as Results
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {}
+    throw error
+  }
+}
+
+/** Replaces the parts that are given, and leaves the others as they were. */
+export async function writeResults(folder: string, parts: Results): Promise<void> {
+  await mkdir(folder, { recursive: true })
+  const results = { ...(await readResults(folder)), ...parts }
+  // Numbers on one line, as the formatter of the project wants them.
+  const text = JSON.stringify(results, round, 2).replace(/\[[\d.,\s]+\]/g, (list) => list.replace(/\s+/g, ' '))
+  await writeFile(join(folder, FILE), `${text.replace(/\[ ([\d., ]+) \]/g, '[$1]')}\n`)
+}
+
+/** A tenth of a microsecond of a latency says nothing. */
+function round(_: string, value: unknown): unknown {
+  return typeof value === 'number' ? Math.round(value * 1_000) / 1_000 : value
+}
+
+export function describeMachine(): Omit<Machine, 'postgresql'> {
+  const [cpu] = cpus()
+  return {
+    cores: cpus().length,
+    model: cpu?.model.trim() ?? 'unknown',
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    system: `${process.platform} ${process.arch}`,
+    node: process.version,
+  }
+}

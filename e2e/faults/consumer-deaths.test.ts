@@ -1,0 +1,142 @@
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { environment, overrideEnvironment } from '#config'
+import { systemCaller } from '#database'
+import { closeRelay, relayOutbox } from '#events'
+import { inKafka, kafkaUrl, sql } from '#testing'
+import { publish } from '../../shared/events/outbox.ts'
+import { kafkaSettings, readTopic, withAdmin } from '../../shared/events/testing/kafka.ts'
+import { ATTEMPTS_MAX } from '../../shared/events/waits.ts'
+import { startNode } from './processes.ts'
+
+// An event kills each process that handles it, which is started again each time, as whatever runs processes does.
+
+const FIXTURE = fileURLToPath(new URL('consumer-fixture.ts', import.meta.url))
+const GROUP = 'count-effects'
+const TOPIC = 'stock-events'
+/** Two deaths, or three, may go by before a killer is known, and each is a process that has to start. */
+const DEATHS_MAX = ATTEMPTS_MAX + 2
+const TIMEOUT_MS = 120_000
+
+/** What differs between the logs. */
+interface Log {
+  name: string
+  url: string | undefined
+  /** Lets another have what dead members hold, which would be missed for 10 s and more. */
+  buryMembers: () => Promise<void>
+  /** Product, version and attempts of the events that were buried. */
+  buried: () => Promise<string[][]>
+}
+
+async function publishAll(events: Array<{ productId: string; version: number; kills?: boolean }>): Promise<void> {
+  const { trace } = systemCaller('function:test')
+  await publish(
+    sql,
+    events.map((data) => ({ type: 'stock.adjusted', productId: data.productId, version: data.version, data, trace })),
+  )
+  await relayOutbox(systemCaller('function:test'))
+}
+
+const effectsOf = async (productId: string) =>
+  (
+    await sql<Array<{ version: number }>>`select version from effects where product_id = ${productId} order by sequence`
+  ).map(({ version }) => version)
+
+/** Starts one member after the other until one lives to see `isDone`. Gives how many died. */
+async function startUntil(isDone: () => Promise<boolean>, { url = 'postgres:', buryMembers }: Log): Promise<number> {
+  const { DATABASE_URL = '' } = environment()
+  const settings = { DATABASE_URL, EVENTS_URL: url, PORT: '0', HOST: '127.0.0.1', NODE_OPTIONS: '--import tsx' }
+  for (let deaths = 0; deaths <= DEATHS_MAX; deaths++) {
+    const member = startNode(FIXTURE, settings)
+    let isDead = false
+    void member.exit.then(() => {
+      isDead = true
+    })
+    await vi.waitFor(async () => expect(isDead || (await isDone())).toBe(true), { timeout: 30_000, interval: 50 })
+    if (!isDead) {
+      member.process.kill('SIGTERM')
+      expect(await member.exit).toBe(0)
+      return deaths
+    }
+    await buryMembers()
+  }
+  throw new Error(`more than ${DEATHS_MAX} processes died`)
+}
+
+const logs: Log[] = [
+  {
+    name: 'in the database',
+    url: 'postgres:',
+    buryMembers: async () => {
+      await sql`update event_groups set held_until = now()`
+    },
+    buried: async () =>
+      (await sql`select product_id, version, attempts from dead_events`).map((row) => Object.values(row).map(String)),
+  },
+  {
+    name: inKafka,
+    url: kafkaUrl,
+    buryMembers: () => leaveForMembers(kafkaUrl ?? ''),
+    buried: async () =>
+      (await readTopic(kafkaUrl ?? '', `${TOPIC}.${GROUP}.dead`)).map(({ key, headers = {} }) =>
+        [key, headers.ce_version, headers.dead_attempts].map(String),
+      ),
+  },
+]
+
+describe.each(logs)('an event that kills whoever handles it, $name,', (events) => {
+  describe.skipIf(events.url === undefined)('is', () => {
+    beforeAll(async () => {
+      overrideEnvironment({ EVENTS_URL: events.url })
+      await sql`
+        create table effects (
+          sequence bigint generated always as identity, event_id uuid not null, product_id uuid not null, version bigint not null)`
+    })
+    afterAll(async () => {
+      overrideEnvironment({ EVENTS_URL: undefined })
+      await sql`drop table effects`
+      await closeRelay()
+    })
+
+    it(
+      'buried after ten attempts that are known of, alone: what was in hand beside it, before and behind is handled',
+      async () => {
+        const killer = randomUUID()
+        const others = Array.from({ length: 12 }, () => randomUUID())
+        await publishAll(
+          [1, 2, 3, 4, 5, 6].flatMap((version) => [
+            { productId: killer, version, kills: version === 4 },
+            ...others.map((productId) => ({ productId, version })),
+          ]),
+        )
+        const isDone = async () => (await sql`select 1 from effects`).length >= 13 * 6 - 1
+        expect(await startUntil(isDone, events)).toBeGreaterThanOrEqual(ATTEMPTS_MAX)
+        expect(await effectsOf(killer)).toEqual([1, 2, 3, 5, 6])
+        for (const productId of others) expect(await effectsOf(productId)).toEqual([1, 2, 3, 4, 5, 6])
+        expect(await events.buried()).toEqual([[killer, '4', String(ATTEMPTS_MAX)]])
+      },
+      TIMEOUT_MS,
+    )
+  })
+})
+
+/** Sends the request to leave the group that dead members can not send any more. */
+async function leaveForMembers(url: string): Promise<void> {
+  const { brokers, prefix } = kafkaSettings(url)
+  const groupId = `${prefix}${GROUP}`
+  const { groups } = await withAdmin(url, (admin) => admin.describeGroups([groupId]))
+  const socket = connect(Number(brokers[0]?.split(':')[1]), '127.0.0.1')
+  for (const { memberId } of groups[0]?.members ?? []) {
+    const text = (value: string) => Buffer.concat([Buffer.from([0, value.length]), Buffer.from(value)])
+    // https://kafka.apache.org/protocol#The_Messages_LeaveGroup: key 13, version 0, a correlation id, the client's id.
+    const request = Buffer.concat([Buffer.from([0, 13, 0, 0, 0, 0, 0, 1]), text('test'), text(groupId), text(memberId)])
+    const size = Buffer.alloc(4)
+    size.writeInt32BE(request.length)
+    socket.write(Buffer.concat([size, request]))
+    await once(socket, 'data')
+  }
+  socket.destroy()
+}

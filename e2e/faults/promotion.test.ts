@@ -1,0 +1,130 @@
+import { rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { cached, closeCache } from '#cache'
+import { overrideEnvironment } from '#config'
+import { type Caller, closeDatabase, parseToken, read, type Sql, systemCaller, transaction } from '#database'
+import { findEngine } from '../../infra/local/postgres/programs.ts'
+import { Server } from '../../infra/local/postgres/server.ts'
+import { withConnection } from '../../infra/local/postgres/sql.ts'
+import { type Pair, startPair, urlOfBoth } from './replica-fixture.ts'
+
+// A replica is promoted that has a replica of its own, which follows it onto the new timeline: what a token from before is worth then.
+
+let pair: Pair
+let follower: Server
+const stopping = new AbortController()
+
+/** A standby that is fed by the pair's replica: a copy of the primary, made as it runs. */
+async function startFollower({ dataDir, primaryUrl, replicaUrl }: Pair): Promise<Server> {
+  const engine = await findEngine(dataDir)
+  const folder = join(dataDir, 'follower')
+  // https://www.postgresql.org/docs/18/continuous-archiving.html#BACKUP-LOWLEVEL-BASE-BACKUP
+  const label = await withConnection(primaryUrl, async (sql) => {
+    await sql`select pg_backup_start('follower', fast => true)`
+    await engine.run('cp', ['-a', join(dataDir, 'primary'), folder])
+    const [row] = await sql<
+      [{ label: string }]
+    >`select labelfile as label from pg_backup_stop(wait_for_archive => false)`
+    return row.label
+  })
+  await writeFile(join(folder, 'backup_label'), label)
+  await writeFile(join(folder, 'standby.signal'), '')
+  await rm(join(folder, 'postmaster.pid'))
+  await rm(join(folder, 'pg_replslot/replica'), { recursive: true })
+  await engine.own(folder)
+  const server = new Server({
+    role: 'replica',
+    engine,
+    folder,
+    logFile: join(dataDir, 'follower.log'),
+    password: decodeURIComponent(new URL(primaryUrl).password),
+    port: undefined,
+    settings: () => ({
+      fsync: 'off',
+      max_connections: '200',
+      wal_retrieve_retry_interval: '100ms',
+      primary_conninfo: `host=127.0.0.1 port=${new URL(replicaUrl).port} user=postgres passfile=pgpass`,
+    }),
+    progress: () => {},
+    signal: stopping.signal,
+  })
+  await server.start()
+  return server
+}
+
+const callerWith = (token?: string): Caller => ({ ...systemCaller('function:test'), consistency: { token } })
+const timelineOf = ({ consistency: { token } }: Caller) => parseToken(token ?? '').timeline
+const rename = (caller: Caller, name: string) =>
+  transaction(caller, async (tx) => tx`update locations set name = ${name}`)
+
+async function nameAndServer(sql: Sql): Promise<{ name: string; isReplica: boolean }> {
+  const [row] = await sql<[{ name: string; isReplica: boolean }]>`
+    select name, pg_is_in_recovery() as "isReplica" from locations where code = 'main'`
+  return row
+}
+
+beforeAll(async () => {
+  pair = await startPair()
+  follower = await startFollower(pair)
+  overrideEnvironment({
+    DATABASE_URL: urlOfBoth(pair.primaryUrl, pair.replicaUrl),
+    DATABASE_REPLICA_URL: follower.url('stock'),
+    CACHE_URL: 'memory:',
+  })
+  await closeDatabase()
+  await closeCache()
+}, 120_000)
+
+afterAll(async () => {
+  await closeCache()
+  overrideEnvironment({ CACHE_URL: undefined })
+  await closeDatabase()
+  stopping.abort()
+  await follower?.stop()
+  await pair?.stop()
+})
+
+describe('a token from before a fail-over', () => {
+  let old: string | undefined
+
+  beforeAll(async () => {
+    const writer = callerWith()
+    await rename(writer, 'before')
+    await vi.waitFor(
+      async () => expect(await read(writer, nameAndServer)).toEqual({ name: 'before', isReplica: true }),
+      {
+        timeout: 10_000,
+      },
+    )
+    old = writer.consistency.token
+    expect(timelineOf(writer)).toBe(1)
+    pair.signalPrimary('SIGKILL')
+    await pair.onReplica((sql) => sql`select pg_promote()`)
+    const after = callerWith()
+    const patiently = { timeout: 20_000, interval: 50 }
+    await vi.waitFor(() => rename(after, 'after'), patiently)
+    await vi.waitFor(
+      async () =>
+        expect(await read(callerWith(after.consistency.token), nameAndServer)).toMatchObject({ isReplica: true }),
+      patiently,
+    )
+  }, 60_000)
+
+  it('is answered by the promoted server, and renewed, so that the next read is the replica’s', async () => {
+    const caller = callerWith(old)
+    expect(await read(caller, nameAndServer)).toEqual({ name: 'after', isReplica: false })
+    expect(timelineOf(caller)).toBe(2)
+    await vi.waitFor(async () => expect(await read(caller, nameAndServer)).toEqual({ name: 'after', isReplica: true }))
+  })
+
+  it('is renewed by a read through the cache too, so that the next one is the cache’s', async () => {
+    const place = { name: 'test', key: 'main', group: 'test', freshMs: 60_000 }
+    const query = vi.fn(nameAndServer)
+    const caller = callerWith(old)
+    expect(await cached(place, caller, query)).toEqual({ name: 'after', isReplica: false })
+    expect(timelineOf(caller)).toBe(2)
+    expect(await cached(place, caller, query)).toEqual({ name: 'after', isReplica: false })
+    expect(query).toHaveBeenCalledTimes(1)
+  })
+})

@@ -1,0 +1,80 @@
+import { spawn } from 'node:child_process'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { type Counts, runEndToEnd } from './run.ts'
+
+const USAGE = `npm test [-- --suites]
+
+Lint, types, dead code; then every suite (vitest) and the Postman collection (Newman) on a stack of their own.
+The last line counts what passed, failed and was skipped.
+
+  TEST_REDIS_URL, TEST_KAFKA_URL, TEST_RABBIT_URL in the environment: servers to use instead of ones that are started
+
+  --suites   only vitest's suites, on the Node that runs this: for trying another version of Node
+`
+
+const root = fileURLToPath(new URL('../', import.meta.url))
+
+/** The exit code of a command of this project's own packages, its output passed through. */
+function run(name: string, args: string[]): Promise<number> {
+  const bin = join(root, 'node_modules', '.bin', name)
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [bin, ...args], { cwd: root, stdio: 'inherit' })
+    child.once('error', reject)
+    child.once('exit', (code) => resolve(code ?? 1))
+  })
+}
+
+async function check(): Promise<boolean> {
+  const startedAt = performance.now()
+  const checks: Array<[string, string[]]> = [
+    ['biome', ['check', '--error-on-warnings', '.']],
+    ['tsc', []],
+    ['knip', []],
+  ]
+  for (const [name, args] of checks) {
+    if ((await run(name, args)) !== 0) return false
+  }
+  process.stdout.write(`lint, types and dead code are fine (${seconds(startedAt)} s)\n`)
+  return true
+}
+
+/** Runs vitest's suites. A run that broke before it counted anything is one failure. */
+async function suites(): Promise<Counts> {
+  const folder = await mkdtemp(join(tmpdir(), 'stock-report-'))
+  const file = join(folder, 'report.json')
+  try {
+    const code = await run('vitest', ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${file}`])
+    const report = JSON.parse(await readFile(file, 'utf8').catch(() => '{}'))
+    const { numPassedTests: passed = 0, numFailedTests: failed = 0, numPendingTests: skipped = 0 } = report
+    return { passed, failed: code !== 0 && failed === 0 ? 1 : failed, skipped }
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+const seconds = (startedAt: number) => ((performance.now() - startedAt) / 1000).toFixed(0)
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: { suites: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } } })
+  if (values.help) {
+    process.stdout.write(USAGE)
+    return
+  }
+  const startedAt = performance.now()
+  if (!values.suites && !(await check())) {
+    process.stdout.write('0 passed, 1 failed\n')
+    process.exit(1)
+  }
+  const counts = [await suites()]
+  if (!values.suites) counts.push(await runEndToEnd({}))
+  const sum = (name: keyof Counts) => counts.reduce((total, count) => total + count[name], 0)
+  process.stdout.write(`all of it took ${seconds(startedAt)} s on Node ${process.version}\n`)
+  process.stdout.write(`${sum('passed')} passed, ${sum('failed')} failed, ${sum('skipped')} skipped\n`)
+  process.exit(sum('failed') === 0 && sum('passed') > 0 ? 0 : 1)
+}
+
+await main()

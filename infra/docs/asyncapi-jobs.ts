@@ -1,0 +1,108 @@
+import type { FunctionDefinition } from '#function'
+import { jobTypes } from '#jobs/schema'
+import { toSchema } from '#openapi'
+import { JobMessage } from '../../shared/jobs/rabbitmq/deliveries.ts'
+import { type Queue, queuesOf } from '../../shared/jobs/rabbitmq/queues.ts'
+
+type Json = Record<string, unknown>
+
+const QUEUE = 'jobs'
+const queues = queuesOf(QUEUE)
+const types = Object.keys(jobTypes).sort()
+const works = types.map(queues.work)
+const bindingVersion = '0.3.0'
+
+/** The queues in RabbitMQ, and who sends and takes their messages, as parts of an AsyncAPI document. */
+export function jobQueues(definitions: readonly FunctionDefinition[], schemas: Json) {
+  return {
+    channels: Object.fromEntries(queues.all().map((queue) => [queue.queue, channelOf(queue)])),
+    operations: operationsOf(definitions),
+    messages: {
+      job: jobMessage(schemas),
+      'dead-job': {
+        name: 'dead-job',
+        summary: 'The message as it was, whatever that is; with the reason, if it is one that tells of no job.',
+        headers: { type: 'object', properties: { reason: { type: 'string' } } },
+        payload: {},
+      },
+    },
+  }
+}
+
+function channelOf({ queue, options, exchange }: Queue): Json {
+  const message = queue === queues.dead ? 'dead-job' : 'job'
+  const durable = { durable: true, autoDelete: false }
+  return {
+    ...(exchange ? { address: '{queue}', parameters: { queue: { enum: works } } } : { address: queue }),
+    description: descriptionOf(queue, options.arguments),
+    servers: [{ $ref: '#/servers/rabbitmq' }],
+    messages: { [message]: { $ref: `#/components/messages/${message}` } },
+    bindings: {
+      amqp: {
+        ...(exchange
+          ? { is: 'routingKey', exchange: { name: exchange, type: 'fanout', ...durable }, 'x-queue': { name: queue } }
+          : { is: 'queue', queue: { name: queue, ...durable, exclusive: false } }),
+        'x-arguments': options.arguments,
+        bindingVersion,
+      },
+    },
+  }
+}
+
+function descriptionOf(queue: string, { 'x-message-ttl': ttl }: Json): string {
+  if (ttl !== undefined) {
+    return `Jobs that are due in up to ${Number(ttl) / 1_000} s: after that, their messages go to the queue of their type, which is their routing key.`
+  }
+  return queue === queues.dead
+    ? 'Messages that tell of no job, and those that were delivered too often. Kept until somebody looks.'
+    : 'Jobs of one type that are due. A message says which job to look at; the database has all the rest.'
+}
+
+function jobMessage(schemas: Json): Json {
+  return {
+    name: 'job',
+    contentType: 'application/json',
+    headers: {
+      type: 'object',
+      properties: {
+        traceparent: { type: 'string', description: 'W3C Trace Context of the request that led to the job.' },
+        tracestate: { type: 'string' },
+      },
+      required: ['traceparent'],
+    },
+    payload: toSchema(JobMessage, 'output', schemas),
+    // AMQP has a property of its own for the type of a message.
+    bindings: { amqp: { messageType: types.join(' | '), bindingVersion } },
+    examples: [
+      {
+        headers: { traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01' },
+        payload: { jobId: '019a0c46-5b7f-7c12-8d03-2e6f9a4b1c88' },
+      },
+    ],
+  }
+}
+
+function operationsOf(definitions: readonly FunctionDefinition[]): Json {
+  const named = (name: string) => definitions.find((definition) => definition.name === name)?.summary
+  const channel = (queue: string) => ({ $ref: `#/channels/${queue}` })
+  const sending = queues.all().flatMap(({ queue }) => (queue === queues.dead ? [] : [queue]))
+  const amqp = { deliveryMode: 2, mandatory: true, bindingVersion }
+  const taking = definitions.flatMap(({ name, summary, trigger }) =>
+    trigger.kind === 'queue' && trigger.queue === QUEUE ? [{ name, summary }] : [],
+  )
+  return Object.fromEntries<Json>([
+    ...sending.map((queue): [string, Json] => [
+      `dispatch-jobs.${queue}`,
+      { action: 'send', channel: channel(queue), summary: named('dispatch-jobs'), bindings: { amqp } },
+    ]),
+    ...taking.flatMap(
+      ({ name, summary }): Array<[string, Json]> => [
+        ...works.map((queue): [string, Json] => [
+          `${name}.${queue}`,
+          { action: 'receive', channel: channel(queue), summary, bindings: { amqp: { ack: true, bindingVersion } } },
+        ]),
+        [`${name}.${queues.dead}`, { action: 'send', channel: channel(queues.dead) }],
+      ],
+    ),
+  ])
+}

@@ -1,0 +1,186 @@
+import type * as z from 'zod'
+import { eventTypes, StockAlert, StockEvent } from '#events'
+import type { FunctionDefinition } from '#function'
+import { toSchema } from '#openapi'
+import { ProductDeleted, ProductEvent } from '#products/schema'
+import { DeadLetterHeaders } from '../../shared/events/kafka/batch-handler.ts'
+import { EventHeaders } from '../../shared/events/kafka/message.ts'
+import { deadLetterTopic, eventTopics } from '../../shared/events/kafka/topics.ts'
+import { parseKafkaUrl } from '../../shared/events/settings.ts'
+import { exampleHeaders, examples } from './asyncapi-examples.ts'
+import { jobQueues } from './asyncapi-jobs.ts'
+
+type Json = Record<string, unknown>
+type EventType = keyof typeof eventTypes
+
+/** What each type of event tells. */
+export const payloads: Record<EventType, z.ZodType> = {
+  'product.created': ProductEvent,
+  'product.updated': ProductEvent,
+  'product.deleted': ProductDeleted,
+  'stock.adjusted': StockEvent,
+  'stock.reserved': StockEvent,
+  'stock.released': StockEvent,
+  'stock.expired': StockEvent,
+  'stock.confirmed': StockEvent,
+  'stock.counted': StockEvent,
+  'stock.low': StockAlert,
+  'stock.out': StockAlert,
+  'stock.back': StockAlert,
+}
+
+const types = Object.keys(eventTypes) as EventType[]
+const reference = (kind: string, name: string) => ({ $ref: `#/components/${kind}/${name}` })
+const settings = parseKafkaUrl('kafka://localhost:9092')
+
+/** The AsyncAPI document of topics and queues, and of who sends and takes their messages, made from what the code goes by. */
+export function asyncApiOf(definitions: readonly FunctionDefinition[], version: string): Json {
+  const schemas: Json = {}
+  const followers = definitions.flatMap(({ name, summary, trigger }) =>
+    trigger.kind === 'stream' ? trigger.topics.map((topic) => ({ name, summary, topic, ...trigger })) : [],
+  )
+  const messages = {
+    ...Object.fromEntries(types.map((type) => [type, messageOf(type, schemas)])),
+    dead: deadLetterMessage(schemas),
+  }
+  const jobs = jobQueues(definitions, schemas)
+  return {
+    asyncapi: '3.0.0',
+    info: {
+      title: 'stock-management-service',
+      version,
+      description:
+        'What happened, as CloudEvents 1.0 in the binary mode of Kafka, keyed by the product: the events of one product keep ' +
+        'their order. What is still to be done, as messages in RabbitMQ that name a job. Each comes at least once.',
+      license: { name: 'MIT' },
+    },
+    defaultContentType: 'application/json',
+    servers,
+    channels: { ...topicChannels(), ...deadLetterChannels(followers), ...jobs.channels },
+    operations: { ...sending(), ...Object.assign({}, ...followers.map(following)), ...jobs.operations },
+    components: { messages: { ...messages, ...jobs.messages }, schemas },
+  }
+}
+
+/** On their usual ports: where they are, EVENTS_URL and JOBS_URL say. */
+const servers = {
+  kafka: { host: 'localhost:9092', protocol: 'kafka', description: 'The log of events, named by EVENTS_URL.' },
+  rabbitmq: { host: 'localhost:5672', protocol: 'amqp', description: 'The queue of jobs, named by JOBS_URL.' },
+}
+
+interface Follower {
+  name: string
+  summary: string
+  topic: string
+  group: string
+  types?: readonly string[] | undefined
+}
+
+function topicChannels(): Json {
+  return Object.fromEntries(
+    [...new Set(Object.values(eventTypes))].map((topic) => {
+      const ofTopic = types.filter((type) => eventTypes[type] === topic)
+      return [topic, channelOf(topic, 'Kept for 7 days.', ofTopic)]
+    }),
+  )
+}
+
+function deadLetterChannels(followers: readonly Follower[]): Json {
+  return Object.fromEntries(
+    followers.map(({ topic, group }) => {
+      const description = `Messages of ${topic} that ${group} could not deal with, with the reason. Kept until somebody looks.`
+      return [
+        `${topic}.${group}.dead`,
+        channelOf(`${topic}.${group}.dead`, description, ['dead'], deadTopic(topic, group)),
+      ]
+    }),
+  )
+}
+
+const topics = () => (settings ? eventTopics(settings) : [])
+const deadTopic = (topic: string, group: string) => settings && deadLetterTopic(settings, topic, group)
+
+function channelOf(
+  address: string,
+  description: string,
+  messages: readonly string[],
+  config = topics().find(({ topic }) => topic === address),
+): Json {
+  const configuration = Object.fromEntries(
+    (config?.configEntries ?? []).map(({ name, value }) => [name, /^-?\d+$/.test(value) ? Number(value) : value]),
+  )
+  return {
+    address,
+    description,
+    servers: [{ $ref: '#/servers/kafka' }],
+    messages: Object.fromEntries(messages.map((name) => [name, reference('messages', name)])),
+    bindings: {
+      kafka: { partitions: config?.numPartitions, topicConfiguration: configuration, bindingVersion: '0.5.0' },
+    },
+  }
+}
+
+function messageOf(type: EventType, schemas: Json): Json {
+  const topic = eventTypes[type]
+  return {
+    name: type,
+    title: type,
+    contentType: 'application/json',
+    headers: headersOf(type, schemas),
+    payload: toSchema(payloads[type], 'output', schemas),
+    bindings: { kafka: { key: { type: 'string', format: 'uuid' }, bindingVersion: '0.5.0' } },
+    examples: [{ headers: exampleHeaders(type, topic), payload: examples[type] }],
+  }
+}
+
+/** A schema with a name, from which a generator makes a model that is called so. */
+function headersOf(type: EventType, schemas: Json): Json {
+  const { properties, required, ...rest } = toSchema(EventHeaders, 'input', schemas)
+  const written = {
+    ...(properties as Json),
+    ce_type: { const: type },
+    ce_source: { const: `/topics/${eventTypes[type]}` },
+    // A header of Kafka's is text.
+    ce_version: { type: 'string', pattern: '^[0-9]+$', description: 'Counts the events of the product; +1 each time.' },
+  }
+  const name = `${type.replaceAll(/(?:^|\.)(\w)/g, (_, first: string) => first.toUpperCase())}Headers`
+  schemas[name] = { ...rest, properties: written, required: [...(required as string[]), 'ce_source', 'traceparent'] }
+  return reference('schemas', name)
+}
+
+function deadLetterMessage(schemas: Json): Json {
+  return {
+    name: 'dead',
+    summary: 'The message as it was, whatever that is, with more headers.',
+    headers: toSchema(DeadLetterHeaders, 'input', schemas),
+    payload: {},
+  }
+}
+
+function sending(): Json {
+  return Object.fromEntries(
+    [...new Set(Object.values(eventTypes))].map((topic) => [
+      `publish-${topic}`,
+      {
+        action: 'send',
+        channel: { $ref: `#/channels/${topic}` },
+        summary: 'Publish the events in the outbox, in order.',
+      },
+    ]),
+  )
+}
+
+function following({ name, summary, topic, group, types: wanted = types }: Follower): Json {
+  const dead = `${topic}.${group}.dead`
+  const ofTopic = types.filter((type) => eventTypes[type] === topic && wanted.includes(type))
+  return {
+    [`${name}.${topic}`]: {
+      action: 'receive',
+      channel: { $ref: `#/channels/${topic}` },
+      summary,
+      messages: ofTopic.map((type) => ({ $ref: `#/channels/${topic}/messages/${type}` })),
+      bindings: { kafka: { groupId: { const: group }, bindingVersion: '0.5.0' } },
+    },
+    [`${name}.${topic}.dead`]: { action: 'send', channel: { $ref: `#/channels/${dead}` } },
+  }
+}

@@ -1,0 +1,191 @@
+import { mkdir, realpath } from 'node:fs/promises'
+import { join } from 'node:path'
+import { lockFolder } from '../data-dir.ts'
+import { copyReplica, isPromoted, prepareFolders, readPassword, type Site } from './data-folders.ts'
+import type { Binaries } from './postgres-binaries.ts'
+import { findEngine } from './programs.ts'
+import { DATABASE, preparePrimary, SLOT, startFollowing } from './replication.ts'
+import { type Role, Server } from './server.ts'
+import { supervise } from './supervisor.ts'
+
+export interface ClusterOptions {
+  /** A folder of the cluster's own; made where it is missing. */
+  dataDir: string
+  replica: boolean
+  /** Default true. False is for tests: a power cut may then lose or damage the data. */
+  fsync?: boolean
+  /** Default: free ports, chosen by the operating system. */
+  ports?: { primary?: number; replica?: number }
+  /** Another PostgreSQL than the embedded one. */
+  binaries?: Binaries
+  /** More server settings, for both servers. */
+  settings?: Record<string, string>
+  progress?: (line: string) => void
+  /** A server ended by itself; it is restarted, five times in ten minutes at most. */
+  onUnexpectedExit?: (role: Role, detail: string) => void
+  /** It is back, on the same port, with another process id. */
+  onRestart?: (role: Role) => void
+  /** Ends a start or a restart that is under way, and restarts altogether: about to stop. */
+  signal?: AbortSignal
+}
+
+export interface Cluster {
+  primaryUrl: string
+  replicaUrl: string | undefined
+  pids(): { primary: number | null; replica: number | null }
+  /** Stops both servers, each killed after 20 s. */
+  stop(): Promise<void>
+}
+
+/** Time for whoever watches to promote the replica, which then is the better primary. */
+const PRIMARY_RESTART_MS = 5_000
+const RESTART_MS = 1_000
+
+interface Servers {
+  primary: Server
+  replica: Server | undefined
+}
+
+/**
+ * Starts PostgreSQL on a data folder, made on the first start, with a streaming replica if asked for. Recovers by itself
+ * from whatever a kill at any moment left behind. Throws when another living process uses the folder.
+ */
+export async function startCluster(options: ClusterOptions): Promise<Cluster> {
+  await mkdir(options.dataDir, { recursive: true })
+  // One spelling: processes of an earlier run are found by the folder in their command line.
+  const dataDir = await realpath(options.dataDir)
+  const lock = await lockFolder(dataDir)
+  const stopping = new AbortController()
+  const signal = AbortSignal.any(options.signal ? [stopping.signal, options.signal] : [stopping.signal])
+  let servers: Servers | undefined
+  try {
+    const site = await prepareSite(options, dataDir)
+    servers = await createServers(options, site, signal)
+    await bringUp(site, servers, signal)
+    if (servers.primary.pid === null || servers.replica?.pid === null)
+      throw new Error('A server ended during the start.')
+  } catch (error) {
+    await stopServers(servers).finally(lock.release)
+    throw error
+  }
+  const { primary, replica } = servers
+  const settled = superviseAll(options, servers, dataDir, signal)
+
+  let stopped: Promise<void> | undefined
+  const stop = async () => {
+    stopping.abort()
+    await Promise.all(settled.map((wait) => wait()))
+    await stopServers(servers).finally(lock.release)
+  }
+  return {
+    primaryUrl: primary.url(DATABASE),
+    replicaUrl: replica?.url(DATABASE),
+    pids: () => ({ primary: primary.pid, replica: replica?.pid ?? null }),
+    stop: () => {
+      stopped ??= stop()
+      return stopped
+    },
+  }
+}
+
+async function prepareSite(options: ClusterOptions, dataDir: string): Promise<Site> {
+  const site: Site = {
+    engine: await findEngine(dataDir, options.binaries),
+    dataDir,
+    primary: join(dataDir, 'primary'),
+    replica: join(dataDir, 'replica'),
+    hasReplica: options.replica,
+    durable: options.fsync ?? true,
+    progress: options.progress ?? (() => {}),
+  }
+  await prepareFolders(site)
+  return site
+}
+
+async function createServers(options: ClusterOptions, site: Site, signal: AbortSignal): Promise<Servers> {
+  const password = await readPassword(site.primary)
+  const settings = { ...COMMON_SETTINGS, fsync: site.durable ? 'on' : 'off', ...options.settings }
+  const create = (role: Role, more: () => Record<string, string>) =>
+    new Server({
+      role,
+      engine: site.engine,
+      folder: site[role],
+      logFile: join(site.dataDir, `${role}.log`),
+      password,
+      port: options.ports?.[role],
+      settings: () => ({ ...settings, ...more() }),
+      progress: site.progress,
+      signal,
+    })
+  const primary = create('primary', () => ({}))
+  const replica = create('replica', () => ({
+    // The password is in a file (relative to the data folder): a command line can be read by every user of the machine.
+    primary_conninfo: `host=127.0.0.1 port=${primary.port} user=postgres passfile=pgpass application_name=replica`,
+    primary_slot_name: SLOT,
+  }))
+  return { primary, replica: options.replica ? replica : undefined }
+}
+
+const COMMON_SETTINGS = {
+  max_connections: '200',
+  idle_in_transaction_session_timeout: '30s',
+  hot_standby_feedback: 'on',
+  max_wal_size: '1GB',
+  // A replica that stays away longer than this lasts is copied anew, which is better than a full disk.
+  max_slot_wal_keep_size: '1GB',
+  // The default of 5 s is how long a replica would wait to reconnect to a restarted primary.
+  wal_retrieve_retry_interval: '500ms',
+}
+
+async function bringUp(site: Site, { primary, replica }: Servers, signal: AbortSignal): Promise<void> {
+  site.progress('starting the primary')
+  await primary.start()
+  const slotIsGood = await preparePrimary(primary, site.hasReplica)
+  if (!replica) return
+  site.progress('starting the replica')
+  const obstacle = slotIsGood ? await startFollowing(replica, signal) : 'its slot was lost'
+  if (!obstacle) return
+
+  site.progress(`the replica can't follow any more: ${obstacle}`)
+  await replica.stop()
+  await primary.stop()
+  await copyReplica(site)
+  await primary.start()
+  await preparePrimary(primary, true)
+  const still = await startFollowing(replica, signal)
+  if (still) throw new Error(`The replica does not follow the primary: ${still}`)
+}
+
+function superviseAll(options: ClusterOptions, servers: Servers, dataDir: string, signal: AbortSignal) {
+  const { primary, replica } = servers
+  const progress = options.progress ?? (() => {})
+  const watch = (
+    role: Role,
+    server: Server,
+    restartAfterMs: number,
+    mayNotRestart: () => Promise<string | undefined>,
+  ) =>
+    supervise({
+      server,
+      restartAfterMs,
+      mayNotRestart,
+      progress,
+      signal,
+      onUnexpectedExit: (detail) => options.onUnexpectedExit?.(role, detail),
+      onRestarted: () => options.onRestart?.(role),
+    }).settled
+
+  const settled = [
+    watch('primary', primary, replica ? PRIMARY_RESTART_MS : RESTART_MS, async () =>
+      replica && (await isPromoted(join(dataDir, 'replica')))
+        ? 'the replica was promoted: leaving the old primary down'
+        : undefined,
+    ),
+  ]
+  if (replica) settled.push(watch('replica', replica, RESTART_MS, async () => undefined))
+  return settled
+}
+
+async function stopServers(servers: Servers | undefined): Promise<void> {
+  await Promise.all([servers?.replica?.stop(), servers?.primary.stop()])
+}

@@ -1,0 +1,48 @@
+import type { ServiceError } from '#errors'
+import type { Caller } from '../caller.ts'
+import type { Sql } from '../connections/connect.ts'
+import { type Answer, claimKeys, storableFailure, storeAnswers, toFailure } from '../transactions/idempotency.ts'
+
+export interface Member<Request> {
+  request: Request
+  caller: Caller
+}
+
+export type Decision<Result> = { result: Result } | { error: ServiceError }
+
+/** What is decided already: by the answer stored under a key, or because the key can't be used now. */
+export async function claim<Request, Result>(tx: Sql, batch: ReadonlyArray<Member<Request>>) {
+  const decided = new Map<Member<Request>, Decision<Result>>()
+  const keyed = batch.flatMap((member) => {
+    const { idempotency: key } = member.caller
+    return key ? [{ member, key }] : []
+  })
+  if (keyed.length === 0) return decided
+  const claims = await claimKeys(
+    tx,
+    keyed.map(({ key }) => key),
+  )
+  keyed.forEach(({ member }, index) => {
+    const made = claims[index]
+    if (made?.kind === 'refused') decided.set(member, { error: made.error })
+    if (made?.kind !== 'stored') return
+    const { failure, result } = made.answer
+    decided.set(member, failure ? { error: toFailure(failure) } : { result: result as Result })
+  })
+  return decided
+}
+
+/** Stores the answers of those that came with a key, but for refusals that the same request need not meet again. */
+export function store<Request, Result>(sql: Sql, decisions: Map<Member<Request>, Decision<Result> | undefined>) {
+  const entries = [...decisions].flatMap(([{ caller }, decision]) => {
+    const answer = decision && answerOf(decision)
+    return caller.idempotency && answer ? [{ key: caller.idempotency, answer }] : []
+  })
+  return entries.length === 0 ? undefined : storeAnswers(sql, entries)
+}
+
+function answerOf<Result>(decision: Decision<Result>): Answer | undefined {
+  if ('result' in decision) return { result: decision.result }
+  const failure = storableFailure(decision.error)
+  return failure && { failure }
+}

@@ -1,0 +1,278 @@
+import { createHash } from 'node:crypto'
+import { beforeEach, describe, expect, it } from 'vitest'
+import { ServiceError } from '#errors'
+import { sql } from '#testing'
+import { type Caller, systemCaller } from '../caller.ts'
+import { pipeline } from '../transactions/pipeline.ts'
+import type { Decision, Member } from './answers.ts'
+import { type GroupCommitOptions, groupCommit } from './group-commit.ts'
+
+interface Request {
+  name: string
+  behaviour?: 'refuse' | 'poison' | 'drop-connection'
+}
+
+await sql`create table effects (name text not null)`
+beforeEach(() => sql`truncate effects`)
+
+/** The batches that were decided, in order; a gate that holds the first one back. */
+function recorder(
+  more: Partial<GroupCommitOptions<Request, string>> = {},
+  covers: (request: Request) => boolean = () => false,
+) {
+  const batches: string[][] = []
+  let open: () => void = () => {}
+  const gate = new Promise<void>((resolve) => {
+    open = resolve
+  })
+  let reached: () => void = () => {}
+  const isHeld = new Promise<void>((resolve) => {
+    reached = resolve
+  })
+  const submit = groupCommit<Request, string>({
+    name: 'test',
+    batchMax: 100,
+    queueMax: 100,
+    ...more,
+    async open(tx) {
+      const batch: string[] = []
+      batches.push(batch)
+      reached()
+      await gate
+      const requests: Request[] = []
+      return {
+        covers,
+        decide(member) {
+          batch.push(member.request.name)
+          requests.push(member.request)
+          return decisionOf(member)
+        },
+        async write() {
+          const names = requests.filter(({ behaviour }) => behaviour !== 'refuse').map(({ name }) => name)
+          const has = (wanted: Request['behaviour']) => requests.some(({ behaviour }) => behaviour === wanted)
+          await pipeline([
+            tx`insert into effects select * from unnest(${names}::text[])`,
+            has('poison') && tx`select 1 / 0`,
+            has('drop-connection') && tx`select pg_terminate_backend(pg_backend_pid())`,
+          ])
+        },
+      }
+    },
+  })
+  return { submit, batches, open, isHeld }
+}
+
+function decisionOf({ request }: Member<Request>): Decision<string> {
+  if (request.behaviour === 'refuse') return { error: new ServiceError('not_held', 'none left') }
+  return { result: `did ${request.name}` }
+}
+
+const effects = async () =>
+  (await sql<Array<{ name: string }>>`select name from effects`).map(({ name }) => name).sort()
+
+function keyed(key: string, body = key): Caller {
+  const fingerprint = createHash('sha256').update(body).digest()
+  const idempotency = {
+    apiKeyId: '00000000-0000-7000-8000-000000000001',
+    key,
+    fingerprint,
+    requestId: 'r',
+    replayed: undefined,
+  }
+  return { ...systemCaller('test'), idempotency }
+}
+
+describe('a group commit', () => {
+  it('runs what waits while a transaction is in flight as the next one, in the order of arrival', async () => {
+    const { submit, batches, open, isHeld } = recorder()
+    const first = submit({ name: 'a' }, systemCaller('test'))
+    await isHeld
+    const others = ['b', 'c', 'd'].map((name) => submit({ name }, systemCaller('test')))
+    open()
+    expect(await Promise.all([first, ...others])).toEqual(['did a', 'did b', 'did c', 'did d'])
+    expect(batches).toEqual([['a'], ['b', 'c', 'd']])
+  })
+
+  it('lets those that come while it waits for its locks join, where the locks do for them', async () => {
+    const { submit, batches, open, isHeld } = recorder({ batchMax: 4 }, ({ name }) => name !== 'uncovered')
+    const first = submit({ name: 'a' }, systemCaller('test'))
+    await isHeld
+    const used = keyed('joins')
+    const requests: Array<[string, Caller]> = [
+      ['uncovered', systemCaller('test')],
+      ['b', used],
+      ['again', keyed('joins')],
+      ['c', systemCaller('test')],
+      ['d', keyed('joins too')],
+      ['e', systemCaller('test')],
+    ]
+    const others = requests.map(([name, caller]) => submit({ name }, caller))
+    open()
+    expect(await Promise.all([first, ...others])).toEqual([
+      'did a',
+      'did uncovered',
+      'did b',
+      'did b',
+      'did c',
+      'did d',
+      'did e',
+    ])
+    expect(batches).toEqual([
+      ['a', 'b', 'c', 'd'],
+      ['uncovered', 'e'],
+    ])
+    expect(await effects()).toEqual(['a', 'b', 'c', 'd', 'e', 'uncovered'])
+    const replay = keyed('joins')
+    expect(await submit({ name: 'b' }, replay)).toBe('did b')
+    expect(replay.idempotency?.replayed).toBeDefined()
+  })
+
+  it('refuses nobody who joins: the next one decides on them', async () => {
+    const { submit, batches, open, isHeld } = recorder({}, () => true)
+    const first = submit({ name: 'a' }, systemCaller('test'))
+    await isHeld
+    const refused = submit({ name: 'b', behaviour: 'refuse' }, keyed('refused late'))
+    const joins = submit({ name: 'c' }, systemCaller('test'))
+    open()
+    await expect(refused).rejects.toMatchObject({ code: 'not_held' })
+    expect(await Promise.all([first, joins])).toEqual(['did a', 'did c'])
+    expect(batches).toEqual([['a', 'b', 'c'], ['b']])
+    expect(await effects()).toEqual(['a', 'c'])
+  })
+
+  it('tells those that have joined, once, when the connection drops', async () => {
+    const { submit, open, isHeld } = recorder({}, () => true)
+    const first = submit({ name: 'a' }, systemCaller('test'))
+    await isHeld
+    const joins = submit({ name: 'b', behaviour: 'drop-connection' }, systemCaller('test'))
+    open()
+    await expect(first).rejects.toMatchObject({ code: 'unavailable' })
+    await expect(joins).rejects.toMatchObject({ code: 'unavailable' })
+    expect(await effects()).toEqual([])
+  })
+
+  it('answers after the commit, with a token that covers it', async () => {
+    const { submit, open } = recorder()
+    open()
+    const caller = systemCaller('test')
+    await submit({ name: 'a' }, caller)
+    expect(await effects()).toEqual(['a'])
+    expect(caller.consistency.token).toMatch(/^[0-9A-F]+-[0-9A-F]+\/[0-9A-F]+$/)
+  })
+
+  it('refuses one and does the others', async () => {
+    const { submit, open, isHeld } = recorder()
+    const first = submit({ name: 'a' }, systemCaller('test'))
+    await isHeld
+    const refused = submit({ name: 'b', behaviour: 'refuse' }, systemCaller('test'))
+    const last = submit({ name: 'c' }, systemCaller('test'))
+    open()
+    await expect(refused).rejects.toMatchObject({ code: 'not_held' })
+    expect(await Promise.all([first, last])).toEqual(['did a', 'did c'])
+    expect(await effects()).toEqual(['a', 'c'])
+  })
+
+  it('runs its members one by one if it fails as a whole, so that only the cause fails', async () => {
+    const { submit, batches, open, isHeld } = recorder()
+    const first = submit({ name: 'a' }, systemCaller('test'))
+    await isHeld
+    const poison = submit({ name: 'b', behaviour: 'poison' }, systemCaller('test'))
+    const last = submit({ name: 'c' }, systemCaller('test'))
+    open()
+    await expect(poison).rejects.toMatchObject({ code: '22012' })
+    expect(await Promise.all([first, last])).toEqual(['did a', 'did c'])
+    expect(batches).toEqual([['a'], ['b', 'c'], ['b'], ['c']])
+    expect(await effects()).toEqual(['a', 'c'])
+  })
+
+  it('leaves out whoever has gone by the time that it is their turn, when it runs one by one', async () => {
+    const { submit, batches, open, isHeld } = recorder()
+    const first = submit({ name: 'a' }, systemCaller('test'))
+    await isHeld
+    const poison = submit({ name: 'b', behaviour: 'poison' }, systemCaller('test'))
+    // Goes while the one before is run alone, which is the third transaction.
+    const gone = submit({ name: 'c' }, { ...systemCaller('test'), isGone: () => batches.length > 2 })
+    const last = submit({ name: 'd' }, systemCaller('test'))
+    open()
+    await expect(poison).rejects.toMatchObject({ code: '22012' })
+    await expect(gone).rejects.toMatchObject({ code: 'client_closed_request' })
+    expect(await Promise.all([first, last])).toEqual(['did a', 'did d'])
+    expect(batches).toEqual([['a'], ['b', 'c', 'd'], ['b'], ['d']])
+    expect(await effects()).toEqual(['a', 'd'])
+  })
+
+  it('fails all of its members, once, when the connection drops, and leaves nothing behind', async () => {
+    const { submit, batches, open, isHeld } = recorder()
+    const first = submit({ name: 'a' }, systemCaller('test'))
+    await isHeld
+    const dropped = submit({ name: 'b', behaviour: 'drop-connection' }, systemCaller('test'))
+    const beside = submit({ name: 'c' }, systemCaller('test'))
+    open()
+    await first
+    await expect(dropped).rejects.toMatchObject({ code: 'unavailable' })
+    await expect(beside).rejects.toMatchObject({ code: 'unavailable' })
+    expect(batches).toEqual([['a'], ['b', 'c']])
+    expect(await submit({ name: 'd' }, systemCaller('test'))).toBe('did d')
+    expect(await effects()).toEqual(['a', 'd'])
+  })
+
+  it('leaves out whoever has gone by the time that their transaction begins', async () => {
+    const { submit, batches, open, isHeld } = recorder()
+    let isGone = false
+    const first = submit({ name: 'a' }, { ...systemCaller('test'), isGone: () => isGone })
+    await isHeld
+    const gone = submit({ name: 'b' }, { ...systemCaller('test'), isGone: () => isGone })
+    const last = submit({ name: 'c' }, systemCaller('test'))
+    isGone = true
+    open()
+    await expect(gone).rejects.toMatchObject({ code: 'client_closed_request' })
+    expect(await Promise.all([first, last])).toEqual(['did a', 'did c'])
+    expect(batches).toEqual([['a'], ['c']])
+    expect(await effects()).toEqual(['a', 'c'])
+  })
+
+  it('takes no more than its bound, and refuses what the queue can’t hold', async () => {
+    const { submit, batches, open, isHeld } = recorder({ batchMax: 2, queueMax: 3 })
+    const first = submit({ name: 'a' }, systemCaller('test'))
+    await isHeld
+    const others = ['b', 'c', 'd'].map((name) => submit({ name }, systemCaller('test')))
+    await expect(submit({ name: 'e' }, systemCaller('test'))).rejects.toMatchObject({ code: 'overloaded' })
+    open()
+    await Promise.all([first, ...others])
+    expect(batches).toEqual([['a'], ['b', 'c'], ['d']])
+  })
+
+  it('keeps apart, in their order, what must not share a transaction', async () => {
+    const { submit, batches, open, isHeld } = recorder({ keysOf: ({ name }) => [name[0] ?? ''] })
+    const first = submit({ name: 'x1' }, systemCaller('test'))
+    await isHeld
+    const others = ['x2', 'y1', 'x3', 'y2', 'z1'].map((name) => submit({ name }, systemCaller('test')))
+    open()
+    await Promise.all([first, ...others])
+    expect(batches).toEqual([['x1'], ['x2', 'y1', 'z1'], ['x3', 'y2']])
+  })
+
+  it('has one effect for equal requests under one key, and answers them alike', async () => {
+    const { submit, open } = recorder()
+    open()
+    const callers = Array.from({ length: 40 }, () => keyed('k1'))
+    const answers = await Promise.all(callers.map((caller) => submit({ name: 'a' }, caller)))
+    expect(new Set(answers)).toEqual(new Set(['did a']))
+    expect(callers.filter(({ idempotency }) => idempotency?.replayed).length).toBe(39)
+    expect(await effects()).toEqual(['a'])
+  })
+
+  it('refuses another request under a used key, and replays a refusal', async () => {
+    const { submit, open } = recorder()
+    open()
+    await submit({ name: 'a' }, keyed('k2'))
+    await expect(submit({ name: 'b' }, keyed('k2', 'other'))).rejects.toMatchObject({ code: 'idempotency_key_reused' })
+    await expect(submit({ name: 'c', behaviour: 'refuse' }, keyed('k3'))).rejects.toMatchObject({
+      code: 'not_held',
+    })
+    const again = keyed('k3')
+    await expect(submit({ name: 'c' }, again)).rejects.toMatchObject({ code: 'not_held' })
+    expect(again.idempotency?.replayed).toEqual({ requestId: 'r' })
+    expect(await effects()).toEqual(['a'])
+  })
+})

@@ -1,0 +1,108 @@
+import { ServiceError } from '#errors'
+import { counter, histogram } from '#telemetry'
+import type { Caller } from '../caller.ts'
+import type { Sql } from '../connections/connect.ts'
+import { withRetries } from '../transactions/attempt.ts'
+import { isConnectionFailure } from '../transactions/failures.ts'
+import type { Decision, Member } from './answers.ts'
+import { type Batch, commitBatch, type Group } from './batch.ts'
+import { createQueue, type Entry, type Queue, type QueueOptions, refusalOf } from './queue.ts'
+
+export interface GroupCommitOptions<Request, Result> extends QueueOptions<Request> {
+  /**
+   * Takes the locks that the members' requests need, within `tx`, and reads what deciding on them needs. `attempt` is 1 for the
+   * first. What it or the group throws fails the whole batch: then each member gets a transaction of its own.
+   */
+  open: (tx: Sql, members: Batch<Member<Request>>, attempt: number) => Promise<Group<Request, Result>>
+}
+
+const batchSize = histogram(
+  'group_commit_batch_size',
+  'Requests in one transaction.',
+  ['group'],
+  [1, 2, 4, 8, 16, 32, 64, 128, 256],
+)
+const commitTime = histogram('group_commit_transaction_seconds', 'Time that a transaction of a group takes.', ['group'])
+const singles = counter('group_commit_failed_batches_total', 'Batches whose members were run one by one.', ['group'])
+
+/**
+ * Runs the requests that wait while a transaction is in flight as the next one: a hot row is then locked, and the log
+ * flushed, once for many. Those that come while it waits for its locks join it, where the locks do for them too. Each is
+ * answered after the commit that holds its effect, under its own idempotency key, as `transaction` would have it. Rejects
+ * with `overloaded` when the queue is full or the wait too long, and with `client_closed_request`, having done nothing,
+ * where the caller is gone when its turn comes.
+ */
+export function groupCommit<Request, Result>(options: GroupCommitOptions<Request, Result>) {
+  const queue = createQueue<Request, Result>(options)
+  let isRunning = false
+
+  async function run(): Promise<void> {
+    isRunning = true
+    while (queue.length() > 0) {
+      const [first, ...others] = queue.take([])
+      if (!first) continue
+      const settle = await runBatch([first, ...others], options, queue)
+      // The next batch's statements go out first (the driver sends at the end of a turn of the event loop): the database then
+      // works while this one's answers are written.
+      if (queue.length() === 0) settle()
+      else setImmediate(setImmediate, settle)
+    }
+    isRunning = false
+  }
+
+  return (request: Request, caller: Caller): Promise<Result> =>
+    new Promise((resolve, reject) => {
+      queue.add({ request, caller, resolve, reject, enqueuedAt: performance.now() })
+      if (!isRunning) void run()
+    })
+}
+
+/** Runs a batch to its end, with whoever joins it from the queue, and gives what tells every member of it. */
+async function runBatch<Request, Result>(
+  batch: Batch<Entry<Request, Result>>,
+  options: GroupCommitOptions<Request, Result>,
+  queue?: Queue<Request, Result>,
+): Promise<() => void> {
+  const { name: group } = options
+  const startedAt = performance.now()
+  try {
+    const { decisions, token } = await withRetries((lease, count) =>
+      commitBatch(lease, batch, (tx) => options.open(tx, batch, count), queue),
+    )
+    batchSize.observe({ group }, batch.length)
+    commitTime.observe({ group }, (performance.now() - startedAt) / 1000)
+    return () => {
+      for (const entry of batch) settle(entry, decisions.get(entry), token)
+    }
+  } catch (error) {
+    // Without a database, one by one would only take longer to fail.
+    if (batch.length === 1 || isUnavailable(error)) {
+      return () => {
+        for (const entry of batch) entry.reject(error)
+      }
+    }
+    singles.inc({ group })
+    for (const entry of batch) {
+      const refusal = refusalOf(entry, performance.now())
+      if (refusal) entry.reject(refusal)
+      else (await runBatch([entry], options))()
+    }
+    return () => {}
+  }
+}
+
+function settle<Request, Result>(
+  { caller, resolve, reject }: Entry<Request, Result>,
+  decision: Decision<Result> | undefined,
+  token: string,
+): void {
+  caller.consistency.token = token
+  if (decision === undefined) reject(new Error('a group left a request undecided'))
+  else if ('error' in decision) reject(decision.error)
+  else resolve(decision.result)
+}
+
+function isUnavailable(error: unknown): boolean {
+  if (error instanceof ServiceError) return error.code === 'unavailable' || error.code === 'overloaded'
+  return isConnectionFailure(error)
+}

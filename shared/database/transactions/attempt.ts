@@ -1,0 +1,100 @@
+import { fullJitter, pause } from '#async'
+import { counter } from '#telemetry'
+import type { Sql } from '../connections/connect.ts'
+import { leaseWriter, suspectPrimary } from '../connections/connections.ts'
+import { isOutdated } from '../connections/driver.ts'
+import type { Lease } from '../connections/writer-pool.ts'
+import { isConnectionFailure, retryReason, toPublicError } from './failures.ts'
+import { pipeline } from './pipeline.ts'
+import { currentPosition, formatToken } from './token.ts'
+
+/** Six attempts back off for about half a second in all, the median life of a pile-up; then the client should know. */
+const ATTEMPTS_MAX = 6
+const BACKOFF = { baseMs: 10, maxMs: 400 }
+/** The server's own time-outs end a statement after 10 s; this one ends the wait for a server that has gone silent. */
+const TRANSACTION_MAX_MS = 12_000
+
+const retries = counter('database_transaction_retries_total', 'Transactions run again, by reason.', ['reason'])
+
+/**
+ * Runs a transaction's attempt (`count` is 1 for the first) on a connection of its own, and runs it again, a bounded number of times, after a deadlock, a
+ * serialisation failure, a lock time-out, a change of the schema or a StaleRead. Throws what the last attempt threw, as a public error.
+ */
+export async function withRetries<Result>(attempt: (lease: Lease, count: number) => Promise<Result>): Promise<Result> {
+  for (let count = 1; ; count++) {
+    const lease = await leaseWriter()
+    const watchdog = setTimeout(lease.abandon, TRANSACTION_MAX_MS)
+    try {
+      return await attempt(lease, count)
+    } catch (error) {
+      if (isConnectionFailure(error)) suspectPrimary()
+      // With it goes what was prepared on it, which nothing uses any more.
+      if (isOutdated(error)) lease.abandon()
+      const reason = retryReason(error)
+      if (reason === undefined || count === ATTEMPTS_MAX) throw toPublicError(error)
+      retries.inc({ reason })
+    } finally {
+      clearTimeout(watchdog)
+      lease.release()
+    }
+    await pause(fullJitter(count, BACKOFF))
+  }
+}
+
+/**
+ * Begins a transaction. The handle refuses statements that would run outside of it: behind its end, or on a new connection.
+ * BEGIN is not awaited: it travels with the first statement, and if it fails, so does that one.
+ */
+export function begin(lease: Lease): { tx: Sql; close: () => void } {
+  lease.sql.unsafe(lease.opening).catch(() => {})
+  let closed = false
+  const tx = new Proxy(lease.sql, {
+    apply(sql, self, args) {
+      if (closed) throw new Error('a statement was sent after its transaction had ended')
+      if (lease.isLost()) throw connectionLost()
+      return Reflect.apply(sql, self, args)
+    },
+  })
+  const close = () => {
+    closed = true
+  }
+  return { tx, close }
+}
+
+/** What is to be done right behind a transaction's commit, with the token that covers it. */
+const afterwards = new WeakMap<Sql, Array<(token: string) => void>>()
+
+/** Has `work` done once the transaction of `tx` has committed, before anyone is told: it must be quick, and not throw. */
+export function afterCommit(tx: Sql, work: (token: string) => void): void {
+  const works = afterwards.get(tx)
+  if (works) works.push(work)
+  else afterwards.set(tx, [work])
+}
+
+/**
+ * Sends the last statements, if there are any, and COMMIT, together. Gives the consistency token that covers the commit.
+ * Throws what a statement failed with. COMMIT of a failed transaction succeeds as ROLLBACK: its command tag tells.
+ */
+export async function commit(lease: Lease, tx: Sql, lastStatements: () => unknown): Promise<string> {
+  if (lease.isLost()) throw connectionLost()
+  const [, committed, [position]] = await pipeline([
+    lastStatements(),
+    lease.sql.unsafe('commit'),
+    currentPosition(lease.sql),
+  ])
+  if (committed.command !== 'COMMIT') throw new Error(`the transaction ended with ${committed.command}`)
+  const token = formatToken(position)
+  for (const work of afterwards.get(tx) ?? []) work(token)
+  return token
+}
+
+/** Fails only where the connection is gone, and the transaction with it. */
+export async function rollback(lease: Lease): Promise<void> {
+  if (!lease.isLost()) await lease.sql.unsafe('rollback').catch(() => {})
+}
+
+function connectionLost(): Error {
+  return Object.assign(new Error('the connection dropped in the middle of a transaction'), {
+    code: 'CONNECTION_CLOSED',
+  })
+}

@@ -1,0 +1,50 @@
+import { invalid } from '#errors'
+import type { Sql } from '../connections/connect.ts'
+
+/** A place in the write-ahead log: what `Consistency-Token` carries, written `<timeline>-<hi>/<lo>`, all hexadecimal. */
+export interface LogPosition {
+  timeline: number
+  lsn: string
+}
+
+const TOKEN = /^([0-9A-F]{1,8})-([0-9A-F]{1,8}\/[0-9A-F]{1,8})$/
+
+export function formatToken({ timeline, lsn }: LogPosition): string {
+  return `${timeline.toString(16).toUpperCase()}-${lsn}`
+}
+
+/** Throws `validation_failed` for anything that was never a token. */
+export function parseToken(token: string): LogPosition {
+  const [, timeline, lsn] = TOKEN.exec(token) ?? []
+  if (!timeline || !lsn) throw invalid('Consistency-Token', 'is not a token that this service gave out')
+  return { timeline: Number.parseInt(timeline, 16), lsn }
+}
+
+/** The bytes of log before a position: two positions of one timeline are as far apart as these. */
+export function offsetOf(lsn: string): number {
+  const [high = '', low = ''] = lsn.split('/')
+  // Exact below 2^53: eight pebibytes of log.
+  return Number.parseInt(high, 16) * 2 ** 32 + Number.parseInt(low, 16)
+}
+
+/** Whether whoever is at `here` has all that the log had at `there`. Of another timeline, nobody can tell. */
+export function covers(here: LogPosition, there: LogPosition): boolean {
+  return here.timeline === there.timeline && offsetOf(here.lsn) >= offsetOf(there.lsn)
+}
+
+/** The position one byte before. */
+export function justBefore({ timeline, lsn }: LogPosition): LogPosition {
+  const offset = Math.max(0, offsetOf(lsn) - 1)
+  const [high, low] = [Math.floor(offset / 2 ** 32), offset % 2 ** 32]
+  return { timeline, lsn: `${high.toString(16)}/${low.toString(16)}`.toUpperCase() }
+}
+
+/**
+ * The end of the log at this moment. Sent right behind a COMMIT on its connection, it lies at or past that commit.
+ * The timeline is the first eight digits of the log file's name.
+ */
+export function currentPosition(sql: Sql) {
+  return sql<[LogPosition]>`
+    select lsn::text as lsn, ('x' || left(pg_walfile_name(lsn), 8))::bit(32)::int as timeline
+    from pg_current_wal_lsn() as lsn`
+}

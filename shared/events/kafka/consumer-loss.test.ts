@@ -1,0 +1,111 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { overrideEnvironment } from '#config'
+import { logger } from '#telemetry'
+import { inKafka, kafkaUrl } from '#testing'
+import { closeRelay, relayOutbox } from '../relay.ts'
+import { adapters, currentKafkaUrl } from '../testing/adapters.ts'
+import { caller, log, seen, start, stopFollowing, topic, until } from '../testing/events.ts'
+import { readTopic, withAdmin } from '../testing/kafka.ts'
+
+/** What was logged at a level, as JSON. */
+function logged(level: 'warn' | 'error'): () => string {
+  const spy = vi.spyOn(logger(), level)
+  return () => JSON.stringify(spy.mock.calls)
+}
+
+function compressWith(codec: string): Promise<unknown> {
+  return withAdmin(currentKafkaUrl(), (admin, prefix) => {
+    const configEntries = [{ name: 'compression.type', value: codec }]
+    return admin.alterConfigs({
+      validateOnly: false,
+      resources: [{ type: 2, name: `${prefix}${topic}`, configEntries }],
+    })
+  })
+}
+
+describe.skipIf(kafkaUrl === undefined)(`a follower of events ${inKafka}`, () => {
+  beforeEach(() => adapters[1]?.reset())
+  afterEach(async () => {
+    vi.restoreAllMocks()
+    await stopFollowing()
+  })
+  afterAll(async () => {
+    overrideEnvironment({ EVENTS_URL: undefined })
+    await closeRelay()
+  })
+
+  it('names the batch that it can not read, reads what else there is, and goes on once that batch is gone', async () => {
+    const errors = logged('error')
+    const productId = randomUUID()
+    await log([1], productId)
+    const follower = start('group')
+    await seen(follower, [1])
+    // Behind its back: who has a producer open does not look again.
+    await compressWith('zstd')
+    await log([2], productId)
+    const plight = /the batch at offset 1 of partition (\d) of the topic \S+ can't be read \(ZSTD/
+    await until(() => expect(errors()).toMatch(plight))
+    await compressWith('producer')
+    // Twenty products are not all in that partition.
+    for (let others = 0; others < 20; others++) await log([100])
+    await until(() => expect(follower.versions).toContain(100))
+    await log([3], productId)
+    await withAdmin(currentKafkaUrl(), async (admin, prefix) => {
+      const name = `${prefix}${topic}`
+      await admin.fetchTopicOffsets(name)
+      const partition = Number(plight.exec(errors())?.[1])
+      await admin.deleteTopicRecords({ topic: name, partitions: [{ partition, offset: '2' }] })
+    })
+    await until(() => expect(follower.versions.filter((version) => version < 100)).toEqual([1, 3]))
+    expect(follower.versions.filter((version) => version === 100)).toHaveLength(20)
+  })
+
+  it('refuses a topic that would be compressed, by name, sends it nothing, and goes on once that is set right', async () => {
+    const warnings = logged('warn')
+    const productId = randomUUID()
+    await log([1], productId)
+    await closeRelay()
+    await compressWith('lz4')
+    const follower = start('group')
+    const plight = /topic \S+ has compression.type=lz4, which can't be read here: set compression.type=producer on it/
+    await until(() => expect(warnings()).toMatch(plight))
+    await expect(log([2], productId)).rejects.toThrow(plight)
+    expect(follower.versions).toEqual([])
+    await compressWith('producer')
+    await relayOutbox(caller())
+    await seen(follower, [1, 2])
+  })
+
+  it('makes topics that are not compressed, whatever the broker does with others', async () => {
+    await log([1])
+    const { resources } = await withAdmin(currentKafkaUrl(), (admin, prefix) =>
+      admin.describeConfigs({
+        includeSynonyms: false,
+        resources: [{ type: 2, name: `${prefix}${topic}`, configNames: ['compression.type'] }],
+      }),
+    )
+    // 1: the topic's own.
+    expect(resources[0]?.configEntries).toMatchObject([{ configValue: 'producer', configSource: 1 }])
+  })
+
+  it('goes on with the first event that is left where the one it had come to is gone, and tells of the loss', async () => {
+    const errors = logged('error')
+    const productId = randomUUID()
+    await log([1], productId)
+    const first = start('group')
+    await seen(first, [1])
+    await first.stop()
+    await log([2, 3], productId)
+    const [message] = await readTopic(currentKafkaUrl(), topic)
+    await withAdmin(currentKafkaUrl(), async (admin, prefix) => {
+      const name = `${prefix}${topic}`
+      // Makes it look for who leads the partitions.
+      await admin.fetchTopicOffsets(name)
+      await admin.deleteTopicRecords({ topic: name, partitions: [{ partition: message?.partition ?? 0, offset: '2' }] })
+    })
+    const second = start('group')
+    await seen(second, [3])
+    expect(errors()).toContain('events are lost to a group')
+  })
+})

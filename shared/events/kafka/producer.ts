@@ -1,0 +1,80 @@
+import type { ICustomPartitioner, ITopicConfig, Producer, TopicMessages } from 'kafkajs'
+import { withTimeout } from '#async'
+import type { KafkaSettings } from '../settings.ts'
+import { briefRetry, createKafka } from './client.ts'
+import { ensureTopics } from './topics.ts'
+
+/** All attempts of one send, connecting included. The transaction that waits for it is cut off after 10 s without a statement. */
+const SEND_MAX_MS = 7_000
+const CLOSE_MAX_MS = 2_000
+
+export interface KafkaSender {
+  /** Resolves once every replica in sync has all of them. After a throw, any of them may be there. */
+  send: (topicMessages: TopicMessages[]) => Promise<void>
+  close: () => Promise<void>
+}
+
+/**
+ * An idempotent producer, connected at its first use, which makes the topics that are missing. One that has failed is never
+ * used again: it counts the messages of each partition, and after a request that only some partitions took its count is wrong.
+ * The broker would take the next message for one that it has, and drop it.
+ */
+export function createSender(settings: KafkaSettings, topics: readonly ITopicConfig[]): KafkaSender {
+  let opening: Promise<Producer> | undefined
+
+  function discard(producer: Promise<Producer>): Promise<void> {
+    if (opening === producer) opening = undefined
+    const closing = producer.then((opened) => opened.disconnect())
+    // A broker that is gone is not told goodbye.
+    return withTimeout(CLOSE_MAX_MS, closing).catch(() => {})
+  }
+
+  return {
+    async send(topicMessages) {
+      opening ??= openProducer(settings, topics)
+      const producer = opening
+      try {
+        const sending = producer.then((opened) => opened.sendBatch({ topicMessages, acks: -1 }))
+        await withTimeout(SEND_MAX_MS, sending)
+      } catch (error) {
+        void discard(producer)
+        throw error
+      }
+    },
+    close: async () => opening && discard(opening),
+  }
+}
+
+async function openProducer(settings: KafkaSettings, topics: readonly ITopicConfig[]): Promise<Producer> {
+  const kafka = await createKafka(settings)
+  await ensureTopics(kafka, topics)
+  const { Partitioners } = await import('kafkajs')
+  const producer = kafka.producer({
+    idempotent: true,
+    maxInFlightRequests: 1,
+    allowAutoTopicCreation: false,
+    createPartitioner: () => constantPartitioner(Partitioners.DefaultPartitioner()),
+    retry: briefRetry,
+  })
+  try {
+    await producer.connect()
+  } catch (error) {
+    // A socket may be open by then, to a broker that has no controller to give the producer its id.
+    void producer.disconnect().catch(() => {})
+    throw error
+  }
+  return producer
+}
+
+/**
+ * Spreads keys over the partitions that each topic had at first. Were some added between two attempts, a partition would be
+ * sent other messages under the numbers of those before, and the broker would drop them.
+ */
+function constantPartitioner(partitioner: ReturnType<ICustomPartitioner>): ReturnType<ICustomPartitioner> {
+  const known = new Map<string, Parameters<typeof partitioner>[0]['partitionMetadata']>()
+  return (message) => {
+    const partitionMetadata = known.get(message.topic) ?? message.partitionMetadata
+    known.set(message.topic, partitionMetadata)
+    return partitioner({ ...message, partitionMetadata })
+  }
+}

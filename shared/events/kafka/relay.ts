@@ -1,0 +1,182 @@
+import { onShutdown } from '#async'
+import { type Caller, type Sql, transaction } from '#database'
+import { ServiceError } from '#errors'
+import { counter, gauge, logger } from '#telemetry'
+import { takeTurn } from '../relay-turn.ts'
+import type { KafkaSettings } from '../settings.ts'
+import { ATTEMPTS_MAX } from '../waits.ts'
+import type { OutboxRow } from './message.ts'
+import {
+  blockRow,
+  countBlocked,
+  parkRow,
+  ROWS_MAX,
+  readBatch,
+  readBlocked,
+  removeRows,
+  unblock,
+} from './outbox-rows.ts'
+import { createSender, type KafkaSender } from './producer.ts'
+import { type Batch, createBatch, isLate, SendFailed, type Sending, sendRows } from './send.ts'
+import { eventTopics } from './topics.ts'
+
+/** Batches a transaction. A relay that dies before its commit publishes so much again. */
+const BATCHES_MAX = 5
+/** Transactions a run. */
+const TURNS_MAX = 4
+/** After this no other batch is begun: with one that is under way (7 s) it stays below the 12 s that a transaction may take. */
+const TURN_MAX_MS = 2_000
+
+const blockedKeys = gauge('outbox_blocked_keys', 'Products whose next event the broker refuses, at the last look.')
+const parked = counter('outbox_parked_total', 'Events that could not be published and were put among the dead ones.')
+const failures = counter(
+  'outbox_failures_total',
+  'Attempts to publish that failed: the broker refused an event, or was not there.',
+  ['kind'],
+)
+
+interface Relay {
+  url: string
+  sender: KafkaSender
+  /** Events that the next batch has at the most. */
+  rowsMax: number
+}
+
+let opened: Relay | undefined
+
+/** One transaction, and what has become of its batches. */
+interface Turn extends Sending {
+  tx: Sql
+  relay: Relay
+  /** The sizes of the batches that were published. */
+  batches: number[]
+  /** Whether there may be more to do. */
+  isCutShort: boolean
+}
+
+/**
+ * Sends what is in the outbox to Kafka, in order, and removes it once every replica in sync has it; `onBatch` is told of each
+ * batch. Gives how many events it published. Throws `unavailable` where Kafka does not take them: then they stay.
+ */
+export async function publishToKafka(
+  caller: Caller,
+  settings: KafkaSettings,
+  onBatch: (events: number) => void,
+): Promise<number> {
+  let published = 0
+  for (let count = 0; count < TURNS_MAX; count++) {
+    const { batches, isCutShort, failure } = await transaction(caller, (tx) => takeBatches(tx, settings))
+    for (const events of batches) {
+      onBatch(events)
+      published += events
+    }
+    if (failure) throw toPublicError(failure.cause)
+    if (!isCutShort) break
+  }
+  return published
+}
+
+export async function closeKafkaRelay(): Promise<void> {
+  const closing = opened?.sender.close()
+  opened = undefined
+  await closing
+}
+
+function openRelay(settings: KafkaSettings): Relay {
+  if (opened?.url !== settings.url) {
+    void opened?.sender.close()
+    onShutdown(closeKafkaRelay)
+    opened = { url: settings.url, sender: createSender(settings, eventTopics(settings)), rowsMax: ROWS_MAX }
+  }
+  return opened
+}
+
+function toPublicError(error: unknown): ServiceError {
+  failures.inc({ kind: 'unavailable' })
+  if (error instanceof ServiceError) return error
+  const reason = error instanceof Error ? error.message : String(error)
+  return new ServiceError('unavailable', `Kafka does not take events, which wait in the outbox: ${reason}`, {
+    cause: error,
+  })
+}
+
+/** The failure of the broker does not undo the transaction: what was published before it is not published again. */
+async function takeBatches(tx: Sql, settings: KafkaSettings): Promise<Turn & { failure?: SendFailed }> {
+  const deadline = performance.now() + TURN_MAX_MS
+  const relay = openRelay(settings)
+  const turn: Turn = {
+    tx,
+    relay,
+    sender: relay.sender,
+    prefix: settings.prefix,
+    batches: [],
+    isCutShort: false,
+    deadline,
+  }
+  if (!(await takeTurn(tx))) return turn
+  try {
+    await retryBlocked(turn)
+    await publishBatches(turn)
+  } catch (error) {
+    if (!(error instanceof SendFailed)) throw error
+    return { ...turn, failure: error }
+  }
+  blockedKeys.set(await countBlocked(tx))
+  return turn
+}
+
+/** While a batch is on its way, the next one is read. */
+async function publishBatches(turn: Turn): Promise<void> {
+  const { tx, relay, batches } = turn
+  let rows = await readBatch(tx, [], relay.rowsMax)
+  for (let count = 1; count <= BATCHES_MAX && rows.length > 0 && !isLate(turn); count++) {
+    const batch = createBatch()
+    turn.isCutShort = count === BATCHES_MAX
+    const reading = turn.isCutShort ? [] : readBatch(tx, rows, relay.rowsMax)
+    const [sent, next] = await Promise.allSettled([sendRows(turn, rows, batch), reading])
+    await removeRows(tx, batch.sent)
+    for (const { row, reason } of batch.refused.values()) await refuse(tx, row, 1, reason)
+    if (batch.sent.length > 0) batches.push(batch.sent.length)
+    narrow(relay, batch)
+    if (sent.status === 'rejected') throw sent.reason
+    if (next.status === 'rejected') throw next.reason
+    rows = next.value.filter(({ productId }) => !batch.refused.has(productId))
+  }
+}
+
+/**
+ * A turn may be over before the event that is at fault is by itself: each attempt needs a new producer, which takes 0.7 s where the
+ * way to the broker and back takes 100 ms. The next one goes on where this one was, or it would get no further for ever.
+ */
+function narrow(relay: Relay, { sent, refused, refusedTogether }: Batch): void {
+  if (sent.length + refused.size > 0) relay.rowsMax = ROWS_MAX
+  else if (refusedTogether > 0) relay.rowsMax = refusedTogether >> 1
+}
+
+/** Tries the events again that were refused, each by itself. */
+async function retryBlocked(turn: Turn): Promise<void> {
+  const { tx, batches } = turn
+  for (const row of await readBlocked(tx)) {
+    const batch = createBatch()
+    await sendRows(turn, [row], batch)
+    const refused = batch.refused.get(row.productId)
+    if (refused) await refuse(tx, row, row.attempts + 1, refused.reason)
+    if (batch.sent.length === 0) continue
+    await removeRows(tx, batch.sent)
+    await unblock(tx, row)
+    batches.push(1)
+  }
+}
+
+async function refuse(tx: Sql, row: OutboxRow, attempts: number, reason: string): Promise<void> {
+  failures.inc({ kind: 'refused' })
+  const { id, type, productId } = row
+  if (attempts < ATTEMPTS_MAX) {
+    logger().warn({ event: id, type, productId, attempts, reason }, 'an event is refused, and its product waits')
+    await blockRow(tx, row, attempts, reason)
+  } else {
+    logger().error({ event: id, type, productId, attempts, reason }, 'an event is dead: it can not be published')
+    await parkRow(tx, row, attempts, reason)
+    parked.inc()
+  }
+}

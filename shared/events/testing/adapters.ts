@@ -1,0 +1,93 @@
+import { randomUUID } from 'node:crypto'
+import { overrideEnvironment } from '#config'
+import { inKafka, kafkaUrl, sql } from '#testing'
+import { toEvent } from '../kafka/message.ts'
+import { closeRelay } from '../relay.ts'
+import { readTopic, withAdmin } from './kafka.ts'
+
+/** An event as a test sees it, wherever it was published. */
+export interface Published {
+  id: string
+  type: string
+  productId: string
+  version: number
+  data: unknown
+  traceparent: string
+  tracestate: string | null
+}
+
+export interface Buried {
+  version: number
+  error: string
+  attempts: number
+}
+
+/** What the suites for all adapters need to know of each. */
+export interface Adapter {
+  name: string
+  isThere: boolean
+  /** An empty log, and settings that lead to it. */
+  reset: () => Promise<void>
+  /** What is in a topic; the order is that of each product. */
+  published: (topic: string) => Promise<Published[]>
+  buried: (topic: string, group: string) => Promise<Buried[]>
+  /** Whether a group has come to a topic's end, and would go on there. */
+  isThrough: (topic: string, group: string) => Promise<boolean>
+}
+
+const embedded: Adapter = {
+  name: 'in the database',
+  isThere: true,
+  async reset() {
+    overrideEnvironment({ EVENTS_URL: undefined })
+    await sql`truncate outbox, outbox_blocked, event_log, event_groups, dead_events`
+  },
+  published: async (topic) => [
+    ...(await sql<Published[]>`
+      select id, type, product_id as "productId", version, data, traceparent, tracestate from event_log
+      where topic = ${topic} order by position`),
+  ],
+  buried: async (topic, group) => [
+    ...(await sql<Buried[]>`
+      select version, error, attempts from dead_events where topic = ${topic} and group_name = ${group} order by died_at, id`),
+  ],
+  async isThrough(topic, group) {
+    const [row] = await sql<Array<{ isThrough: boolean }>>`
+      select position = (select max(position) from event_log where topic = ${topic}) as "isThrough"
+      from event_groups where name = ${group} and topic = ${topic}`
+    return row?.isThrough ?? false
+  },
+}
+
+let url = kafkaUrl ?? ''
+
+const kafka: Adapter = {
+  name: inKafka,
+  isThere: kafkaUrl !== undefined,
+  /** Topics and groups of this test's own. */
+  async reset() {
+    url = `${kafkaUrl}${randomUUID().slice(0, 8)}.`
+    overrideEnvironment({ EVENTS_URL: url })
+    await closeRelay()
+    await sql`truncate outbox, outbox_blocked, dead_events`
+  },
+  published: async (topic) => (await readTopic(url, topic)).map(toEvent),
+  buried: async (topic, group) =>
+    (await readTopic(url, `${topic}.${group}.dead`)).map(({ headers = {} }) => ({
+      version: Number(headers.ce_version),
+      error: String(headers.dead_error),
+      attempts: Number(headers.dead_attempts),
+    })),
+  isThrough: (topic, group) =>
+    withAdmin(url, async (admin, prefix) => {
+      const ends = await admin.fetchTopicOffsets(`${prefix}${topic}`)
+      const [committed] = await admin.fetchOffsets({ groupId: `${prefix}${group}`, topics: [`${prefix}${topic}`] })
+      const offsets = new Map(committed?.partitions.map(({ partition, offset }) => [partition, offset]))
+      return ends.every(({ partition, high }) => high === '0' || offsets.get(partition) === high)
+    }),
+}
+
+export const adapters = [embedded, kafka]
+
+/** The EVENTS_URL of the test that runs in Kafka now. */
+export const currentKafkaUrl = () => url

@@ -1,0 +1,78 @@
+import { randomUUID } from 'node:crypto'
+import { expect, vi } from 'vitest'
+import { type Sql, systemCaller } from '#database'
+import type { Outcome } from '#errors'
+import { type Following, follow, type LoggedEvent } from '#events'
+import { renderMetrics } from '#telemetry'
+import { sql } from '#testing'
+import { type NewEvent, publish } from '../outbox.ts'
+import { relayOutbox } from '../relay.ts'
+
+export const topic = 'stock-events'
+export const acknowledge: Outcome = { verdict: 'acknowledge' }
+export const caller = () => systemCaller('function:test')
+const started: Following[] = []
+
+export interface Follower extends Following {
+  /** Versions of the events that were delivered, in order. */
+  versions: number[]
+}
+
+/** Follows the topic until `stopFollowing`. */
+export function start(
+  group: string,
+  answer: (event: LoggedEvent) => Outcome | Promise<Outcome> = () => acknowledge,
+  types?: readonly string[],
+): Follower {
+  const versions: number[] = []
+  const following = follow({
+    topics: [topic],
+    group,
+    types,
+    deliver: async (event) => {
+      versions.push(event.version)
+      return answer(event)
+    },
+  })
+  started.push(following)
+  return { ...following, versions }
+}
+
+export async function stopFollowing(): Promise<void> {
+  await Promise.all(started.splice(0).map((following) => following.stop()))
+}
+
+/** A consumer of Kafka that joins its group waits for those that are there to notice. */
+export const until = (check: () => unknown) => vi.waitFor(check, { timeout: 20_000, interval: 10 })
+
+export const seen = ({ versions }: Follower, expected: number[]) => until(() => expect(versions).toEqual(expected))
+
+/** An event without a change behind it. */
+export function newEvent(productId: string, version: number, event: Partial<NewEvent> = {}): NewEvent {
+  return { type: 'stock.adjusted', productId, version, data: { productId, version }, trace: caller().trace, ...event }
+}
+
+export const write = (tx: Sql, productId: string, version: number) => publish(tx, [newEvent(productId, version)])
+
+/** Publishes events of one product, a new one unless told, with these versions. */
+export async function log(versions: number[], productId: string = randomUUID()): Promise<void> {
+  await publish(
+    sql,
+    versions.map((version) => newEvent(productId, version)),
+  )
+  await relayOutbox(caller())
+}
+
+/** A promise, and what resolves it. */
+export function gate() {
+  let open = () => {}
+  const opened = new Promise<void>((resolve) => {
+    open = resolve
+  })
+  return { opened, open }
+}
+
+/** What a metric is at, by its name and labels. */
+export async function metric(name: string): Promise<number> {
+  return Number(new RegExp(`^${name.replaceAll(/[{}"]/g, '\\$&')} (\\S+)`, 'm').exec(await renderMetrics())?.[1] ?? 0)
+}

@@ -1,0 +1,166 @@
+import type { HttpBindings } from '@hono/node-server'
+import { Hono } from 'hono'
+import * as z from 'zod'
+import { type Caller, systemCaller, toPublicError } from '#database'
+import { validate } from '#input'
+import { childTrace, logger, traceIdOf } from '#telemetry'
+import { defaultLimits, type FunctionDefinition, type Limits, type Trigger } from '../definition.ts'
+import { type Admission, createAdmission } from '../http/admission.ts'
+import { readJson } from '../http/body.ts'
+import { problemDocument, problemHeaders, toServiceError } from '../problem.ts'
+import { requestIdOf } from '../request-id.ts'
+
+/** The attributes of a CloudEvent: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md#required-attributes */
+const Attributes = z.object({
+  id: z.string().min(1).max(255),
+  source: z.string().min(1).max(1_000),
+  specversion: z.literal('1.0'),
+  type: z.string().min(1).max(255),
+  subject: z.string().max(255).optional(),
+  time: z.iso.datetime({ offset: true }).optional(),
+})
+export type CloudEventAttributes = z.infer<typeof Attributes>
+
+export interface ReceivedEvent<Data> {
+  attributes: CloudEventAttributes
+  data: Data
+  caller: Caller
+}
+
+interface EventOptions<Data extends z.ZodType> {
+  name: string
+  summary: string
+  /** The shape of the event's data. */
+  data: Data
+  limits?: Partial<Limits>
+  /** Returns once the effect is committed. A throw of a 4xx dead-letters the event, any other is tried again. */
+  handler: (event: ReceivedEvent<z.infer<Data>>) => Promise<unknown>
+}
+
+/** Declares a function that works a queue's messages: one effect a message, tried again with backoff, then dead-lettered. */
+export function queueFunction<Data extends z.ZodType>(
+  options: EventOptions<Data> & { queue: string },
+): FunctionDefinition {
+  return eventFunction(options, { kind: 'queue', queue: options.queue })
+}
+
+/**
+ * Declares a function that follows the events of some topics, as the consumer group `name`: of all types, or of `types`, or of
+ * those that it `wants` at the moment. Within a topic, one product's events come in order.
+ */
+export function streamFunction<Data extends z.ZodType>(
+  options: EventOptions<Data> & Pick<StreamTrigger, 'topics' | 'types' | 'wants'>,
+): FunctionDefinition {
+  const { topics, types, wants, name } = options
+  return eventFunction(options, { kind: 'stream', topics, group: name, types, wants })
+}
+
+/** Declares a function that runs every `everyMs`, one run at a time in a process. */
+export function scheduleFunction(
+  options: Omit<EventOptions<typeof Tick>, 'data'> & { everyMs: number },
+): FunctionDefinition {
+  return eventFunction({ ...options, data: Tick }, { kind: 'schedule', everyMs: options.everyMs })
+}
+
+/**
+ * Declares a function that publishes what is written into an outbox: it runs every `everyMs`, and at once where it took longer than
+ * that; not at all where nothing is written into it.
+ */
+export function outboxFunction(
+  options: Omit<EventOptions<typeof Tick>, 'data'> & { outbox: 'events' | 'jobs'; everyMs: number },
+): FunctionDefinition {
+  const { outbox, everyMs } = options
+  return eventFunction({ ...options, data: Tick }, { kind: 'outbox', outbox, everyMs })
+}
+
+type StreamTrigger = Extract<Trigger, { kind: 'stream' }>
+
+const Tick = z.strictObject({})
+
+function eventFunction<Data extends z.ZodType>(options: EventOptions<Data>, trigger: Trigger): FunctionDefinition {
+  const { name, summary, data } = options
+  const limits: Limits = { ...defaultLimits, timeoutMs: 30_000, ...options.limits }
+  const admission = createAdmission(name, limits.inFlight)
+  const app = new Hono()
+  app.post('/', async (c) => {
+    const startedAt = performance.now()
+    const response = await receive(options, limits, admission, c.req.raw, c.env as Partial<HttpBindings> | undefined)
+    admission.observe(response.status, startedAt)
+    return response
+  })
+  return {
+    name,
+    summary,
+    trigger,
+    limits,
+    scope: undefined,
+    request: { body: data, contentTypes: ['application/json'] },
+    responses: {},
+    produces: [],
+    app,
+    inFlight: admission.current,
+  }
+}
+
+/** Takes a CloudEvent in HTTP binary mode; 204 acknowledges it. */
+async function receive<Data extends z.ZodType>(
+  { name, data, handler }: EventOptions<Data>,
+  limits: Limits,
+  admission: Admission,
+  request: Request,
+  http: Partial<HttpBindings> | undefined,
+): Promise<Response> {
+  const { headers } = request
+  const trace = childTrace(headers.get('traceparent'), headers.get('tracestate'))
+  try {
+    const attributes = validate(Attributes, attributesOf(headers))
+    const source = { request, http, apiKeyId: undefined, bytesMax: limits.maxBodyBytes }
+    const { content, release } = await readJson(source, headers, ['application/json'])
+    const caller = systemCaller(`function:${name}`, trace)
+    const work = () => handler({ attributes, data: validate(data, content), caller })
+    const result = await admission.within(undefined, limits.timeoutMs, work, release)
+    return result === undefined ? new Response(null, { status: 204 }) : Response.json(result)
+  } catch (thrown) {
+    const error = toServiceError(toPublicError(thrown))
+    logger().error({ function: name, code: error.code, trace_id: traceIdOf(trace), err: thrown }, error.detail)
+    const requestId = requestIdOf(request.headers.get('ce-id'))
+    return new Response(JSON.stringify(problemDocument(error, { instance: '/', requestId })), {
+      status: error.status,
+      headers: problemHeaders(error),
+    })
+  }
+}
+
+function attributesOf(headers: Headers): Record<string, string> {
+  const attributes: Record<string, string> = {}
+  for (const name of Object.keys(Attributes.shape)) {
+    const value = headers.get(`ce-${name}`)
+    if (value !== null) attributes[name] = decodeURIComponentSafely(value)
+  }
+  return attributes
+}
+
+/** Attribute values are percent-encoded in headers; a stray per cent sign stands for itself. */
+function decodeURIComponentSafely(value: string): string {
+  try {
+    return decodeURIComponent(value)
+  } catch {
+    return value
+  }
+}
+
+/** The request that brings an event to a function's app, from a trigger or from a test. */
+export function eventRequest(
+  attributes: CloudEventAttributes,
+  data: unknown,
+  traceparent?: string,
+  tracestate?: string | null,
+): Request {
+  const headers = new Headers({ 'content-type': 'application/json' })
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== undefined) headers.set(`ce-${name}`, encodeURI(value))
+  }
+  if (traceparent) headers.set('traceparent', traceparent)
+  if (tracestate) headers.set('tracestate', tracestate)
+  return new Request('http://function/', { method: 'POST', headers, body: JSON.stringify(data) })
+}

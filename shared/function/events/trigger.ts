@@ -1,0 +1,74 @@
+import * as z from 'zod'
+import { jittered, startLoop } from '#async'
+import { cutText, type Outcome } from '#errors'
+import { newId } from '#ids'
+import { logger } from '#telemetry'
+import type { FunctionDefinition } from '../definition.ts'
+import { type CloudEventAttributes, eventRequest } from './event-function.ts'
+
+export interface RunningTrigger {
+  /** Takes no more events, and resolves when those in hand are dealt with. */
+  stop: () => Promise<void>
+}
+
+/** Answers that say "not now" although they are 4xx: https://www.rfc-editor.org/rfc/rfc9110#name-408-request-timeout, 425, 429. */
+const PASSING = new Set([408, 425, 429])
+
+/** Hands one event to a function, in process, and reads off its answer what is to become of the event. Never throws. */
+export async function deliver(
+  definition: FunctionDefinition,
+  attributes: CloudEventAttributes,
+  data: unknown,
+  trace?: { traceparent: string; tracestate: string | null | undefined },
+): Promise<Outcome> {
+  try {
+    const request = eventRequest(attributes, data, trace?.traceparent, trace?.tracestate)
+    const response = await definition.app.fetch(request)
+    if (response.ok) return { verdict: 'acknowledge' }
+    const { status } = response
+    const verdict = status >= 400 && status < 500 && !PASSING.has(status) ? 'reject' : 'retry'
+    return { verdict, error: await reasonOf(response), isOutage: status === 503 || status === 429 }
+  } catch (error) {
+    logger().error({ function: definition.name, err: error }, 'the function threw instead of answering')
+    return { verdict: 'retry', error: cutText(String(error), REASON_MAX) }
+  }
+}
+
+/** Whoever looks through the dead letters needs a sentence, not a stack. */
+const REASON_MAX = 1_000
+
+const Problem = z.object({ code: z.string(), detail: z.string() })
+
+async function reasonOf(response: Response): Promise<string> {
+  const problem = Problem.safeParse(await response.json().catch(() => undefined))
+  const reason = problem.success ? `${problem.data.code}: ${problem.data.detail}` : `answered ${response.status}`
+  return cutText(reason, REASON_MAX)
+}
+
+/** Runs a schedule or outbox function: first at a random moment within one period, so that many processes spread out, then every period. */
+export function startClock(definition: FunctionDefinition): RunningTrigger {
+  const { trigger } = definition
+  if (trigger.kind !== 'schedule' && trigger.kind !== 'outbox') throw new Error(`${definition.name} has no period`)
+  const { everyMs } = trigger
+  const round = async () => {
+    const startedAt = performance.now()
+    const { verdict } = await deliver(definition, tick(definition.name), {})
+    const restMs = verdict === 'acknowledge' ? 0 : jittered(AFTER_FAILURE_MS)
+    return Math.max(restMs, everyMs - (performance.now() - startedAt))
+  }
+  return startLoop(round, { firstPauseMs: Math.random() * everyMs })
+}
+
+/** While the database is down, a function with a short period would fail, and log it, twenty times a second. */
+const AFTER_FAILURE_MS = 1_000
+
+function tick(name: string): CloudEventAttributes {
+  return {
+    id: newId(),
+    source: 'clock',
+    specversion: '1.0',
+    type: 'schedule.tick',
+    subject: name,
+    time: new Date().toISOString(),
+  }
+}

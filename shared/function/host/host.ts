@@ -1,0 +1,163 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { getRequestListener } from '@hono/node-server'
+import * as z from 'zod'
+import { shutDown } from '#async'
+import { cacheSettings } from '#cache'
+import { ConfigError, integerSetting, readConfig } from '#config'
+import { checkDatabase, databaseSettings, requireSupportedServer } from '#database'
+import { ServiceError } from '#errors'
+import { logger, metricsContentType, renderMetrics, tellRepeated } from '#telemetry'
+import { trustedProxies } from '../address.ts'
+import { ownKeySetting } from '../bootstrap-key.ts'
+import type { FunctionDefinition } from '../definition.ts'
+import type { RunningTrigger } from '../events/trigger.ts'
+import { keysOwnReservations } from '../ownership.ts'
+import { problemDocument, problemHeaders, toServiceError } from '../problem.ts'
+import { rateLimits } from '../rate-limit.ts'
+import { requestIdOf } from '../request-id.ts'
+import { createHttpServer } from './http-server.ts'
+import { requireReady } from './readiness.ts'
+import { onStopSignal } from './stop-signals.ts'
+
+const settingsSchema = z.object({
+  PORT: integerSetting({ min: 0, max: 65_535, default: 3000 }),
+  HOST: z.string().default('127.0.0.1'),
+  /** Not used here. But one that is unfit was meant for what makes it, and nobody may believe that it is good. */
+  BOOTSTRAP_API_KEY: ownKeySetting.optional(),
+  /** How long readiness fails, and each answer ends its connection, before connections are refused: as long as who sends takes to notice. */
+  DRAIN_DELAY_MS: integerSetting({ min: 0, max: 60_000, default: 500 }),
+})
+
+/** In-flight requests get this long after SIGTERM: twice the time-out of a request. */
+const DRAIN_MAX_MS = 10_000
+
+/** A drain that takes longer hangs: a trigger's own limits, and those of closing the database, are shorter. */
+const GIVE_UP_MS = 30_000
+
+export interface Host {
+  url: string
+  /** Fails readiness, takes no more requests and events, lets those in flight finish, closes what is open. Bounded. */
+  drain: (maxMs?: number) => Promise<void>
+}
+
+/** Throws a ConfigError for what a function would only trip over with its first request. */
+export function checkSettings(): void {
+  databaseSettings()
+  cacheSettings()
+  rateLimits()
+  trustedProxies()
+  keysOwnReservations()
+}
+
+/**
+ * Serves one function as a process: its requests, `/healthz`, `/readyz`, `/metrics`, and its trigger, which is handed in so
+ * that a bundle holds no other. Throws a ConfigError.
+ */
+export async function startHost(
+  definition: FunctionDefinition,
+  startTrigger?: (definition: FunctionDefinition) => RunningTrigger,
+): Promise<Host> {
+  const settings = readConfig(settingsSchema)
+  checkSettings()
+  definition.settings?.()
+  if (definition.trigger.kind !== 'http' && !startTrigger) throw new Error(`${definition.name} needs its trigger`)
+  let draining = false
+  const app = getRequestListener((request, env) => definition.app.fetch(request, env))
+  const server = createHttpServer((req, res) => {
+    const operation = operations[req.url ?? '']
+    if (operation && req.method === 'GET') void operation(req, res, draining)
+    else if (isFor(req, definition.name)) void app(req, res)
+    else refuseMisdirected(req, res)
+  })
+  const url = await server.listen(settings.PORT, settings.HOST)
+  const trigger = startTrigger?.(definition)
+  void refuseUnsupportedServer()
+  logger().info({ function: definition.name, url }, `${definition.name} listens on ${url}`)
+  return {
+    url,
+    async drain(maxMs = DRAIN_MAX_MS) {
+      draining = true
+      await Promise.all([server.close(maxMs, settings.DRAIN_DELAY_MS), trigger?.stop()])
+      tellRepeated()
+      await shutDown()
+    },
+  }
+}
+
+/** Ends the process, with one line, where the database is one that can't be used. One that does not answer now may do so later. */
+async function refuseUnsupportedServer(): Promise<void> {
+  try {
+    await requireSupportedServer()
+  } catch (error) {
+    if (!(error instanceof ConfigError)) return
+    process.stderr.write(`${error.message}\n`)
+    process.exit(1)
+  }
+}
+
+type Operation = (req: IncomingMessage, res: ServerResponse, draining: boolean) => Promise<void>
+
+const operations: Record<string, Operation> = {
+  '/healthz': async (_, res) => sendJson(res, 200, { status: 'ok' }),
+  '/readyz': async (req, res, draining) => {
+    try {
+      requireReady(draining ? { process: 'is shutting down' } : await checkDatabase())
+      sendJson(res, 200, { status: 'ready' })
+    } catch (error) {
+      sendProblem(req, res, toServiceError(error))
+    }
+  },
+  '/metrics': async (_, res) => {
+    res.setHeader('content-type', metricsContentType)
+    res.end(await renderMetrics())
+  },
+}
+
+/** The router says whom it means: the address that it goes by may have been another function's a moment ago. */
+function isFor(req: IncomingMessage, name: string): boolean {
+  return req.headers.function === undefined || req.headers.function === name
+}
+
+function refuseMisdirected(req: IncomingMessage, res: ServerResponse): void {
+  sendProblem(req, res, new ServiceError('misdirected_request', 'This process serves another function.'))
+}
+
+function sendProblem(req: IncomingMessage, res: ServerResponse, error: ServiceError): void {
+  const requestId = requestIdOf(req.headers['request-id']?.toString())
+  res.writeHead(error.status, problemHeaders(error))
+  res.end(JSON.stringify(problemDocument(error, { instance: req.url ?? '', requestId })))
+}
+
+function sendJson(res: ServerResponse, status: number, body: object): void {
+  res.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' })
+  res.end(JSON.stringify(body))
+}
+
+/**
+ * Runs a process around `start`: drains it when a signal asks it to end, and ends it, with the reason logged, on an error that
+ * nobody handled, because what such a process would do next is anybody's guess.
+ */
+export async function runProcess(start: () => Promise<{ drain: () => Promise<void> }>): Promise<void> {
+  process.on('uncaughtException', (error) => crash(error, 'an error that nobody caught'))
+  process.on('unhandledRejection', (error) => crash(error, 'a rejection that nobody handled'))
+  try {
+    const host = await start()
+    const drain = async (signal: NodeJS.Signals) => {
+      logger().info({ signal }, 'draining')
+      setTimeout(() => crash(new Error(`not drained within ${GIVE_UP_MS} ms`), 'giving up'), GIVE_UP_MS).unref()
+      await host.drain()
+      logger().info('stopped')
+      process.exit(0)
+    }
+    onStopSignal(drain, () => logger().info('still draining'))
+  } catch (error) {
+    if (error instanceof ConfigError) process.stderr.write(`${error.message}\n`)
+    else crash(error, 'the process could not start')
+    process.exit(1)
+  }
+}
+
+function crash(error: unknown, what: string): never {
+  logger().fatal({ err: error }, what)
+  process.exit(1)
+}

@@ -1,0 +1,164 @@
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { ServiceError } from '#errors'
+import { problemDocument, problemHeaders } from '../problem.ts'
+import { requestIdOf } from '../request-id.ts'
+import { followChunks } from './announced-bytes.ts'
+import { endAnswer } from './end-answer.ts'
+import { prepareClose } from './graceful-close.ts'
+import { faultOf, malformed } from './request-head.ts'
+import { cutStalledClients } from './stalled-clients.ts'
+
+export interface ServerOptions {
+  /** How long a request's header may take to arrive. */
+  headersTimeoutMs?: number
+  /** How long a request may take to arrive, with its body. */
+  requestTimeoutMs?: number
+  /** How long a client may take nothing of its answer. */
+  clientStallMsMax?: number
+  /** Whether a host, by its name or address without the port, is one of ours: others are answered 421. Every one, unless told. */
+  isServed?: (hostname: string) => boolean
+}
+
+export interface HttpServer {
+  server: Server
+  /** Resolves with the URL served once it is; rejects if the port is taken. Port 0 takes any free one. */
+  listen(port: number, host: string): Promise<string>
+  /**
+   * Goes on for `delayMs`, and ends each connection with its answer. Then stops accepting, lets what is in flight finish, and after
+   * `deadlineMs` more cuts what is left.
+   */
+  close(deadlineMs: number, delayMs?: number): Promise<void>
+}
+
+/**
+ * A keep-alive connection is closed by whoever gives up first, and a request can be on its way just then. AWS's load balancers give
+ * up after 60 s of silence, nginx after 60 or 75 s: waiting longer leaves it to them, so that none of their requests is lost.
+ */
+const KEEP_ALIVE_MS = 76_000
+
+/**
+ * Serves HTTP/1.1 with every limit set on purpose, for a function's process and for the router alike. A request that expects
+ * `100 Continue` waits for `answer` to write it.
+ */
+export function createHttpServer(answer: RequestListener, options: ServerOptions = {}): HttpServer {
+  const server = createServer(limits(options))
+  // Past this a new connection is closed at once; the limit on open files would fail those in use as well.
+  server.maxConnections = 10_000
+  // The header's size bounds the number of its lines already; a bound of its own would drop some of them silently.
+  server.maxHeadersCount = 0
+  // A connection may serve any number of requests: cutting it after some would only make clients connect again.
+  server.maxRequestsPerSocket = 0
+
+  const closing = prepareClose(server)
+  const answers = new WeakMap<Duplex, ServerResponse>()
+  cutStalledClients(server, closing.inFlight, (socket) => answers.get(socket), options.clientStallMsMax)
+  const refused = new WeakSet<Duplex>()
+  const listener: RequestListener = (req, res) => {
+    if (req.headers['transfer-encoding'] !== undefined && !answers.has(req.socket)) followChunks(req)
+    answers.set(req.socket, res)
+    closing.watch(req, res)
+    const fault = faultOf(req, options.isServed ?? everyHost)
+    if (!fault) return answer(req, res)
+    // What the parser finds in the body of such a request is not told besides.
+    refused.add(req.socket)
+    refuseHead(fault, req, res)
+  }
+  server.on('request', listener)
+  // Whoever answers says `100 Continue`, once it knows that it wants the body; any other expectation is ignored. An answer in its
+  // place ends the connection, by Node: the client may or may not send its body then.
+  server.on('checkContinue', listener)
+  server.on('checkExpectation', listener)
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    // The parser fails again on whatever follows; the first failure has been answered, and the rest is being dropped.
+    if (refused.has(socket) && error.code !== 'ECONNRESET') return
+    refused.add(socket)
+    const answer = answers.get(socket)
+    refuse(error, socket, answer?.headersSent === true && !answer.writableFinished)
+  })
+  return { server, listen: (port, host) => listen(server, port, host), close: closing.close }
+}
+
+function limits(options: ServerOptions) {
+  return {
+    // 16 KiB: a bearer key and a trace context need one; more is a mistake or an attack.
+    maxHeaderSize: 16 * 1024,
+    // A client writes its header in one go; one that takes 10 s is holding the connection on purpose.
+    headersTimeout: options.headersTimeoutMs ?? 10_000,
+    // The largest import (32 MiB) over 300 kB/s, a poor mobile link, takes 110 s.
+    requestTimeout: options.requestTimeoutMs ?? 120_000,
+    // How often the two above are looked at. The default, 30 s, would make them three times as long as they say.
+    connectionsCheckingInterval: 2_000,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    // Answered here, as a problem document; Node's own answer has no body.
+    requireHostHeader: false,
+    noDelay: true,
+  }
+}
+
+function listen(server: Server, port: number, host: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, host, () => {
+      server.off('error', reject)
+      const { port: actual } = server.address() as AddressInfo
+      resolve(`http://${host.includes(':') ? `[${host}]` : host}:${actual}`)
+    })
+  })
+}
+
+const everyHost = () => true
+
+function refuseHead(problem: ServiceError, req: IncomingMessage, res: ServerResponse): void {
+  const requestId = requestIdOf(req.headers['request-id']?.toString())
+  const body = JSON.stringify(problemDocument(problem, { instance: 'about:blank', requestId }))
+  const headers = { ...problemHeaders(problem), 'content-length': Buffer.byteLength(body), 'request-id': requestId }
+  res.writeHead(problem.status, { ...headers, connection: 'close' })
+  if (req.method !== 'HEAD') res.write(body)
+  endAnswer(req, res)
+}
+
+/** Answers what never became a request. With an answer already under way on the connection there is nothing to be said. */
+function refuse(error: NodeJS.ErrnoException, socket: Duplex, underWay: boolean): void {
+  if (error.code === 'ECONNRESET' || !socket.writable || underWay) {
+    socket.destroy()
+    return
+  }
+  const problem = problemOf(error)
+  const requestId = requestIdOf(undefined)
+  const body = JSON.stringify(problemDocument(problem, { instance: 'about:blank', requestId }))
+  const headers = {
+    ...problemHeaders(problem),
+    'content-length': String(Buffer.byteLength(body)),
+    connection: 'close',
+    'request-id': requestId,
+  }
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+  socket.end(`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}\r\n${lines.join('')}\r\n${body}`)
+  // The rest of the bad request is read and dropped for a moment: closing over unread bytes sends a reset, and that can
+  // overtake the answer.
+  socket.resume()
+  const timer = setTimeout(() => socket.destroy(), 1_000)
+  socket.once('close', () => clearTimeout(timer))
+}
+
+function problemOf({ code }: NodeJS.ErrnoException): ServiceError {
+  switch (code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return new ServiceError('headers_too_large', 'The request line and the headers are too large.')
+    case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
+      return new ServiceError('too_large', 'The chunk extensions are too large.')
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return new ServiceError('request_timeout', 'The request did not arrive in time.')
+    default:
+      return malformed('The request is not well-formed HTTP/1.1.')
+  }
+}

@@ -1,0 +1,176 @@
+import type { IncomingMessage } from 'node:http'
+import { Readable } from 'node:stream'
+import type { ReadableStream } from 'node:stream/web'
+import type { HttpBindings } from '@hono/node-server'
+import { createShares } from '#async'
+import { ServiceError } from '#errors'
+import { watchAnnounced } from '../host/announced-bytes.ts'
+import { endOfTurn } from './end-of-turn.ts'
+
+/** Where a body comes from, and what it may take. */
+export interface BodySource {
+  request: Request
+  /** Where it came over HTTP: its bytes are read as they come off the socket, without a web stream between. */
+  http: Partial<HttpBindings> | undefined
+  /** Whose share of the memory it takes; nobody's where it comes from a trigger. */
+  apiKeyId: string | undefined
+  bytesMax: number
+}
+
+export interface Body {
+  /** One at least. */
+  blocks: Uint8Array[]
+  /** To be called when the work is over, once. */
+  release: () => void
+}
+
+/** A client that sends nothing for so long is gone, or means to hold what it has. */
+export const SILENCE_MS_MAX = 5_000
+/** With the largest import (32 MiB) over 300 kB/s, a poor mobile link, in 120 s; and a small body as slowly as it may begin. */
+const SLOWEST_BYTES_PER_MS = 300
+export const PATIENCE_MS = 10_000
+/** Bodies that are being received or worked on, of all requests of a process: four of the largest imports. */
+const MEMORY_BYTES_MAX = 4 * 32 * 1024 * 1024
+const memory = createShares(MEMORY_BYTES_MAX)
+
+/** Most bodies come in one chunk, and fit into it. */
+const FIRST_BLOCK_BYTES = 16 * 1024
+const BLOCK_BYTES = 256 * 1024
+
+/**
+ * Reads a body to its end, into blocks of up to 256 KiB: chunks can be of one byte each, and would take many times their size. Throws
+ * `too_large` past its bound, or as soon as a chunk past it is announced, `request_timeout` where it stops or crawls, `overloaded` where the process has taken in as much as it
+ * may, and `client_closed_request` where the client goes away.
+ */
+export async function readBody(from: BodySource): Promise<Body> {
+  // What has come with the head is parsed by then.
+  await endOfTurn()
+  return takeWhole(from) ?? readAsItComes(from)
+}
+
+/** A body that is here already, as nearly all are: to wait for it costs as much as all else that is done with it. */
+function takeWhole({ http, apiKeyId, bytesMax }: BodySource): Body | undefined {
+  const incoming = http?.incoming
+  if (!incoming?.complete || incoming.destroyed || incoming.readableLength > bytesMax) return undefined
+  const { readableLength: bytes } = incoming
+  if (bytes === 0) return undefined
+  if (!memory.take(apiKeyId, bytes)) throw outOfMemory()
+  return { blocks: [incoming.read()], release: () => memory.giveBack(apiKeyId, bytes) }
+}
+
+function readAsItComes(from: BodySource): Promise<Body> {
+  const source = from.http?.incoming ?? streamOf(from.request)
+  const collected = collector(from)
+  invite(from)
+  return new Promise((resolve, reject) => {
+    const startedAt = performance.now()
+    const durationMs = PATIENCE_MS + from.bytesMax / SLOWEST_BYTES_PER_MS
+    const timer = setTimeout(() => fail(tooSlow()), SILENCE_MS_MAX)
+    let unwatch = () => {}
+    const end = () => {
+      clearTimeout(timer)
+      unwatch()
+      source.off('data', add).off('end', finish).off('error', breakOff).off('close', breakOff)
+    }
+    const fail = (error: ServiceError) => {
+      end()
+      collected.release()
+      reject(error)
+    }
+    const add = (chunk: Uint8Array) => {
+      const fault = performance.now() - startedAt > durationMs ? tooSlow() : collected.add(chunk)
+      if (fault) fail(fault)
+      else timer.refresh()
+    }
+    const finish = () => {
+      end()
+      resolve({ blocks: collected.blocks(), release: collected.release })
+    }
+    const breakOff = (cause?: unknown) => fail(brokenOff(cause))
+    source.on('data', add).once('end', finish).on('error', breakOff).once('close', breakOff)
+    unwatch = watchAnnounced(source, from.bytesMax, () => fail(tooLarge(from.bytesMax)))
+    // Where it broke before anybody listened.
+    if (source.destroyed && !source.readableEnded) breakOff()
+  })
+}
+
+/** Says `100 Continue` to a client that waits for it: only now is it known that the body is wanted. */
+function invite({ http }: BodySource): void {
+  if (http?.incoming && expectsContinue(http.incoming)) http.outgoing?.writeContinue()
+}
+
+function streamOf({ body }: Request): Readable {
+  return body ? Readable.fromWeb(body as ReadableStream) : Readable.from([])
+}
+
+/** Whether the client waits for an interim answer, of which HTTP/1.0 knows nothing: https://www.rfc-editor.org/rfc/rfc9110#name-expect */
+export function expectsContinue({ headers, httpVersionMinor }: IncomingMessage): boolean {
+  return httpVersionMinor > 0 && headers.expect !== undefined
+}
+
+function collector({ apiKeyId, bytesMax }: BodySource) {
+  const blocks: Uint8Array[] = []
+  let first: Uint8Array | undefined
+  let block = Buffer.alloc(0)
+  let filled = 0
+  let size = 0
+  let taken = 0
+  const take = (bytes: number) => {
+    if (!memory.take(apiKeyId, bytes)) return false
+    taken += bytes
+    return true
+  }
+  const copy = (chunk: Uint8Array): boolean => {
+    for (let copied = 0; copied < chunk.length; ) {
+      if (filled === block.length) {
+        const bytes = blocks.length === 0 ? FIRST_BLOCK_BYTES : BLOCK_BYTES
+        if (!take(bytes)) return false
+        block = Buffer.allocUnsafe(bytes)
+        blocks.push(block)
+        filled = 0
+      }
+      const part = chunk.subarray(copied, copied + block.length - filled)
+      block.set(part, filled)
+      filled += part.length
+      copied += part.length
+    }
+    return true
+  }
+  return {
+    /** What is wrong with the body, if this chunk is too much. */
+    add(chunk: Uint8Array): ServiceError | undefined {
+      size += chunk.length
+      if (size > bytesMax) return tooLarge(bytesMax)
+      if (size === chunk.length) {
+        first = chunk
+        return take(chunk.length) ? undefined : outOfMemory()
+      }
+      const before = first ?? Buffer.alloc(0)
+      first = undefined
+      return copy(before) && copy(chunk) ? undefined : outOfMemory()
+    },
+    blocks: () => (first ? [first] : [...blocks.slice(0, -1), block.subarray(0, filled)]),
+    release() {
+      memory.giveBack(apiKeyId, taken)
+      taken = 0
+    },
+  }
+}
+
+export function tooLarge(bytesMax: number): ServiceError {
+  return new ServiceError('too_large', `The body is larger than ${bytesMax} bytes.`)
+}
+
+function tooSlow(): ServiceError {
+  return new ServiceError('request_timeout', 'The body did not arrive in time. Nothing was done.')
+}
+
+function outOfMemory(): ServiceError {
+  const detail = 'Too much is being sent to this process, or by this API key. Nothing was done. Try again shortly.'
+  return new ServiceError('overloaded', detail, { retryAfterSeconds: 1 })
+}
+
+/** What came is not what was meant. Nobody is there to be told, and nothing is wrong with the service. */
+function brokenOff(cause?: unknown): ServiceError {
+  return new ServiceError('client_closed_request', 'The client went away in the middle of the body.', { cause })
+}
