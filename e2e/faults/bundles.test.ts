@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { DEVELOPMENT_KEY } from '#access/bootstrap-key'
 import { environment, overrideEnvironment } from '#config'
 import { systemCaller } from '#database'
-import { DEVELOPMENT_KEY } from '#function/bootstrap-key'
 import { submitJob } from '#jobs'
 import { openApiOf } from '#openapi'
 import { ADMIN_KEY, call, hold, inRabbit, newProduct, openReceiver, rabbitUrl, sql, useBroker } from '#testing'
@@ -72,14 +72,14 @@ describe('the bundles', () => {
     }
     const driversOf = (files: string[]) => [
       ...(files.includes('shared/jobs/rabbitmq/broker.ts') ? ['amqplib'] : []),
-      ...(files.includes('shared/cache/redis.ts') ? ['ioredis'] : []),
+      ...(files.includes('shared/redis/connection.ts') ? ['ioredis'] : []),
       ...(files.includes('shared/events/kafka/client.ts') ? ['kafkajs'] : []),
       'postgres',
     ]
     for (const [name, files] of inputs) {
       expect(drivers(name).sort(), name).toEqual(name === 'router' ? ['undici'] : driversOf(files))
     }
-    expect(inputs.get('prune-history')).not.toContain('shared/cache/redis.ts')
+    expect(inputs.get('prune-history')).not.toContain('shared/redis/connection.ts')
     expect(holding('shared/events/kafka/client.ts')).toEqual(['detect-low-stock', 'notify-webhooks', 'publish-events'])
     expect(inputs.get('get-stock')?.filter((input) => input.startsWith('shared/products'))).toEqual([])
     expect(holding('shared/events/subscribe.ts')).toEqual(['detect-low-stock', 'notify-webhooks'])

@@ -2,12 +2,13 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import { cached, closeCache, invalidate, takeToken } from '#cache'
+import { cached, closeCache, invalidate } from '#cache'
 import { overrideEnvironment } from '#config'
 import { systemCaller, transaction } from '#database'
 import { renderMetrics } from '#telemetry'
 import { inRedis, openProxy, redisUrl } from '#testing'
 import { type RunningRedis, startRedis } from '../../infra/local/engines/redis.ts'
+import { closeBuckets, takeToken } from '../../shared/access/token-bucket.ts'
 
 // A Redis of its own for each test, which is stopped, paused and started again under those who use it.
 
@@ -52,13 +53,13 @@ describe.skipIf(redisUrl === undefined)(`a cache ${inRedis}, which fails`, () =>
   beforeEach(async () => {
     redis = await startRedis()
     overrideEnvironment({ CACHE_URL: redis.url })
-    await closeCache()
+    await Promise.all([closeCache(), closeBuckets()])
     loads = 0
     await isUsed()
     loads = 0
   })
   afterEach(async () => {
-    await closeCache()
+    await Promise.all([closeCache(), closeBuckets()])
     overrideEnvironment({ CACHE_URL: undefined })
     await redis.stop()
   })
@@ -88,7 +89,7 @@ describe.skipIf(redisUrl === undefined)(`a cache ${inRedis}, which fails`, () =>
     const network = await openProxy(redis.url)
     try {
       overrideEnvironment({ CACHE_URL: network.url })
-      await closeCache()
+      await Promise.all([closeCache(), closeBuckets()])
       await isUsed()
       // For good, for the connection that is there: nobody will ever answer on it, or close it.
       network.freeze()
@@ -102,7 +103,7 @@ describe.skipIf(redisUrl === undefined)(`a cache ${inRedis}, which fails`, () =>
       await isUsed()
       expect(await metric('redis_breaker_open')).toBe(0)
     } finally {
-      await closeCache()
+      await Promise.all([closeCache(), closeBuckets()])
       await network.close()
     }
   })
@@ -143,10 +144,10 @@ describe('a Redis that still loads its data', () => {
     loading.listen(0, '127.0.0.1')
     await once(loading, 'listening')
     overrideEnvironment({ CACHE_URL: `redis://127.0.0.1:${(loading.address() as AddressInfo).port}` })
-    await closeCache()
+    await Promise.all([closeCache(), closeBuckets()])
   })
   afterAll(async () => {
-    await closeCache()
+    await Promise.all([closeCache(), closeBuckets()])
     overrideEnvironment({ CACHE_URL: undefined })
     loading.close()
   })

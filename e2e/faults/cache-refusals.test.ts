@@ -5,13 +5,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { cached, closeCache, takeToken } from '#cache'
+import { cached, closeCache } from '#cache'
 import { overrideEnvironment } from '#config'
 import { systemCaller } from '#database'
 import { logger, renderMetrics } from '#telemetry'
 import { inRedis, openProxy, redisUrl } from '#testing'
 import { type RunningRedis, startRedis } from '../../infra/local/engines/redis.ts'
 import { freePort } from '../../infra/local/ports.ts'
+import { closeBuckets, takeToken } from '../../shared/access/token-bucket.ts'
 
 const run = promisify(execFile)
 const running: RunningRedis[] = []
@@ -25,7 +26,7 @@ async function start(configuration: Record<string, string> = {}): Promise<Runnin
 
 async function use(url: string): Promise<void> {
   overrideEnvironment({ CACHE_URL: url })
-  await closeCache()
+  await Promise.all([closeCache(), closeBuckets()])
 }
 
 const portOf = ({ url }: RunningRedis) => new URL(url).port
@@ -56,7 +57,7 @@ const becomes = (used: boolean) =>
 const said = (message: RegExp) => warn.mock.calls.filter(([, text]) => message.test(String(text))).length
 
 afterEach(async () => {
-  await closeCache()
+  await Promise.all([closeCache(), closeBuckets()])
   overrideEnvironment({ CACHE_URL: undefined })
   for (const redis of running.splice(0)) await redis.stop()
   warn.mockClear()
@@ -76,7 +77,7 @@ describe.skipIf(redisUrl === undefined)(`a cache ${inRedis}, which refuses`, () 
       expect(said(/has become a replica/)).toBeGreaterThan(0)
       expect(said(/has become a replica/)).toBeLessThanOrEqual(2)
     } finally {
-      await closeCache()
+      await Promise.all([closeCache(), closeBuckets()])
       await network.close()
     }
   })
@@ -146,7 +147,7 @@ describe.skipIf(redisUrl === undefined)(`a cache ${inRedis}, which refuses`, () 
       await becomes(false)
       expect(said(/NODE_EXTRA_CA_CERTS/)).toBeGreaterThan(0)
       // Node reads that at its start alone.
-      const store = new URL('../../shared/cache/redis.ts', import.meta.url).href
+      const store = new URL('../../shared/redis/connection.ts', import.meta.url).href
       const code = `const { connectRedis } = await import('${store}'); const redis = connectRedis('${url}')
         console.log(await redis.call((client) => client.ping())); await redis.close()`
       const env = { PATH: process.env.PATH, NODE_EXTRA_CA_CERTS: authority }

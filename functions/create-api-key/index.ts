@@ -1,5 +1,6 @@
 import * as z from 'zod'
-import { ApiKey, CreateApiKeyRequest, createApiKey, created, httpFunction } from '#function'
+import { ApiKey, CreateApiKeyRequest, createApiKey } from '#access'
+import { created, httpFunction } from '#function'
 
 export default httpFunction({
   name: 'create-api-key',

@@ -1,4 +1,5 @@
-import { deleteApiKey, httpFunction, noContent } from '#function'
+import { deleteApiKey } from '#access'
+import { httpFunction, noContent } from '#function'
 
 export default httpFunction({
   name: 'delete-api-key',

@@ -1,4 +1,5 @@
-import { ApiKey, httpFunction, listApiKeys, ok, pageOf, pageQuery } from '#function'
+import { ApiKey, listApiKeys } from '#access'
+import { httpFunction, ok, pageOf, pageQuery } from '#function'
 
 export default httpFunction({
   name: 'list-api-keys',

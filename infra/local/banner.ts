@@ -1,4 +1,4 @@
-import { DEVELOPMENT_KEY } from '#function/bootstrap-key'
+import { DEVELOPMENT_KEY } from '#access/bootstrap-key'
 
 /** What a newcomer needs next: where things are, the key, and three commands that work when pasted, also twice. */
 export function banner(url: string, functionCount: number, bootstrapApiKey: string): string {

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import * as z from 'zod'
+import { DEVELOPMENT_KEY, embeddedKeySetting, ownKeySetting } from '#access/bootstrap-key'
 import { integerSetting } from '#config'
-import { DEVELOPMENT_KEY, embeddedKeySetting, ownKeySetting } from '#function/bootstrap-key'
 
 export interface Settings {
   port: number

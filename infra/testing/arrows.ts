@@ -14,7 +14,7 @@ const allow = (modules: readonly string[], packages: readonly string[]): Allowed
 /** What every module stands on. */
 const ground = ['async', 'config', 'errors', 'ids', 'input', 'telemetry']
 const domain = ['stock', 'products', 'webhooks']
-const shared = [...ground, 'database', 'cache', 'events', 'jobs', 'function', 'openapi', ...domain]
+const shared = [...ground, 'redis', 'database', 'cache', 'events', 'jobs', 'access', 'function', 'openapi', ...domain]
 
 /**
  * The arrows of the project: each module with the modules and packages that it may import, types included. A driver stands in the line
@@ -28,20 +28,22 @@ export const arrows: Readonly<Record<string, Allowed>> = {
   config: allow(['errors', 'input'], ['zod']),
   telemetry: allow(['config'], ['pino', 'prom-client']),
   database: allow(ground, ['postgres', 'cockatiel', 'zod']),
-  cache: allow([...ground, 'database'], ['ioredis', 'cockatiel', 'lru-cache', 'zod']),
+  redis: allow(ground, ['ioredis', 'cockatiel', 'zod']),
+  cache: allow([...ground, 'database', 'redis'], ['cockatiel', 'lru-cache', 'zod']),
+  access: allow([...ground, 'database', 'redis'], ['@hono/node-server', 'lru-cache', 'zod']),
   events: allow([...ground, 'database'], ['kafkajs', 'zod']),
   jobs: allow([...ground, 'database'], ['amqplib', 'zod']),
   stock: allow([...ground, 'database', 'cache', 'events', 'jobs'], ['zod']),
   products: allow([...ground, 'database', 'cache', 'events', 'jobs', 'stock'], ['zod']),
   webhooks: allow([...ground, 'database', 'events', 'jobs'], ['lru-cache', 'zod']),
   function: allow(
-    [...ground, 'database', 'cache', 'events', 'jobs'],
+    [...ground, 'database', 'redis', 'cache', 'events', 'jobs', 'access'],
     ['hono', '@hono/node-server', 'lru-cache', 'zod'],
   ),
   openapi: allow([...ground, 'function'], ['zod']),
-  functions: allow(['errors', 'events', 'function', 'jobs', ...domain], ['zod']),
+  functions: allow(['access', 'errors', 'events', 'function', 'jobs', ...domain], ['zod']),
   'infra/router': allow([...ground, 'function'], ['@hono/node-server', 'undici', 'zod']),
-  'infra/migrate': allow([...ground, 'database', 'cache', 'function', 'infra/local'], ['zod']),
+  'infra/migrate': allow([...ground, 'database', 'access', 'infra/local'], ['zod']),
   'infra/local': allow([...shared, 'infra/router'], ['amqplib', 'postgres', 'zod']),
   'infra/docker': allow([], []),
   'infra/docs': allow(shared, ['yaml', 'zod']),

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import postgres from 'postgres'
 import { afterAll, inject } from 'vitest'
+import { ensureBootstrapKey } from '#access'
 import { shutDown } from '#async'
 import { overrideEnvironment } from '#config'
-import { ensureBootstrapKey } from '#function'
 
 /** Gives this test file a fresh database of its own, with the admin key that `call` sends. */
 const serverUrl = inject('serverUrl')

@@ -1,5 +1,3 @@
 export { type CacheOptions, cached } from './cached.ts'
 export { closeCache } from './close.ts'
 export { invalidate } from './invalidate.ts'
-export { cacheSettings } from './settings.ts'
-export { type BucketSize, takeToken, type Withdrawal } from './token-bucket.ts'

@@ -1,4 +1,3 @@
-export { ApiKey, CreateApiKeyRequest, createApiKey, deleteApiKey, ensureBootstrapKey, listApiKeys } from './api-keys.ts'
 export { accepted, created, type FunctionDefinition, noContent, ok } from './definition.ts'
 export {
   eventRequest,

@@ -1,5 +1,5 @@
+import { createApiKey } from '#access'
 import { type Caller, systemCaller } from '#database'
-import { createApiKey } from '#function'
 import { createProduct } from '#products'
 import { CreateProductRequest, type Product } from '#products/schema'
 import { adjustStock, createLocation, reserve } from '#stock'

@@ -1,6 +1,5 @@
 import { onShutdown } from '#async'
-import { connectRedis } from '../redis.ts'
-import { cacheSettings } from '../settings.ts'
+import { cacheSettings, connectRedis } from '#redis'
 import { createMemoryStore } from './memory-store.ts'
 import { createRedisStore } from './redis-store.ts'
 import type { CacheStore } from './store.ts'

@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache'
 import { inBatches } from '#async'
+import type { RedisConnection } from '#redis'
 import { comparable } from '../floor.ts'
 import { freeze } from '../freeze.ts'
-import type { RedisConnection } from '../redis.ts'
 import { type CacheStore, type Entry, FLOOR_TTL_MS, type Found, LEASE_MS } from './store.ts'
 
 // An entry is one string: its token at full width (26 characters), when it goes stale (13 digits), and its JSON.

@@ -1,19 +1,17 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { getRequestListener } from '@hono/node-server'
 import * as z from 'zod'
+import { checkAccessSettings } from '#access'
+import { ownKeySetting } from '#access/bootstrap-key'
 import { shutDown } from '#async'
-import { cacheSettings } from '#cache'
 import { ConfigError, integerSetting, readConfig } from '#config'
 import { checkDatabase, databaseSettings, requireSupportedServer } from '#database'
 import { ServiceError } from '#errors'
+import { cacheSettings } from '#redis'
 import { logger, metricsContentType, renderMetrics, tellRepeated } from '#telemetry'
-import { trustedProxies } from '../address.ts'
-import { ownKeySetting } from '../bootstrap-key.ts'
 import type { FunctionDefinition } from '../definition.ts'
 import type { RunningTrigger } from '../events/trigger.ts'
-import { keysOwnReservations } from '../ownership.ts'
 import { problemDocument, problemHeaders, toServiceError } from '../problem.ts'
-import { rateLimits } from '../rate-limit.ts'
 import { requestIdOf } from '../request-id.ts'
 import { createHttpServer } from './http-server.ts'
 import { requireReady } from './readiness.ts'
@@ -44,9 +42,7 @@ export interface Host {
 export function checkSettings(): void {
   databaseSettings()
   cacheSettings()
-  rateLimits()
-  trustedProxies()
-  keysOwnReservations()
+  checkAccessSettings()
 }
 
 /**

@@ -1,8 +1,6 @@
+import type { Identity, Withdrawal } from '#access'
+import { authenticate, countRequest, requireToken } from '#access'
 import { withTimeout } from '#async'
-import type { Withdrawal } from '#cache'
-import { authenticate } from '../authorize.ts'
-import type { Identity } from '../identify.ts'
-import { countRequest, requireToken } from '../rate-limit.ts'
 import { late } from './admission.ts'
 import type { Exchange } from './http-response.ts'
 

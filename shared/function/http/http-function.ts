@@ -1,6 +1,7 @@
 import type { HttpBindings } from '@hono/node-server'
 import { Hono } from 'hono'
 import type * as z from 'zod'
+import { keysOwnReservations, rateLimitHeaders } from '#access'
 import { type Caller, parseToken, refusedInput, requireScope, type Scope, toPublicError } from '#database'
 import { ServiceError } from '#errors'
 import { validate } from '#input'
@@ -15,9 +16,7 @@ import {
   type Method,
   type Route,
 } from '../definition.ts'
-import { keysOwnReservations } from '../ownership.ts'
 import { toServiceError } from '../problem.ts'
-import { rateLimitHeaders } from '../rate-limit.ts'
 import { requestIdOf } from '../request-id.ts'
 import { type Admission, createAdmission } from './admission.ts'
 import { admit } from './admit.ts'

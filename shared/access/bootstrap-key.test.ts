@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
+import { ensureBootstrapKey } from '#access'
 import { closeDatabase } from '#database'
-import { ensureBootstrapKey } from '#function'
 import { call, expectNoEffect, functionNamed, newKey as newApiKey, sql } from '#testing'
 import { DEVELOPMENT_KEY } from './bootstrap-key.ts'
 import { forgetKnownKeys } from './identify.ts'

@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { closeCache } from '#cache'
 import { overrideEnvironment } from '#config'
 import { call, functionNamed, newKey } from '#testing'
+import { closeBuckets } from './token-bucket.ts'
 
 async function limitTo(settings: Record<string, string | undefined>): Promise<void> {
   overrideEnvironment(settings)
-  await closeCache()
+  await closeBuckets()
 }
 
 afterEach(() => limitTo({ RATE_LIMIT: undefined }))

@@ -1,8 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import { onShutdown } from '#async'
+import { cacheSettings, connectRedis, type RedisConnection } from '#redis'
 import { counter } from '#telemetry'
-import { connectRedis, type RedisConnection } from './redis.ts'
-import { cacheSettings } from './settings.ts'
 
 /** Tokens come back at a rate, up to a number that may be spent at once. */
 export interface BucketSize {

@@ -1,7 +1,7 @@
 import * as z from 'zod'
-import { type BucketSize, takeToken, type Withdrawal } from '#cache'
 import { defineSettings, integerSetting } from '#config'
 import { ServiceError } from '#errors'
+import { type BucketSize, takeToken, type Withdrawal } from './token-bucket.ts'
 
 const settingsSchema = z.object({
   /** Requests a second of each API key; twice as many at once. 0: no limit. */

@@ -3,7 +3,7 @@ import { ConsecutiveBreaker, circuitBreaker, handleAll } from 'cockatiel'
 import type { Redis } from 'ioredis'
 import { fullJitter } from '#async'
 import { gauge, logger } from '#telemetry'
-import { createReasons, isOfReplica } from './redis-failures.ts'
+import { createReasons, isOfReplica } from './failures.ts'
 
 /**
  * A healthy Redis near by answers in well under a millisecond, but a process that is busy may notice it a tenth of a second later.

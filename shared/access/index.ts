@@ -1,0 +1,8 @@
+export { originOf } from './address.ts'
+export { ApiKey, CreateApiKeyRequest, createApiKey, deleteApiKey, ensureBootstrapKey, listApiKeys } from './api-keys.ts'
+export { authenticate } from './authorize.ts'
+export type { Identity } from './identify.ts'
+export { keysOwnReservations } from './ownership.ts'
+export { countRequest, rateLimitHeaders, requireToken } from './rate-limit.ts'
+export { checkAccessSettings } from './settings.ts'
+export type { Withdrawal } from './token-bucket.ts'
