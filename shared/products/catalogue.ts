@@ -2,7 +2,7 @@ import { invalidate } from '#cache'
 import { afterCommit, type Caller, requireScope, type Sql, transaction, violatedConstraint } from '#database'
 import { ServiceError } from '#errors'
 import { newId } from '#ids'
-import { bookTransaction, openBook, totalsOf } from '#stock'
+import { lockStock, stockTransaction, totalsOf } from '#stock'
 import { announceCreated, announceUpdated } from './announce.ts'
 import { requireVersion } from './entity-tag.ts'
 import { fieldsOf, patched, withoutStock } from './product-fields.ts'
@@ -17,11 +17,11 @@ export function createProduct(request: CreateProductRequest, caller: Caller): Pr
   return transaction(caller, async (tx) => {
     const id = newId()
     const row = await insertProduct(tx, id, fields)
-    const book = await openBook(tx, caller, [id])
-    announceCreated(book, caller, row, initialStock)
-    await book.save()
+    const stock = await lockStock(tx, caller, [id])
+    announceCreated(stock, caller, row, initialStock)
+    await stock.save()
     changesCatalogue(tx)
-    const locked = book.product(id)
+    const locked = stock.product(id)
     return { product: toProduct(row, totalsOf(locked)), stockVersion: locked.version }
   })
 }
@@ -37,16 +37,16 @@ export function updateProduct(
   caller: Caller,
 ): Promise<VersionedProduct> {
   return transaction(caller, async (tx) => {
-    const book = await openBook(tx, caller, [id])
-    const locked = book.product(id)
+    const stock = await lockStock(tx, caller, [id])
+    const locked = stock.product(id)
     const [row] = await tx<
       [ProductRow]
     >`select ${columns(tx)} from products as product where id = ${id} for no key update`
     requireVersion(row.version, matches)
     const fields = patched(fieldsOf(withoutStock(row)), patch)
     const updated = fields ? await writeProduct(tx, id, fields) : row
-    if (fields) announceUpdated(book, caller, updated)
-    await book.save()
+    if (fields) announceUpdated(stock, caller, updated)
+    await stock.save()
     changesCatalogue(tx)
     return { product: toProduct(updated, totalsOf(locked)), stockVersion: locked.version }
   })
@@ -57,22 +57,22 @@ export function updateProduct(
  * Throws `product_not_found`, `version_mismatch`, `has_held_reservations`.
  */
 export function deleteProduct(id: string, matches: (version: number) => boolean, caller: Caller): Promise<void> {
-  return bookTransaction(caller, async (tx, open) => {
-    const book = await open([id])
-    const { sku } = book.product(id)
+  return stockTransaction(caller, async (tx, open) => {
+    const stock = await open([id])
+    const { sku } = stock.product(id)
     const [row] = await tx<[{ version: number }]>`select version from products where id = ${id}`
     requireVersion(row.version, matches)
     const holds = await tx`
       select 1 from reservation_lines
-      where product_id = ${id} and held_until is not null and reservation_id <> all(${book.expiredIds}::uuid[]) limit 1`
+      where product_id = ${id} and held_until is not null and reservation_id <> all(${stock.expiredIds}::uuid[]) limit 1`
     if (holds.length > 0) {
       throw new ServiceError(
         'has_held_reservations',
         'Reservations hold stock of this product. Release or confirm them first.',
       )
     }
-    book.announce(caller, 'product.deleted', id, { productId: id, sku })
-    await book.save()
+    stock.announce(caller, 'product.deleted', id, { productId: id, sku })
+    await stock.save()
     await tx`update products set deleted_at = now() where id = ${id}`
     changesCatalogue(tx)
   })

@@ -1,7 +1,7 @@
 import { type Caller, type Sql, StaleRead } from '#database'
 import { ServiceError } from '#errors'
 import { newId } from '#ids'
-import { type Book, openBook, openBookOfNew } from '#stock'
+import { type LockedStock, lockStock, stockOfNewProducts } from '#stock'
 import { announceCreated, announceUpdated } from './announce.ts'
 import { changesCatalogue } from './catalogue.ts'
 import { type EditableFields, fieldsOf, patched, withoutStock } from './product-fields.ts'
@@ -37,12 +37,12 @@ interface Draft {
  * no trace. All of it is decided in memory, under the locks of the products that are there, then written in a statement a table.
  */
 export async function upsertProducts(tx: Sql, caller: Caller, rows: readonly UpsertRow[]): Promise<Upserted> {
-  const { book, drafts } = await lockProducts(tx, caller, new Set(rows.map(({ product }) => product.sku)))
+  const { stock, drafts } = await lockProducts(tx, caller, new Set(rows.map(({ product }) => product.sku)))
   const upserted = decide(rows, drafts)
   const added = [...drafts.values()].filter(({ isNew }) => isNew)
   const changed = [...drafts.values()].filter(({ isNew, isChanged }) => !isNew && isChanged)
-  await change(tx, caller, book, changed)
-  await add(tx, caller, book, added)
+  await change(tx, caller, stock, changed)
+  await add(tx, caller, stock, added)
   changesCatalogue(tx)
   return upserted
 }
@@ -52,19 +52,19 @@ async function lockProducts(
   tx: Sql,
   caller: Caller,
   skus: ReadonlySet<string>,
-): Promise<{ book: Book; drafts: Map<string, Draft> }> {
+): Promise<{ stock: LockedStock; drafts: Map<string, Draft> }> {
   const found = await tx<Array<{ id: string }>>`
     select id from products where sku = any(${[...skus]}::text[]) and deleted_at is null`
   const ids = found.map(({ id }) => id)
-  const book = await openBook(tx, caller, ids)
+  const stock = await lockStock(tx, caller, ids)
   const rows = await tx<ProductRow[]>`
     select ${columns(tx)} from products as product where id = any(${ids}::uuid[])`
-  if (rows.some(({ id, sku }) => !book.has(id) || !skus.has(sku))) throw new StaleRead('a product lost its sku')
+  if (rows.some(({ id, sku }) => !stock.has(id) || !skus.has(sku))) throw new StaleRead('a product lost its sku')
   const toDraft = (row: ProductRow): Draft => {
     const fields = fieldsOf(withoutStock(row))
     return { id: row.id, isNew: false, isChanged: false, fields, initialStock: 0 }
   }
-  return { book, drafts: new Map(rows.map((row) => [row.sku, toDraft(row)])) }
+  return { stock, drafts: new Map(rows.map((row) => [row.sku, toDraft(row)])) }
 }
 
 /** Applies the rows to the drafts, in their order. */
@@ -91,7 +91,7 @@ function decide(rows: readonly UpsertRow[], drafts: Map<string, Draft>): Upserte
 }
 
 /** The ids are given twice: whatever the plan, only these products are looked at. */
-async function change(tx: Sql, caller: Caller, book: Book, drafts: readonly Draft[]): Promise<void> {
+async function change(tx: Sql, caller: Caller, stock: LockedStock, drafts: readonly Draft[]): Promise<void> {
   const rows = await tx<ProductRow[]>`
     update products as product
     set name = draft.name, description = draft.description, price_amount = draft.price_amount,
@@ -100,15 +100,15 @@ async function change(tx: Sql, caller: Caller, book: Book, drafts: readonly Draf
     from ${draftRows(tx, drafts)}
     where product.id = draft.id and product.id = any(${drafts.map(({ id }) => id)}::uuid[])
     returning ${columns(tx)}`
-  for (const row of rows) announceUpdated(book, caller, row)
-  await book.save()
+  for (const row of rows) announceUpdated(stock, caller, row)
+  await stock.save()
 }
 
 /**
  * Adds products with their stock levels at `main`, in the order of their skus, so that two imports of the same ones wait for each
  * other rather than deadlock. Whoever took a sku since it was looked for has it now: all begins anew then.
  */
-async function add(tx: Sql, caller: Caller, known: Book, drafts: readonly Draft[]): Promise<void> {
+async function add(tx: Sql, caller: Caller, known: LockedStock, drafts: readonly Draft[]): Promise<void> {
   if (drafts.length === 0) return
   const rows = await tx<ProductRow[]>`
     insert into products as product (id, sku, name, description, price_amount, price_currency, attributes, status,
@@ -117,10 +117,10 @@ async function add(tx: Sql, caller: Caller, known: Book, drafts: readonly Draft[
     from ${draftRows(tx, drafts)} order by sku collate "C"
     on conflict (sku) where deleted_at is null do nothing returning ${columns(tx)}`
   if (rows.length < drafts.length) throw new StaleRead('a sku was taken meanwhile')
-  const book = openBookOfNew(tx, known, rows)
+  const stock = stockOfNewProducts(tx, known, rows)
   const initialStock = new Map(drafts.map((draft) => [draft.id, draft.initialStock]))
-  for (const row of rows) announceCreated(book, caller, row, initialStock.get(row.id) ?? 0)
-  await book.save()
+  for (const row of rows) announceCreated(stock, caller, row, initialStock.get(row.id) ?? 0)
+  await stock.save()
 }
 
 /** Drafts as rows. One document: a literal for each column would have all texts escaped once more. */

@@ -1,9 +1,9 @@
 import type * as z from 'zod'
 import type { Caller } from '#database'
 import { ServiceError } from '#errors'
-import { bookTransaction } from './book-transaction.ts'
 import { requireLocations } from './locations.ts'
 import type { AdjustRequest, Movement } from './schema.ts'
+import { stockTransaction } from './stock-transaction.ts'
 
 /**
  * Changes what is on hand at one location (`main` unless told) by a signed quantity.
@@ -15,10 +15,10 @@ export function adjustStock(
   caller: Caller,
 ): Promise<Movement> {
   const { quantity, reason, location = 'main', reference, note } = request
-  return bookTransaction(caller, async (tx, open) => {
+  return stockTransaction(caller, async (tx, open) => {
     await requireLocations(tx, [location])
-    const book = await open([productId])
-    const { sku, levels } = book.product(productId)
+    const stock = await open([productId])
+    const { sku, levels } = stock.product(productId)
     const level = levels.find((candidate) => candidate.location === location)
     const available = level ? level.onHand - level.reserved : 0
     if (available + quantity < 0) {
@@ -26,7 +26,7 @@ export function adjustStock(
         extra: { shortages: [{ productId, sku, requested: -quantity, available }] },
       })
     }
-    const movement = book.change(caller, {
+    const movement = stock.change(caller, {
       productId,
       location,
       type: 'adjustment',
@@ -36,7 +36,7 @@ export function adjustStock(
       reference: reference ?? undefined,
       note: note ?? undefined,
     })
-    await book.save()
+    await stock.save()
     return movement
   })
 }

@@ -1,6 +1,6 @@
 import { type Caller, pipeline, type Sql, transaction } from '#database'
 import { oncePerEvent, type ProductChange, type StockAlert } from '#events'
-import { openBook } from './lock-stock.ts'
+import { lockStock } from './lock-stock.ts'
 
 /** What a product's last alert left it in: `low` and `out` last until a `stock.back` ends them. */
 type AlertState = 'none' | 'low' | 'out'
@@ -73,7 +73,7 @@ async function takeEdge(
   eventId: string,
   caller: Caller,
 ): Promise<AlertType | undefined> {
-  const book = await openBook(tx, caller, [productId])
+  const lockedStock = await lockStock(tx, caller, [productId])
   const [product] = await tx<Sight[]>`
     select product.low_stock_threshold as "lowStockThreshold", alert.state as last, alert.threshold as "lastThreshold",
            ${stateWith(tx, stock.available)} as next
@@ -84,14 +84,14 @@ async function takeEdge(
   const isSeen = product && !isOutAsEver && (await remember(tx, productId, product, version))
   const alert = isSeen && edge(product, stock.available)
   if (alert) {
-    const { sku } = book.product(productId)
+    const { sku } = lockedStock.product(productId)
     const { lowStockThreshold } = product
     const cause = { id: eventId, version, available: stock.available }
     const data: Omit<StockAlert, 'version' | 'stock'> = { productId, sku, lowStockThreshold, cause }
-    book.announce(caller, alert, productId, data)
+    lockedStock.announce(caller, alert, productId, data)
   }
-  // Also without an alert: opening the book may have ended overdue holds.
-  await book.save()
+  // Also without an alert: locking the stock may have ended overdue holds.
+  await lockedStock.save()
   return alert || undefined
 }
 

@@ -1,5 +1,5 @@
 import type * as z from 'zod'
-import type { Book } from './book.ts'
+import type { LockedStock } from './locked-stock.ts'
 import type { LineRow } from './reservation-rows.ts'
 import type { ReserveRequest } from './schema.ts'
 
@@ -37,7 +37,7 @@ export interface Shortage {
  * be served. Nothing is booked yet. Throws `product_not_found`.
  */
 export function allocate(
-  book: Book,
+  stock: LockedStock,
   demands: readonly Demand[],
   replaced: readonly LineRow[],
 ): { lines: AllocatedLine[]; shortages: Shortage[] } {
@@ -46,7 +46,7 @@ export function allocate(
   for (const { productId, location, quantity } of replaced) add(`${productId} ${location}`, quantity)
   const shortages: Shortage[] = []
   const lines = demands.flatMap(({ productId, quantity, location }) => {
-    const { sku, levels } = book.product(productId)
+    const { sku, levels } = stock.product(productId)
     const offers = levels
       .filter((level) => location === undefined || level.location === location)
       .map((level) => {

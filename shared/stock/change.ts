@@ -4,6 +4,7 @@ import type { NewEvent } from '#events'
 import { newId } from '#ids'
 import type { LockedProduct } from './levels.ts'
 import type { NewMovement } from './movements.ts'
+import type { LineRow } from './reservation-rows.ts'
 import { type movementTypes, ON_HAND_MAX, type StockTotals } from './schema.ts'
 
 export interface Change {
@@ -16,6 +17,19 @@ export interface Change {
   reference?: string | undefined
   note?: string | undefined
   reservationId?: string | undefined
+}
+
+/** What a line of a reservation holds. */
+type HeldPieces = Pick<LineRow, 'reservationId' | 'productId' | 'location' | 'quantity'>
+
+/** The change that ends a hold, or a part of it, without anything leaving the stock. */
+export function endOfHold(
+  type: 'released' | 'expired',
+  { reservationId, productId, location, quantity }: HeldPieces,
+  reference?: string | null,
+): Change {
+  const deltas = { onHandDelta: 0, reservedDelta: -quantity }
+  return { type, reservationId, productId, location, ...deltas, reference: reference ?? undefined }
 }
 
 const eventTypeOf = {

@@ -1,9 +1,9 @@
 import type * as z from 'zod'
 import { type Caller, pipeline, type Sql, transaction } from '#database'
 import { invalid, ServiceError } from '#errors'
-import type { Book } from './book.ts'
 import { requireLocations } from './locations.ts'
-import { openBook } from './lock-stock.ts'
+import { lockStock } from './lock-stock.ts'
+import type { LockedStock } from './locked-stock.ts'
 import type { CountRequest, CountResult } from './schema.ts'
 import { findSkus, productIdOf } from './skus.ts'
 
@@ -28,14 +28,14 @@ export function countStock({ counts }: z.infer<typeof CountRequest>, caller: Cal
       tx,
       counted.map(({ location }) => location),
     )
-    const book = await openBook(
+    const stock = await lockStock(
       tx,
       caller,
       counted.map(({ productId }) => productId),
     )
-    requireCovered(book, counted)
-    const results = counted.map((count) => apply(book, caller, count))
-    await book.save()
+    requireCovered(stock, counted)
+    const results = counted.map((count) => apply(stock, caller, count))
+    await stock.save()
     return { counts: results }
   })
 }
@@ -58,10 +58,10 @@ function requireDistinct(counted: Counted[]): void {
 }
 
 /** What is held has been promised: a count below it must be dealt with by people, hold by hold. */
-function requireCovered(book: Book, counted: Counted[]): void {
+function requireCovered(stock: LockedStock, counted: Counted[]): void {
   const short = counted.flatMap(({ productId, location, counted: quantity }) => {
-    const { sku } = book.product(productId)
-    const { reserved } = levelOf(book, productId, location)
+    const { sku } = stock.product(productId)
+    const { reserved } = levelOf(stock, productId, location)
     return quantity < reserved ? [{ productId, sku, location, counted: quantity, reserved }] : []
   })
   if (short.length === 0) return
@@ -69,16 +69,20 @@ function requireCovered(book: Book, counted: Counted[]): void {
   throw new ServiceError('count_below_reserved', detail, { extra: { short } })
 }
 
-function apply(book: Book, caller: Caller, { productId, location, counted }: Counted): CountResult['counts'][number] {
-  const before = levelOf(book, productId, location).onHand
+function apply(
+  stock: LockedStock,
+  caller: Caller,
+  { productId, location, counted }: Counted,
+): CountResult['counts'][number] {
+  const before = levelOf(stock, productId, location).onHand
   const variance = counted - before
   if (variance !== 0) {
-    book.change(caller, { productId, location, type: 'count', onHandDelta: variance, reservedDelta: 0 })
+    stock.change(caller, { productId, location, type: 'count', onHandDelta: variance, reservedDelta: 0 })
   }
   return { productId, location, before, counted, variance }
 }
 
-function levelOf(book: Book, productId: string, location: string): { onHand: number; reserved: number } {
-  const { levels } = book.product(productId)
+function levelOf(stock: LockedStock, productId: string, location: string): { onHand: number; reserved: number } {
+  const { levels } = stock.product(productId)
   return levels.find((level) => level.location === location) ?? { onHand: 0, reserved: 0 }
 }

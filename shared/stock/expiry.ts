@@ -1,5 +1,6 @@
 import type { Caller, Sql } from '#database'
-import type { Book } from './book.ts'
+import { endOfHold } from './change.ts'
+import type { LockedStock } from './locked-stock.ts'
 import { linesOf, lockReservations } from './reservation-rows.ts'
 
 /** At most `max` overdue holds on any of the products: for each, the products that it covers. */
@@ -26,13 +27,13 @@ export async function findOverdue(tx: Sql, productIds: string[], max: number): P
 }
 
 /**
- * Books the end of those of the reservations that are held and overdue, and gives their ids. Their products are locked in
- * `book`. A row that is locked itself, by an extension perhaps, is waited for, or skipped by whoever has time.
+ * Ends those of the reservations that are held and overdue, in memory, and gives their ids. Their products are locked in `stock`.
+ * A row that is locked itself, by an extension perhaps, is waited for, or skipped by whoever has time.
  */
 export async function expireOverdue(
   tx: Sql,
   caller: Caller,
-  book: Book,
+  stock: LockedStock,
   reservationIds: string[],
   { skipLocked = false } = {},
 ): Promise<string[]> {
@@ -40,17 +41,7 @@ export async function expireOverdue(
   const overdue = locked.filter(({ state, isOverdue }) => state === 'held' && isOverdue).map(({ id }) => id)
   if (overdue.length === 0) return []
   for (const line of await linesOf(tx, overdue)) {
-    book.change(
-      { ...caller, actor: 'function:expire-reservations' },
-      {
-        productId: line.productId,
-        location: line.location,
-        type: 'expired',
-        onHandDelta: 0,
-        reservedDelta: -line.quantity,
-        reservationId: line.reservationId,
-      },
-    )
+    stock.change({ ...caller, actor: 'function:expire-reservations' }, endOfHold('expired', line))
   }
   return overdue
 }

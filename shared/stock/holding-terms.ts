@@ -1,7 +1,7 @@
 import type * as z from 'zod'
 import type { Caller, Member, Sql } from '#database'
 import { invalid, ServiceError } from '#errors'
-import type { Book } from './book.ts'
+import type { LockedStock } from './locked-stock.ts'
 import { mayTouch } from './ownership.ts'
 import type { Reservation, ReserveRequest } from './schema.ts'
 
@@ -18,11 +18,11 @@ export interface HeldLine {
 
 /**
  * What those who ask hold already of the products that have a limit for each holder, but for holds that are overdue. The products are
- * locked in `book`: nobody else comes to hold anything of them. Without such a product nothing is asked of the database.
+ * locked in `stock`: nobody else comes to hold anything of them. Without such a product nothing is asked of the database.
  */
 export async function findHeld(
   tx: Sql,
-  book: Book,
+  stock: LockedStock,
   members: ReadonlyArray<Member<Request>>,
   idOfSku: ReadonlyMap<string, string>,
 ): Promise<HeldLine[]> {
@@ -32,7 +32,7 @@ export async function findHeld(
     if (holder == null) continue
     for (const { productId, sku = '' } of lines) {
       const id = productId ?? idOfSku.get(sku) ?? ''
-      if (isLimitedByHolder(book, id)) pairs.set(`${id} ${holder}`, { holder, productId: id })
+      if (isLimitedByHolder(stock, id)) pairs.set(`${id} ${holder}`, { holder, productId: id })
     }
   }
   if (pairs.size === 0) return []
@@ -44,14 +44,14 @@ export async function findHeld(
       as asked (holder, product_id)
     cross join lateral (
       select id, made_by from reservations
-      where holder = asked.holder and state = 'held' and expires_at > ${book.openedAt}
+      where holder = asked.holder and state = 'held' and expires_at > ${stock.lockedAt}
     ) as reservation
     join reservation_lines as line on line.reservation_id = reservation.id and line.product_id = asked.product_id`
-  return rows.filter(({ reservationId }) => !book.expiredIds.includes(reservationId))
+  return rows.filter(({ reservationId }) => !stock.expiredIds.includes(reservationId))
 }
 
-export function isLimitedByHolder(book: Book, productId: string): boolean {
-  return book.has(productId) && book.product(productId).terms?.perHolder != null
+export function isLimitedByHolder(stock: LockedStock, productId: string): boolean {
+  return stock.has(productId) && stock.product(productId).terms?.perHolder != null
 }
 
 /**
@@ -59,19 +59,19 @@ export function isLimitedByHolder(book: Book, productId: string): boolean {
  * is held already, but for what the request replaces. Undefined where they allow it. Throws `product_not_found`.
  */
 export function refusalByTerms(
-  book: Book,
+  stock: LockedStock,
   { lines, holder }: Request,
   productIds: readonly string[],
   held: (productId: string) => number,
 ): ServiceError | undefined {
   // By far the most requests end here.
-  if (productIds.every((id) => book.product(id).terms === null)) return undefined
+  if (productIds.every((id) => stock.product(id).terms === null)) return undefined
   const wanted = new Map<string, number>()
   lines.forEach(({ quantity }, index) => {
     const id = productIds[index] as string
-    if (book.product(id).terms) wanted.set(id, quantity + (wanted.get(id) ?? 0))
+    if (stock.product(id).terms) wanted.set(id, quantity + (wanted.get(id) ?? 0))
   })
-  const products = [...wanted].map(([id, quantity]) => ({ ...book.product(id), quantity }))
+  const products = [...wanted].map(([id, quantity]) => ({ ...stock.product(id), quantity }))
   const archived = products.find(({ terms }) => terms?.isArchived)
   if (archived) {
     return new ServiceError('product_archived', `${archived.sku} is archived: it can't be reserved any more.`)
@@ -107,13 +107,13 @@ export function sumHeld(
 /** What is held once a request of the batch was granted: the next one may be the same holder's. */
 export function withHold(
   held: HeldLine[],
-  book: Book,
+  stock: LockedStock,
   { id, holder, lines }: Reservation,
   { actor }: Caller,
   replaced: ReadonlyArray<{ id: string }>,
 ): HeldLine[] {
   if (holder === null) return held
-  const limited = lines.filter(({ productId }) => isLimitedByHolder(book, productId))
+  const limited = lines.filter(({ productId }) => isLimitedByHolder(stock, productId))
   if (limited.length === 0 && held.length === 0) return held
   const kept = held.filter(({ reservationId }) => !replaced.some((hold) => hold.id === reservationId))
   return [

@@ -1,6 +1,6 @@
 import type * as z from 'zod'
 import { type Caller, transaction } from '#database'
-import { openBook } from './lock-stock.ts'
+import { lockStock } from './lock-stock.ts'
 import type { ProductLimits, SetLimitRequest } from './schema.ts'
 
 /**
@@ -13,16 +13,16 @@ export function setLimit(
   caller: Caller,
 ): Promise<ProductLimits> {
   return transaction(caller, async (tx) => {
-    const book = await openBook(tx, caller, [productId])
-    book.product(productId)
+    const stock = await lockStock(tx, caller, [productId])
+    stock.product(productId)
     const [limits] = await tx<[ProductLimits]>`
       update products
       set limit_per_reservation = ${perReservation === undefined ? tx`limit_per_reservation` : perReservation},
           limit_per_holder = ${perHolder === undefined ? tx`limit_per_holder` : perHolder}
       where id = ${productId}
       returning limit_per_reservation as "perReservation", limit_per_holder as "perHolder"`
-    // Opening the book may have ended overdue holds.
-    await book.save()
+    // Locking the stock may have ended overdue holds.
+    await stock.save()
     return limits
   })
 }

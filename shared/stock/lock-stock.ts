@@ -1,22 +1,30 @@
 import { type Caller, pipeline, type Sql } from '#database'
-import { type Book, createBook } from './book.ts'
 import { expireOverdue, findOverdue } from './expiry.ts'
 import { lockProducts, tryLockProducts } from './levels.ts'
+import { createLockedStock, type LockedStock } from './locked-stock.ts'
 
 /** Overdue holds that one transaction ends, at 0.1 ms each: more would keep its locks for longer than a request should wait. */
 export const EXPIRED_MAX = 500
 
 /**
- * Locks the products' stock, in the one order that all transactions keep (by product id), and expires what holds on them
- * are overdue, but with `skipLocked` for those that others work on. Products that don't exist are left out; `book.product`
- * tells. Waits at most the lock time-out.
+ * The same for an attempt after others that were refused with overdue holds left: 20 times as many each time, 200,000 at most, since
+ * those must not stand in a request's way.
  */
-export async function openBook(
+export function expiredMaxOf(attempt: number): number {
+  return EXPIRED_MAX * Math.min(400, 20 ** (attempt - 1))
+}
+
+/**
+ * Locks the products' stock, in the one order that all transactions keep (by product id), and expires what holds on them
+ * are overdue, but with `skipLocked` for those that others work on. Products that don't exist are left out; `product` of
+ * what is given tells. Waits at most the lock time-out.
+ */
+export async function lockStock(
   tx: Sql,
   caller: Caller,
   productIds: Iterable<string>,
   { expiredMax = EXPIRED_MAX, skipLocked = false } = {},
-): Promise<Book> {
+): Promise<LockedStock> {
   const wanted = [...new Set(productIds)].sort()
   // Sent together: the locks are held for as short as can be.
   const [{ products, lockedAt }, overdue] = await pipeline([
@@ -28,8 +36,8 @@ export async function openBook(
   if (others.size > 0) for (const [id, other] of await tryLockProducts(tx, [...others])) products.set(id, other)
   const endingIds = [...overdue].filter(([, ids]) => ids.every((id) => products.has(id))).map(([id]) => id)
 
-  const book = createBook(tx, products, lockedAt)
-  book.isCutOff = overdue.size === expiredMax || endingIds.length < overdue.size
-  if (endingIds.length > 0) book.expiredIds = await expireOverdue(tx, caller, book, endingIds, { skipLocked })
-  return book
+  const stock = createLockedStock(tx, products, lockedAt)
+  stock.isCutOff = overdue.size === expiredMax || endingIds.length < overdue.size
+  if (endingIds.length > 0) stock.expiredIds = await expireOverdue(tx, caller, stock, endingIds, { skipLocked })
+  return stock
 }

@@ -1,23 +1,15 @@
 import type * as z from 'zod'
-import {
-  type Caller,
-  type Decision,
-  type Group,
-  groupCommit,
-  type Member,
-  pipeline,
-  type Sql,
-  StaleRead,
-} from '#database'
+import { type Decision, type Group, groupCommit, type Member, pipeline, type Sql, StaleRead } from '#database'
 import { ServiceError } from '#errors'
 import { newId } from '#ids'
 import { type AllocatedLine, allocate, type Shortage, sumDemands } from './allocation.ts'
-import type { Book } from './book.ts'
+import { endOfHold } from './change.ts'
 import { findHeld, type HeldLine, isLimitedByHolder, refusalByTerms, sumHeld, withHold } from './holding-terms.ts'
 import { locationNotFound } from './locations.ts'
-import { EXPIRED_MAX, openBook } from './lock-stock.ts'
+import { expiredMaxOf, lockStock } from './lock-stock.ts'
+import type { LockedStock } from './locked-stock.ts'
 import { insertHolds, lockReservations, setState } from './reservation-rows.ts'
-import { holdName, type Lookups, lookUp, type ReplacedHold } from './reserve-lookups.ts'
+import { holdName, type Lookups, lookUp } from './reserve-lookups.ts'
 import type { Reservation, ReserveRequest } from './schema.ts'
 import { holdLifeMaxSeconds } from './settings.ts'
 import { productIdOf } from './skus.ts'
@@ -43,7 +35,7 @@ export const reserve = groupCommit<Request, Reservation>({
 
 /** What a batch writes at its end. */
 interface Plan {
-  book: Book
+  stock: LockedStock
   /** When its stock was locked: what its reservations have as their creation. */
   createdAt: string
   lookups: Lookups
@@ -61,42 +53,42 @@ async function open(
   const lookups = await lookUp(tx, members)
   // After a refusal with overdue holds left, the next attempt ends more of them.
   const { caller } = members[0]
-  const book = await openBook(tx, caller, lookups.productIds, {
-    expiredMax: EXPIRED_MAX * Math.min(400, 20 ** (attempt - 1)),
+  const stock = await lockStock(tx, caller, lookups.productIds, {
+    expiredMax: expiredMaxOf(attempt),
   })
-  await forgetEnded(tx, book, lookups)
-  const held = await findHeld(tx, book, members, lookups.idOfSku)
-  const createdAt = book.openedAt.toISOString()
-  const plan: Plan = { book, createdAt, lookups, holds: [], releasedIds: [], held }
+  await forgetEnded(tx, stock, lookups)
+  const held = await findHeld(tx, stock, members, lookups.idOfSku)
+  const createdAt = stock.lockedAt.toISOString()
+  const plan: Plan = { stock, createdAt, lookups, holds: [], releasedIds: [], held }
   return {
     covers: (request) => isCovered(plan, request),
     decide: (member) => decide(plan, member),
     async write(decisions) {
-      if (book.isCutOff && [...decisions].some(isShort)) throw new StaleRead('overdue holds were left')
+      if (stock.isCutOff && [...decisions].some(isShort)) throw new StaleRead('overdue holds were left')
       await write(tx, plan)
     },
   }
 }
 
 /** Whether all that a request refers to has been looked up and locked. What its shopper holds would have to be, too. */
-function isCovered({ book, lookups: { idOfSku, locations } }: Plan, request: Request): boolean {
+function isCovered({ stock, lookups: { idOfSku, locations } }: Plan, request: Request): boolean {
   if (holdName(request)) return false
   return request.lines.every(({ productId, sku, location }) => {
     const id = productId ?? (sku && idOfSku.get(sku))
-    if (id === undefined || !book.has(id) || isLimitedByHolder(book, id)) return false
+    if (id === undefined || !stock.has(id) || isLimitedByHolder(stock, id)) return false
     return location === undefined || locations.has(location)
   })
 }
 
 /** Keeps of the holds to be replaced those that are held still, now that they are locked, and do not end as overdue. */
-async function forgetEnded(tx: Sql, book: Book, { replaced }: Lookups): Promise<void> {
+async function forgetEnded(tx: Sql, stock: LockedStock, { replaced }: Lookups): Promise<void> {
   if (replaced.size === 0) return
   const rows = await lockReservations(
     tx,
     [...replaced.values()].flat().map(({ id }) => id),
   )
   const held = new Set(rows.filter(({ state }) => state === 'held').map(({ id }) => id))
-  for (const id of book.expiredIds) held.delete(id)
+  for (const id of stock.expiredIds) held.delete(id)
   for (const [name, holds] of replaced) {
     replaced.set(
       name,
@@ -114,21 +106,21 @@ function decide(plan: Plan, member: Member<Request>): Decision<Reservation> {
   }
 }
 
-/** Books one request. All that can be refused comes before the first change, so a refusal leaves none. */
+/** Decides one request. All that can be refused comes before the first change, so a refusal leaves none. */
 function place(plan: Plan, { request, caller }: Member<Request>): Decision<Reservation> {
-  const { book, lookups, holds, releasedIds } = plan
+  const { stock, lookups, holds, releasedIds } = plan
   const productIds = request.lines.map((line) => productIdOf(line, lookups.idOfSku))
   for (const { location } of request.lines) {
     if (location !== undefined && !lookups.locations.has(location)) throw locationNotFound(location)
   }
   const [name] = holdName(request) ?? []
   const replaced = (name !== undefined && lookups.replaced.get(name)) || []
-  const refusal = refusalByTerms(book, request, productIds, (productId) =>
+  const refusal = refusalByTerms(stock, request, productIds, (productId) =>
     sumHeld(plan.held, request.holder, productId, caller, replaced),
   )
   if (refusal) return { error: refusal }
   const freed = replaced.flatMap((hold) => hold.lines)
-  const { lines, shortages } = allocate(book, sumDemands(request.lines, productIds), freed)
+  const { lines, shortages } = allocate(stock, sumDemands(request.lines, productIds), freed)
   if (shortages.length > 0) {
     // Not thrown: to a sold-out product this is the usual answer, and a throw costs as much as the rest of this function.
     return { error: insufficientStock(shortages) }
@@ -136,15 +128,15 @@ function place(plan: Plan, { request, caller }: Member<Request>): Decision<Reser
 
   for (const old of replaced) {
     releasedIds.push(old.id)
-    releaseInBook(book, caller, old, request.reference ?? undefined)
+    for (const line of old.lines) stock.change(caller, endOfHold('released', line, request.reference))
   }
   const reservation = newReservation(request, lines, plan)
   for (const { productId, location, quantity } of lines) {
     const change = { productId, location, type: 'reserved', onHandDelta: 0, reservedDelta: quantity } as const
-    book.change(caller, { ...change, reservationId: reservation.id, reference: request.reference ?? undefined })
+    stock.change(caller, { ...change, reservationId: reservation.id, reference: request.reference ?? undefined })
   }
   holds.push({ reservation, madeBy: caller.actor, lines })
-  plan.held = withHold(plan.held, book, reservation, caller, replaced)
+  plan.held = withHold(plan.held, stock, reservation, caller, replaced)
   return { result: reservation }
 }
 
@@ -155,14 +147,7 @@ function insufficientStock(shortages: Shortage[]): ServiceError {
   return new ServiceError('insufficient_stock', detail, { extra: { shortages } })
 }
 
-function releaseInBook(book: Book, caller: Caller, { id, lines }: ReplacedHold, reference: string | undefined): void {
-  for (const { productId, location, quantity } of lines) {
-    const change = { productId, location, type: 'released', onHandDelta: 0, reservedDelta: -quantity } as const
-    book.change(caller, { ...change, reservationId: id, reference })
-  }
-}
-
-function newReservation(request: Request, lines: AllocatedLine[], { book, createdAt }: Plan): Reservation {
+function newReservation(request: Request, lines: AllocatedLine[], { stock, createdAt }: Plan): Reservation {
   const { reference = null, holder = null } = request
   const ttlSeconds = Math.min(request.ttlSeconds, holdLifeMaxSeconds())
   return {
@@ -171,13 +156,13 @@ function newReservation(request: Request, lines: AllocatedLine[], { book, create
     lines: lines.map((line) => ({ ...line, confirmedQuantity: 0 })),
     reference,
     holder,
-    expiresAt: new Date(book.openedAt.getTime() + ttlSeconds * 1_000).toISOString(),
+    expiresAt: new Date(stock.lockedAt.getTime() + ttlSeconds * 1_000).toISOString(),
     createdAt,
     updatedAt: createdAt,
   }
 }
 
-async function write(tx: Sql, { book, holds, releasedIds }: Plan): Promise<void> {
+async function write(tx: Sql, { stock, holds, releasedIds }: Plan): Promise<void> {
   // Sent together, and run in this order: a shopper's old hold must have ended before the new one meets it in the unique index.
-  await pipeline([setState(tx, releasedIds, 'released'), book.save(), insertHolds(tx, holds)])
+  await pipeline([setState(tx, releasedIds, 'released'), stock.save(), insertHolds(tx, holds)])
 }

@@ -13,7 +13,7 @@ export async function findSkus(
   return new Map(rows.map(({ id, sku }) => [sku, id]))
 }
 
-/** The product that a line names. An id is taken as it is: the book tells whether it exists. Throws `product_not_found` for a sku. */
+/** The product that a line names. An id is taken as it is: `lockStock` tells whether it exists. Throws `product_not_found` for a sku. */
 export function productIdOf(
   { productId, sku = '' }: { productId?: string | undefined; sku?: string | undefined },
   idOfSku: ReadonlyMap<string, string>,

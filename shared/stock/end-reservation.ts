@@ -1,8 +1,9 @@
 import type * as z from 'zod'
 import { type Caller, pipeline, type Sql, transaction } from '#database'
 import { invalid, ServiceError } from '#errors'
-import type { Book } from './book.ts'
-import { openBook } from './lock-stock.ts'
+import { endOfHold } from './change.ts'
+import { lockStock } from './lock-stock.ts'
+import type { LockedStock } from './locked-stock.ts'
 import { mayTouch } from './ownership.ts'
 import {
   findReservations,
@@ -19,7 +20,7 @@ import { holdLifeMaxSeconds } from './settings.ts'
 interface Held {
   row: ReservationRow
   lines: LineRow[]
-  book: Book
+  stock: LockedStock
 }
 
 /**
@@ -28,20 +29,15 @@ interface Held {
  * `validation_failed` for more than is held.
  */
 export function confirm(id: string, request: z.infer<typeof ConfirmRequest>, caller: Caller): Promise<Reservation> {
-  return settle(id, 'confirmed', caller, async (tx, { row, lines, book }) => {
+  return endReservation(id, 'confirmed', caller, async (tx, { row, lines, stock }) => {
     const confirmed = share(lines, request.lines)
-    for (const { productId, location, quantity, confirmedQuantity } of confirmed) {
-      const base = { productId, location, reservationId: id, reference: row.reference ?? undefined }
-      const rest = quantity - confirmedQuantity
-      if (confirmedQuantity > 0) {
-        book.change(caller, {
-          ...base,
-          type: 'confirmed',
-          onHandDelta: -confirmedQuantity,
-          reservedDelta: -confirmedQuantity,
-        })
-      }
-      if (rest > 0) book.change(caller, { ...base, type: 'released', onHandDelta: 0, reservedDelta: -rest })
+    for (const { confirmedQuantity, ...line } of confirmed) {
+      const { productId, location } = line
+      const deltas = { onHandDelta: -confirmedQuantity, reservedDelta: -confirmedQuantity }
+      const change = { type: 'confirmed', reservationId: id, productId, location, ...deltas } as const
+      if (confirmedQuantity > 0) stock.change(caller, { ...change, reference: row.reference ?? undefined })
+      const rest = line.quantity - confirmedQuantity
+      if (rest > 0) stock.change(caller, endOfHold('released', { ...line, quantity: rest }, row.reference))
     }
     await tx`
       update reservation_lines as line set confirmed_quantity = confirmed.quantity
@@ -53,11 +49,8 @@ export function confirm(id: string, request: z.infer<typeof ConfirmRequest>, cal
 
 /** Gives the held goods back. A released reservation is given back as it is. Throws `reservation_not_found`, `not_held`. */
 export function release(id: string, caller: Caller): Promise<Reservation> {
-  return settle(id, 'released', caller, async (_, { row, lines, book }) => {
-    for (const { productId, location, quantity } of lines) {
-      const change = { productId, location, type: 'released', onHandDelta: 0, reservedDelta: -quantity } as const
-      book.change(caller, { ...change, reservationId: id, reference: row.reference ?? undefined })
-    }
+  return endReservation(id, 'released', caller, async (_, { row, lines, stock }) => {
+    for (const line of lines) stock.change(caller, endOfHold('released', line, row.reference))
     return lines
   })
 }
@@ -98,17 +91,17 @@ export function extend(
   })
 }
 
-/** The way of every reservation to its end: lock its products, then it, look at its state, book, write the state. */
-function settle(
+/** Locks the products, locks the reservation, checks its state, records the changes, and saves. */
+function endReservation(
   id: string,
   state: Extract<ReservationState, 'confirmed' | 'released'>,
   caller: Caller,
-  bookLines: (tx: Sql, held: Held) => Promise<LineRow[]>,
+  record: (tx: Sql, held: Held) => Promise<LineRow[]>,
 ): Promise<Reservation> {
   return transaction(caller, async (tx) => {
     const lines = await linesOf(tx, [id])
     if (lines.length === 0) throw notFound(id)
-    const book = await openBook(
+    const stock = await lockStock(
       tx,
       caller,
       lines.map((line) => line.productId),
@@ -117,8 +110,8 @@ function settle(
     if (!row || !mayTouch(caller, row)) throw notFound(id)
     if (row.state === state) return toReservation(row, await linesOf(tx, [id]))
     if (row.state !== 'held' || row.isOverdue) throw notHeld(row, state)
-    const settled = await bookLines(tx, { row, lines, book })
-    await pipeline([book.save(), setState(tx, [id], state)])
+    const settled = await record(tx, { row, lines, stock })
+    await pipeline([stock.save(), setState(tx, [id], state)])
     const [ended] = await findReservations(tx, [id])
     return toReservation(ended ?? row, settled)
   })

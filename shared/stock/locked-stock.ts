@@ -10,18 +10,17 @@ import { setState } from './reservation-rows.ts'
 
 /**
  * The stock of some products, locked, in memory: changes are decided and applied here, in order, and `save` writes them
- * all at once, each with its ledger row and its event. A book that is not saved leaves no trace. Whoever changes stock
- * does it through a book.
+ * all at once, each with its ledger row and its event. What is not saved leaves no trace. Every change of stock is made through it.
  */
-export interface Book {
+export interface LockedStock {
   /** By the database's clock, once all was locked. */
-  openedAt: Date
+  lockedAt: Date
   /** The overdue holds that end with it, and whether there may be more on its products. */
   expiredIds: readonly string[]
   isCutOff: boolean
   /** Whether the product is there, and locked. */
   has: (productId: string) => boolean
-  /** Throws `product_not_found` for a product that is not there, or was not asked for when the book was opened. */
+  /** Throws `product_not_found` for a product that is not there, or was not among those to lock. */
   product: (productId: string) => LockedProduct
   /** Applies a change. The caller has made sure that it leaves `0 <= reserved <= onHand`; the database would refuse it. */
   change: (caller: Caller, change: Change) => NewMovement
@@ -31,28 +30,28 @@ export interface Book {
 }
 
 /**
- * The stock of products that `tx` adds: none, at `main`. Nobody else sees them yet, so there is nothing to be locked; but a book
- * must have been opened before, since that waits for stocktakes. `save` writes their levels with everything else.
+ * The stock of products that `tx` adds: none, at `main`. Nobody else sees them yet, so there is nothing to lock; but other stock
+ * must have been locked before, since that waits for stocktakes. `save` writes their levels with everything else.
  */
-export function openBookOfNew(
+export function stockOfNewProducts(
   tx: Sql,
-  { openedAt }: Pick<Book, 'openedAt'>,
+  { lockedAt }: Pick<LockedStock, 'lockedAt'>,
   products: ReadonlyArray<{ id: string; sku: string }>,
-): Book {
+): LockedStock {
   const levels = () => [{ location: 'main', onHand: 0, reserved: 0, isNew: true, isTouched: true }]
   const locked = products.map(({ id, sku }) => ({ id, sku, version: 0, levels: levels(), terms: null }))
-  return createBook(tx, new Map(locked.map((product) => [product.id, product])), openedAt)
+  return createLockedStock(tx, new Map(locked.map((product) => [product.id, product])), lockedAt)
 }
 
-/** A book of products that `tx` has locked. */
-export function createBook(tx: Sql, products: Map<string, LockedProduct>, openedAt: Date): Book {
+/** The stock of products that `tx` has locked. */
+export function createLockedStock(tx: Sql, products: Map<string, LockedProduct>, lockedAt: Date): LockedStock {
   const movements: NewMovement[] = []
   const events: NewEvent[] = []
   const changed = new Set<LockedProduct>()
-  const occurredAt = openedAt.toISOString()
+  const occurredAt = lockedAt.toISOString()
 
-  const book: Book = {
-    openedAt,
+  const stock: LockedStock = {
+    lockedAt,
     expiredIds: [],
     isCutOff: false,
     has: (productId) => products.has(productId),
@@ -62,7 +61,7 @@ export function createBook(tx: Sql, products: Map<string, LockedProduct>, opened
       return product
     },
     change(by, change) {
-      const product = book.product(change.productId)
+      const product = stock.product(change.productId)
       const movement = apply(product, by, change, occurredAt)
       changed.add(product)
       movements.push(movement)
@@ -70,7 +69,7 @@ export function createBook(tx: Sql, products: Map<string, LockedProduct>, opened
       return movement
     },
     announce(by, type, productId, data) {
-      const product = book.product(productId)
+      const product = stock.product(productId)
       const version = ++product.version
       changed.add(product)
       events.push({ type, productId, version, data: { ...data, version, stock: totalsOf(product) }, trace: by.trace })
@@ -85,14 +84,14 @@ export function createBook(tx: Sql, products: Map<string, LockedProduct>, opened
         ),
       )
       await pipeline([
-        setState(tx, book.expiredIds, 'expired'),
+        setState(tx, stock.expiredIds, 'expired'),
         saveLevels(tx, [...changed]),
         insertMovements(tx, movements),
         publish(tx, markIntermediate(events)),
       ])
     },
   }
-  return book
+  return stock
 }
 
 const changes: ReadonlySet<string> = new Set(stockChanges)

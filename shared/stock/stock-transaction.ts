@@ -1,0 +1,30 @@
+import { type Caller, type Sql, StaleRead, transaction } from '#database'
+import { ServiceError } from '#errors'
+import { expiredMaxOf, lockStock } from './lock-stock.ts'
+import type { LockedStock } from './locked-stock.ts'
+
+/**
+ * Runs `work` in a transaction, with what locks stock in it. Where it refuses the request while overdue holds are left on its products,
+ * it runs again with those ended too, because they must not stand in anyone's way.
+ */
+export function stockTransaction<Result>(
+  caller: Caller,
+  work: (tx: Sql, open: (productIds: Iterable<string>) => Promise<LockedStock>) => Promise<Result>,
+): Promise<Result> {
+  let refusals = 0
+  return transaction(caller, async (tx) => {
+    const expiredMax = expiredMaxOf(1 + refusals)
+    let isCutOff = false
+    try {
+      return await work(tx, async (productIds) => {
+        const stock = await lockStock(tx, caller, productIds, { expiredMax })
+        isCutOff = stock.isCutOff
+        return stock
+      })
+    } catch (error) {
+      if (!isCutOff || !(error instanceof ServiceError)) throw error
+      refusals++
+      throw new StaleRead('overdue holds were left')
+    }
+  })
+}
