@@ -35,7 +35,7 @@ export const statusOf = {
   version_mismatch: 412,
   too_large: 413,
   unsupported_media_type: 415,
-  // No client of the service gets it: the router, which has asked the wrong process, asks another one.
+  // A client gets it for a host that is not served. The router, which has asked the wrong process, asks another one.
   misdirected_request: 421,
   validation_failed: 422,
   idempotency_key_reused: 422,
