@@ -14,12 +14,16 @@ function logged(level: 'warn' | 'error'): () => string {
   return () => JSON.stringify(spy.mock.calls)
 }
 
+/** Has the broker compress the topic so, and waits until it says that it does: it takes a moment to hear of it. */
 function compressWith(codec: string): Promise<unknown> {
-  return withAdmin(currentKafkaUrl(), (admin, prefix) => {
-    const configEntries = [{ name: 'compression.type', value: codec }]
-    return admin.alterConfigs({
-      validateOnly: false,
-      resources: [{ type: 2, name: `${prefix}${topic}`, configEntries }],
+  return withAdmin(currentKafkaUrl(), async (admin, prefix) => {
+    const [type, name, setting] = [2, `${prefix}${topic}`, 'compression.type']
+    const configEntries = [{ name: setting, value: codec }]
+    await admin.alterConfigs({ validateOnly: false, resources: [{ type, name, configEntries }] })
+    await until(async () => {
+      const asked = { includeSynonyms: false, resources: [{ type, name, configNames: [setting] }] }
+      const { resources } = await admin.describeConfigs(asked)
+      expect(resources[0]?.configEntries[0]?.configValue).toBe(codec)
     })
   })
 }
