@@ -49,6 +49,10 @@ describe('docker-compose.yml', () => {
     expect(built.sort()).toEqual(functions.map(({ name }) => [name, name]).sort())
   })
 
+  it('gives the build of the images the examples of which it makes the description', async () => {
+    expect(await fileAt('.dockerignore')).not.toContain('event.json')
+  })
+
   it('lets the router reach each function with a route, and no other', () => {
     const routed = functions.filter(({ trigger }) => trigger.kind === 'http').map(({ name }) => name)
     const reachable = Object.keys(services).filter((name) => serviceOf(name).networks.includes('functions'))
