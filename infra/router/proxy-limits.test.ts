@@ -83,14 +83,16 @@ test('an answer that stops half-way is cut', async () => {
 })
 
 test('a chunked body past the limit: 413, and the upstream sees its request broken off', async () => {
-  const broken = signal()
+  const [asked, broken] = [signal(), signal()]
   const { origin } = await upstreamWith((req) => {
+    asked.resolve()
     req.on('error', () => broken.resolve())
     req.resume()
   })
   const { url } = await routerTo([origin], { maxBodyBytes: 128 * 1024 })
   const outgoing = request(`${url}/thing`, { method: 'POST', agent: false })
   outgoing.write(Buffer.alloc(128 * 1024))
+  await asked.promise
   outgoing.write('x')
   const [response] = await once(outgoing, 'response')
   expect(response.statusCode).toBe(413)

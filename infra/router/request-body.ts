@@ -52,8 +52,12 @@ export class ForwardedBody {
   arrive(ready: Ready): void {
     const { complete, readableLength } = this.#source
     if (complete && readableLength > this.#bytesMax) ready(tooLarge(this.#bytesMax))
-    else if (complete) {
+    else if (complete && readableLength <= SMALL_BYTES_MAX) {
       this.#whole = this.#source.read() ?? Buffer.alloc(0)
+      ready()
+    } else if (complete) {
+      // How much of a large one is here already differs with Node's version: it is streamed in any case.
+      this.#isSmall = false
       ready()
     } else if (this.#isSmall) this.#collect(MOMENT_MS, MOMENT_MS, ready)
     else ready()
