@@ -27,6 +27,8 @@ describe('a transaction that loses a race', () => {
     const before = await retries('deadlock_detected')
     let attempts = 0
     await inRivalSession(async (rival) => {
+      // Who waits for so long looks for a deadlock, and is ended by it: not the rival, then.
+      await rival`set local deadlock_timeout = '1h'`
       await rename(rival, 'b', 'rival')
       const running = transaction(caller(), async (tx) => {
         attempts++
@@ -34,7 +36,6 @@ describe('a transaction that loses a race', () => {
         await rename(tx, 'b', `attempt ${attempts}`)
       })
       await blocked()
-      // It waited first, so it is the one that finds the deadlock and is ended.
       await rename(rival, 'a', 'rival')
       await rival`commit`
       await running
