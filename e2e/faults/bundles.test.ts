@@ -5,7 +5,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { DEVELOPMENT_KEY } from '#access/bootstrap-key'
 import { environment, overrideEnvironment } from '#config'
-import { systemCaller } from '#database'
+import { systemContext } from '#database'
 import { submitJob } from '#jobs'
 import { openApiOf } from '#openapi'
 import { ADMIN_KEY, call, hold, inRabbit, newProduct, openReceiver, rabbitUrl, sql, useBroker } from '#testing'
@@ -140,7 +140,7 @@ describe('the bundles', () => {
     const processes = names.map((name) => start(`functions/${name}`, { WEBHOOK_ALLOW_PRIVATE: '1' }))
     await Promise.all(processes.map(listeningUrl))
     const product = await newProduct({ lowStockThreshold: 5, initialStock: 1 })
-    const job = await submitJob({ type: 'verify-ledger', payload: {} }, systemCaller('function:test'))
+    const job = await submitJob({ type: 'verify-ledger', payload: {} }, systemContext('function:test'))
     await vi.waitFor(
       async () => {
         const types = await sql`select type from event_log where product_id = ${product.id} order by position`
@@ -165,7 +165,7 @@ describe('the bundles', () => {
       const broker = await useBroker(rabbitUrl ?? '', { dispatch: false })
       const processes = ['dispatch-jobs', 'process-job'].map((name) => start(`functions/${name}`, broker.settings))
       await Promise.all(processes.map(listeningUrl))
-      const job = await submitJob({ type: 'verify-ledger', payload: {} }, systemCaller('function:test'))
+      const job = await submitJob({ type: 'verify-ledger', payload: {} }, systemContext('function:test'))
       await vi.waitFor(
         async () =>
           expect(await sql`select state, lease from jobs where id = ${job.id}`).toEqual([

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { cached, closeCache, invalidate } from '#cache'
 import { overrideEnvironment } from '#config'
-import { systemCaller, transaction } from '#database'
+import { systemContext, transaction } from '#database'
 import { renderMetrics } from '#telemetry'
 import { inRedis, openProxy, redisUrl } from '#testing'
 import { type RunningRedis, startRedis } from '../../infra/local/engines/redis.ts'
@@ -13,12 +13,12 @@ import { closeBuckets, takeToken } from '../../shared/access/token-bucket.ts'
 // A Redis of its own for each test, which is stopped, paused and started again under those who use it.
 
 const options = { name: 'test', key: 'key', group: 'group', freshMs: 60_000 }
-const caller = () => systemCaller('function:test')
+const context = () => systemContext('function:test')
 let redis: RunningRedis
 let loads = 0
 
 const read = (value: string) =>
-  cached(options, caller(), async () => {
+  cached(options, context(), async () => {
     loads++
     return value
   })
@@ -110,9 +110,9 @@ describe.skipIf(redisUrl === undefined)(`a cache ${inRedis}, which fails`, () =>
 
   it('does not keep what was changed while it was away: it learns of it when it is back', async () => {
     process.kill(redis.pid, 'SIGSTOP')
-    const changed = caller()
+    const changed = context()
     await transaction(changed, async (tx) => tx`select 1`)
-    invalidate(['group'], changed.consistency.token ?? '')
+    invalidate(['group'], changed.response.consistencyToken ?? '')
     await sleep(300)
     process.kill(redis.pid, 'SIGCONT')
     await vi.waitFor(async () => expect(await read('changed')).toBe('changed'), {

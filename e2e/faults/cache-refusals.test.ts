@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { cached, closeCache } from '#cache'
 import { overrideEnvironment } from '#config'
-import { systemCaller } from '#database'
+import { systemContext } from '#database'
 import { logger, renderMetrics } from '#telemetry'
 import { inRedis, openProxy, redisUrl } from '#testing'
 import { type RunningRedis, startRedis } from '../../infra/local/engines/redis.ts'
@@ -37,7 +37,7 @@ async function isUsed(): Promise<boolean> {
   let loads = 0
   const key = randomUUID()
   const read = () =>
-    cached({ name: 'test', key, group: 'group', freshMs: 60_000 }, systemCaller('function:test'), async () => {
+    cached({ name: 'test', key, group: 'group', freshMs: 60_000 }, systemContext('function:test'), async () => {
       loads++
       return 'value'
     })

@@ -4,7 +4,7 @@ import { connect } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { environment, overrideEnvironment } from '#config'
-import { systemCaller } from '#database'
+import { systemContext } from '#database'
 import { closeRelay, relayOutbox } from '#events'
 import { inKafka, kafkaUrl, sql } from '#testing'
 import { publish } from '../../shared/events/outbox.ts'
@@ -32,12 +32,12 @@ interface Log {
 }
 
 async function publishAll(events: Array<{ productId: string; version: number; kills?: boolean }>): Promise<void> {
-  const { trace } = systemCaller('function:test')
+  const { trace } = systemContext('function:test')
   await publish(
     sql,
     events.map((data) => ({ type: 'stock.adjusted', productId: data.productId, version: data.version, data, trace })),
   )
-  await relayOutbox(systemCaller('function:test'))
+  await relayOutbox(systemContext('function:test'))
 }
 
 const effectsOf = async (productId: string) =>

@@ -14,8 +14,8 @@ const definition = streamFunction({
   topics: ['stock-events'],
   summary: 'Write down every event.',
   data: z.object({ productId: z.string(), version: z.number(), kills: z.boolean().optional() }),
-  handler: ({ attributes, data, caller }) =>
-    transaction(caller, async (tx) => {
+  handler: ({ attributes, data, context }) =>
+    transaction(context, async (tx) => {
       if (!(await oncePerEvent(tx, name, attributes.id))) return
       await tx`
         insert into effects (event_id, product_id, version) values (${attributes.id}, ${data.productId}, ${data.version})`

@@ -13,7 +13,7 @@ const definition = httpFunction({
   request: { body: z.strictObject({ sleepMs: z.number().default(0), crash: z.boolean().default(false) }) },
   responses: { 200: z.object({ slept: z.number() }) },
   limits: { timeoutMs: 1_500, inFlight: 2 },
-  handler: async ({ body, caller }) => {
+  handler: async ({ body, context }) => {
     process.stdout.write('handling\n')
     if (body.crash) {
       setImmediate(() => {
@@ -21,7 +21,7 @@ const definition = httpFunction({
       })
     }
     await sleep(body.sleepMs)
-    process.stdout.write(caller.isGone() ? 'the client has gone\n' : 'the client is there\n')
+    process.stdout.write(context.isGone() ? 'the client has gone\n' : 'the client is there\n')
     return ok({ slept: body.sleepMs })
   },
 })

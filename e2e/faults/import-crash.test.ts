@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto'
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { environment } from '#config'
-import { systemCaller } from '#database'
+import { systemContext } from '#database'
 import { getJob } from '#jobs'
 import { call, expectConsistent, functionNamed, newProduct, sql, uploadProducts } from '#testing'
 import { type Fleet, startFleet } from './fleet.ts'
@@ -82,7 +82,7 @@ it(`an import has every effect once, however often its process is killed (CRASH_
   for (const [index, done] of moments.entries()) await killAt(id, done, index + 1)
   const job = await vi.waitFor(
     async () => {
-      const found = await getJob(id, systemCaller('function:test'))
+      const found = await getJob(id, systemContext('function:test'))
       expect(found.state).toBe('succeeded')
       return found
     },

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import { systemCaller } from '#database'
+import { systemContext } from '#database'
 import { dispatchJobs } from '#jobs'
 import { inRabbit, type JobsBroker, openProxy, rabbitUrl, sql, type TcpProxy, useBroker } from '#testing'
 import { ensureRabbit, type RunningRabbit, startRabbit } from '../../infra/local/engines/rabbitmq.ts'
@@ -68,7 +68,7 @@ describe.skipIf(rabbitUrl === undefined)(`a broker of their own ${inRabbit}, whi
     await rabbit.kill()
     await rabbit.restart('vm_memory_high_watermark.absolute = 20MB\n')
     await submitMany(20)
-    const dispatch = () => dispatchJobs(systemCaller('function:test'))
+    const dispatch = () => dispatchJobs(systemContext('function:test'))
     await expect(dispatch()).rejects.toThrow()
     await expect(dispatch()).rejects.toThrow()
     expect(await sql`select 1 from job_dispatches`).toHaveLength(20)

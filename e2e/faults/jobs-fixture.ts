@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { expect, vi } from 'vitest'
 import { environment } from '#config'
-import { systemCaller, transaction } from '#database'
+import { systemContext, transaction } from '#database'
 import { submitJob } from '#jobs'
 import { type JobsBroker, sql } from '#testing'
 import { listeningUrl, type Started, startNode } from './processes.ts'
@@ -53,11 +53,11 @@ export async function killAll(processes: JobsProcess[]): Promise<void> {
 
 /** Queues jobs in transactions of a hundred. */
 export async function submitMany(count: number): Promise<void> {
-  const caller = systemCaller('function:test')
+  const context = systemContext('function:test')
   for (let done = 0; done < count; done += 100) {
-    await transaction(caller, async (tx) => {
+    await transaction(context, async (tx) => {
       for (let index = done; index < Math.min(done + 100, count); index++) {
-        await submitJob({ type: 'verify-ledger', payload: {} }, caller, tx)
+        await submitJob({ type: 'verify-ledger', payload: {} }, context, tx)
       }
     })
   }

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { overrideEnvironment } from '#config'
-import { systemCaller } from '#database'
+import { systemContext } from '#database'
 import { closeJobs, dispatchJobs } from '#jobs'
 import { inRabbit, rabbitUrl } from '#testing'
 import { type RunningRabbit, startRabbit } from '../../infra/local/engines/rabbitmq.ts'
@@ -12,7 +12,7 @@ let rabbit: RunningRabbit
 async function dispatch(user: string, vhost: string): Promise<number> {
   await closeJobs()
   overrideEnvironment({ JOBS_URL: `amqp://${user}:geheim@${new URL(rabbit.url).host}/${encodeURIComponent(vhost)}` })
-  return dispatchJobs(systemCaller('function:test'))
+  return dispatchJobs(systemContext('function:test'))
 }
 
 describe.skipIf(rabbitUrl === undefined)(`jobs ${inRabbit}, where rights are given one by one`, () => {

@@ -25,8 +25,8 @@ const processJob = queueFunction({
   queue: 'jobs',
   summary: 'Work.',
   data: z.strictObject({ jobId: z.guid() }),
-  handler: ({ attributes, data, caller }) =>
-    runJob(data.jobId, attributes.id, caller, {
+  handler: ({ attributes, data, context }) =>
+    runJob(data.jobId, attributes.id, context, {
       'deliver-webhook': work,
       'export-stock': work,
       'import-products': work,

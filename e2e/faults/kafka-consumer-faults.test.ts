@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { environment, overrideEnvironment } from '#config'
-import { systemCaller } from '#database'
+import { systemContext } from '#database'
 import { closeRelay, relayOutbox } from '#events'
 import { inKafka, kafkaUrl, sql } from '#testing'
 import { type KafkaStack, planOf, play, seeds, startKafkaStack } from './kafka-stack.ts'
@@ -41,7 +41,7 @@ function startRelaying() {
   let isStopped = false
   const running = (async () => {
     while (!isStopped) {
-      const published = await relayOutbox(systemCaller('function:test')).catch(() => 0)
+      const published = await relayOutbox(systemContext('function:test')).catch(() => 0)
       if (published === 0) await new Promise((resolve) => setTimeout(resolve, 20))
     }
   })()

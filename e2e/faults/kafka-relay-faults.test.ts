@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import { systemCaller } from '#database'
+import { systemContext } from '#database'
 import { blocked, inKafka, inRivalSession, kafkaUrl, newProduct, sql, stockAt } from '#testing'
 import { publish } from '../../shared/events/outbox.ts'
 import { withAdmin } from '../../shared/events/testing/kafka.ts'
@@ -88,7 +88,7 @@ describe.skipIf(kafkaUrl === undefined)(
       stack.proxy.delay(50)
       const refused = randomUUID()
       const data = { text: 'x'.repeat(400_000) }
-      const { trace } = systemCaller('function:test')
+      const { trace } = systemContext('function:test')
       const event = (productId: string, version: number, body: object) =>
         ({ type: 'stock.adjusted', productId, version, data: body, trace }) as const
       await publish(sql, [event(refused, 1, data), ...products.map(({ id }) => event(id, 2, {}))])

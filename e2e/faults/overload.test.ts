@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { systemCaller } from '#database'
+import { systemContext } from '#database'
 import { getStock } from '#stock'
 import { ADMIN_KEY, blocked, expectConsistent, inRivalSession, newProduct } from '#testing'
 import { type Answer, type Client, createClient } from './client.ts'
@@ -52,6 +52,6 @@ it('writes past what a function can have in flight are refused at once, and the 
 
   expect(new Set(refused.map(({ code }) => code))).toEqual(new Set(['overloaded']))
   expect(statuses.filter((status) => status === 201).length).toBe(IN_FLIGHT_MAX)
-  expect(await getStock(productId, systemCaller('function:test'))).toMatchObject({ reserved: IN_FLIGHT_MAX })
+  expect(await getStock(productId, systemContext('function:test'))).toMatchObject({ reserved: IN_FLIGHT_MAX })
   await expectConsistent()
 })

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { systemCaller } from '#database'
+import { systemContext } from '#database'
 import { getStock } from '#stock'
 import type { CountResult, Movement, Reservation } from '#stock/schema'
 import { expectConsistent, newProduct, sql } from '#testing'
@@ -174,7 +174,7 @@ describe('four processes that sell the same stock', () => {
     const decided = Object.keys(answers).filter((answer) => !answer.startsWith('503'))
     expect(decided.sort()).toEqual(['201', '409 insufficient_stock', '409 request_in_progress'])
     expect(accepted - givenBack).toBe(STOCK + added)
-    expect(await getStock(hot, systemCaller('function:test'))).toMatchObject({ available: 0 })
+    expect(await getStock(hot, systemContext('function:test'))).toMatchObject({ available: 0 })
     const done = ['adjust-stock 201', 'confirm-reservation 200', 'count-stock 200', 'release-reservation 200']
     expect([...trades]).toEqual(expect.arrayContaining(done))
     const [rows] = await sql<[{ count: number }]>`select count(*) from reservations`

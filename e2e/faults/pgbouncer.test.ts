@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { ConfigError, environment, overrideEnvironment } from '#config'
-import { closeDatabase, migrate, requireSupportedServer, systemCaller, transaction } from '#database'
+import { closeDatabase, migrate, requireSupportedServer, systemContext, transaction } from '#database'
 import { submitJob } from '#jobs'
 import { call, expectConsistent, functionNamed, newKey, newProduct, runQueued, sql } from '#testing'
 import { ensurePgBouncer, startPgBouncer } from '../../infra/local/engines/pgbouncer.ts'
@@ -91,9 +91,9 @@ describe.skipIf(why !== undefined)(`PgBouncer in transaction mode${why ? ` (${wh
         Array.from({ length: 30 }, () => [403, 200, 200, 201, 201]).flat(),
       )
     }
-    const job = await submitJob({ type: 'verify-ledger', payload: {} }, systemCaller('function:test'))
+    const job = await submitJob({ type: 'verify-ledger', payload: {} }, systemContext('function:test'))
     expect(await runQueued(job.id)).toMatchObject({ status: 200 })
-    const bound = await transaction(systemCaller('function:test'), async (tx) => {
+    const bound = await transaction(systemContext('function:test'), async (tx) => {
       const [row] = await tx`select current_setting('statement_timeout') as timeout`
       return row
     })

@@ -3,7 +3,16 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { cached, closeCache } from '#cache'
 import { overrideEnvironment } from '#config'
-import { type Caller, closeDatabase, parseToken, read, type Sql, systemCaller, transaction } from '#database'
+import {
+  closeDatabase,
+  parseToken,
+  type RequestContext,
+  read,
+  responseState,
+  type Sql,
+  systemContext,
+  transaction,
+} from '#database'
 import { findEngine } from '../../infra/local/postgres/programs.ts'
 import { Server } from '../../infra/local/postgres/server.ts'
 import { withConnection } from '../../infra/local/postgres/sql.ts'
@@ -53,10 +62,13 @@ async function startFollower({ dataDir, primaryUrl, replicaUrl }: Pair): Promise
   return server
 }
 
-const callerWith = (token?: string): Caller => ({ ...systemCaller('function:test'), consistency: { token } })
-const timelineOf = ({ consistency: { token } }: Caller) => parseToken(token ?? '').timeline
-const rename = (caller: Caller, name: string) =>
-  transaction(caller, async (tx) => tx`update locations set name = ${name}`)
+const contextWith = (token?: string): RequestContext => ({
+  ...systemContext('function:test'),
+  response: responseState(token),
+})
+const timelineOf = ({ response: { consistencyToken: token } }: RequestContext) => parseToken(token ?? '').timeline
+const rename = (context: RequestContext, name: string) =>
+  transaction(context, async (tx) => tx`update locations set name = ${name}`)
 
 async function nameAndServer(sql: Sql): Promise<{ name: string; isReplica: boolean }> {
   const [row] = await sql<[{ name: string; isReplica: boolean }]>`
@@ -89,7 +101,7 @@ describe('a token from before a fail-over', () => {
   let old: string | undefined
 
   beforeAll(async () => {
-    const writer = callerWith()
+    const writer = contextWith()
     await rename(writer, 'before')
     await vi.waitFor(
       async () => expect(await read(writer, nameAndServer)).toEqual({ name: 'before', isReplica: true }),
@@ -97,34 +109,36 @@ describe('a token from before a fail-over', () => {
         timeout: 10_000,
       },
     )
-    old = writer.consistency.token
+    old = writer.response.consistencyToken
     expect(timelineOf(writer)).toBe(1)
     pair.signalPrimary('SIGKILL')
     await pair.onReplica((sql) => sql`select pg_promote()`)
-    const after = callerWith()
+    const after = contextWith()
     const patiently = { timeout: 20_000, interval: 50 }
     await vi.waitFor(() => rename(after, 'after'), patiently)
     await vi.waitFor(
       async () =>
-        expect(await read(callerWith(after.consistency.token), nameAndServer)).toMatchObject({ isReplica: true }),
+        expect(await read(contextWith(after.response.consistencyToken), nameAndServer)).toMatchObject({
+          isReplica: true,
+        }),
       patiently,
     )
   }, 60_000)
 
   it('is answered by the promoted server, and renewed, so that the next read is the replica’s', async () => {
-    const caller = callerWith(old)
-    expect(await read(caller, nameAndServer)).toEqual({ name: 'after', isReplica: false })
-    expect(timelineOf(caller)).toBe(2)
-    await vi.waitFor(async () => expect(await read(caller, nameAndServer)).toEqual({ name: 'after', isReplica: true }))
+    const context = contextWith(old)
+    expect(await read(context, nameAndServer)).toEqual({ name: 'after', isReplica: false })
+    expect(timelineOf(context)).toBe(2)
+    await vi.waitFor(async () => expect(await read(context, nameAndServer)).toEqual({ name: 'after', isReplica: true }))
   })
 
   it('is renewed by a read through the cache too, so that the next one is the cache’s', async () => {
     const place = { name: 'test', key: 'main', group: 'test', freshMs: 60_000 }
     const query = vi.fn(nameAndServer)
-    const caller = callerWith(old)
-    expect(await cached(place, caller, query)).toEqual({ name: 'after', isReplica: false })
-    expect(timelineOf(caller)).toBe(2)
-    expect(await cached(place, caller, query)).toEqual({ name: 'after', isReplica: false })
+    const context = contextWith(old)
+    expect(await cached(place, context, query)).toEqual({ name: 'after', isReplica: false })
+    expect(timelineOf(context)).toBe(2)
+    expect(await cached(place, context, query)).toEqual({ name: 'after', isReplica: false })
     expect(query).toHaveBeenCalledTimes(1)
   })
 })

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
-import { systemCaller } from '#database'
+import { systemContext } from '#database'
 import type { FunctionDefinition } from '#function'
 import { startEventOutbox, startQueue, startStream } from '#function/triggers'
 import { submitJob } from '#jobs'
@@ -121,7 +121,7 @@ it('while tables change, each answer is that of its own question or 503, and eve
   const workers = Array.from({ length: WORKERS }, (_, worker) => kinds(worker)).flat()
   for (const round of [1, 0]) {
     for (const [table, column, ...types] of columns) {
-      const job = await submitJob({ type: 'verify-ledger', payload: {} }, systemCaller('function:test'))
+      const job = await submitJob({ type: 'verify-ledger', payload: {} }, systemContext('function:test'))
       jobs.push(job.id)
       await alter(table, column, types[round] ?? '')
       await sleep(150)

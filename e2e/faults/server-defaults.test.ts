@@ -1,6 +1,6 @@
 import { afterAll, afterEach, expect, it } from 'vitest'
 import { environment } from '#config'
-import { closeDatabase, primary, systemCaller, transaction } from '#database'
+import { closeDatabase, primary, systemContext, transaction } from '#database'
 import { call, expectConsistent, functionNamed, newProduct, sql } from '#testing'
 
 // A server, a database or a role may have other defaults than PostgreSQL: nothing here may depend on them.
@@ -63,7 +63,7 @@ it.each([
 })
 
 it('a transaction says itself what it needs', async () => {
-  const told = await transaction(systemCaller('function:test'), async (tx) => {
+  const told = await transaction(systemContext('function:test'), async (tx) => {
     // What a role or a pooler may do to the session.
     const [row] =
       await tx`select current_setting('transaction_isolation') as isolation, current_setting('transaction_read_only') as only`

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { overrideEnvironment } from '#config'
-import { type Caller, closeDatabase, read, readKey, type Sql, scan, snapshot, systemCaller } from '#database'
+import { closeDatabase, type RequestContext, read, readKey, type Sql, scan, snapshot, systemContext } from '#database'
 import { getProduct } from '#products'
 import { hold, newProduct, sql } from '#testing'
 import { withConnection } from '../../infra/local/postgres/sql.ts'
@@ -15,7 +15,7 @@ beforeAll(async () => {
 }, 120_000)
 afterAll(() => pair.stop())
 
-const caller = (): Caller => systemCaller('function:test')
+const context = (): RequestContext => systemContext('function:test')
 
 /** Statements that sleep, on the server at `url`, at this moment. */
 function sleeping(url: string): Promise<number> {
@@ -61,7 +61,7 @@ describe.each([
   beforeEach(async () => {
     await closeDatabase()
     overrideEnvironment({ DATABASE_REPLICA_URL: hasReplica ? pair.replicaUrl : undefined })
-    await read(caller(), (sql) => sql`select 1`)
+    await read(context(), (sql) => sql`select 1`)
     await vi.waitFor(async () => expect(await sleeping(server())).toBe(0), { timeout: 10_000 })
   })
 
@@ -70,7 +70,7 @@ describe.each([
     ['scans', scan],
   ])('a read of %s that takes too long is refused, ended there, and not begun again elsewhere', async (_, ask) => {
     const { result, primary, replica } = await mostSleeping(
-      ask(caller(), sleepFor(30)).catch((error: unknown) => error),
+      ask(context(), sleepFor(30)).catch((error: unknown) => error),
     )
     expect(result).toMatchObject({ code: 'overloaded', retryAfterSeconds: 1 })
     expect([primary, replica]).toEqual(hasReplica ? [0, 1] : [1, 0])
@@ -78,10 +78,10 @@ describe.each([
   })
 
   it('leaves the reads beside it alone', async () => {
-    const slow = read(caller(), sleepFor(30)).catch((error: unknown) => error)
+    const slow = read(context(), sleepFor(30)).catch((error: unknown) => error)
     const beside = Array.from({ length: 30 }, async (_, index) => {
       await sleep(index * 50)
-      const [row] = await read(caller(), (sql) => sql<Array<{ n: number }>>`select ${index}::int as n, pg_sleep(0.3)`)
+      const [row] = await read(context(), (sql) => sql<Array<{ n: number }>>`select ${index}::int as n, pg_sleep(0.3)`)
       return row?.n
     })
     // Those that were sent behind it on its connection wait for as long.
@@ -94,19 +94,19 @@ describe.each([
 
   it('runs two scans at a time, and keeps reservations, products and keys going meanwhile', async () => {
     const { id } = await newProduct({ initialStock: 1_000 })
-    const scans = Promise.allSettled(Array.from({ length: 60 }, () => scan(caller(), sleepFor(1))))
+    const scans = Promise.allSettled(Array.from({ length: 60 }, () => scan(context(), sleepFor(1))))
     const { result, primary, replica } = await mostSleeping(scans)
     expect(Math.max(primary, replica)).toBe(2)
     const refused = result.filter((answer) => answer.status === 'rejected')
     expect(refused.length).toBeGreaterThan(50)
     for (const answer of refused) expect(answer).toMatchObject({ reason: { code: 'overloaded' } })
 
-    const again = Promise.allSettled(Array.from({ length: 40 }, () => scan(caller(), sleepFor(1))))
+    const again = Promise.allSettled(Array.from({ length: 40 }, () => scan(context(), sleepFor(1))))
     const times: number[] = []
     for (let turn = 0; turn < 20; turn++) {
       const startedAt = performance.now()
       await hold([{ productId: id, quantity: 1 }])
-      await getProduct(id, caller())
+      await getProduct(id, context())
       await readKey(
         async (sql) => sql`select 1 from api_keys`,
         () => false,
@@ -129,6 +129,6 @@ describe.each([
 })
 
 it('a scan can not write', async () => {
-  await expect(scan(caller(), async (tx) => tx`delete from products`)).rejects.toThrow()
+  await expect(scan(context(), async (tx) => tx`delete from products`)).rejects.toThrow()
   expect((await sql`select 1 from products`).length).toBeGreaterThan(0)
 })

@@ -1,7 +1,7 @@
 import { Webhook } from 'standardwebhooks'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest'
 import { overrideEnvironment } from '#config'
-import { systemCaller } from '#database'
+import { systemContext } from '#database'
 import { relayOutbox } from '#events'
 import { type RunningTrigger, startQueue, startStream } from '#function/triggers'
 import { call, expire, hold, newProduct, openReceiver, type Receiver, sql } from '#testing'
@@ -45,7 +45,7 @@ async function adjust(productId: string, quantity: number): Promise<void> {
 /** Publishes until nothing is left to follow, and nothing to do for jobs. */
 async function settle(): Promise<void> {
   await until(async () => {
-    await relayOutbox(systemCaller('function:test'))
+    await relayOutbox(systemContext('function:test'))
     const [row] = await sql`
       select (select count(*)::int from outbox) as waiting,
         (select count(*)::int from event_log as log join event_groups as reader using (topic) where log.position > reader.position) as behind,
@@ -165,7 +165,7 @@ it('a webhook that is deleted while its jobs wait gets nothing, and its jobs are
   const { id } = await newProduct({ initialStock: 1 })
   await adjust(id, -1)
   await until(async () => {
-    await relayOutbox(systemCaller('function:test'))
+    await relayOutbox(systemContext('function:test'))
     expect(received).toHaveLength(1)
   })
   await call(deleteWebhook, { params: { webhookId } })

@@ -10,8 +10,8 @@ export default httpFunction({
   summary: 'Receive, return or write off stock at one location.',
   request: { body: AdjustRequest },
   responses: { 201: Movement, 404: ['product_not_found', 'location_not_found'], 409: ['insufficient_stock'] },
-  handler: async ({ params, body, caller }) => {
-    const movement = await adjustStock(params.productId, body, caller)
+  handler: async ({ params, body, context }) => {
+    const movement = await adjustStock(params.productId, body, context)
     return created(`/v1/products/${movement.productId}/stock/movements`, movement)
   },
 })

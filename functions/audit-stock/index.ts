@@ -11,5 +11,5 @@ export default httpFunction({
   responses: { 200: Audit },
   // It holds a connection and a snapshot for as long as it reads: a minute is enough for some million ledger rows.
   limits: { inFlight: 2, timeoutMs: 60_000 },
-  handler: async ({ caller }) => ok(await auditFor(caller)),
+  handler: async ({ context }) => ok(await auditFor(context)),
 })

@@ -10,5 +10,5 @@ export default httpFunction({
   summary: 'Take held goods out of stock, all of them or some.',
   request: { body: ConfirmRequest },
   responses: { 200: Reservation, 404: ['reservation_not_found'], 409: ['not_held', 'reservation_expired'] },
-  handler: async ({ params, body, caller }) => ok(await confirm(params.reservationId, body, caller)),
+  handler: async ({ params, body, context }) => ok(await confirm(params.reservationId, body, context)),
 })

@@ -10,8 +10,8 @@ export default httpFunction({
   summary: 'Make an API key; the answer is the only one that shows it.',
   request: { body: CreateApiKeyRequest },
   responses: { 201: ApiKey.extend({ key: z.string().optional() }) },
-  handler: async ({ body, caller }) => {
-    const apiKey = await createApiKey(body, caller)
+  handler: async ({ body, context }) => {
+    const apiKey = await createApiKey(body, context)
     return created(`/v1/api-keys/${apiKey.id}`, apiKey)
   },
 })

@@ -10,5 +10,5 @@ export default httpFunction({
   summary: 'Add a place that stock can be at.',
   request: { body: CreateLocationRequest },
   responses: { 201: Location, 409: ['location_code_taken'] },
-  handler: async ({ body, caller }) => created('/v1/locations', await createLocation(body, caller)),
+  handler: async ({ body, context }) => created('/v1/locations', await createLocation(body, context)),
 })

@@ -11,8 +11,8 @@ export default httpFunction({
   request: { body: CreateProductRequest },
   responses: { 201: Product, 409: ['sku_taken'] },
   sends: ['ETag'],
-  handler: async ({ body, caller }) => {
-    const versioned = await createProduct(body, caller)
+  handler: async ({ body, context }) => {
+    const versioned = await createProduct(body, context)
     const { product } = versioned
     return created(`/v1/products/${product.id}`, product, { etag: entityTag(versioned) })
   },

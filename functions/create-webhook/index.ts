@@ -13,8 +13,8 @@ export default httpFunction({
   summary: 'Have events sent to a URL; the answer is the only one that shows the secret that signs them.',
   request: { body: CreateWebhookRequest },
   responses: { 201: Webhook.extend({ secret: Secret.optional() }), 409: ['too_many_webhooks'] },
-  handler: async ({ body, caller }) => {
-    const webhook = await createWebhook(body, caller)
+  handler: async ({ body, context }) => {
+    const webhook = await createWebhook(body, context)
     return created(`/v1/webhooks/${webhook.id}`, webhook)
   },
 })

@@ -8,8 +8,8 @@ export default httpFunction({
   scope: 'admin',
   summary: 'Revoke an API key.',
   responses: { 204: null, 404: ['api_key_not_found'], 409: ['last_admin_key'] },
-  handler: async ({ params, caller }) => {
-    await deleteApiKey(params.apiKeyId, caller)
+  handler: async ({ params, context }) => {
+    await deleteApiKey(params.apiKeyId, context)
     return noContent()
   },
 })

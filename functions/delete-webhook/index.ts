@@ -8,8 +8,8 @@ export default httpFunction({
   scope: 'admin',
   summary: 'Send no more events to a URL.',
   responses: { 204: null, 404: ['webhook_not_found'] },
-  handler: async ({ params, caller }) => {
-    await deleteWebhook(params.webhookId, caller)
+  handler: async ({ params, context }) => {
+    await deleteWebhook(params.webhookId, context)
     return noContent()
   },
 })

@@ -11,7 +11,7 @@ export default streamFunction({
   types: [...stockChanges, 'product.updated'],
   summary: 'Tell when a product runs low, runs out, or is back.',
   data: ProductChange,
-  handler: async ({ attributes, data, caller }) => ({
-    alert: (await detectAlert(data, attributes.id, name, caller)) ?? null,
+  handler: async ({ attributes, data, context }) => ({
+    alert: (await detectAlert(data, attributes.id, name, context)) ?? null,
   }),
 })

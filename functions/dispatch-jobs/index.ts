@@ -7,5 +7,5 @@ export default outboxFunction({
   // Adds 25 ms to a job's way on average, for twenty small queries a second while nothing happens.
   everyMs: 50,
   summary: 'Tell the broker of the jobs that wait for it, where there is one.',
-  handler: async ({ caller }) => ({ dispatched: await dispatchJobs(caller) }),
+  handler: async ({ context }) => ({ dispatched: await dispatchJobs(context) }),
 })

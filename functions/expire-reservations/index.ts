@@ -5,5 +5,5 @@ export default scheduleFunction({
   name: 'expire-reservations',
   everyMs: 1_000,
   summary: 'End the holds that are past their deadline.',
-  handler: async ({ caller }) => ({ expired: await sweepReservations(caller) }),
+  handler: async ({ context }) => ({ expired: await sweepReservations(context) }),
 })

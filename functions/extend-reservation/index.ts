@@ -11,5 +11,5 @@ export default httpFunction({
   request: { body: ExtendRequest },
   responses: { 200: Reservation, 404: ['reservation_not_found'], 409: ['not_held', 'hold_limit_reached'] },
   settings: holdLifeMaxSeconds,
-  handler: async ({ params, body, caller }) => ok(await extend(params.reservationId, body, caller)),
+  handler: async ({ params, body, context }) => ok(await extend(params.reservationId, body, context)),
 })

@@ -14,8 +14,8 @@ export default httpFunction({
   responses: { 200: z.unknown(), 404: ['job_not_found'] },
   produces: ['application/json', typeOf.csv, typeOf.ndjson],
   sends: ['Content-Disposition', 'Vary'],
-  handler: async ({ params, headers, caller }) => {
-    const { result, table } = await getJobResult(params.jobId, caller)
+  handler: async ({ params, headers, context }) => {
+    const { result, table } = await getJobResult(params.jobId, context)
     if (!table) return ok(result)
     const named = namedType(headers.get('accept'), Object.values(typeOf))
     const format = named === typeOf.csv ? 'csv' : named === typeOf.ndjson ? 'ndjson' : table.format

@@ -9,5 +9,5 @@ export default httpFunction({
   scope: 'jobs:read',
   summary: 'Read a job: its state, how far it is, its result.',
   responses: { 200: Job, 404: ['job_not_found'] },
-  handler: async ({ params, caller }) => ok(await getJob(params.jobId, caller)),
+  handler: async ({ params, context }) => ok(await getJob(params.jobId, context)),
 })

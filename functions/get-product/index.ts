@@ -10,8 +10,8 @@ export default httpFunction({
   summary: 'Read a product with its stock.',
   responses: { 200: Product, 304: null, 404: ['product_not_found'], 412: ['version_mismatch'] },
   sends: ['ETag'],
-  handler: async ({ params, headers, caller }) => {
-    const versioned = await getProduct(params.productId, caller)
+  handler: async ({ params, headers, context }) => {
+    const versioned = await getProduct(params.productId, context)
     const etag = entityTag(versioned)
     requireMatch(headers.get('if-match'), versioned)
     if (isNotModified(headers.get('if-none-match'), etag)) return { status: 304, headers: { etag } }

@@ -9,5 +9,5 @@ export default httpFunction({
   scope: 'reservations:read',
   summary: 'Read a reservation.',
   responses: { 200: Reservation, 404: ['reservation_not_found'] },
-  handler: async ({ params, caller }) => ok(await getReservation(params.reservationId, caller)),
+  handler: async ({ params, context }) => ok(await getReservation(params.reservationId, context)),
 })

@@ -9,5 +9,5 @@ export default httpFunction({
   scope: 'stock:read',
   summary: 'Read a product’s stock, over all and at each location.',
   responses: { 200: ProductStock, 404: ['product_not_found'] },
-  handler: async ({ params, caller }) => ok(await getStock(params.productId, caller)),
+  handler: async ({ params, context }) => ok(await getStock(params.productId, context)),
 })

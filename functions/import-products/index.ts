@@ -24,12 +24,12 @@ export default httpFunction({
   responses: { 202: Job, 413: ['too_large'], 415: ['unsupported_media_type'] },
   // A file is in memory while it arrives, which may take as long as the server lets it: four make 128 MiB.
   limits: { maxBodyBytes: 32 * 1024 * 1024, inFlight: 4, timeoutMs: 120_000 },
-  handler: async ({ query, body, caller }) => {
+  handler: async ({ query, body, context }) => {
     const { format: name, currency } = query
     const format = body.type === 'text/csv' ? 'csv' : 'ndjson'
     if (name && format !== 'csv') throw invalid('format', 'is for text/csv: no shop exports NDJSON')
     const payload = { format, ...(name && { shop: { name, currency } }) }
-    const job = await submitJob({ type: 'import-products', payload, input: body.blocks }, caller)
+    const job = await submitJob({ type: 'import-products', payload, input: body.blocks }, context)
     return accepted(`/v1/jobs/${job.id}`, job)
   },
 })

@@ -9,5 +9,5 @@ export default httpFunction({
   summary: 'Page through the API keys, without the keys themselves.',
   request: { query: pageQuery() },
   responses: { 200: pageOf(ApiKey) },
-  handler: async ({ query, caller }) => ok(await listApiKeys(query, caller)),
+  handler: async ({ query, context }) => ok(await listApiKeys(query, context)),
 })

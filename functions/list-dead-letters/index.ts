@@ -10,5 +10,5 @@ export default httpFunction({
   summary: 'Page through the jobs that have died, newest first.',
   request: { query: pageQuery() },
   responses: { 200: pageOf(DeadLetter) },
-  handler: async ({ query, caller }) => ok(await listDeadLetters(query, caller)),
+  handler: async ({ query, context }) => ok(await listDeadLetters(query, context)),
 })

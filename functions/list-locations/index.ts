@@ -10,5 +10,5 @@ export default httpFunction({
   summary: 'Page through the locations, in the order in which they serve.',
   request: { query: pageQuery() },
   responses: { 200: pageOf(Location) },
-  handler: async ({ query, caller }) => ok(await listLocations(query, caller)),
+  handler: async ({ query, context }) => ok(await listLocations(query, context)),
 })

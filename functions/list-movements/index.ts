@@ -10,5 +10,5 @@ export default httpFunction({
   summary: 'Page through a product’s ledger, newest first.',
   request: { query: pageQuery() },
   responses: { 200: pageOf(Movement), 404: ['product_not_found'] },
-  handler: async ({ params, query, caller }) => ok(await listMovements(params.productId, query, caller)),
+  handler: async ({ params, query, context }) => ok(await listMovements(params.productId, query, context)),
 })

@@ -10,5 +10,5 @@ export default httpFunction({
   summary: 'Page through the catalogue, filtered and sorted.',
   request: { query: pageQuery(ProductFilter) },
   responses: { 200: pageOf(Product) },
-  handler: async ({ query, caller }) => ok(await listProducts(query, caller)),
+  handler: async ({ query, context }) => ok(await listProducts(query, context)),
 })

@@ -10,5 +10,5 @@ export default httpFunction({
   summary: 'Page through reservations, newest first.',
   request: { query: pageQuery(ReservationFilter) },
   responses: { 200: pageOf(Reservation) },
-  handler: async ({ query, caller }) => ok(await listReservations(query, caller)),
+  handler: async ({ query, context }) => ok(await listReservations(query, context)),
 })

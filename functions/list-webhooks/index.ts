@@ -10,5 +10,5 @@ export default httpFunction({
   summary: 'Page through the webhooks, newest first, without their secrets.',
   request: { query: pageQuery() },
   responses: { 200: pageOf(Webhook) },
-  handler: async ({ query, caller }) => ok(await listWebhooks(query, caller)),
+  handler: async ({ query, context }) => ok(await listWebhooks(query, context)),
 })

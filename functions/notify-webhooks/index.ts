@@ -13,13 +13,13 @@ export default streamFunction({
     (await isAwaited(type)) || (type === 'stock.expired' && (await isAwaited('reservation.expired'))),
   summary: 'Queue each event for the webhooks that ask for it.',
   data: z.looseObject({ productId: z.guid(), reservationId: z.guid().nullish() }),
-  handler: async ({ attributes, data, caller }) => {
+  handler: async ({ attributes, data, context }) => {
     const { type, time } = attributes
     const { specversion: _, ...event } = attributes
-    const jobs = await notifyWebhooks({ ...event, data }, name, caller)
+    const jobs = await notifyWebhooks({ ...event, data }, name, context)
     if (type !== 'stock.expired' || !data.reservationId || !(await isAwaited('reservation.expired'))) return { jobs }
     // Each line of a reservation has an event, and the reservation has one, which has its id.
-    const reservation = await getReservation(data.reservationId, caller)
+    const reservation = await getReservation(data.reservationId, context)
     const { id } = reservation
     const expired = {
       id,
@@ -29,6 +29,6 @@ export default streamFunction({
       time,
       data: reservation,
     }
-    return { jobs: jobs + (await notifyWebhooks(expired, name, caller)) }
+    return { jobs: jobs + (await notifyWebhooks(expired, name, context)) }
   },
 })

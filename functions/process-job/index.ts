@@ -12,10 +12,10 @@ export default queueFunction({
   data: z.strictObject({ jobId: z.guid().toLowerCase() }),
   // The longest job reads one snapshot, which lasts 5 minutes at most.
   limits: { timeoutMs: 360_000 },
-  handler: ({ attributes, data, caller }) =>
-    runJob(data.jobId, attributes.id, caller, {
+  handler: ({ attributes, data, context }) =>
+    runJob(data.jobId, attributes.id, context, {
       'verify-ledger': (_, run) => auditStock(run.progress),
-      'deliver-webhook': (payload, run) => deliverWebhook(payload, run.caller),
+      'deliver-webhook': (payload, run) => deliverWebhook(payload, run.context),
       'import-products': importProducts,
       'export-stock': async ({ format }, run) => ({ format, ...(await exportStock(run.save)) }),
     }),

@@ -7,5 +7,5 @@ export default outboxFunction({
   // Adds 25 ms to an event's way on average, for twenty small queries a second while nothing happens.
   everyMs: 50,
   summary: 'Publish the events in the outbox, in order.',
-  handler: async ({ caller }) => ({ published: await relayOutbox(caller) }),
+  handler: async ({ context }) => ({ published: await relayOutbox(context) }),
 })

@@ -11,5 +11,5 @@ export default httpFunction({
   summary: 'Queue dead jobs again, all of them or some, under their ids.',
   request: { body: RedriveRequest },
   responses: { 200: z.object({ redriven: z.number().int().nonnegative() }) },
-  handler: async ({ body, caller }) => ok({ redriven: await redriveDeadLetters(body, caller) }),
+  handler: async ({ body, context }) => ok({ redriven: await redriveDeadLetters(body, context) }),
 })

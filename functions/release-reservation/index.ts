@@ -11,5 +11,5 @@ export default httpFunction({
   summary: 'Give held goods back.',
   request: { body: z.strictObject({}) },
   responses: { 200: Reservation, 404: ['reservation_not_found'], 409: ['not_held'] },
-  handler: async ({ params, caller }) => ok(await release(params.reservationId, caller)),
+  handler: async ({ params, context }) => ok(await release(params.reservationId, context)),
 })

@@ -15,8 +15,8 @@ export default httpFunction({
     409: ['product_archived', 'limit_exceeded', 'insufficient_stock'],
   },
   settings: holdLifeMaxSeconds,
-  handler: async ({ body, caller }) => {
-    const reservation = await reserve(body, caller)
+  handler: async ({ body, context }) => {
+    const reservation = await reserve(body, context)
     return created(`/v1/reservations/${reservation.id}`, reservation)
   },
 })

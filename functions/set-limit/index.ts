@@ -10,5 +10,5 @@ export default httpFunction({
   summary: 'Limit how much of a product one reservation, or one holder, may hold.',
   request: { body: SetLimitRequest },
   responses: { 200: ProductLimits, 404: ['product_not_found'] },
-  handler: async ({ params, body, caller }) => ok(await setLimit(params.productId, body, caller)),
+  handler: async ({ params, body, context }) => ok(await setLimit(params.productId, body, context)),
 })

@@ -10,8 +10,8 @@ export default httpFunction({
   summary: 'Queue a job.',
   request: { body: SubmitJobRequest },
   responses: { 202: Job, 409: ['too_many_jobs'] },
-  handler: async ({ body, caller }) => {
-    const job = await requestJob(body, caller)
+  handler: async ({ body, context }) => {
+    const job = await requestJob(body, context)
     return accepted(`/v1/jobs/${job.id}`, job)
   },
 })

@@ -14,9 +14,9 @@ export default httpFunction({
   },
   responses: { 200: Product, 404: ['product_not_found'], 409: ['sku_taken'], 412: ['version_mismatch'] },
   sends: ['ETag'],
-  handler: async ({ params, headers, body, caller }) => {
+  handler: async ({ params, headers, body, context }) => {
     const matches = versionCondition(preconditionsOf(headers))
-    const versioned = await updateProduct(params.productId, body, matches, caller)
+    const versioned = await updateProduct(params.productId, body, matches, context)
     return ok(versioned.product, { etag: entityTag(versioned) })
   },
 })

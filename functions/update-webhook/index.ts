@@ -13,5 +13,5 @@ export default httpFunction({
     contentTypes: ['application/merge-patch+json', 'application/json'],
   },
   responses: { 200: Webhook, 404: ['webhook_not_found'] },
-  handler: async ({ params, body, caller }) => ok(await updateWebhook(params.webhookId, body, caller)),
+  handler: async ({ params, body, context }) => ok(await updateWebhook(params.webhookId, body, context)),
 })

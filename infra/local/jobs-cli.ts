@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util'
 import * as z from 'zod'
 import { shutDown } from '#async'
 import { environment } from '#config'
-import { PageQuery, systemCaller } from '#database'
+import { PageQuery, systemContext } from '#database'
 import { getJob, listDeadLetters, redriveDeadLetters } from '#jobs'
 import { RedriveRequest } from '#jobs/schema'
 import { useRunningStack } from './running-stack.ts'
@@ -25,7 +25,7 @@ const say = (line: string): void => {
 }
 
 /** Whoever is logged in: their name is kept with what they redrive. */
-const operator = () => systemCaller(`operator:${userInfo().username}`)
+const operator = () => systemContext(`operator:${userInfo().username}`)
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({

@@ -1,4 +1,4 @@
-import { primary, systemCaller } from '#database'
+import { primary, systemContext } from '#database'
 import { ServiceError } from '#errors'
 import { createProduct } from '#products'
 import { demoCatalogue } from './demo-catalogue.ts'
@@ -13,7 +13,7 @@ export async function seedCatalogue(progress: (line: string) => void): Promise<v
   if (done.length > 0) return
   progress(`filling the shop with ${demoCatalogue.length} demo products`)
   for (const product of demoCatalogue) {
-    await createProduct(product, systemCaller('function:seed')).catch((error: unknown) => {
+    await createProduct(product, systemContext('function:seed')).catch((error: unknown) => {
       if (!(error instanceof ServiceError && error.code === 'sku_taken')) throw error
     })
   }

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { ConfigError, readConfig } from '#config'
-import { type Sql, systemCaller, transaction } from '#database'
+import { type Sql, systemContext, transaction } from '#database'
 
 const roleSetting = z
   .string()
@@ -30,7 +30,7 @@ export function runningRoles(): Roles | undefined {
 
 /** Throws a ConfigError for a role that is not there, or that has all rights anyway. Before anything is changed. */
 export function checkRoles(roles: Roles): Promise<void> {
-  return transaction(systemCaller('function:migrate'), async (tx) => {
+  return transaction(systemContext('function:migrate'), async (tx) => {
     for (const [setting, role] of [
       ['DATABASE_RUN_ROLE', roles.run],
       ['DATABASE_KEYS_ROLE', roles.keys],
@@ -50,7 +50,7 @@ export function checkRoles(roles: Roles): Promise<void> {
  * that new tables are covered.
  */
 export function grantRights({ run, keys }: Roles): Promise<void> {
-  return transaction(systemCaller('function:migrate'), async (tx) => {
+  return transaction(systemContext('function:migrate'), async (tx) => {
     const [{ database }] = await tx<[{ database: string }]>`select current_database() as database`
     const both = tx`${tx(run)}, ${tx(keys)}`
     await tx`revoke temporary on database ${tx(database)} from public`

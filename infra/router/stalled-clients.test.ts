@@ -19,10 +19,10 @@ const large = httpFunction({
   summary: 'Answer with much.',
   request: { query: z.strictObject({ bytes: z.coerce.number(), late: z.string().optional() }) },
   responses: { 200: z.string() },
-  handler: async ({ query, caller }) => {
+  handler: async ({ query, context }) => {
     if (query.late) {
       late.begun++
-      await vi.waitFor(() => expect(caller.isGone()).toBe(true))
+      await vi.waitFor(() => expect(context.isGone()).toBe(true))
       late.ended++
     }
     return ok('x'.repeat(query.bytes))

@@ -1,14 +1,15 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { environment, overrideEnvironment } from '#config'
 import {
-  type Caller,
   closeDatabase,
   primary,
+  type RequestContext,
   read,
   readAsOf,
   readKey,
+  responseState,
   type Sql,
-  systemCaller,
+  systemContext,
   transaction,
 } from '#database'
 import { renderMetrics } from '#telemetry'
@@ -35,7 +36,10 @@ afterEach(async () => {
   await closeDatabase()
 })
 
-const callerWith = (token?: string): Caller => ({ ...systemCaller('function:test'), consistency: { token } })
+const contextWith = (token?: string): RequestContext => ({
+  ...systemContext('function:test'),
+  response: responseState(token),
+})
 
 async function whoAnswers(sql: Sql): Promise<'primary' | 'replica'> {
   const [row] = await sql<[{ isReplica: boolean }]>`select pg_is_in_recovery() as "isReplica"`
@@ -44,8 +48,9 @@ async function whoAnswers(sql: Sql): Promise<'primary' | 'replica'> {
 
 const pauseReplay = () => pair.onReplica((sql) => sql`select pg_wal_replay_pause()`)
 
-/** A write, as `caller`: what it gets is a token that a paused replica never reaches. */
-const write = (caller: Caller) => transaction(caller, async (tx) => tx`update locations set name = name || '.'`)
+/** A write in `context`: what it gets is a token that a paused replica never reaches. */
+const write = (context: RequestContext) =>
+  transaction(context, async (tx) => tx`update locations set name = name || '.'`)
 
 async function metric(name: string): Promise<number> {
   const line = new RegExp(`^${name.replaceAll(/[{}"]/g, '\\$&')} (\\S+)$`, 'm').exec(await renderMetrics())
@@ -53,50 +58,50 @@ async function metric(name: string): Promise<number> {
 }
 
 const replicaAgain = () =>
-  vi.waitFor(async () => expect(await read(callerWith(), whoAnswers)).toBe('replica'), {
+  vi.waitFor(async () => expect(await read(contextWith(), whoAnswers)).toBe('replica'), {
     timeout: 10_000,
     interval: 50,
   })
 
 describe('a read', () => {
-  it('is answered by the replica where the caller has written nothing', async () => {
-    expect(await read(callerWith(), whoAnswers)).toBe('replica')
+  it('is answered by the replica where the request has no token', async () => {
+    expect(await read(contextWith(), whoAnswers)).toBe('replica')
   })
 
   it('that follows a write sees it, and so does one that brings its token: from the replica, once that has it', async () => {
-    const caller = callerWith()
-    await transaction(caller, async (tx) => tx`update locations set name = 'renamed'`)
+    const context = contextWith()
+    await transaction(context, async (tx) => tx`update locations set name = 'renamed'`)
     const nameAndServer = async (sql: Sql) =>
       sql`select name, pg_is_in_recovery() as "isReplica" from locations where code = 'main'`
-    expect(await read(caller, nameAndServer)).toEqual([{ name: 'renamed', isReplica: true }])
-    expect(await read(callerWith(caller.consistency.token), nameAndServer)).toEqual([
+    expect(await read(context, nameAndServer)).toEqual([{ name: 'renamed', isReplica: true }])
+    expect(await read(contextWith(context.response.consistencyToken), nameAndServer)).toEqual([
       { name: 'renamed', isReplica: true },
     ])
   })
 
-  it('is answered by the primary, soon, where the replica does not come to have what the caller wrote', async () => {
+  it('is answered by the primary, soon, where the replica does not come to have what the client wrote', async () => {
     await pauseReplay()
-    const caller = callerWith()
-    await write(caller)
+    const context = contextWith()
+    await write(context)
     const startedAt = performance.now()
-    expect(await read(caller, whoAnswers)).toBe('primary')
+    expect(await read(context, whoAnswers)).toBe('primary')
     expect(performance.now() - startedAt).toBeGreaterThanOrEqual(150)
-    expect(await read(callerWith(), whoAnswers)).toBe('replica')
+    expect(await read(contextWith(), whoAnswers)).toBe('replica')
   })
 
   it.each(['7-0/1', '0-0/1'])('is answered by the primary for a token of another timeline: %s', async (token) => {
-    expect(await read(callerWith(token), whoAnswers)).toBe('primary')
+    expect(await read(contextWith(token), whoAnswers)).toBe('primary')
   })
 
   it('refuses a token that is none, before it asks anyone', async () => {
     const query = vi.fn(whoAnswers)
-    await expect(read(callerWith('junk'), query)).rejects.toMatchObject({ code: 'validation_failed' })
+    await expect(read(contextWith('junk'), query)).rejects.toMatchObject({ code: 'validation_failed' })
     expect(query).not.toHaveBeenCalled()
   })
 
   it('asks the primary for what the replica does not have', async () => {
-    expect(await read(callerWith(), whoAnswers, (name) => name === 'replica')).toBe('primary')
-    expect(await read(callerWith(), whoAnswers, (name) => name === 'primary')).toBe('replica')
+    expect(await read(contextWith(), whoAnswers, (name) => name === 'replica')).toBe('primary')
+    expect(await read(contextWith(), whoAnswers, (name) => name === 'primary')).toBe('replica')
   })
 
   it('is tried once more, on the primary, where the replica has to cancel it for what it replays', async () => {
@@ -115,7 +120,7 @@ describe('a read', () => {
     })
     await replicaAgain()
     await vi.waitFor(() => pair.onReplica((sql) => sql`select from vanishing`))
-    const reading = read(callerWith(), query)
+    const reading = read(contextWith(), query)
     await vi.waitFor(async () => {
       const sleeping = pair.onReplica((sql) => sql`select from pg_stat_activity where wait_event = 'PgSleep'`)
       expect(await sleeping).toHaveLength(1)
@@ -128,45 +133,45 @@ describe('a read', () => {
     })
     expect(await reading).toEqual({ left: 0, isReplica: false })
     expect(query).toHaveBeenCalledTimes(2)
-    expect(await read(callerWith(), whoAnswers)).toBe('replica')
+    expect(await read(contextWith(), whoAnswers)).toBe('replica')
     await primary().unsafe('drop table vanishing')
   })
 
   it('gives a fault of the query as it is, from the replica too', async () => {
-    const failing = read(callerWith(), (sql) => sql`select 1 / 0`)
+    const failing = read(contextWith(), (sql) => sql`select 1 / 0`)
     await expect(failing).rejects.toMatchObject({ code: '22012' })
-    await expect(read(callerWith(), (sql) => sql`select nonsense`)).rejects.toThrow('nonsense')
+    await expect(read(contextWith(), (sql) => sql`select nonsense`)).rejects.toThrow('nonsense')
   })
 
   it('is refused as unavailable while no server answers', async () => {
     const { DATABASE_URL } = environment()
     overrideEnvironment({ DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none', DATABASE_REPLICA_URL: undefined })
     await closeDatabase()
-    await expect(read(callerWith(), whoAnswers)).rejects.toMatchObject({ code: 'unavailable', retryAfterSeconds: 1 })
+    await expect(read(contextWith(), whoAnswers)).rejects.toMatchObject({ code: 'unavailable', retryAfterSeconds: 1 })
     overrideEnvironment({ DATABASE_URL })
   })
 
   it('tells what it covers: on the replica what that has replayed, on the primary what was committed before', async () => {
-    const caller = callerWith()
-    await write(caller)
+    const context = contextWith()
+    await write(context)
     const covers = async (asOf: string, token = '') => {
       const [row] = await primary()<[{ isCovered: boolean }]>`
         select ${asOf.split('-')[1] ?? ''}::pg_lsn >= ${token.split('-')[1] ?? ''}::pg_lsn as "isCovered"`
       return row.isCovered
     }
-    const fromReplica = await readAsOf(caller, whoAnswers)
+    const fromReplica = await readAsOf(context, whoAnswers)
     expect(fromReplica.result).toBe('replica')
-    expect(await covers(fromReplica.asOf, caller.consistency.token)).toBe(true)
+    expect(await covers(fromReplica.asOf, context.response.consistencyToken)).toBe(true)
     await pauseReplay()
-    await write(caller)
-    const quiet = await readAsOf(caller, whoAnswers)
+    await write(context)
+    const quiet = await readAsOf(context, whoAnswers)
     expect(quiet.result).toBe('primary')
     // Another commit with the very same token may not have been seen.
-    expect(await covers(quiet.asOf, caller.consistency.token)).toBe(false)
-    await write(callerWith())
-    const later = await readAsOf(caller, whoAnswers)
+    expect(await covers(quiet.asOf, context.response.consistencyToken)).toBe(false)
+    await write(contextWith())
+    const later = await readAsOf(context, whoAnswers)
     expect(later.result).toBe('primary')
-    expect(await covers(later.asOf, caller.consistency.token)).toBe(true)
+    expect(await covers(later.asOf, context.response.consistencyToken)).toBe(true)
   })
 })
 
@@ -175,9 +180,9 @@ describe('where several servers are named', () => {
     const { DATABASE_URL } = environment()
     overrideEnvironment({ DATABASE_URL: urlOfBoth(pair.replicaUrl, pair.primaryUrl), DATABASE_REPLICA_URL: undefined })
     await closeDatabase()
-    expect(await read(callerWith('1-0/1'), whoAnswers)).toBe('primary')
+    expect(await read(contextWith('1-0/1'), whoAnswers)).toBe('primary')
     await closeDatabase()
-    await write(callerWith())
+    await write(contextWith())
     overrideEnvironment({ DATABASE_URL })
   })
 
@@ -188,7 +193,7 @@ describe('where several servers are named', () => {
     try {
       overrideEnvironment({ DATABASE_URL: urlOfBoth(one.url, other.url), DATABASE_REPLICA_URL: undefined })
       await closeDatabase()
-      expect(await read(callerWith(), whoAnswers)).toBe('primary')
+      expect(await read(contextWith(), whoAnswers)).toBe('primary')
       await work(one, other)
     } finally {
       await closeDatabase()
@@ -206,10 +211,10 @@ describe('where several servers are named', () => {
       one.mend(pair.replicaUrl)
       // While there is no primary, nobody is told what a standby happens to know.
       for (let round = 0; round < 10; round++) {
-        await expect(read(callerWith(), whoAnswers)).rejects.toMatchObject({ code: 'unavailable' })
+        await expect(read(contextWith(), whoAnswers)).rejects.toMatchObject({ code: 'unavailable' })
       }
       other.mend(pair.primaryUrl)
-      expect(await vi.waitFor(() => read(callerWith(), whoAnswers), patiently)).toBe('primary')
+      expect(await vi.waitFor(() => read(contextWith(), whoAnswers), patiently)).toBe('primary')
     })
   })
 
@@ -225,9 +230,9 @@ describe('where several servers are named', () => {
 
 describe('the replica', () => {
   it('is left alone while it is down, and comes back by itself', async () => {
-    expect(await read(callerWith(), whoAnswers)).toBe('replica')
+    expect(await read(contextWith(), whoAnswers)).toBe('replica')
     proxy.cut()
-    expect(await read(callerWith(), whoAnswers)).toBe('primary')
+    expect(await read(contextWith(), whoAnswers)).toBe('primary')
     await expect.poll(() => metric('database_replica_in_rotation'), { timeout: 3_000 }).toBe(0)
     proxy.mend()
     await replicaAgain()
@@ -236,17 +241,17 @@ describe('the replica', () => {
 
   it('is left alone from the first read on where it was never there', async () => {
     proxy.cut()
-    expect(await read(callerWith(), whoAnswers)).toBe('primary')
+    expect(await read(contextWith(), whoAnswers)).toBe('primary')
     proxy.mend()
     await replicaAgain()
   })
 
   it('is given up where it has gone silent, with the reads that wait for it', async () => {
-    expect(await read(callerWith(), whoAnswers)).toBe('replica')
+    expect(await read(contextWith(), whoAnswers)).toBe('replica')
     const absences = await metric('database_replica_absences_total{reason="unreachable"}')
     proxy.freeze()
     const startedAt = performance.now()
-    const answers = await Promise.all(Array.from({ length: 50 }, () => read(callerWith(), whoAnswers)))
+    const answers = await Promise.all(Array.from({ length: 50 }, () => read(contextWith(), whoAnswers)))
     expect(new Set(answers)).toContain('primary')
     expect(performance.now() - startedAt).toBeLessThan(5_000)
     await vi.waitFor(
@@ -260,10 +265,10 @@ describe('the replica', () => {
   it('is not read from while it is too far behind in time, and its lag is told in bytes and seconds', async () => {
     overrideEnvironment({ DATABASE_REPLICA_LAG_MAX_MS: '800' })
     await closeDatabase()
-    expect(await read(callerWith(), whoAnswers)).toBe('replica')
+    expect(await read(contextWith(), whoAnswers)).toBe('replica')
     await pauseReplay()
-    await write(callerWith())
-    await vi.waitFor(async () => expect(await read(callerWith(), whoAnswers)).toBe('primary'), {
+    await write(contextWith())
+    await vi.waitFor(async () => expect(await read(contextWith(), whoAnswers)).toBe('primary'), {
       timeout: 10_000,
       interval: 50,
     })
@@ -281,10 +286,10 @@ describe('the replica', () => {
     const whoFindsKey = () => readKey(whoAnswers, () => false)
     expect(await whoFindsKey()).toBe('replica')
     await pauseReplay()
-    await write(callerWith())
+    await write(contextWith())
     await vi.waitFor(async () => expect(await whoFindsKey()).toBe('primary'), { timeout: 10_000, interval: 50 })
     expect(await metric('database_replica_lag_seconds')).toBeGreaterThan(2)
-    expect(await read(callerWith(), whoAnswers)).toBe('replica')
+    expect(await read(contextWith(), whoAnswers)).toBe('replica')
     await pair.onReplica((sql) => sql`select pg_wal_replay_resume()`)
     await vi.waitFor(async () => expect(await whoFindsKey()).toBe('replica'), { timeout: 10_000, interval: 50 })
     overrideEnvironment({ DATABASE_REPLICA_LAG_MAX_MS: undefined })
@@ -293,10 +298,10 @@ describe('the replica', () => {
   it('is not read from while it is too far behind in bytes', async () => {
     overrideEnvironment({ DATABASE_REPLICA_LAG_MAX_BYTES: '100000' })
     await closeDatabase()
-    expect(await read(callerWith(), whoAnswers)).toBe('replica')
+    expect(await read(contextWith(), whoAnswers)).toBe('replica')
     await pauseReplay()
     await primary().unsafe('create table ballast as select generate_series(1, 20000); drop table ballast')
-    await vi.waitFor(async () => expect(await read(callerWith(), whoAnswers)).toBe('primary'), {
+    await vi.waitFor(async () => expect(await read(contextWith(), whoAnswers)).toBe('primary'), {
       timeout: 10_000,
       interval: 50,
     })
@@ -306,22 +311,22 @@ describe('the replica', () => {
 
 describe('many reads that wait for what they wrote', () => {
   it('share one question to the replica at a time, and all are served by it', async () => {
-    const caller = callerWith()
-    await read(callerWith(), whoAnswers)
+    const context = contextWith()
+    await read(contextWith(), whoAnswers)
     await pauseReplay()
-    await write(caller)
+    await write(context)
     const looksBefore = await metric('database_replica_looks_total')
-    const answers = Array.from({ length: 500 }, () => read(callerWith(caller.consistency.token), whoAnswers))
+    const answers = Array.from({ length: 500 }, () => read(contextWith(context.response.consistencyToken), whoAnswers))
     await pair.onReplica((sql) => sql`select pg_wal_replay_resume()`)
     expect(new Set(await Promise.all(answers))).toEqual(new Set(['replica']))
     expect((await metric('database_replica_looks_total')) - looksBefore).toBeLessThan(50)
   })
 
   it('reach a primary that stands in only so many at a time; what can’t wait there is refused at once', async () => {
-    await read(callerWith(), whoAnswers)
+    await read(contextWith(), whoAnswers)
     await pauseReplay()
-    const caller = callerWith()
-    await write(caller)
+    const context = contextWith()
+    await write(context)
     let now = 0
     let most = 0
     const slow = async (sql: Sql) => {
@@ -330,9 +335,9 @@ describe('many reads that wait for what they wrote', () => {
       await sql`select pg_sleep(0.01)`.finally(() => now--)
       return whoAnswers(sql)
     }
-    const tokens = Array.from({ length: 2_000 }, () => read(callerWith(caller.consistency.token), slow))
+    const tokens = Array.from({ length: 2_000 }, () => read(contextWith(context.response.consistencyToken), slow))
     const withToken = Promise.allSettled(tokens)
-    const without = Array.from({ length: 200 }, () => read(callerWith(), whoAnswers))
+    const without = Array.from({ length: 200 }, () => read(contextWith(), whoAnswers))
     expect(new Set(await Promise.all(without))).toEqual(new Set(['replica']))
     const settled = await withToken
     const served = settled.filter((result) => result.status === 'fulfilled')

@@ -1,10 +1,10 @@
 import * as z from 'zod'
 import { ConfigError } from '#config'
 import {
-  type Caller,
   type Page,
   type PageRequest,
   primary,
+  type RequestContext,
   read,
   readPage,
   type Scope,
@@ -54,30 +54,30 @@ function columns(sql: Sql) {
 /** Makes a key. `key` is in the first answer only: what is stored can't give it back. */
 export async function createApiKey(
   request: z.infer<typeof CreateApiKeyRequest>,
-  caller: Caller,
+  context: RequestContext,
 ): Promise<ApiKey & { key?: string }> {
   const expiresAt = request.expiresAt ? new Date(request.expiresAt) : null
   if (expiresAt && expiresAt.getTime() <= Date.now()) throw invalid('expiresAt', 'must lie in the future')
   const { key, prefix } = newKey()
-  const apiKey = await transaction(caller, async (tx) => {
+  const apiKey = await transaction(context, async (tx) => {
     const [row] = await tx<[ApiKeyRow]>`
       insert into api_keys (id, name, scopes, prefix, key_hash, expires_at)
       values (${newId()}, ${request.name}, ${[...new Set(request.scopes)]}, ${prefix}, ${digestOf(key)}, ${expiresAt})
       returning ${columns(tx)}`
     return toApiKey(row)
   })
-  if (caller.idempotency?.replayed) return apiKey
-  securityEvent('api_key_made', { actor: caller.actor, api_key_id: apiKey.id, scopes: apiKey.scopes.join(' ') })
+  if (context.response.replayedFrom) return apiKey
+  securityEvent('api_key_made', { actor: context.actor, api_key_id: apiKey.id, scopes: apiKey.scopes.join(' ') })
   return { ...apiKey, key }
 }
 
-export function listApiKeys(page: PageRequest, caller: Caller): Promise<Page<ApiKey>> {
-  return readPage(page, caller, {
+export function listApiKeys(page: PageRequest, context: RequestContext): Promise<Page<ApiKey>> {
+  return readPage(page, context, {
     kind: 'api-keys',
     keys: z.tuple([z.uuid()]),
     fetch: (after, limit) =>
       read(
-        caller,
+        context,
         (sql) => sql<ApiKeyRow[]>`
           select ${columns(sql)} from api_keys
           where ${after ? sql`id < ${after[0]}` : sql`true`}
@@ -92,8 +92,8 @@ export function listApiKeys(page: PageRequest, caller: Caller): Promise<Page<Api
 const REVOKED_KEPT_DAYS = 90
 
 /** Revokes a key. Throws `api_key_not_found`, or `last_admin_key` if no other key could administer the service for good. */
-export async function deleteApiKey(id: string, caller: Caller): Promise<void> {
-  await transaction(caller, async (tx) => {
+export async function deleteApiKey(id: string, context: RequestContext): Promise<void> {
+  await transaction(context, async (tx) => {
     // Two admins that revoke each other's key at once must not both succeed.
     await tx`lock table api_keys in share row exclusive mode`
     const [row] = await tx<[{ isAdmin: boolean }?]>`
@@ -108,13 +108,13 @@ export async function deleteApiKey(id: string, caller: Caller): Promise<void> {
     }
     await tx`
       with gone as (delete from api_keys where id = ${id} returning id, key_hash)
-      insert into revoked_api_keys (key_hash, api_key_id, revoked_by) select key_hash, id, ${caller.actor} from gone`
+      insert into revoked_api_keys (key_hash, api_key_id, revoked_by) select key_hash, id, ${context.actor} from gone`
     await tx`
       delete from revoked_api_keys
       where revoked_at < now() - ${REVOKED_KEPT_DAYS}::int * interval '1 day' and api_key_id <> ${BOOTSTRAP_ID}`
   })
   forgetKnownKeys()
-  securityEvent('api_key_revoked', { actor: caller.actor, api_key_id: id })
+  securityEvent('api_key_revoked', { actor: context.actor, api_key_id: id })
 }
 
 const BOOTSTRAP_ID = '00000000-0000-7000-8000-000000000000'

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Caller, read, readAsOf, type Sql } from '#database'
+import { type RequestContext, read, readAsOf, responseState, type Sql } from '#database'
 import { counter } from '#telemetry'
 import { isOnLaterTimeline, isPast, later, reaches } from './floor.ts'
 import { openStore } from './stores/open-store.ts'
@@ -44,29 +44,29 @@ const flights = new Map<string, Flight>()
 
 /**
  * What a query reads, as `read` would, through the cache: null for a thing that is not there, else a value that JSON can hold. A
- * caller with a token is never given a value that may be older than it. Readers of one key share a query, within a process and,
+ * request with a token is never given a value that may be older than it. Readers of one key share a query, within a process and,
  * as far as the cache answers, across processes. Throws what `read` throws, and nothing of its own.
  */
 export function cached<Value>(
   options: CacheOptions,
-  caller: Caller,
+  context: RequestContext,
   query: (sql: Sql) => Promise<Value>,
 ): Promise<Value> {
   const store = openStore()
-  if (!store) return read(caller, query, isMissing)
-  return throughCache(store, options, caller, (by) => readAsOf(by, query, isMissing))
+  if (!store) return read(context, query, isMissing)
+  return throughCache(store, options, context, (by) => readAsOf(by, query, isMissing))
 }
 
 const isMissing = (value: unknown) => value === null
 
-/** The same with any load: it is called with a caller whose token says how new the value has to be. */
+/** The same with any load: it is called with a context whose token says how new the value has to be. */
 export async function throughCache<Value>(
   store: CacheStore,
   options: CacheOptions,
-  caller: Caller,
-  load: (caller: Caller) => Promise<Loaded<Value>>,
+  context: RequestContext,
+  load: (context: RequestContext) => Promise<Loaded<Value>>,
 ): Promise<Value> {
-  const { token } = caller.consistency
+  const { consistencyToken: token } = context.response
   const looked = look(store, options, token === undefined)
   // A cache in this process answers at once, and most reads end here.
   const found = looked instanceof Promise ? await looked : looked
@@ -75,7 +75,7 @@ export async function throughCache<Value>(
     const isFresh = Date.now() < entry.freshUntil
     requests.inc({ cache: options.name, outcome: isFresh ? 'hit' : 'stale' })
     // Whoever gets the stale value does not wait for the new one, and does not fail with it.
-    if (!isFresh) share(store, options, caller, { floor: found.floor }, load).catch(() => {})
+    if (!isFresh) share(store, options, context, { floor: found.floor }, load).catch(() => {})
     return entry.value as Value
   }
   requests.inc({ cache: options.name, outcome: entry ? 'too_old' : 'miss' })
@@ -83,9 +83,9 @@ export async function throughCache<Value>(
     const others = await waitForOthers(store, options)
     if (others) return others.value as Value
   }
-  const { result, asOf } = await share(store, options, caller, { token, floor: found.floor }, load)
+  const { result, asOf } = await share(store, options, context, { token, floor: found.floor }, load)
   // A token from before a fail-over is of no use to a cache or a replica: the next read need not be for the primary again.
-  if (token !== undefined && isOnLaterTimeline(asOf, token)) caller.consistency.token = asOf
+  if (token !== undefined && isOnLaterTimeline(asOf, token)) context.response.consistencyToken = asOf
   return result as Value
 }
 
@@ -93,9 +93,9 @@ export async function throughCache<Value>(
 function share<Value>(
   store: CacheStore,
   options: CacheOptions,
-  caller: Caller,
+  context: RequestContext,
   { token, floor }: { token?: string | undefined; floor?: string | undefined },
-  load: (caller: Caller) => Promise<Loaded<Value>>,
+  load: (context: RequestContext) => Promise<Loaded<Value>>,
 ): Promise<Loaded<unknown>> {
   const { key } = options
   const underWay = flights.get(key)
@@ -105,7 +105,7 @@ function share<Value>(
     (token === undefined || isPast(underWay?.atLeast, token))
   if (underWay && isNewEnough) return underWay.promise
   const atLeast = later(token, floor)
-  const promise = loadAndKeep(store, options, { ...caller, consistency: { token: atLeast } }, load)
+  const promise = loadAndKeep(store, options, { ...context, response: responseState(atLeast) }, load)
   if (flights.size >= FLIGHTS_MAX) return promise
   const flight: Flight = { atLeast, promise }
   flights.set(key, flight)
@@ -119,13 +119,13 @@ function share<Value>(
 async function loadAndKeep<Value>(
   store: CacheStore,
   options: CacheOptions,
-  caller: Caller,
-  load: (caller: Caller) => Promise<Loaded<Value>>,
+  context: RequestContext,
+  load: (context: RequestContext) => Promise<Loaded<Value>>,
 ): Promise<Loaded<Value>> {
   loads.inc({ cache: options.name })
   let loaded: Loaded<Value>
   try {
-    loaded = await load(caller)
+    loaded = await load(context)
   } catch (error) {
     void attempt('release', () => store.release(options))
     throw error

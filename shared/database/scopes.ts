@@ -22,9 +22,9 @@ export function hasScope({ scopes: granted }: Granted, scope: Scope): boolean {
   return granted.includes(scope) || granted.includes('admin')
 }
 
-/** Throws `forbidden` for a caller without the scope. `what` is what needs it, at the beginning of a sentence. */
-export function requireScope(caller: Granted, scope: Scope, what = 'This'): void {
-  if (!hasScope(caller, scope)) throw lacking(scope, what)
+/** Throws `forbidden` for a request without the scope. `what` is what needs it, at the beginning of a sentence. */
+export function requireScope(context: Granted, scope: Scope, what = 'This'): void {
+  if (!hasScope(context, scope)) throw lacking(scope, what)
 }
 
 export function lacking(scope: Scope, what: string): ServiceError {

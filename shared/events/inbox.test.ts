@@ -1,15 +1,15 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import { systemCaller, transaction } from '#database'
+import { systemContext, transaction } from '#database'
 import { oncePerEvent } from '#events'
 import { sql } from '#testing'
 
-const caller = () => systemCaller('function:test')
+const context = () => systemContext('function:test')
 const effects = async (code: string) => (await sql`select priority from locations where code = ${code}`)[0]?.priority
 
 /** An effect that can be counted, once an event. */
 const handle = (code: string, eventId: string, fails = false) =>
-  transaction(caller(), async (tx) => {
+  transaction(context(), async (tx) => {
     if (!(await oncePerEvent(tx, 'test', eventId))) return false
     await tx`update locations set priority = priority + 1 where code = ${code}`
     if (fails) throw new Error('after the effect')
@@ -40,8 +40,8 @@ describe('an event that is delivered again', () => {
 
   it('is new to another consumer', async () => {
     const eventId = randomUUID()
-    const first = await transaction(caller(), (tx) => oncePerEvent(tx, 'one', eventId))
-    const second = await transaction(caller(), (tx) => oncePerEvent(tx, 'other', eventId))
+    const first = await transaction(context(), (tx) => oncePerEvent(tx, 'one', eventId))
+    const second = await transaction(context(), (tx) => oncePerEvent(tx, 'other', eventId))
     expect([first, second]).toEqual([true, true])
   })
 })

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { systemCaller } from '#database'
+import { systemContext } from '#database'
 import type { Outcome } from '#errors'
 import { type Following, follow, relayOutbox } from '#events'
 import { sql } from '#testing'
@@ -25,7 +25,7 @@ describe.each(adapters)('events $name', ({ isThere, reset, buried, isThrough }) 
   async function tryWith(...outcomes: Outcome[]): Promise<() => number> {
     let tries = 0
     await publish(sql, [newEvent(randomUUID(), 1)])
-    await relayOutbox(systemCaller('function:test'))
+    await relayOutbox(systemContext('function:test'))
     const deliver = async (): Promise<Outcome> => outcomes[tries++] ?? { verdict: 'acknowledge' }
     following = follow({ topics: ['stock-events'], group: 'group', deliver })
     return () => tries

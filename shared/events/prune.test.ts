@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { beforeEach, describe, expect, it } from 'vitest'
-import { systemCaller } from '#database'
+import { systemContext } from '#database'
 import { pruneEvents } from '#events'
 import { sql } from '#testing'
 
-const prune = () => pruneEvents(systemCaller('function:test'))
+const prune = () => pruneEvents(systemContext('function:test'))
 const ids = async () => (await sql`select id from event_log order by position`).map(({ id }) => id)
 
 /** An event of some days ago, and the position that it got. */

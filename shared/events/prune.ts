@@ -1,4 +1,4 @@
-import { type Caller, prune } from '#database'
+import { prune, type RequestContext } from '#database'
 import { eventTypes } from './types.ts'
 
 /**
@@ -6,16 +6,16 @@ import { eventTypes } from './types.ts'
  * many rows. The inbox forgets an event only after the log has, so none that can still come again is taken for new: the
  * embedded log is asked, and Kafka keeps an event for 8 days at most (kafka-topics.ts).
  */
-export async function pruneEvents(caller: Caller): Promise<number> {
+export async function pruneEvents(context: RequestContext): Promise<number> {
   let deleted = 0
-  for (const topic of new Set(Object.values(eventTypes))) deleted += await pruneTopic(caller, topic)
-  return deleted + (await pruneInbox(caller))
+  for (const topic of new Set(Object.values(eventTypes))) deleted += await pruneTopic(context, topic)
+  return deleted + (await pruneInbox(context))
 }
 
 /** Looks at the first rows only, the oldest but for some seconds: a look for the age alone would read the whole topic. */
-function pruneTopic(caller: Caller, topic: string): Promise<number> {
+function pruneTopic(context: RequestContext, topic: string): Promise<number> {
   return prune(
-    caller,
+    context,
     (tx, limit) => tx`
       delete from event_log
       where topic = ${topic} and occurred_at < now() - interval '7 days' and position <= (
@@ -28,9 +28,9 @@ function pruneTopic(caller: Caller, topic: string): Promise<number> {
   )
 }
 
-function pruneInbox(caller: Caller): Promise<number> {
+function pruneInbox(context: RequestContext): Promise<number> {
   return prune(
-    caller,
+    context,
     (tx, limit) => tx`
       delete from inbox where ctid = any(array(
         select ctid from inbox

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { overrideEnvironment } from '#config'
-import { type Sql, systemCaller } from '#database'
+import { type Sql, systemContext } from '#database'
 import { renderMetrics } from '#telemetry'
 import { expectConsistent, hold, inRivalSession, newProduct, sql, stockAt } from '#testing'
 import { type NewEvent, publish } from './outbox.ts'
@@ -9,11 +9,11 @@ import { appendFromOutbox } from './postgres/log.ts'
 import { relayOutbox } from './relay.ts'
 import { RELAY_LOCK } from './relay-turn.ts'
 
-const caller = () => systemCaller('function:test')
-const relay = () => relayOutbox(caller())
+const context = () => systemContext('function:test')
+const relay = () => relayOutbox(context())
 
 function event(productId: string, version: number): NewEvent {
-  return { type: 'stock.adjusted', productId, version, data: { productId, version }, trace: caller().trace }
+  return { type: 'stock.adjusted', productId, version, data: { productId, version }, trace: context().trace }
 }
 
 const write = (tx: Sql, productId: string, version: number) => publish(tx, [event(productId, version)])

@@ -1,4 +1,4 @@
-import { type Caller, primary, transaction } from '#database'
+import { primary, type RequestContext, transaction } from '#database'
 import { counter, gauge, histogram } from '#telemetry'
 import { closeKafkaRelay, publishToKafka } from './kafka/relay.ts'
 import { appendFromOutbox } from './postgres/log.ts'
@@ -19,16 +19,16 @@ const published = counter('outbox_published_total', 'Events published.')
  * at a time, whichever process it is in; the others find nothing to do. Gives how many events it published.
  * No cursor: docs/decisions/0003-outbox-without-cursor.md. Throws `unavailable` where Kafka does not take them.
  */
-export async function relayOutbox(caller: Caller): Promise<number> {
+export async function relayOutbox(context: RequestContext): Promise<number> {
   const seconds = await oldestAge()
   age.set(seconds ?? 0)
   if (seconds === undefined) return 0
   // Not before there is something to publish: the environment is slow to read, and this runs twenty times a second.
   const settings = eventsSettings()
-  if (settings.adapter === 'kafka') return publishToKafka(caller, settings, count)
+  if (settings.adapter === 'kafka') return publishToKafka(context, settings, count)
   let total = 0
   for (let batch = 0; batch < BATCHES_MAX; batch++) {
-    const moved = await moveBatch(caller)
+    const moved = await moveBatch(context)
     total += moved
     if (moved < BATCH_MAX) break
   }
@@ -47,8 +47,8 @@ async function oldestAge(): Promise<number | undefined> {
   return row?.seconds
 }
 
-async function moveBatch(caller: Caller): Promise<number> {
-  const moved = await transaction(caller, async (tx) => ((await takeTurn(tx)) ? appendFromOutbox(tx, BATCH_MAX) : 0))
+async function moveBatch(context: RequestContext): Promise<number> {
+  const moved = await transaction(context, async (tx) => ((await takeTurn(tx)) ? appendFromOutbox(tx, BATCH_MAX) : 0))
   count(moved)
   return moved
 }

@@ -9,7 +9,7 @@ import { follow } from './subscribe.ts'
 import { adapters } from './testing/adapters.ts'
 import {
   acknowledge,
-  caller,
+  context,
   gate,
   log,
   metric,
@@ -49,7 +49,7 @@ describe.each(adapters)('events $name', ({ isThere, reset, published, buried, is
       const event = newEvent(randomUUID(), 7, { type: 'stock.counted', data: { text: 'ü', list: [1] }, trace })
       await publish(sql, [event])
       const [stored] = await sql`select id, occurred_at as "occurredAt" from outbox`
-      await relayOutbox(caller())
+      await relayOutbox(context())
       start('group', (received) => {
         events.push(received)
         return acknowledge
@@ -68,14 +68,14 @@ describe.each(adapters)('events $name', ({ isThere, reset, published, buried, is
         // A transaction over two products: it draws its first sequence, and its transaction id, before all others.
         await write(rival, x, 1)
         await write(sql, y, 1)
-        await relayOutbox(caller())
+        await relayOutbox(context())
         await write(rival, y, 2)
         await write(sql, z, 1)
-        await relayOutbox(caller())
+        await relayOutbox(context())
         expect([await versionsOf(x), await versionsOf(y), await versionsOf(z)]).toEqual([[], [1], [1]])
         await rival`commit`
       })
-      await relayOutbox(caller())
+      await relayOutbox(context())
       expect([await versionsOf(x), await versionsOf(y), await versionsOf(z)]).toEqual([[1], [1, 2], [1]])
       expect(await sql`select 1 from outbox`).toHaveLength(0)
     })
@@ -120,7 +120,7 @@ describe.each(adapters)('events $name', ({ isThere, reset, published, buried, is
           sql,
           types.map((type, index) => newEvent(productId, 4 * round + index + 1, { type })),
         )
-        await relayOutbox(caller())
+        await relayOutbox(context())
         const following = follow({ topics: ['stock-events', 'product-events'], group: 'group', deliver })
         await until(() => expect(told).toHaveLength(4)).finally(following.stop)
         expect(told.sort()).toEqual(expected)
@@ -134,7 +134,7 @@ describe.each(adapters)('events $name', ({ isThere, reset, published, buried, is
         sql,
         types.map((type, index) => newEvent(productId, index + 1, { type })),
       )
-      await relayOutbox(caller())
+      await relayOutbox(context())
       const follower = start('group', () => acknowledge, ['stock.adjusted', 'stock.reserved'])
       await seen(follower, [1, 3])
       await through('group')

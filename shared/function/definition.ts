@@ -1,5 +1,5 @@
 import type * as z from 'zod'
-import type { Caller, Scope } from '#database'
+import type { RequestContext, Scope } from '#database'
 import type { RequestHeaders } from './http/request-headers.ts'
 
 /** What a function is about: how the API reference groups them. */
@@ -47,7 +47,7 @@ export interface HttpRequest<Path extends string, Query, Body> {
   query: Query
   body: Body
   headers: RequestHeaders
-  caller: Caller
+  context: RequestContext
 }
 
 export interface HttpOptions<

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { type Caller, type Page, type PageRequest, read, readPage, transaction } from '#database'
+import { type Page, type PageRequest, type RequestContext, read, readPage, transaction } from '#database'
 import { logger } from '#telemetry'
 import { andDispatch } from './dispatches.ts'
 import type { DeadLetter, RedriveRequest } from './schema.ts'
@@ -12,13 +12,13 @@ interface DeadLetterRow extends Omit<DeadLetter, 'diedAt'> {
 }
 
 /** Dead jobs that have not been redriven, newest first. */
-export function listDeadLetters(page: PageRequest, caller: Caller): Promise<Page<DeadLetter>> {
-  return readPage(page, caller, {
+export function listDeadLetters(page: PageRequest, context: RequestContext): Promise<Page<DeadLetter>> {
+  return readPage(page, context, {
     kind: 'dead-letters',
     keys: z.tuple([z.guid()]),
     fetch: (after, limit) =>
       read(
-        caller,
+        context,
         (sql) => sql<DeadLetterRow[]>`
           select letter.id, job_id as "jobId", job.type, job.payload, letter.error, letter.attempts, died_at as "diedAt"
           from dead_letters as letter join jobs as job on job.id = letter.job_id
@@ -34,15 +34,18 @@ export function listDeadLetters(page: PageRequest, caller: Caller): Promise<Page
  * Queues dead jobs again, under their ids, with all of their attempts: those of these dead letters, or the oldest 10,000.
  * A letter that is not there, or was redriven before, is passed over. Gives how many it redrove.
  */
-export async function redriveDeadLetters({ ids }: z.infer<typeof RedriveRequest>, caller: Caller): Promise<number> {
-  const redriven = await transaction(caller, async (tx) => {
+export async function redriveDeadLetters(
+  { ids }: z.infer<typeof RedriveRequest>,
+  context: RequestContext,
+): Promise<number> {
+  const redriven = await transaction(context, async (tx) => {
     const letters = await tx<Array<{ id: string; jobId: string }>>`
       select id, job_id as "jobId" from dead_letters
       where redriven_at is null and ${ids ? tx`id = any(${ids}::uuid[])` : tx`true`}
       order by id limit ${REDRIVEN_MAX} for update`
     await Promise.all([
       tx`
-        update dead_letters set redriven_at = now(), redriven_by = ${caller.actor}
+        update dead_letters set redriven_at = now(), redriven_by = ${context.actor}
         where id = any(${letters.map(({ id }) => id)}::uuid[])`,
       tx`
         with queued as (
@@ -53,6 +56,6 @@ export async function redriveDeadLetters({ ids }: z.infer<typeof RedriveRequest>
     ])
     return letters.length
   })
-  logger().info({ actor: caller.actor, redriven }, 'dead jobs were redriven')
+  logger().info({ actor: context.actor, redriven }, 'dead jobs were redriven')
   return redriven
 }

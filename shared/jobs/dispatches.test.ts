@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { systemCaller, transaction } from '#database'
+import { systemContext, transaction } from '#database'
 import { sql } from '#testing'
 import { dispatchOverdue } from './dispatches.ts'
 import { submit } from './testing/work.ts'
@@ -10,7 +10,7 @@ it('jobs of the types asked for are dispatched again that are long due, unless t
   await submit()
   await sql`insert into job_dispatches (job_id) values (${dispatched.id})`
   const dispatch = () =>
-    transaction(systemCaller('function:test'), (tx) => dispatchOverdue(tx, ['verify-ledger'], 60_000, 10))
+    transaction(systemContext('function:test'), (tx) => dispatchOverdue(tx, ['verify-ledger'], 60_000, 10))
   expect(await dispatch()).toBe(1)
   expect([...(await sql`select job_id from job_dispatches order by sequence`)]).toEqual([
     { job_id: dispatched.id },

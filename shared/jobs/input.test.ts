@@ -1,10 +1,10 @@
 import { expect, it } from 'vitest'
-import { systemCaller } from '#database'
+import { systemContext } from '#database'
 import { submitJob } from '#jobs'
 import { expectNoEffect, sql } from '#testing'
 
 const submitFile = (actor: string) =>
-  submitJob({ type: 'import-products', payload: { format: 'csv' }, input: [new Uint8Array([1])] }, systemCaller(actor))
+  submitJob({ type: 'import-products', payload: { format: 'csv' }, input: [new Uint8Array([1])] }, systemContext(actor))
 
 it('the files that wait are a hundred at most, and of one submitter so many that others find room', async () => {
   for (let count = 0; count < 75; count++) await submitFile('api-key:one')

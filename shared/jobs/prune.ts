@@ -1,4 +1,4 @@
-import { type Caller, prune, type Sql, transaction } from '#database'
+import { prune, type RequestContext, type Sql, transaction } from '#database'
 import { jobTypes } from './schema.ts'
 
 /** The file of a dead job. */
@@ -10,11 +10,11 @@ const INPUTS_MAX = 10
  * Deletes jobs that succeeded long enough ago, with their results, and those whose submitters sent what was unfit. Other dead ones
  * stay until they are redriven, but for their files, which go after 30 days.
  */
-export async function pruneJobs(caller: Caller): Promise<number> {
+export async function pruneJobs(context: RequestContext): Promise<number> {
   // The rows of results first: a job may have thousands of them, too many to go with it in one statement. What a dead one has left is
   // half a result, which another attempt would begin anew.
   const rows = await prune(
-    caller,
+    context,
     (tx, limit) => tx`
       delete from job_results where ctid = any(array(
         select job_results.ctid from job_results join jobs on id = job_id where ${isOld(tx)} or state = 'dead'
@@ -22,7 +22,7 @@ export async function pruneJobs(caller: Caller): Promise<number> {
       ))`,
   )
   const jobs = await prune(
-    caller,
+    context,
     (tx, limit) => tx`
       delete from jobs where id = any(array(
         select id from jobs
@@ -31,7 +31,7 @@ export async function pruneJobs(caller: Caller): Promise<number> {
       ))`,
   )
   const refused = await prune(
-    caller,
+    context,
     (tx, limit) => tx`
       delete from jobs where id = any(array(
         select id from jobs
@@ -40,7 +40,7 @@ export async function pruneJobs(caller: Caller): Promise<number> {
       ))`,
   )
   const { count: blocks } = await transaction(
-    caller,
+    context,
     (tx) => tx`
       delete from job_inputs where job_id = any(array(
         select job_id from job_inputs join jobs on id = job_id

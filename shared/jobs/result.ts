@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { type Caller, read, requireScope, type Sql } from '#database'
+import { type RequestContext, read, requireScope, type Sql } from '#database'
 import { ServiceError } from '#errors'
 import { isKept } from './prune.ts'
 import { csvHeader, type Row, toCsv, toNdjson } from './rows.ts'
@@ -16,25 +16,30 @@ export interface JobResult {
 }
 
 /** Throws `job_not_found` as long as the job has no result, or `forbidden`. */
-export async function getJobResult(id: string, caller: Caller): Promise<JobResult> {
+export async function getJobResult(id: string, context: RequestContext): Promise<JobResult> {
   const find = async (sql: Sql) => {
     const [row] = await sql<Array<{ type: string; result: unknown; isThere: boolean }>>`
       select type, result, state = 'succeeded' and ${isKept(sql)} as "isThere" from jobs where id = ${id}`
     return row
   }
-  const job = await read(caller, find, (found) => !found?.isThere)
+  const job = await read(context, find, (found) => !found?.isThere)
   const scope = job && scopeOf(job.type)
-  if (scope) requireScope(caller, scope, `The result of a job of the type ${job.type}`)
+  if (scope) requireScope(context, scope, `The result of a job of the type ${job.type}`)
   if (!job?.isThere)
     throw new ServiceError('job_not_found', `There is no result of a job with the id '${id}', or none yet.`)
   const { data: table } = TableResult.safeParse(job.result)
   if (!table) return { result: job.result, table: undefined }
   const { format, columns } = table
-  return { result: job.result, table: { format, open: (asked) => openTable(id, columns, asked, caller) } }
+  return { result: job.result, table: { format, open: (asked) => openTable(id, columns, asked, context) } }
 }
 
 /** Read a chunk at a time, as fast as the reader takes it: a table may be larger than the memory of a function. */
-function openTable(id: string, columns: string[], format: ResultFormat, caller: Caller): ReadableStream<Uint8Array> {
+function openTable(
+  id: string,
+  columns: string[],
+  format: ResultFormat,
+  context: RequestContext,
+): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder()
   let number = 0
   return new ReadableStream({
@@ -42,7 +47,7 @@ function openTable(id: string, columns: string[], format: ResultFormat, caller: 
       if (format === 'csv') controller.enqueue(encoder.encode(csvHeader(columns)))
     },
     async pull(controller) {
-      const rows = await readChunk(id, number++, caller)
+      const rows = await readChunk(id, number++, context)
       if (rows) controller.enqueue(encoder.encode(format === 'csv' ? toCsv(columns, rows) : toNdjson(rows)))
       else controller.close()
     },
@@ -50,11 +55,11 @@ function openTable(id: string, columns: string[], format: ResultFormat, caller: 
 }
 
 /** Undefined past the last chunk. What the replica lacks may only be late there, so the primary has the last word. */
-function readChunk(id: string, number: number, caller: Caller): Promise<Row[] | undefined> {
+function readChunk(id: string, number: number, context: RequestContext): Promise<Row[] | undefined> {
   const find = async (sql: Sql) => {
     const [chunk] = await sql<Array<{ rows: Row[] }>>`
       select rows from job_results where job_id = ${id} and number = ${number}`
     return chunk?.rows
   }
-  return read(caller, find, (rows) => rows === undefined)
+  return read(context, find, (rows) => rows === undefined)
 }

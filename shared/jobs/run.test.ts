@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import { type Caller, systemCaller, transaction } from '#database'
+import { type RequestContext, systemContext, transaction } from '#database'
 import { invalid } from '#errors'
 import { getJob, type JobRun, runJob, submitJob, UnfitInput } from '#jobs'
 import { everyType, expectNoEffect, sql } from '#testing'
@@ -9,13 +9,13 @@ import { settleJob } from './postgres/queue.ts'
 import { jobTypes } from './schema.ts'
 import { adapters, claimOne } from './testing/work.ts'
 
-const caller = () => systemCaller('function:process-job')
+const context = () => systemContext('function:process-job')
 const submit = (format?: 'csv' | 'ndjson') =>
-  submitJob({ type: 'export-stock', payload: { format } }, systemCaller('api-key:a'))
+  submitJob({ type: 'export-stock', payload: { format } }, systemContext('api-key:a'))
 
 /** Runs the job with `work` in the place of every type's. */
 function run(jobId: string, work: (payload: object, run: JobRun) => Promise<object>, delivery: string = randomUUID()) {
-  return runJob(jobId, delivery, caller(), everyType(work))
+  return runJob(jobId, delivery, context(), everyType(work))
 }
 
 const rowsOf = async (id: string) =>
@@ -31,9 +31,9 @@ beforeEach(async () => {
 describe('a job that is run', () => {
   it('gets its payload, works for whoever submitted it, and keeps its result', async () => {
     const { id } = await submit()
-    const answer = await run(id, async (payload, { caller: by }) => ({ payload, actor: by.actor }))
+    const answer = await run(id, async (payload, { context: by }) => ({ payload, actor: by.actor }))
     expect(answer).toEqual({ jobId: id, ran: true })
-    expect(await getJob(id, caller())).toMatchObject({
+    expect(await getJob(id, context())).toMatchObject({
       state: 'succeeded',
       attempts: 1,
       result: { payload: { format: 'csv' }, actor: 'api-key:a' },
@@ -45,14 +45,14 @@ describe('a job that is run', () => {
     const { id } = await submit()
     const claim = await claimOne()
     expect(await run(id, async () => ({}), claim.id)).toEqual({ jobId: id, ran: true })
-    expect(await getJob(id, caller())).toMatchObject({ state: 'succeeded', attempts: 1 })
+    expect(await getJob(id, context())).toMatchObject({ state: 'succeeded', attempts: 1 })
   })
 
   it('shows how far it is', async () => {
     const { id } = await submit()
     await run(id, async (_, { progress }) => {
       await progress(3, 10)
-      expect(await getJob(id, caller())).toMatchObject({ state: 'running', progress: { done: 3, total: 10 } })
+      expect(await getJob(id, context())).toMatchObject({ state: 'running', progress: { done: 3, total: 10 } })
       return {}
     })
   })
@@ -65,17 +65,17 @@ describe('a job that is run', () => {
       return { by: 'first' }
     })
     await twice()
-    expect(await getJob(id, caller())).toMatchObject({ result: { by: 'first' }, attempts: 1 })
+    expect(await getJob(id, context())).toMatchObject({ result: { by: 'first' }, attempts: 1 })
   })
 
   it('with input that is unfit is dead and tells why, without a dead letter, and its file is gone', async () => {
     const input = [new Uint8Array([1])]
-    const { id } = await submitJob({ type: 'import-products', payload: { format: 'csv' }, input }, caller())
+    const { id } = await submitJob({ type: 'import-products', payload: { format: 'csv' }, input }, context())
     const unfit = async () => {
       throw new UnfitInput(invalid('file', `is unfit ${'x'.repeat(9_000)}`))
     }
     expect(await run(id, unfit)).toEqual({ jobId: id, ran: true })
-    const { state, attempts, error } = await getJob(id, caller())
+    const { state, attempts, error } = await getJob(id, context())
     expect({ state, attempts }).toEqual({ state: 'dead', attempts: 1 })
     expect(error).toMatch(/^validation_failed: file: is unfit x{3900,}$/)
     expect(error).toHaveLength(4_000)
@@ -92,7 +92,7 @@ describe('a job that is run', () => {
       throw new UnfitInput(invalid('file', 'is unfit'))
     })
     await expect(late).rejects.toMatchObject({ code: 'busy' })
-    expect(await getJob(id, caller())).toMatchObject({ state: 'running', error: null })
+    expect(await getJob(id, context())).toMatchObject({ state: 'running', error: null })
   })
 
   it('begins its result anew in the next attempt', async () => {
@@ -109,7 +109,7 @@ describe('a job that is run', () => {
       return {}
     })
     expect(await rowsOf(id)).toEqual([[0, [{ attempt: 2 }, { attempt: 2 }]]])
-    expect(await getJob(id, caller())).toMatchObject({ attempts: 2, progress: { done: 2, total: 2 } })
+    expect(await getJob(id, context())).toMatchObject({ attempts: 2, progress: { done: 2, total: 2 } })
   })
 
   it('can’t go on once another attempt has taken it up, and leaves nothing in that one’s result', async () => {
@@ -127,7 +127,7 @@ describe('a job that is run', () => {
       return { by: 'first' }
     })
     await expect(slow).rejects.toEqual(busy)
-    expect(await getJob(id, caller())).toMatchObject({ state: 'succeeded', result: { by: 'second' } })
+    expect(await getJob(id, context())).toMatchObject({ state: 'succeeded', result: { by: 'second' } })
     expect(await rowsOf(id)).toEqual([[0, [{ by: 'second' }]]])
   })
 
@@ -146,24 +146,24 @@ describe('a job that is run', () => {
       return {}
     })
     await expect(failing).rejects.toThrow('in the middle')
-    expect(await getJob(id, caller())).toMatchObject({ progress: { done: 1, total: 3 } })
+    expect(await getJob(id, context())).toMatchObject({ progress: { done: 1, total: 3 } })
     expect(await sql`select consumer from inbox`).toEqual([{ consumer: 'first step' }])
     await sql`update jobs set state = 'retrying', lease = null, locked_until = null`
     await run(id, async (_, { checkpoint }) => ({ checkpoint }))
-    expect((await getJob(id, caller())).result).toEqual({ checkpoint: { at: 'one' } })
+    expect((await getJob(id, context())).result).toEqual({ checkpoint: { at: 'one' } })
     expect(await sql`select checkpoint from jobs`).toEqual([{ checkpoint: null }])
   })
 
   it('reads its file in every attempt, and no longer has it once it has succeeded', async () => {
     const input = [Buffer.from('one, '), Buffer.from('two')]
-    const { id } = await submitJob({ type: 'verify-ledger', payload: {}, input }, caller())
+    const { id } = await submitJob({ type: 'verify-ledger', payload: {}, input }, context())
     const failing = run(id, async (_, job) => {
       throw new Error(`read ${await text(job.input())}`)
     })
     await expect(failing).rejects.toThrow('read one, two')
     await sql`update jobs set state = 'retrying', lease = null, locked_until = null`
     await run(id, async (_, job) => ({ read: await text(job.input()) }))
-    expect((await getJob(id, caller())).result).toEqual({ read: 'one, two' })
+    expect((await getJob(id, context())).result).toEqual({ read: 'one, two' })
     expect(await sql`select 1 from job_inputs`).toHaveLength(0)
   })
 
@@ -188,7 +188,7 @@ describe('a job that is run', () => {
       goOn()
       await vi.waitFor(() => expect(saved).toBeDefined())
       await expect(saved).rejects.toMatchObject({ code: 'busy' })
-      expect(await getJob(id, caller())).toMatchObject({ state: 'retrying', error: 'late' })
+      expect(await getJob(id, context())).toMatchObject({ state: 'retrying', error: 'late' })
       expect(await rowsOf(id)).toEqual([])
     } finally {
       Object.assign(jobTypes['export-stock'], { timeoutMs })
@@ -226,22 +226,22 @@ for (const { where, isThere, start } of adapters) {
     it('is part of the change that asks for it', async () => {
       const request = { type: 'verify-ledger', payload: {} } as const
       await expectNoEffect(async () => {
-        const failing = transaction(caller(), async (tx) => {
-          await submitJob(request, caller(), tx)
+        const failing = transaction(context(), async (tx) => {
+          await submitJob(request, context(), tx)
           throw new Error('the change failed')
         })
         await expect(failing).rejects.toThrow('the change failed')
       })
-      const job = await transaction(caller(), (tx) => submitJob(request, caller(), tx))
-      expect(await getJob(job.id, caller())).toEqual(job)
+      const job = await transaction(context(), (tx) => submitJob(request, context(), tx))
+      expect(await getJob(job.id, context())).toEqual(job)
     })
   })
 }
 
 it('a job with a file is refused while a hundred wait, 75 of them one submitter’s, but for those of jobs that are dead', async () => {
   const request = { type: 'verify-ledger', payload: {}, input: [new Uint8Array([1])] } as const
-  const [one, other] = [systemCaller('api-key:one'), systemCaller('api-key:other')]
-  const refused = (submitter: Caller) =>
+  const [one, other] = [systemContext('api-key:one'), systemContext('api-key:other')]
+  const refused = (submitter: RequestContext) =>
     expectNoEffect(() => expect(submitJob(request, submitter)).rejects.toMatchObject({ code: 'overloaded' }))
   for (let made = 0; made < 75; made++) await submitJob(request, one)
   await refused(one)

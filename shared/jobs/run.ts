@@ -1,5 +1,5 @@
 import { batched, withTimeout } from '#async'
-import { type Caller, type Sql, systemCaller, transaction } from '#database'
+import { type RequestContext, type Sql, systemContext, transaction } from '#database'
 import { cutText, invalid, ServiceError } from '#errors'
 import { logger } from '#telemetry'
 import { readInput } from './input.ts'
@@ -10,7 +10,7 @@ import { jobNotFound } from './submit.ts'
 /** One attempt at a job, as what does the work sees it. Its methods throw `busy` once the job is not this attempt's any more. */
 export interface JobRun {
   /** On behalf of whoever submitted the job. */
-  caller: Caller
+  context: RequestContext
   progress: (done: number, total: number) => Promise<void>
   /** Adds rows to the table that is the job's result, in the commit of the progress. */
   save: (rows: object[], done: number, total: number) => Promise<void>
@@ -49,12 +49,16 @@ export type Runners = { [Type in JobType]: (payload: PayloadOf<Type>, run: JobRu
  * else it is taken here, so an event that comes any other way does the same. A job that is over, or in another's hands, is
  * left alone. Throws `job_not_found`, `validation_failed` for a type or payload that nothing here can run, or what the work throws.
  */
-export async function runJob(jobId: string, deliveryId: string, caller: Caller, runners: Runners): Promise<object> {
-  const job = takeClaimed(deliveryId) ?? (await takeUp(jobId, deliveryId, caller))
+export async function runJob(
+  jobId: string,
+  deliveryId: string,
+  context: RequestContext,
+  runners: Runners,
+): Promise<object> {
+  const job = takeClaimed(deliveryId) ?? (await takeUp(jobId, deliveryId, context))
   if (!job) return { jobId, ran: false }
   const { work, timeoutMs } = workOf(job, runners)
-  const submitter = systemCaller(job.actor, caller.trace)
-  if (job.scopes) submitter.scopes = job.scopes
+  const submitter = { ...systemContext(job.actor, context.trace), ...(job.scopes && { scopes: job.scopes }) }
   const run = startRun(jobId, deliveryId, submitter, job.checkpoint)
   const result = await withTimeout(timeoutMs, work(run), () => tooLong(timeoutMs)).catch((error) => {
     if (error instanceof UnfitInput) return error
@@ -71,8 +75,8 @@ export async function runJob(jobId: string, deliveryId: string, caller: Caller, 
 }
 
 /** Locks the job, sees that it is this delivery's, and clears what an earlier attempt has left. */
-function takeUp(jobId: string, lease: string, caller: Caller): Promise<TakenJob | undefined> {
-  return transaction(caller, async (tx) => {
+function takeUp(jobId: string, lease: string, context: RequestContext): Promise<TakenJob | undefined> {
+  return transaction(context, async (tx) => {
     const [job] = await tx<Array<TakenJob & { state: string; lease: string | null }>>`
       select ${takenColumns(tx)}, state, lease from jobs where id = ${jobId} for update`
     if (!job) throw jobNotFound(jobId)
@@ -99,19 +103,19 @@ function workOf({ type, payload }: TakenJob, runners: Runners) {
   return { timeoutMs, work: (run: JobRun) => runner(parsed.data, run) }
 }
 
-function startRun(jobId: string, lease: string, caller: Caller, checkpoint: unknown): JobRun {
+function startRun(jobId: string, lease: string, context: RequestContext, checkpoint: unknown): JobRun {
   let chunks = 0
   return {
-    caller,
+    context,
     checkpoint,
     async progress(done, total) {
-      const moved = await transaction(caller, (tx) => tx`${advance(tx, jobId, lease, done, total)}`)
+      const moved = await transaction(context, (tx) => tx`${advance(tx, jobId, lease, done, total)}`)
       requireOurs(moved.count > 0)
     },
     async save(rows, done, total) {
       const number = chunks++
       const saved = await transaction(
-        caller,
+        context,
         (tx) => tx`
           with job as (${advance(tx, jobId, lease, done, total)} returning id)
           insert into job_results (job_id, number, rows)
@@ -120,7 +124,7 @@ function startRun(jobId: string, lease: string, caller: Caller, checkpoint: unkn
       requireOurs(saved.count > 0)
     },
     step: (work) =>
-      transaction(caller, async (tx) => {
+      transaction(context, async (tx) => {
         const { done, total, checkpoint: reached } = await work(tx)
         const kept = tx`, checkpoint = ${JSON.stringify(reached)}::text::json`
         const moved = await advance(tx, jobId, lease, done, total, kept)

@@ -1,5 +1,5 @@
 import type * as z from 'zod'
-import { type Caller, hasScope, read, requireScope, type Sql, transaction } from '#database'
+import { hasScope, type RequestContext, read, requireScope, type Sql, transaction } from '#database'
 import { ServiceError } from '#errors'
 import { newId } from '#ids'
 import { andDispatch } from './dispatches.ts'
@@ -15,16 +15,16 @@ interface NewJob {
 }
 
 /** Queues a job that a client asks for. Throws `forbidden`, or `too_many_jobs` where the client has too many such jobs open. */
-export function requestJob(request: z.infer<typeof SubmitJobRequest>, caller: Caller): Promise<Job> {
+export function requestJob(request: z.infer<typeof SubmitJobRequest>, context: RequestContext): Promise<Job> {
   const scope = scopeOf(request.type)
-  if (scope) requireScope(caller, scope, `A job of the type ${request.type}`)
-  return transaction(caller, async (tx) => {
-    if (request.type === 'export-stock') await requireFewExports(tx, caller)
-    return insertJob(tx, request, caller)
+  if (scope) requireScope(context, scope, `A job of the type ${request.type}`)
+  return transaction(context, async (tx) => {
+    if (request.type === 'export-stock') await requireFewExports(tx, context)
+    return insertJob(tx, request, context)
   })
 }
 
-async function requireFewExports(tx: Sql, { actor }: Caller): Promise<void> {
+async function requireFewExports(tx: Sql, { actor }: RequestContext): Promise<void> {
   // Of two at once, each would count the others only.
   await tx`select pg_advisory_xact_lock(hashtextextended('exports of ' || ${actor}::text, 0))`
   const [{ open }] = await tx<[{ open: number }]>`
@@ -35,19 +35,19 @@ async function requireFewExports(tx: Sql, { actor }: Caller): Promise<void> {
   throw new ServiceError('too_many_jobs', detail)
 }
 
-/** Queues a job: in the transaction of a change that asks for it, or else in its own, under the caller's idempotency key. */
-export function submitJob(request: NewJob, caller: Caller, tx?: Sql): Promise<Job> {
-  return tx ? insertJob(tx, request, caller) : transaction(caller, (own) => insertJob(own, request, caller))
+/** Queues a job: in the transaction of a change that asks for it, or else in its own, under the request's idempotency key. */
+export function submitJob(request: NewJob, context: RequestContext, tx?: Sql): Promise<Job> {
+  return tx ? insertJob(tx, request, context) : transaction(context, (own) => insertJob(own, request, context))
 }
 
-async function insertJob(tx: Sql, { type, payload, input }: NewJob, caller: Caller): Promise<Job> {
-  const { actor, trace } = caller
+async function insertJob(tx: Sql, { type, payload, input }: NewJob, context: RequestContext): Promise<Job> {
+  const { actor, trace } = context
   const { attemptsMax, payload: schema } = jobTypes[type]
   const [row] = await tx<[JobRow]>`
     with job as (
       insert into jobs (id, type, payload, attempts_max, actor, scopes, traceparent, tracestate)
       values (${newId()}, ${type}, ${JSON.stringify(schema.parse(payload))}::text::json, ${attemptsMax}, ${actor},
-              ${caller.scopes}, ${trace.traceparent}, ${trace.tracestate ?? null})
+              ${context.scopes}, ${trace.traceparent}, ${trace.tracestate ?? null})
       returning *
     ) ${andDispatch(tx, tx`select id from job`)}
     select ${columns(tx)} from job`
@@ -55,16 +55,16 @@ async function insertJob(tx: Sql, { type, payload, input }: NewJob, caller: Call
   return toJob(row)
 }
 
-/** A job, without its result for a caller who may not read that. Throws `job_not_found`. */
-export async function getJob(id: string, caller: Caller): Promise<Job> {
+/** A job, without its result for a request that may not read that. Throws `job_not_found`. */
+export async function getJob(id: string, context: RequestContext): Promise<Job> {
   const job = await read(
-    caller,
+    context,
     (sql) => findJob(sql, id),
     (found) => found === undefined,
   )
   if (!job) throw jobNotFound(id)
   const scope = scopeOf(job.type)
-  return scope === undefined || hasScope(caller, scope) ? job : { ...job, result: null }
+  return scope === undefined || hasScope(context, scope) ? job : { ...job, result: null }
 }
 
 export function jobNotFound(id: string): ServiceError {

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { overrideEnvironment } from '#config'
-import { systemCaller, transaction } from '#database'
+import { systemContext, transaction } from '#database'
 import { closeJobs, submitJob } from '#jobs'
 import { sql } from '#testing'
 import type { Claim } from './postgres/queue.ts'
@@ -79,8 +79,8 @@ for (const { where, isThere, start: startAdapter } of adapters) {
       it('has a job of a type that it does not know die at once, however many of those that it knows wait', async () => {
         const { promise: finished, resolve: finish } = deferred()
         await Promise.all(Array.from({ length: 20 }, () => submit()))
-        const unknown = await transaction(systemCaller('function:test'), async (tx) => {
-          const job = await submitJob({ type: 'export-stock', payload: {} }, systemCaller('function:test'), tx)
+        const unknown = await transaction(systemContext('function:test'), async (tx) => {
+          const job = await submitJob({ type: 'export-stock', payload: {} }, systemContext('function:test'), tx)
           await tx`update jobs set type = 'make-coffee' where id = ${job.id}`
           return job
         })
@@ -96,7 +96,7 @@ for (const { where, isThere, start: startAdapter } of adapters) {
 
       it('hands over the job’s trace, and an id that no other delivery has', async () => {
         const trace = { traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01', tracestate: 'a=1' }
-        const job = await submitJob({ type: 'verify-ledger', payload: {} }, systemCaller('function:test', trace))
+        const job = await submitJob({ type: 'verify-ledger', payload: {} }, systemContext('function:test', trace))
         const claims: Claim[] = []
         start((claim) => {
           claims.push(claim)

@@ -1,5 +1,5 @@
 import { invalidate } from '#cache'
-import { afterCommit, type Caller, requireScope, type Sql, transaction, violatedConstraint } from '#database'
+import { afterCommit, type RequestContext, requireScope, type Sql, transaction, violatedConstraint } from '#database'
 import { ServiceError } from '#errors'
 import { newId } from '#ids'
 import { lockStock, stockTransaction, totalsOf } from '#stock'
@@ -11,14 +11,14 @@ import { CATALOGUE } from './read-products.ts'
 import type { CreateProductRequest, ProductFields, UpdateProductRequest } from './schema.ts'
 
 /** Adds a product to the catalogue and receives its initial stock. Throws `sku_taken`, or `forbidden` for stock without its scope. */
-export function createProduct(request: CreateProductRequest, caller: Caller): Promise<VersionedProduct> {
+export function createProduct(request: CreateProductRequest, context: RequestContext): Promise<VersionedProduct> {
   const { initialStock, ...fields } = request
-  if (initialStock > 0) requireScope(caller, 'stock:write', 'initialStock above 0')
-  return transaction(caller, async (tx) => {
+  if (initialStock > 0) requireScope(context, 'stock:write', 'initialStock above 0')
+  return transaction(context, async (tx) => {
     const id = newId()
     const row = await insertProduct(tx, id, fields)
-    const stock = await lockStock(tx, caller, [id])
-    announceCreated(stock, caller, row, initialStock)
+    const stock = await lockStock(tx, context, [id])
+    announceCreated(stock, context, row, initialStock)
     await stock.save()
     changesCatalogue(tx)
     const locked = stock.product(id)
@@ -34,10 +34,10 @@ export function updateProduct(
   id: string,
   patch: UpdateProductRequest,
   matches: (version: number) => boolean,
-  caller: Caller,
+  context: RequestContext,
 ): Promise<VersionedProduct> {
-  return transaction(caller, async (tx) => {
-    const stock = await lockStock(tx, caller, [id])
+  return transaction(context, async (tx) => {
+    const stock = await lockStock(tx, context, [id])
     const locked = stock.product(id)
     const [row] = await tx<
       [ProductRow]
@@ -45,7 +45,7 @@ export function updateProduct(
     requireVersion(row.version, matches)
     const fields = patched(fieldsOf(withoutStock(row)), patch)
     const updated = fields ? await writeProduct(tx, id, fields) : row
-    if (fields) announceUpdated(stock, caller, updated)
+    if (fields) announceUpdated(stock, context, updated)
     await stock.save()
     changesCatalogue(tx)
     return { product: toProduct(updated, totalsOf(locked)), stockVersion: locked.version }
@@ -56,8 +56,12 @@ export function updateProduct(
  * Takes a product out of the catalogue; its ledger stays. `matches` decides as in `updateProduct`.
  * Throws `product_not_found`, `version_mismatch`, `has_held_reservations`.
  */
-export function deleteProduct(id: string, matches: (version: number) => boolean, caller: Caller): Promise<void> {
-  return stockTransaction(caller, async (tx, open) => {
+export function deleteProduct(
+  id: string,
+  matches: (version: number) => boolean,
+  context: RequestContext,
+): Promise<void> {
+  return stockTransaction(context, async (tx, open) => {
     const stock = await open([id])
     const { sku } = stock.product(id)
     const [row] = await tx<[{ version: number }]>`select version from products where id = ${id}`
@@ -71,7 +75,7 @@ export function deleteProduct(id: string, matches: (version: number) => boolean,
         'Reservations hold stock of this product. Release or confirm them first.',
       )
     }
-    stock.announce(caller, 'product.deleted', id, { productId: id, sku })
+    stock.announce(context, 'product.deleted', id, { productId: id, sku })
     await stock.save()
     await tx`update products set deleted_at = now() where id = ${id}`
     changesCatalogue(tx)

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { systemCaller } from '#database'
+import { systemContext } from '#database'
 import { getJob, type JobRun, runJob } from '#jobs'
 import type { Job } from '#jobs/schema'
 import { logger } from '#telemetry'
@@ -15,8 +15,8 @@ import {
 } from '#testing'
 import { importProducts } from './import-products.ts'
 
-const caller = () => systemCaller('function:test')
-const jobOf = (id: string): Promise<Job> => getJob(id, caller())
+const context = () => systemContext('function:test')
+const jobOf = (id: string): Promise<Job> => getJob(id, context())
 const ndjson = (rows: object[]) => rows.map((row) => JSON.stringify(row)).join('\n')
 const products = (count: number, name = 'x') =>
   Array.from({ length: count }, (_, index) => ({ sku: `SKU-${index}`, name, initialStock: 2 }))
@@ -89,7 +89,7 @@ function runUntil(id: string, fails: (done: number) => boolean) {
           return step
         }),
     })
-  return runJob(id, crypto.randomUUID(), caller(), { ...everyType(async () => ({})), 'import-products': work })
+  return runJob(id, crypto.randomUUID(), context(), { ...everyType(async () => ({})), 'import-products': work })
 }
 
 describe('an import that fails in the middle', () => {

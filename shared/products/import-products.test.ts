@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { systemCaller } from '#database'
+import { systemContext } from '#database'
 import { getJob } from '#jobs'
 import { expectConsistent, hold, newProduct, runQueued, sql, stockAt, uploadProducts } from '#testing'
 
@@ -14,7 +14,7 @@ afterEach(expectConsistent)
 async function imported(format: Format, body: string | Uint8Array) {
   const id = await uploadProducts(format, body)
   expect(await runQueued(id)).toEqual({ status: 200 })
-  const job = await getJob(id, systemCaller('function:test'))
+  const job = await getJob(id, systemContext('function:test'))
   const { total } = job.result as { total: number }
   expect(job).toMatchObject({ state: 'succeeded', progress: { done: total, total } })
   return job.result as { total: number; created: number; updated: number; failed: number; errors: object[] }

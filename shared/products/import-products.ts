@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { type Caller, requireScope } from '#database'
+import { type RequestContext, requireScope } from '#database'
 import { cutText, invalid, ServiceError } from '#errors'
 import { validate } from '#input'
 import { type JobRun, UnfitInput } from '#jobs'
@@ -42,9 +42,9 @@ export async function importProducts(format: ImportFormat, run: JobRun): Promise
   const file = await openFile(format, run.input())
   for await (const rows of batchesOf(file, reached.done)) {
     const before = reached
-    const batch = parseRows(rows, file, run.caller)
+    const batch = parseRows(rows, file, run.context)
     await run.step(async (tx) => {
-      reached = advance(before, batch, await upsertProducts(tx, run.caller, batch.rows), file)
+      reached = advance(before, batch, await upsertProducts(tx, run.context, batch.rows), file)
       return { done: reached.done, total: reached.total, checkpoint: reached }
     })
   }
@@ -96,11 +96,11 @@ interface Batch {
   errors: RowError[]
 }
 
-function parseRows(rows: readonly ImportRow[], file: ImportFile, caller: Caller): Batch {
+function parseRows(rows: readonly ImportRow[], file: ImportFile, context: RequestContext): Batch {
   const batch: Batch = { rows: [], errors: [] }
   for (const row of rows) {
     try {
-      batch.rows.push(parseRow(row, file, caller))
+      batch.rows.push(parseRow(row, file, context))
     } catch (error) {
       batch.errors.push(toRowError(row.line, error, file))
     }
@@ -108,11 +108,11 @@ function parseRows(rows: readonly ImportRow[], file: ImportFile, caller: Caller)
   return batch
 }
 
-function parseRow({ line, read }: ImportRow, { inItsWords }: ImportFile, caller: Caller): UpsertRow {
+function parseRow({ line, read }: ImportRow, { inItsWords }: ImportFile, context: RequestContext): UpsertRow {
   const json = read()
   const product = validate(CreateProductRequest, json)
   if (product.initialStock > 0) {
-    requireScope(caller, 'stock:write', `${inItsWords({ path: 'initialStock', message: '' }).path} above 0`)
+    requireScope(context, 'stock:write', `${inItsWords({ path: 'initialStock', message: '' }).path} above 0`)
   }
   const { initialStock: _, ...fields } = product
   // What the schema assumes for members that are not there must not replace what a product has.

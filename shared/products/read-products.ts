@@ -1,6 +1,15 @@
 import * as z from 'zod'
 import { cached } from '#cache'
-import { type Caller, type Page, type PageRequest, read, readPage, requireAskedFor, type Sql, scan } from '#database'
+import {
+  type Page,
+  type PageRequest,
+  type RequestContext,
+  read,
+  readPage,
+  requireAskedFor,
+  type Sql,
+  scan,
+} from '#database'
 import { cacheGroup, productNotFound } from '#stock'
 import {
   columns,
@@ -13,8 +22,8 @@ import {
 import type { Product, ProductFilter } from './schema.ts'
 
 /** Throws `product_not_found`. */
-export async function getProduct(id: string, caller: Caller): Promise<VersionedProduct> {
-  const product = await cached(productCache(id), caller, async (sql) => {
+export async function getProduct(id: string, context: RequestContext): Promise<VersionedProduct> {
+  const product = await cached(productCache(id), context, async (sql) => {
     const [row] = await findProducts(sql, [id])
     // A cache would go on giving it to everybody.
     if (row) requireAskedFor(row.id === id, 'product')
@@ -40,13 +49,13 @@ const productCache = (id: string) => ({
 type Filter = z.infer<typeof ProductFilter>
 
 /** A page of the catalogue. The first page of all products is what everybody asks for, so that one is cached. */
-export async function listProducts(query: Filter & PageRequest, caller: Caller): Promise<Page<Product>> {
+export async function listProducts(query: Filter & PageRequest, context: RequestContext): Promise<Page<Product>> {
   const { search, sku, status, sort, cursor, limit } = query
   const isEverybodys = (search ?? sku ?? status ?? cursor) === undefined
-  if (isEverybodys) return cached(pageCache(sort, limit), caller, (sql) => findProductPage(query, everybody, sql))
-  const find = (sql: Sql) => findProductPage(query, caller, sql)
+  if (isEverybodys) return cached(pageCache(sort, limit), context, (sql) => findProductPage(query, everybody, sql))
+  const find = (sql: Sql) => findProductPage(query, context, sql)
   // What few products match may be looked for among all.
-  return search || status ? scan(caller, find) : read(caller, find)
+  return search || status ? scan(context, find) : read(context, find)
 }
 
 export const CATALOGUE = 'catalogue'
@@ -64,7 +73,7 @@ const everybody = { actor: 'cache', isGone: () => false }
 
 function findProductPage(
   query: Filter & PageRequest,
-  by: Pick<Caller, 'actor' | 'isGone'>,
+  by: Pick<RequestContext, 'actor' | 'isGone'>,
   sql: Sql,
 ): Promise<Page<Product>> {
   return readPage(query, by, {

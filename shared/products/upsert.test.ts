@@ -1,10 +1,10 @@
 import { expect, it } from 'vitest'
-import { systemCaller } from '#database'
+import { systemContext } from '#database'
 import { getJob, redriveDeadLetters } from '#jobs'
 import { call, functionNamed, newKey, runQueued, sql } from '#testing'
 
 const importProducts = await functionNamed('import-products')
-const caller = () => systemCaller('function:test')
+const context = () => systemContext('function:test')
 
 async function upload(key: string, skus: string[]): Promise<string> {
   const rows = skus.map((sku) => JSON.stringify({ sku, name: 'Mug', initialStock: sku.endsWith('0') ? 0 : 7 }))
@@ -21,7 +21,7 @@ const stocked = async () =>
 it('an import receives stock for nobody without the scope for that: each such row is refused, and no other', async () => {
   const id = await upload(await newKey('products:write'), ['A0', 'B7', 'C0'])
   await runQueued(id)
-  const { result } = await getJob(id, caller())
+  const { result } = await getJob(id, context())
   expect(result).toMatchObject({
     created: 2,
     failed: 1,
@@ -34,14 +34,14 @@ it('a dead import that an admin redrives may do no more than whoever had submitt
   const id = await upload(await newKey('products:write'), ['D7'])
   await sql`update jobs set state = 'dead' where id = ${id}`
   await sql`insert into dead_letters (id, job_id, error, attempts) values (gen_random_uuid(), ${id}, 'x', 1)`
-  expect(await redriveDeadLetters({}, caller())).toBe(1)
+  expect(await redriveDeadLetters({}, context())).toBe(1)
   await runQueued(id)
-  expect((await getJob(id, caller())).result).toMatchObject({ created: 0, failed: 1 })
+  expect((await getJob(id, context())).result).toMatchObject({ created: 0, failed: 1 })
 })
 
 it('with the scope it does receive stock', async () => {
   const id = await upload(await newKey('products:write', 'stock:write'), ['E7'])
   await runQueued(id)
-  expect((await getJob(id, caller())).result).toMatchObject({ created: 1, failed: 0 })
+  expect((await getJob(id, context())).result).toMatchObject({ created: 1, failed: 0 })
   expect(await stocked()).toContain('E7 7')
 })

@@ -1,4 +1,4 @@
-import { type Caller, type Sql, StaleRead } from '#database'
+import { type RequestContext, type Sql, StaleRead } from '#database'
 import { ServiceError } from '#errors'
 import { newId } from '#ids'
 import { type LockedStock, lockStock, stockOfNewProducts } from '#stock'
@@ -36,13 +36,13 @@ interface Draft {
  * initial stock; any other is a merge patch that leaves the stock alone. One that changes nothing counts as an update, but leaves
  * no trace. All of it is decided in memory, under the locks of the products that are there, then written in a statement a table.
  */
-export async function upsertProducts(tx: Sql, caller: Caller, rows: readonly UpsertRow[]): Promise<Upserted> {
-  const { stock, drafts } = await lockProducts(tx, caller, new Set(rows.map(({ product }) => product.sku)))
+export async function upsertProducts(tx: Sql, context: RequestContext, rows: readonly UpsertRow[]): Promise<Upserted> {
+  const { stock, drafts } = await lockProducts(tx, context, new Set(rows.map(({ product }) => product.sku)))
   const upserted = decide(rows, drafts)
   const added = [...drafts.values()].filter(({ isNew }) => isNew)
   const changed = [...drafts.values()].filter(({ isNew, isChanged }) => !isNew && isChanged)
-  await change(tx, caller, stock, changed)
-  await add(tx, caller, stock, added)
+  await change(tx, context, stock, changed)
+  await add(tx, context, stock, added)
   changesCatalogue(tx)
   return upserted
 }
@@ -50,13 +50,13 @@ export async function upsertProducts(tx: Sql, caller: Caller, rows: readonly Ups
 /** Locks the products that have these skus. Between finding and locking one it may be deleted, or get another sku: all begins anew then. */
 async function lockProducts(
   tx: Sql,
-  caller: Caller,
+  context: RequestContext,
   skus: ReadonlySet<string>,
 ): Promise<{ stock: LockedStock; drafts: Map<string, Draft> }> {
   const found = await tx<Array<{ id: string }>>`
     select id from products where sku = any(${[...skus]}::text[]) and deleted_at is null`
   const ids = found.map(({ id }) => id)
-  const stock = await lockStock(tx, caller, ids)
+  const stock = await lockStock(tx, context, ids)
   const rows = await tx<ProductRow[]>`
     select ${columns(tx)} from products as product where id = any(${ids}::uuid[])`
   if (rows.some(({ id, sku }) => !stock.has(id) || !skus.has(sku))) throw new StaleRead('a product lost its sku')
@@ -91,7 +91,7 @@ function decide(rows: readonly UpsertRow[], drafts: Map<string, Draft>): Upserte
 }
 
 /** The ids are given twice: whatever the plan, only these products are looked at. */
-async function change(tx: Sql, caller: Caller, stock: LockedStock, drafts: readonly Draft[]): Promise<void> {
+async function change(tx: Sql, context: RequestContext, stock: LockedStock, drafts: readonly Draft[]): Promise<void> {
   const rows = await tx<ProductRow[]>`
     update products as product
     set name = draft.name, description = draft.description, price_amount = draft.price_amount,
@@ -100,7 +100,7 @@ async function change(tx: Sql, caller: Caller, stock: LockedStock, drafts: reado
     from ${draftRows(tx, drafts)}
     where product.id = draft.id and product.id = any(${drafts.map(({ id }) => id)}::uuid[])
     returning ${columns(tx)}`
-  for (const row of rows) announceUpdated(stock, caller, row)
+  for (const row of rows) announceUpdated(stock, context, row)
   await stock.save()
 }
 
@@ -108,7 +108,7 @@ async function change(tx: Sql, caller: Caller, stock: LockedStock, drafts: reado
  * Adds products with their stock levels at `main`, in the order of their skus, so that two imports of the same ones wait for each
  * other rather than deadlock. Whoever took a sku since it was looked for has it now: all begins anew then.
  */
-async function add(tx: Sql, caller: Caller, known: LockedStock, drafts: readonly Draft[]): Promise<void> {
+async function add(tx: Sql, context: RequestContext, known: LockedStock, drafts: readonly Draft[]): Promise<void> {
   if (drafts.length === 0) return
   const rows = await tx<ProductRow[]>`
     insert into products as product (id, sku, name, description, price_amount, price_currency, attributes, status,
@@ -119,7 +119,7 @@ async function add(tx: Sql, caller: Caller, known: LockedStock, drafts: readonly
   if (rows.length < drafts.length) throw new StaleRead('a sku was taken meanwhile')
   const stock = stockOfNewProducts(tx, known, rows)
   const initialStock = new Map(drafts.map((draft) => [draft.id, draft.initialStock]))
-  for (const row of rows) announceCreated(stock, caller, row, initialStock.get(row.id) ?? 0)
+  for (const row of rows) announceCreated(stock, context, row, initialStock.get(row.id) ?? 0)
   await stock.save()
 }
 

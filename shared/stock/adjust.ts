@@ -1,5 +1,5 @@
 import type * as z from 'zod'
-import type { Caller } from '#database'
+import type { RequestContext } from '#database'
 import { ServiceError } from '#errors'
 import { requireLocations } from './locations.ts'
 import type { AdjustRequest, Movement } from './schema.ts'
@@ -12,10 +12,10 @@ import { stockTransaction } from './stock-transaction.ts'
 export function adjustStock(
   productId: string,
   request: z.infer<typeof AdjustRequest>,
-  caller: Caller,
+  context: RequestContext,
 ): Promise<Movement> {
   const { quantity, reason, location = 'main', reference, note } = request
-  return stockTransaction(caller, async (tx, open) => {
+  return stockTransaction(context, async (tx, open) => {
     await requireLocations(tx, [location])
     const stock = await open([productId])
     const { sku, levels } = stock.product(productId)
@@ -26,7 +26,7 @@ export function adjustStock(
         extra: { shortages: [{ productId, sku, requested: -quantity, available }] },
       })
     }
-    const movement = stock.change(caller, {
+    const movement = stock.change(context, {
       productId,
       location,
       type: 'adjustment',

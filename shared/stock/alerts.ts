@@ -1,4 +1,4 @@
-import { type Caller, pipeline, type Sql, transaction } from '#database'
+import { pipeline, type RequestContext, type Sql, transaction } from '#database'
 import { oncePerEvent, type ProductChange, type StockAlert } from '#events'
 import { lockStock } from './lock-stock.ts'
 
@@ -28,18 +28,18 @@ export async function detectAlert(
   change: ProductChange,
   eventId: string,
   consumer: string,
-  caller: Caller,
+  context: RequestContext,
 ): Promise<AlertType | undefined> {
-  if (change.intermediate || (await passWithoutEdge(change, caller))) return undefined
-  return transaction(caller, async (tx) => {
+  if (change.intermediate || (await passWithoutEdge(change, context))) return undefined
+  return transaction(context, async (tx) => {
     if (!(await oncePerEvent(tx, consumer, eventId))) return undefined
-    return takeEdge(tx, change, eventId, caller)
+    return takeEdge(tx, change, eventId, context)
   })
 }
 
 /** By far the most changes leave a product as it was: for those one statement is enough, and the product is not locked. */
-function passWithoutEdge({ productId, version, stock }: ProductChange, caller: Caller): Promise<boolean> {
-  return transaction(caller, async (tx) => {
+function passWithoutEdge({ productId, version, stock }: ProductChange, context: RequestContext): Promise<boolean> {
+  return transaction(context, async (tx) => {
     const [, { count }] = await pipeline([
       // Not waiting for the disk takes a fifth of the time. A crash that loses this loses what says that the event was seen, too.
       tx`set local synchronous_commit = off`,
@@ -71,9 +71,9 @@ async function takeEdge(
   tx: Sql,
   { productId, version, stock, onHandDelta, reservedDelta }: ProductChange,
   eventId: string,
-  caller: Caller,
+  context: RequestContext,
 ): Promise<AlertType | undefined> {
-  const lockedStock = await lockStock(tx, caller, [productId])
+  const lockedStock = await lockStock(tx, context, [productId])
   const [product] = await tx<Sight[]>`
     select product.low_stock_threshold as "lowStockThreshold", alert.state as last, alert.threshold as "lastThreshold",
            ${stateWith(tx, stock.available)} as next
@@ -88,7 +88,7 @@ async function takeEdge(
     const { lowStockThreshold } = product
     const cause = { id: eventId, version, available: stock.available }
     const data: Omit<StockAlert, 'version' | 'stock'> = { productId, sku, lowStockThreshold, cause }
-    lockedStock.announce(caller, alert, productId, data)
+    lockedStock.announce(context, alert, productId, data)
   }
   // Also without an alert: locking the stock may have ended overdue holds.
   await lockedStock.save()

@@ -1,4 +1,4 @@
-import { type Caller, type Sql, snapshot } from '#database'
+import { type RequestContext, type Sql, snapshot } from '#database'
 import { ServiceError } from '#errors'
 import type { Audit } from './schema.ts'
 
@@ -32,9 +32,9 @@ export function auditStock(
 }
 
 /** The same for a client, for as long as it is there: after its time-out nobody would see what comes of the minutes that are left. */
-export function auditFor(caller: Caller): Promise<Audit> {
+export function auditFor(context: RequestContext): Promise<Audit> {
   return auditStock(async () => {
-    if (caller.isGone())
+    if (context.isGone())
       throw new ServiceError('client_closed_request', 'Whoever asked has gone before the audit was over.')
   })
 }

@@ -1,4 +1,4 @@
-import type { Caller } from '#database'
+import type { RequestContext } from '#database'
 import { invalid } from '#errors'
 import type { NewEvent } from '#events'
 import { newId } from '#ids'
@@ -49,7 +49,12 @@ export function totalsOf({ levels }: LockedProduct): StockTotals {
 }
 
 /** Applies a change to a product's balance. Throws `validation_failed` for more than a location can hold. */
-export function apply(product: LockedProduct, caller: Caller, change: Change, occurredAt: string): NewMovement {
+export function apply(
+  product: LockedProduct,
+  context: RequestContext,
+  change: Change,
+  occurredAt: string,
+): NewMovement {
   let level = product.levels.find(({ location }) => location === change.location)
   if (!level) {
     level = { location: change.location, onHand: 0, reserved: 0, isNew: true, isTouched: false }
@@ -74,13 +79,13 @@ export function apply(product: LockedProduct, caller: Caller, change: Change, oc
     reference: change.reference ?? null,
     note: change.note ?? null,
     reservationId: change.reservationId ?? null,
-    actor: caller.actor,
+    actor: context.actor,
     occurredAt,
   }
 }
 
 /** The event that tells of a change, under the product's next version. */
-export function toEvent(product: LockedProduct, movement: NewMovement, caller: Caller): NewEvent {
+export function toEvent(product: LockedProduct, movement: NewMovement, context: RequestContext): NewEvent {
   const { productId, location, onHandDelta, reservedDelta, reservationId, reason, reference } = movement
   const version = ++product.version
   const stock = totalsOf(product)
@@ -89,6 +94,6 @@ export function toEvent(product: LockedProduct, movement: NewMovement, caller: C
     productId,
     version,
     data: { productId, version, location, onHandDelta, reservedDelta, stock, reservationId, reason, reference },
-    trace: caller.trace,
+    trace: context.trace,
   }
 }

@@ -1,5 +1,5 @@
 import type * as z from 'zod'
-import { type Caller, pipeline, type Sql, transaction } from '#database'
+import { pipeline, type RequestContext, type Sql, transaction } from '#database'
 import { invalid, ServiceError } from '#errors'
 import { requireLocations } from './locations.ts'
 import { lockStock } from './lock-stock.ts'
@@ -18,8 +18,8 @@ interface Counted {
  * wait. All counts are applied, or none. Throws `product_not_found`, `location_not_found`, `count_below_reserved`,
  * `validation_failed` for one product and location twice, or `busy` where the lock can't be had.
  */
-export function countStock({ counts }: z.infer<typeof CountRequest>, caller: Caller): Promise<CountResult> {
-  return transaction(caller, async (tx) => {
+export function countStock({ counts }: z.infer<typeof CountRequest>, context: RequestContext): Promise<CountResult> {
+  return transaction(context, async (tx) => {
     // Whoever wants to change stock queues behind a stocktake that waits for the table, so it waits for half a second only.
     await pipeline([tx`set local lock_timeout = 500`, tx`lock table stock_levels in share row exclusive mode`])
     const counted = await resolve(tx, counts)
@@ -30,11 +30,11 @@ export function countStock({ counts }: z.infer<typeof CountRequest>, caller: Cal
     )
     const stock = await lockStock(
       tx,
-      caller,
+      context,
       counted.map(({ productId }) => productId),
     )
     requireCovered(stock, counted)
-    const results = counted.map((count) => apply(stock, caller, count))
+    const results = counted.map((count) => apply(stock, context, count))
     await stock.save()
     return { counts: results }
   })
@@ -71,13 +71,13 @@ function requireCovered(stock: LockedStock, counted: Counted[]): void {
 
 function apply(
   stock: LockedStock,
-  caller: Caller,
+  context: RequestContext,
   { productId, location, counted }: Counted,
 ): CountResult['counts'][number] {
   const before = levelOf(stock, productId, location).onHand
   const variance = counted - before
   if (variance !== 0) {
-    stock.change(caller, { productId, location, type: 'count', onHandDelta: variance, reservedDelta: 0 })
+    stock.change(context, { productId, location, type: 'count', onHandDelta: variance, reservedDelta: 0 })
   }
   return { productId, location, before, counted, variance }
 }

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from 'vitest'
-import { systemCaller } from '#database'
+import { systemContext } from '#database'
 import { confirm, getReservation, getStock, release, sweepReservations } from '#stock'
 import { blocked, expectConsistent, expire, hold, inRivalSession, newProduct, sql } from '#testing'
 
-const caller = () => systemCaller('function:test')
+const context = () => systemContext('function:test')
 const codeOf = (work: Promise<unknown>) => work.then(() => 'done').catch((error: { code: string }) => error.code)
 
 /** How far off the deadline is: confirmations come from now until as long after it. */
@@ -33,16 +33,16 @@ describe('at the moment of its deadline, by the clock', () => {
         await moveDeadline(id)
         let confirmed: string | undefined
         const confirming = sleep(((2 * index) / HOLDS) * DEADLINE_MS).then(async () => {
-          confirmed = await codeOf(confirm(id, {}, caller()))
+          confirmed = await codeOf(confirm(id, {}, context()))
         })
         let taken = ''
         for (let attempt = 0; attempt < ATTEMPTS_MAX && taken !== 'done' && confirmed !== 'done'; attempt++) {
-          if (attempt % 10 === 9) await sweepReservations(caller())
+          if (attempt % 10 === 9) await sweepReservations(context())
           taken = await codeOf(hold(lines))
         }
         await confirming
-        const { state } = await getReservation(id, caller())
-        const { onHand, reserved } = await getStock(productId, caller())
+        const { state } = await getReservation(id, context())
+        const { onHand, reserved } = await getStock(productId, context())
         return { confirmed, taken, state, onHand, reserved }
       }),
     )
@@ -57,15 +57,15 @@ describe('at the moment of its deadline, by the clock', () => {
 describe('a hold that is overdue', () => {
   it.each([
     ['confirmed', confirm],
-    ['released', (id: string, _: object, by: ReturnType<typeof caller>) => release(id, by)],
+    ['released', (id: string, _: object, by: ReturnType<typeof context>) => release(id, by)],
   ] as const)('gives its goods back when another of the same product is %s for the second time', async (_, settle) => {
     const { id: productId } = await newProduct({ initialStock: 10 })
     const overdue = await hold([{ productId, quantity: 3 }])
     const { id } = await hold([{ productId, quantity: 1 }])
-    await settle(id, {}, caller())
+    await settle(id, {}, context())
     await expire(overdue.id)
-    await settle(id, {}, caller())
-    expect(await getStock(productId, caller())).toMatchObject({ reserved: 0 })
+    await settle(id, {}, context())
+    expect(await getStock(productId, context())).toMatchObject({ reserved: 0 })
   })
 
   it('gives its goods back although somebody works on it, once they are done', async () => {

@@ -1,5 +1,5 @@
 import type * as z from 'zod'
-import { type Caller, pipeline, type Sql, transaction } from '#database'
+import { pipeline, type RequestContext, type Sql, transaction } from '#database'
 import { invalid, ServiceError } from '#errors'
 import { endOfHold } from './change.ts'
 import { lockStock } from './lock-stock.ts'
@@ -28,16 +28,20 @@ interface Held {
  * A confirmed reservation is given back as it is. Throws `reservation_not_found`, `not_held`, `reservation_expired`, or
  * `validation_failed` for more than is held.
  */
-export function confirm(id: string, request: z.infer<typeof ConfirmRequest>, caller: Caller): Promise<Reservation> {
-  return endReservation(id, 'confirmed', caller, async (tx, { row, lines, stock }) => {
+export function confirm(
+  id: string,
+  request: z.infer<typeof ConfirmRequest>,
+  context: RequestContext,
+): Promise<Reservation> {
+  return endReservation(id, 'confirmed', context, async (tx, { row, lines, stock }) => {
     const confirmed = share(lines, request.lines)
     for (const { confirmedQuantity, ...line } of confirmed) {
       const { productId, location } = line
       const deltas = { onHandDelta: -confirmedQuantity, reservedDelta: -confirmedQuantity }
       const change = { type: 'confirmed', reservationId: id, productId, location, ...deltas } as const
-      if (confirmedQuantity > 0) stock.change(caller, { ...change, reference: row.reference ?? undefined })
+      if (confirmedQuantity > 0) stock.change(context, { ...change, reference: row.reference ?? undefined })
       const rest = line.quantity - confirmedQuantity
-      if (rest > 0) stock.change(caller, endOfHold('released', { ...line, quantity: rest }, row.reference))
+      if (rest > 0) stock.change(context, endOfHold('released', { ...line, quantity: rest }, row.reference))
     }
     await tx`
       update reservation_lines as line set confirmed_quantity = confirmed.quantity
@@ -48,9 +52,9 @@ export function confirm(id: string, request: z.infer<typeof ConfirmRequest>, cal
 }
 
 /** Gives the held goods back. A released reservation is given back as it is. Throws `reservation_not_found`, `not_held`. */
-export function release(id: string, caller: Caller): Promise<Reservation> {
-  return endReservation(id, 'released', caller, async (_, { row, lines, stock }) => {
-    for (const line of lines) stock.change(caller, endOfHold('released', line, row.reference))
+export function release(id: string, context: RequestContext): Promise<Reservation> {
+  return endReservation(id, 'released', context, async (_, { row, lines, stock }) => {
+    for (const line of lines) stock.change(context, endOfHold('released', line, row.reference))
     return lines
   })
 }
@@ -62,11 +66,11 @@ export function release(id: string, caller: Caller): Promise<Reservation> {
 export function extend(
   id: string,
   { ttlSeconds }: z.infer<typeof ExtendRequest>,
-  caller: Caller,
+  context: RequestContext,
 ): Promise<Reservation> {
-  return transaction(caller, async (tx) => {
+  return transaction(context, async (tx) => {
     const [row] = await lockReservations(tx, [id])
-    if (!row || !mayTouch(caller, row)) throw notFound(id)
+    if (!row || !mayTouch(context, row)) throw notFound(id)
     if (row.state !== 'held' || row.isOverdue) throw notHeld(row)
     const lifeMax = holdLifeMaxSeconds()
     const [[extended], , lines] = await pipeline([
@@ -95,19 +99,19 @@ export function extend(
 function endReservation(
   id: string,
   state: Extract<ReservationState, 'confirmed' | 'released'>,
-  caller: Caller,
+  context: RequestContext,
   record: (tx: Sql, held: Held) => Promise<LineRow[]>,
 ): Promise<Reservation> {
-  return transaction(caller, async (tx) => {
+  return transaction(context, async (tx) => {
     const lines = await linesOf(tx, [id])
     if (lines.length === 0) throw notFound(id)
     const stock = await lockStock(
       tx,
-      caller,
+      context,
       lines.map((line) => line.productId),
     )
     const [row] = await lockReservations(tx, [id])
-    if (!row || !mayTouch(caller, row)) throw notFound(id)
+    if (!row || !mayTouch(context, row)) throw notFound(id)
     if (row.state === state) return toReservation(row, await linesOf(tx, [id]))
     if (row.state !== 'held' || row.isOverdue) throw notHeld(row, state)
     const settled = await record(tx, { row, lines, stock })

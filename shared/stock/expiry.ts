@@ -1,4 +1,4 @@
-import type { Caller, Sql } from '#database'
+import type { RequestContext, Sql } from '#database'
 import { endOfHold } from './change.ts'
 import type { LockedStock } from './locked-stock.ts'
 import { linesOf, lockReservations } from './reservation-rows.ts'
@@ -32,7 +32,7 @@ export async function findOverdue(tx: Sql, productIds: string[], max: number): P
  */
 export async function expireOverdue(
   tx: Sql,
-  caller: Caller,
+  context: RequestContext,
   stock: LockedStock,
   reservationIds: string[],
   { skipLocked = false } = {},
@@ -41,7 +41,7 @@ export async function expireOverdue(
   const overdue = locked.filter(({ state, isOverdue }) => state === 'held' && isOverdue).map(({ id }) => id)
   if (overdue.length === 0) return []
   for (const line of await linesOf(tx, overdue)) {
-    stock.change({ ...caller, actor: 'function:expire-reservations' }, endOfHold('expired', line))
+    stock.change({ ...context, actor: 'function:expire-reservations' }, endOfHold('expired', line))
   }
   return overdue
 }

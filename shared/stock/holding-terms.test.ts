@@ -1,13 +1,13 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { ConfigError, overrideEnvironment } from '#config'
-import { systemCaller } from '#database'
+import { systemContext } from '#database'
 import { extend, holdLifeMaxSeconds, reserve, setLimit } from '#stock'
 import { ReserveRequest } from '#stock/schema'
 import { expectConsistent, hold, newProduct } from '#testing'
 
 afterEach(expectConsistent)
 
-const admin = systemCaller('api-key:admin')
+const admin = systemContext('api-key:admin')
 
 it('a limit for a holder counts, and shows, what a key may see, where keys own their reservations', async () => {
   const { id: productId } = await newProduct({ initialStock: 100 })

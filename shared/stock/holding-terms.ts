@@ -1,5 +1,5 @@
 import type * as z from 'zod'
-import type { Caller, Member, Sql } from '#database'
+import type { Member, RequestContext, Sql } from '#database'
 import { invalid, ServiceError } from '#errors'
 import type { LockedStock } from './locked-stock.ts'
 import { mayTouch } from './ownership.ts'
@@ -90,16 +90,16 @@ export function refusalByTerms(
   return new ServiceError('limit_exceeded', detail, { extra: { limits } })
 }
 
-/** How much of a product a holder holds, as far as the caller's view goes, but for `replaced` holds. */
+/** How much of a product a holder holds, as far as the request may see, but for `replaced` holds. */
 export function sumHeld(
   held: readonly HeldLine[],
   holder: string | null | undefined,
   productId: string,
-  caller: Caller,
+  context: RequestContext,
   replaced: ReadonlyArray<{ id: string }>,
 ): number {
   return held
-    .filter((line) => line.holder === holder && line.productId === productId && mayTouch(caller, line))
+    .filter((line) => line.holder === holder && line.productId === productId && mayTouch(context, line))
     .filter(({ reservationId }) => !replaced.some(({ id }) => id === reservationId))
     .reduce((sum, { quantity }) => sum + quantity, 0)
 }
@@ -109,7 +109,7 @@ export function withHold(
   held: HeldLine[],
   stock: LockedStock,
   { id, holder, lines }: Reservation,
-  { actor }: Caller,
+  { actor }: RequestContext,
   replaced: ReadonlyArray<{ id: string }>,
 ): HeldLine[] {
   if (holder === null) return held

@@ -1,13 +1,14 @@
 import { afterEach, expect, it } from 'vitest'
-import { systemCaller } from '#database'
+import { systemContext } from '#database'
 import { getStock, reserve } from '#stock'
 import { type Reservation, ReserveRequest } from '#stock/schema'
 import { blocked, expectConsistent, hold, inRivalSession, newProduct, sql, stockAt } from '#testing'
 
 afterEach(expectConsistent)
 
-const caller = () => systemCaller('function:test')
-const reserveLines = (lines: object[], more: object = {}) => reserve(ReserveRequest.parse({ lines, ...more }), caller())
+const context = () => systemContext('function:test')
+const reserveLines = (lines: object[], more: object = {}) =>
+  reserve(ReserveRequest.parse({ lines, ...more }), context())
 
 /** Reserves one piece of a product that a rival has locked; once that one waits, `more` comes, and the lock is given back. */
 function whileLocked<Made>(productId: string, more: () => Array<Promise<Made>>): Promise<[Reservation, ...Made[]]> {
@@ -41,7 +42,7 @@ it('those that come while a reservation waits for its product share its transact
     ]),
   ])
   expect(await transactionsOf(made)).toBe(1)
-  expect(await getStock(productId, caller())).toMatchObject({ onHand: 15, reserved: 6 })
+  expect(await getStock(productId, context())).toMatchObject({ onHand: 15, reserved: 6 })
 })
 
 it('what its locks do not cover comes next: another product, a sku, a location, a shopper’s hold', async () => {
@@ -63,6 +64,6 @@ it('what its locks do not cover comes next: another product, a sku, a location, 
   expect(await transactionsOf([first, ...made])).toBe(2)
   expect(made[3]?.lines).toMatchObject([{ location: 'attic' }])
   expect(await sql`select state from reservations where id = ${old.id}`).toEqual([{ state: 'released' }])
-  expect(await getStock(productId, caller())).toMatchObject({ onHand: 15, reserved: 7 })
-  expect(await getStock(other.id, caller())).toMatchObject({ onHand: 10, reserved: 2 })
+  expect(await getStock(productId, context())).toMatchObject({ onHand: 15, reserved: 7 })
+  expect(await getStock(other.id, context())).toMatchObject({ onHand: 10, reserved: 2 })
 })

@@ -1,5 +1,5 @@
 import type * as z from 'zod'
-import { type Caller, transaction } from '#database'
+import { type RequestContext, transaction } from '#database'
 import { lockStock } from './lock-stock.ts'
 import type { ProductLimits, SetLimitRequest } from './schema.ts'
 
@@ -10,10 +10,10 @@ import type { ProductLimits, SetLimitRequest } from './schema.ts'
 export function setLimit(
   productId: string,
   { perReservation, perHolder }: z.infer<typeof SetLimitRequest>,
-  caller: Caller,
+  context: RequestContext,
 ): Promise<ProductLimits> {
-  return transaction(caller, async (tx) => {
-    const stock = await lockStock(tx, caller, [productId])
+  return transaction(context, async (tx) => {
+    const stock = await lockStock(tx, context, [productId])
     stock.product(productId)
     const [limits] = await tx<[ProductLimits]>`
       update products

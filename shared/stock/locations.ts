@@ -1,8 +1,8 @@
 import * as z from 'zod'
 import {
-  type Caller,
   type Page,
   type PageRequest,
+  type RequestContext,
   read,
   readPage,
   type Sql,
@@ -19,8 +19,11 @@ interface LocationRow extends Omit<Location, 'createdAt'> {
 const toLocation = (row: LocationRow): Location => ({ ...row, createdAt: row.createdAt.toISOString() })
 
 /** Throws `location_code_taken`. */
-export function createLocation(request: z.infer<typeof CreateLocationRequest>, caller: Caller): Promise<Location> {
-  return transaction(caller, async (tx) => {
+export function createLocation(
+  request: z.infer<typeof CreateLocationRequest>,
+  context: RequestContext,
+): Promise<Location> {
+  return transaction(context, async (tx) => {
     try {
       const [row] = await tx<[LocationRow]>`
         insert into locations (code, name, priority) values (${request.code}, ${request.name}, ${request.priority})
@@ -34,13 +37,13 @@ export function createLocation(request: z.infer<typeof CreateLocationRequest>, c
 }
 
 /** Locations in the order in which they serve. */
-export function listLocations(page: PageRequest, caller: Caller): Promise<Page<Location>> {
-  return readPage(page, caller, {
+export function listLocations(page: PageRequest, context: RequestContext): Promise<Page<Location>> {
+  return readPage(page, context, {
     kind: 'locations',
     keys: z.tuple([z.number().int(), z.string()]),
     fetch: (after, limit) =>
       read(
-        caller,
+        context,
         (sql) => sql<LocationRow[]>`
           select code, name, priority, created_at as "createdAt" from locations
           where ${after ? sql`(priority, code) > (${after[0]}, ${after[1]})` : sql`true`}

@@ -1,4 +1,4 @@
-import { type Caller, pipeline, type Sql } from '#database'
+import { pipeline, type RequestContext, type Sql } from '#database'
 import { expireOverdue, findOverdue } from './expiry.ts'
 import { lockProducts, tryLockProducts } from './levels.ts'
 import { createLockedStock, type LockedStock } from './locked-stock.ts'
@@ -21,7 +21,7 @@ export function expiredMaxOf(attempt: number): number {
  */
 export async function lockStock(
   tx: Sql,
-  caller: Caller,
+  context: RequestContext,
   productIds: Iterable<string>,
   { expiredMax = EXPIRED_MAX, skipLocked = false } = {},
 ): Promise<LockedStock> {
@@ -38,6 +38,6 @@ export async function lockStock(
 
   const stock = createLockedStock(tx, products, lockedAt)
   stock.isCutOff = overdue.size === expiredMax || endingIds.length < overdue.size
-  if (endingIds.length > 0) stock.expiredIds = await expireOverdue(tx, caller, stock, endingIds, { skipLocked })
+  if (endingIds.length > 0) stock.expiredIds = await expireOverdue(tx, context, stock, endingIds, { skipLocked })
   return stock
 }

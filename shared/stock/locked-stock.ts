@@ -1,5 +1,5 @@
 import { invalidate } from '#cache'
-import { afterCommit, type Caller, pipeline, type Sql } from '#database'
+import { afterCommit, pipeline, type RequestContext, type Sql } from '#database'
 import { ServiceError } from '#errors'
 import { type NewEvent, publish, stockChanges } from '#events'
 import { cacheGroup } from './cache-group.ts'
@@ -23,9 +23,9 @@ export interface LockedStock {
   /** Throws `product_not_found` for a product that is not there, or was not among those to lock. */
   product: (productId: string) => LockedProduct
   /** Applies a change. The caller has made sure that it leaves `0 <= reserved <= onHand`; the database would refuse it. */
-  change: (caller: Caller, change: Change) => NewMovement
+  change: (context: RequestContext, change: Change) => NewMovement
   /** Adds an event of the product that is not a change of its stock. `data` gets the product's next version, and its stock. */
-  announce: (caller: Caller, type: NewEvent['type'], productId: string, data: object) => number
+  announce: (context: RequestContext, type: NewEvent['type'], productId: string, data: object) => number
   save: () => Promise<void>
 }
 

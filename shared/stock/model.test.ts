@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { afterAll, expect, it } from 'vitest'
-import { systemCaller } from '#database'
+import { systemContext } from '#database'
 import { adjustStock, confirm, extend, getReservation, getStock, release, sweepReservations } from '#stock'
 import type { ReservationState } from '#stock/schema'
 import { expectConsistent, expire, hold, newProduct, stockAt } from '#testing'
@@ -8,7 +8,7 @@ import { expectConsistent, expire, hold, newProduct, stockAt } from '#testing'
 // Random histories, played to the service and to the plain model below, which knows the rules and nothing of SQL. After
 // every step the two must have answered alike and stand alike. A failure prints its seed and the shortest history.
 
-const caller = () => systemCaller('function:test')
+const context = () => systemContext('function:test')
 const LOCATIONS = ['front', 'main', 'back'] as const
 type Location = (typeof LOCATIONS)[number]
 const PRODUCTS = [0, 1] as const
@@ -185,7 +185,7 @@ async function createSystem() {
   return {
     reservation: (index: number) => reservationIds[index] ?? crypto.randomUUID(),
     async balances() {
-      const stocks = await Promise.all(products.map(({ id }) => getStock(id, caller())))
+      const stocks = await Promise.all(products.map(({ id }) => getStock(id, context())))
       return stocks.flatMap(({ locations }, index) =>
         LOCATIONS.map((name) => {
           const level = locations.find((candidate) => candidate.location === name)
@@ -194,7 +194,7 @@ async function createSystem() {
       )
     },
     async reservations() {
-      const all = await Promise.all(reservationIds.map((id) => getReservation(id, caller())))
+      const all = await Promise.all(reservationIds.map((id) => getReservation(id, context())))
       return all.map(({ state, lines }) => ({
         state,
         lines: lines
@@ -210,7 +210,7 @@ async function createSystem() {
       }))
     },
     adjust: ({ product, location, quantity }: { product: number; location: Location; quantity: number }) =>
-      codeOf(adjustStock(idOf(product), { quantity, reason: 'correction', location }, caller())),
+      codeOf(adjustStock(idOf(product), { quantity, reason: 'correction', location }, context())),
     reserve({ lines, cart }: { lines: Line[]; cart: string | undefined }) {
       const requested = lines.map(({ product, quantity, location: at }) => ({
         productId: idOf(product),
@@ -222,12 +222,12 @@ async function createSystem() {
     },
     confirm(id: string, asked: Map<number, number> | undefined) {
       const lines = asked && [...asked].map(([product, quantity]) => ({ productId: idOf(product), quantity }))
-      return codeOf(confirm(id, lines ? { lines } : {}, caller()))
+      return codeOf(confirm(id, lines ? { lines } : {}, context()))
     },
-    release: (id: string) => codeOf(release(id, caller())),
-    extend: (id: string) => codeOf(extend(id, { ttlSeconds: 600 }, caller())),
+    release: (id: string) => codeOf(release(id, context())),
+    extend: (id: string) => codeOf(extend(id, { ttlSeconds: 600 }, context())),
     expire: (id: string) => codeOf(expire(id)),
-    sweep: () => codeOf(sweepReservations(caller())),
+    sweep: () => codeOf(sweepReservations(context())),
   }
 }
 

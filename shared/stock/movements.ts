@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { type Caller, type Page, type PageRequest, read, readPage, type Sql } from '#database'
+import { type Page, type PageRequest, type RequestContext, read, readPage, type Sql } from '#database'
 import type { Movement } from './schema.ts'
 import { requireKnownProduct } from './stock.ts'
 
@@ -39,14 +39,18 @@ interface MovementRow extends Omit<Movement, 'occurredAt'> {
 }
 
 /** A product's ledger, newest first in the order in which its balances changed; a deleted one's too. Throws `product_not_found`. */
-export async function listMovements(productId: string, page: PageRequest, caller: Caller): Promise<Page<Movement>> {
-  await requireKnownProduct(productId, caller)
-  return readPage(page, caller, {
+export async function listMovements(
+  productId: string,
+  page: PageRequest,
+  context: RequestContext,
+): Promise<Page<Movement>> {
+  await requireKnownProduct(productId, context)
+  return readPage(page, context, {
     kind: `movements ${productId}`,
     keys: z.tuple([z.number().int()]),
     fetch: (after, limit) =>
       read(
-        caller,
+        context,
         (sql) => sql<MovementRow[]>`
           select sequence, id, product_id as "productId", location, type, on_hand_delta as "onHandDelta",
                  reserved_delta as "reservedDelta", on_hand_after as "onHandAfter", reserved_after as "reservedAfter",

@@ -1,19 +1,19 @@
-import { type Caller, hasScope, type Sql } from '#database'
+import { hasScope, type RequestContext, type Sql } from '#database'
 
-function seesAll(caller: Caller): boolean {
-  return !caller.ownsReservations || hasScope(caller, 'admin')
+function seesAll(context: RequestContext): boolean {
+  return !context.ownsReservations || hasScope(context, 'admin')
 }
 
-/** Who must have made a reservation for the caller to see and to change it; null where anybody may. To others it is as if it were not there. */
-export function makerFor(caller: Caller): string | null {
-  return seesAll(caller) ? null : caller.actor
+/** Who must have made a reservation for the request to see and to change it; null where anybody may. To others it is as if it were not there. */
+export function makerFor(context: RequestContext): string | null {
+  return seesAll(context) ? null : context.actor
 }
 
-export function mayTouch(caller: Caller, { madeBy }: { madeBy: string | null }): boolean {
-  return seesAll(caller) || madeBy === caller.actor
+export function mayTouch(context: RequestContext, { madeBy }: { madeBy: string | null }): boolean {
+  return seesAll(context) || madeBy === context.actor
 }
 
 /** The same, as a condition on rows of `reservations`. */
-export function isTouchable(sql: Sql, caller: Caller) {
-  return seesAll(caller) ? sql`true` : sql`made_by = ${caller.actor}`
+export function isTouchable(sql: Sql, context: RequestContext) {
+  return seesAll(context) ? sql`true` : sql`made_by = ${context.actor}`
 }

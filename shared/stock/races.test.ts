@@ -1,10 +1,10 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { systemCaller } from '#database'
+import { systemContext } from '#database'
 import { adjustStock, confirm, extend, getStock, release, sweepReservations } from '#stock'
 import { renderMetrics } from '#telemetry'
 import { blocked, expectConsistent, expire, hold, inRivalSession, newProduct, sql, stockAt } from '#testing'
 
-const caller = () => systemCaller('function:test')
+const context = () => systemContext('function:test')
 
 /** What came of each: `done`, or the code of the refusal. */
 async function outcomes(work: Array<Promise<unknown>>): Promise<string[]> {
@@ -47,7 +47,7 @@ describe('stock is never oversold', () => {
     const { id } = await newProduct({ initialStock: 100 })
     const codes = await outcomes(times(400, () => patiently([{ productId: id, quantity: 1 }])))
     expect(tally(codes)).toEqual({ done: 100, insufficient_stock: 300 })
-    expect(await getStock(id, caller())).toMatchObject({ onHand: 100, reserved: 100, available: 0 })
+    expect(await getStock(id, context())).toMatchObject({ onHand: 100, reserved: 100, available: 0 })
   })
 
   it('by many that want different amounts: what is left is less than the least that was refused', async () => {
@@ -55,7 +55,7 @@ describe('stock is never oversold', () => {
     const amounts = times(150, (index) => 1 + (index % 5))
     const codes = await outcomes(amounts.map((quantity) => hold([{ productId: id, quantity }])))
     const sold = amounts.filter((_, index) => codes[index] === 'done').reduce((sum, quantity) => sum + quantity, 0)
-    const { available } = await getStock(id, caller())
+    const { available } = await getStock(id, context())
     expect(available).toBe(200 - sold)
     for (const [index, code] of codes.entries()) if (code !== 'done') expect(amounts[index]).toBeGreaterThan(available)
   })
@@ -85,10 +85,10 @@ describe('stock is never oversold', () => {
     const work = times(60, (index) =>
       index % 2
         ? hold([{ productId: id, quantity: 1 }])
-        : adjustStock(id, { quantity: -1, reason: 'lost', location: 'main' }, caller()),
+        : adjustStock(id, { quantity: -1, reason: 'lost', location: 'main' }, context()),
     )
     expect(tally(await outcomes(work))).toEqual({ done: 50, insufficient_stock: 10 })
-    const { onHand, reserved, available } = await getStock(id, caller())
+    const { onHand, reserved, available } = await getStock(id, context())
     expect([onHand, available]).toEqual([reserved, 0])
   })
 
@@ -131,12 +131,12 @@ describe('locks', () => {
     await expire(...held.slice(30).map(({ id }) => id))
     const before = await deadlocks()
     const codes = await outcomes([
-      ...held.slice(0, 15).map(({ id }) => confirm(id, {}, caller())),
-      ...held.slice(15, 30).map(({ id }) => release(id, caller())),
-      ...times(3, () => sweepReservations(caller())),
+      ...held.slice(0, 15).map(({ id }) => confirm(id, {}, context())),
+      ...held.slice(15, 30).map(({ id }) => release(id, context())),
+      ...times(3, () => sweepReservations(context())),
       ...times(20, (index) => hold(lines(index), { holder: 'h', reference: `r${index % 3}` })),
-      ...times(20, (index) => adjustStock(at(index), { quantity: 1, reason: 'received' }, caller())),
-      ...held.slice(0, 30).map(({ id }) => extend(id, { ttlSeconds: 60 }, caller()).catch(() => {})),
+      ...times(20, (index) => adjustStock(at(index), { quantity: 1, reason: 'received' }, context())),
+      ...held.slice(0, 30).map(({ id }) => extend(id, { ttlSeconds: 60 }, context()).catch(() => {})),
     ])
     expect(tally(codes)).toEqual({ done: codes.length })
     expect(await deadlocks()).toBe(before)
@@ -152,10 +152,10 @@ describe('a reservation ends in one way only', () => {
   it('when it is confirmed and released at once', async () => {
     for (let round = 0; round < 15; round++) {
       const { id, productId } = await held()
-      const codes = await outcomes([confirm(id, {}, caller()), release(id, caller())])
+      const codes = await outcomes([confirm(id, {}, context()), release(id, context())])
       const state = await stateOf(id)
       expect(codes).toEqual(state === 'confirmed' ? ['done', 'not_held'] : ['not_held', 'done'])
-      expect((await getStock(productId, caller())).onHand).toBe(state === 'confirmed' ? 7 : 10)
+      expect((await getStock(productId, context())).onHand).toBe(state === 'confirmed' ? 7 : 10)
     }
   })
 
@@ -163,12 +163,12 @@ describe('a reservation ends in one way only', () => {
     for (let round = 0; round < 15; round++) {
       const { id, productId } = await held()
       const [confirmed, , , taken] = await outcomes([
-        confirm(id, {}, caller()),
+        confirm(id, {}, context()),
         expire(id),
-        sweepReservations(caller()),
+        sweepReservations(context()),
         hold([{ productId, quantity: 8 }]),
       ])
-      await sweepReservations(caller())
+      await sweepReservations(context())
       const state = await stateOf(id)
       expect([confirmed, state]).toEqual(
         confirmed === 'done' ? ['done', 'confirmed'] : ['reservation_expired', 'expired'],
@@ -179,20 +179,20 @@ describe('a reservation ends in one way only', () => {
 
   it.each([
     ['confirmed', confirm, 'reservation_expired'],
-    ['released', (id: string, _: object, by: ReturnType<typeof caller>) => release(id, by), 'not_held'],
+    ['released', (id: string, _: object, by: ReturnType<typeof context>) => release(id, by), 'not_held'],
   ])('when the deadline passes while it waits to be %s', async (_, settle, code) => {
     const { id, productId } = await held()
     await inRivalSession(async (rival) => {
       await rival`select 1 from stock_levels where product_id = ${productId} for update`
       // It has begun before the deadline, and looks again once it has its locks.
-      const settling = outcomes([settle(id, {}, caller())])
+      const settling = outcomes([settle(id, {}, context())])
       await blocked()
       await expire(id)
       await rival`rollback`
       expect(await settling).toEqual([code])
     })
     expect(await stateOf(id)).toBe('held')
-    await sweepReservations(caller())
+    await sweepReservations(context())
     expect(await stateOf(id)).toBe('expired')
   })
 
@@ -201,7 +201,7 @@ describe('a reservation ends in one way only', () => {
     await inRivalSession(async (rival) => {
       await rival`update reservations set expires_at = now() - interval '1 minute' where id = ${id}`
       await rival`update reservation_lines set held_until = now() - interval '1 minute' where reservation_id = ${id}`
-      const extending = outcomes([extend(id, { ttlSeconds: 600 }, caller())])
+      const extending = outcomes([extend(id, { ttlSeconds: 600 }, context())])
       await blocked()
       await rival`commit`
       expect(await extending).toEqual(['not_held'])
@@ -212,12 +212,12 @@ describe('a reservation ends in one way only', () => {
     for (let round = 0; round < 15; round++) {
       const { id } = await held()
       const [extended] = await outcomes([
-        extend(id, { ttlSeconds: 600 }, caller()),
-        expire(id).then(() => sweepReservations(caller())),
+        extend(id, { ttlSeconds: 600 }, context()),
+        expire(id).then(() => sweepReservations(context())),
       ])
       expect(['done', 'not_held']).toContain(extended)
       // The first sweep may have passed over it, while it was locked.
-      await sweepReservations(caller())
+      await sweepReservations(context())
       expect(await stateOf(id)).toBe('expired')
     }
   })
@@ -228,7 +228,7 @@ describe('a reservation ends in one way only', () => {
       const cart = { holder: 'shopper', reference: `cart-${round}` }
       const { id } = await hold([{ productId, quantity: 5 }], cart)
       const [confirmed, replaced] = await outcomes([
-        confirm(id, {}, caller()),
+        confirm(id, {}, context()),
         hold([{ productId, quantity: 5 }], cart),
       ])
       expect([confirmed, replaced]).toEqual(
@@ -249,14 +249,14 @@ describe('a reader', () => {
           { productId: id, quantity: 1, location: 'main' },
           { productId: id, quantity: 1, location: 'second' },
         ])
-        return index % 2 ? confirm(reservationId, {}, caller()) : release(reservationId, caller())
+        return index % 2 ? confirm(reservationId, {}, context()) : release(reservationId, context())
       }),
     ).then(() => {
       done = true
     })
     let looks = 0
     while (!done) {
-      const { locations } = await getStock(id, caller())
+      const { locations } = await getStock(id, context())
       const [main, second] = locations
       expect([main?.onHand, main?.reserved]).toEqual([second?.onHand, second?.reserved])
       expect(main?.available).toBeGreaterThanOrEqual(0)

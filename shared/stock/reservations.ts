@@ -1,33 +1,42 @@
 import * as z from 'zod'
-import { type Caller, type Page, type PageRequest, read, readPage, requireAskedFor, type Sql, scan } from '#database'
+import {
+  type Page,
+  type PageRequest,
+  type RequestContext,
+  read,
+  readPage,
+  requireAskedFor,
+  type Sql,
+  scan,
+} from '#database'
 import { ServiceError } from '#errors'
 import { isTouchable, makerFor } from './ownership.ts'
 import { readReservations, toReservation } from './reservation-rows.ts'
 import type { Reservation, ReservationFilter } from './schema.ts'
 
 /** Throws `reservation_not_found`. */
-export async function getReservation(id: string, caller: Caller): Promise<Reservation> {
+export async function getReservation(id: string, context: RequestContext): Promise<Reservation> {
   const find = async (sql: Sql) => {
-    const [row] = await readReservations(sql, sql`id = ${id} and ${isTouchable(sql, caller)}`, 1)
+    const [row] = await readReservations(sql, sql`id = ${id} and ${isTouchable(sql, context)}`, 1)
     if (row) requireAskedFor(row.id === id, 'reservation')
     return row && toReservation(row, row.lines)
   }
-  const reservation = await read(caller, find, (found) => found === undefined)
+  const reservation = await read(context, find, (found) => found === undefined)
   if (!reservation) throw new ServiceError('reservation_not_found', `There is no reservation with the id '${id}'.`)
   return reservation
 }
 
-/** Reservations that the caller may see, newest first. */
+/** Reservations that the request may see, newest first. */
 export function listReservations(
   query: z.infer<typeof ReservationFilter> & PageRequest,
-  caller: Caller,
+  context: RequestContext,
 ): Promise<Page<Reservation>> {
   const find = (sql: Sql) =>
-    readPage(query, caller, {
+    readPage(query, context, {
       kind: 'reservations',
       keys: z.tuple([z.guid()]),
       fetch: async (after, limit) => {
-        const condition = sql`${conditionOf(sql, query, after?.[0])} and ${isTouchable(sql, caller)}`
+        const condition = sql`${conditionOf(sql, query, after?.[0])} and ${isTouchable(sql, context)}`
         const rows = await readReservations(sql, condition, limit)
         return rows.map((row) => toReservation(row, row.lines))
       },
@@ -36,9 +45,9 @@ export function listReservations(
     })
   const { reference, holder, state, productId } = query
   // By reference or holder there is an index. By the rest, what few reservations match may be looked for among all.
-  const isSelective = (state ?? productId ?? makerFor(caller) ?? undefined) !== undefined
+  const isSelective = (state ?? productId ?? makerFor(context) ?? undefined) !== undefined
   const isScan = isSelective && (reference ?? holder) === undefined
-  return isScan ? scan(caller, find) : read(caller, find)
+  return isScan ? scan(context, find) : read(context, find)
 }
 
 function conditionOf(sql: Sql, filter: z.infer<typeof ReservationFilter>, after: string | undefined) {

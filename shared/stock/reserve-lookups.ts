@@ -65,7 +65,7 @@ async function findReplaced(tx: Sql, members: ReadonlyArray<Member<Request>>): P
   if (named.length === 0) return new Map()
   const holders = named.map(({ request }) => request.holder ?? null)
   const references = named.map(({ request }) => request.reference ?? null)
-  const makers = named.map(({ caller }) => makerFor(caller))
+  const makers = named.map(({ context }) => makerFor(context))
   const [, rows] = await pipeline([
     tx`
       select pg_advisory_xact_lock(first, second) from (

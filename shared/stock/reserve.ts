@@ -52,8 +52,8 @@ async function open(
 ): Promise<Group<Request, Reservation>> {
   const lookups = await lookUp(tx, members)
   // After a refusal with overdue holds left, the next attempt ends more of them.
-  const { caller } = members[0]
-  const stock = await lockStock(tx, caller, lookups.productIds, {
+  const { context } = members[0]
+  const stock = await lockStock(tx, context, lookups.productIds, {
     expiredMax: expiredMaxOf(attempt),
   })
   await forgetEnded(tx, stock, lookups)
@@ -107,7 +107,7 @@ function decide(plan: Plan, member: Member<Request>): Decision<Reservation> {
 }
 
 /** Decides one request. All that can be refused comes before the first change, so a refusal leaves none. */
-function place(plan: Plan, { request, caller }: Member<Request>): Decision<Reservation> {
+function place(plan: Plan, { request, context }: Member<Request>): Decision<Reservation> {
   const { stock, lookups, holds, releasedIds } = plan
   const productIds = request.lines.map((line) => productIdOf(line, lookups.idOfSku))
   for (const { location } of request.lines) {
@@ -116,7 +116,7 @@ function place(plan: Plan, { request, caller }: Member<Request>): Decision<Reser
   const [name] = holdName(request) ?? []
   const replaced = (name !== undefined && lookups.replaced.get(name)) || []
   const refusal = refusalByTerms(stock, request, productIds, (productId) =>
-    sumHeld(plan.held, request.holder, productId, caller, replaced),
+    sumHeld(plan.held, request.holder, productId, context, replaced),
   )
   if (refusal) return { error: refusal }
   const freed = replaced.flatMap((hold) => hold.lines)
@@ -128,15 +128,15 @@ function place(plan: Plan, { request, caller }: Member<Request>): Decision<Reser
 
   for (const old of replaced) {
     releasedIds.push(old.id)
-    for (const line of old.lines) stock.change(caller, endOfHold('released', line, request.reference))
+    for (const line of old.lines) stock.change(context, endOfHold('released', line, request.reference))
   }
   const reservation = newReservation(request, lines, plan)
   for (const { productId, location, quantity } of lines) {
     const change = { productId, location, type: 'reserved', onHandDelta: 0, reservedDelta: quantity } as const
-    stock.change(caller, { ...change, reservationId: reservation.id, reference: request.reference ?? undefined })
+    stock.change(context, { ...change, reservationId: reservation.id, reference: request.reference ?? undefined })
   }
-  holds.push({ reservation, madeBy: caller.actor, lines })
-  plan.held = withHold(plan.held, stock, reservation, caller, replaced)
+  holds.push({ reservation, madeBy: context.actor, lines })
+  plan.held = withHold(plan.held, stock, reservation, context, replaced)
   return { result: reservation }
 }
 

@@ -1,17 +1,17 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { type Caller, type IdempotencyKey, type Sql, systemCaller } from '#database'
+import { type IdempotencyKey, type RequestContext, type Sql, systemContext } from '#database'
 import { adjustStock, confirm, countStock, getStock, reserve } from '#stock'
 import { ReserveRequest } from '#stock/schema'
 import { renderMetrics } from '#telemetry'
 import { blocked, expectConsistent, hold, inRivalSession, newProduct, sql } from '#testing'
 
-const caller = () => systemCaller('function:test')
+const context = () => systemContext('function:test')
 
-function callerWith(key: string): Caller & { idempotency: IdempotencyKey } {
+function contextWith(key: string): RequestContext & { idempotency: IdempotencyKey } {
   const fingerprint = createHash('sha256').update(key).digest()
-  const idempotency = { apiKeyId: randomUUID(), key, fingerprint, requestId: 'first', replayed: undefined }
-  return { ...caller(), idempotency }
+  const idempotency = { apiKeyId: randomUUID(), key, fingerprint, requestId: 'first' }
+  return { ...context(), idempotency }
 }
 
 /** Transactions that were run again, by reason. */
@@ -54,16 +54,16 @@ describe('after a deadlock with a session that locks in the opposite order', () 
     const products = await pair()
     const lines = products.map((productId) => ({ productId, quantity: 3 }))
     const request = ReserveRequest.parse({ lines, reference: 'deadlocked' })
-    const by = callerWith('deadlocked')
+    const by = contextWith('deadlocked')
     const before = await retries()
     const made = await intoDeadlock(products, () => reserve(request, by))
     await expectRetries(before, 'deadlock_detected')
-    expect(by.idempotency.replayed).toBeUndefined()
+    expect(by.response.replayedFrom).toBeUndefined()
     const again = { ...by, idempotency: { ...by.idempotency } }
     expect(await reserve(request, again)).toEqual(made)
-    expect(again.idempotency.replayed).toEqual({ requestId: 'first' })
+    expect(again.response.replayedFrom).toBe('first')
     expect(await sql`select id from reservations where reference = 'deadlocked'`).toEqual([{ id: made.id }])
-    for (const id of products) expect(await getStock(id, caller())).toMatchObject({ onHand: 10, reserved: 3 })
+    for (const id of products) expect(await getStock(id, context())).toMatchObject({ onHand: 10, reserved: 3 })
   })
 
   it('those that share its transaction, and those behind it, are each served once', async () => {
@@ -79,17 +79,17 @@ describe('after a deadlock with a session that locks in the opposite order', () 
     })
     await expectRetries(before, 'deadlock_detected')
     expect(new Set(made.map(({ id }) => id)).size).toBe(8)
-    for (const id of products) expect(await getStock(id, caller())).toMatchObject({ onHand: 10, reserved: 8 })
+    for (const id of products) expect(await getStock(id, context())).toMatchObject({ onHand: 10, reserved: 8 })
   })
 
   it('a confirmation takes the goods once', async () => {
     const products = await pair()
     const { id } = await hold(products.map((productId) => ({ productId, quantity: 4 })))
     const before = await retries()
-    const confirmed = await intoDeadlock(products, () => confirm(id, {}, caller()))
+    const confirmed = await intoDeadlock(products, () => confirm(id, {}, context()))
     await expectRetries(before, 'deadlock_detected')
     expect(confirmed.state).toBe('confirmed')
-    for (const product of products) expect(await getStock(product, caller())).toMatchObject({ onHand: 6, reserved: 0 })
+    for (const product of products) expect(await getStock(product, context())).toMatchObject({ onHand: 6, reserved: 0 })
   })
 })
 
@@ -99,9 +99,9 @@ describe('after a lock that could not be had in time', () => {
     const before = await retries()
     const count = await inRivalSession(async (rival) => {
       await rival`lock table stock_levels in row exclusive mode`
-      const counting = countStock({ counts: [{ productId, counted: 7 }] }, caller())
+      const counting = countStock({ counts: [{ productId, counted: 7 }] }, context())
       await vi.waitFor(() => expectRetries(before, 'lock_not_available'), { timeout: 5_000, interval: 5 })
-      await adjustStock(productId, { quantity: -2, reason: 'lost' }, caller())
+      await adjustStock(productId, { quantity: -2, reason: 'lost' }, context())
       await rival`commit`
       return counting
     })

@@ -1,4 +1,4 @@
-import { type Caller, type Sql, StaleRead, transaction } from '#database'
+import { type RequestContext, type Sql, StaleRead, transaction } from '#database'
 import { ServiceError } from '#errors'
 import { expiredMaxOf, lockStock } from './lock-stock.ts'
 import type { LockedStock } from './locked-stock.ts'
@@ -8,16 +8,16 @@ import type { LockedStock } from './locked-stock.ts'
  * it runs again with those ended too, because they must not stand in anyone's way.
  */
 export function stockTransaction<Result>(
-  caller: Caller,
+  context: RequestContext,
   work: (tx: Sql, open: (productIds: Iterable<string>) => Promise<LockedStock>) => Promise<Result>,
 ): Promise<Result> {
   let refusals = 0
-  return transaction(caller, async (tx) => {
+  return transaction(context, async (tx) => {
     const expiredMax = expiredMaxOf(1 + refusals)
     let isCutOff = false
     try {
       return await work(tx, async (productIds) => {
-        const stock = await lockStock(tx, caller, productIds, { expiredMax })
+        const stock = await lockStock(tx, context, productIds, { expiredMax })
         isCutOff = stock.isCutOff
         return stock
       })

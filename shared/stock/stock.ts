@@ -1,13 +1,13 @@
 import { cached } from '#cache'
-import { type Caller, read, type Sql } from '#database'
+import { type RequestContext, read, type Sql } from '#database'
 import { ServiceError } from '#errors'
 import { cacheGroup } from './cache-group.ts'
 import type { ProductStock } from './schema.ts'
 
 /** Throws `product_not_found` unless there is such a product, or was before it was deleted: its ledger is kept. */
-export async function requireKnownProduct(productId: string, caller: Caller): Promise<void> {
+export async function requireKnownProduct(productId: string, context: RequestContext): Promise<void> {
   const find = async (sql: Sql) => (await sql`select 1 from products where id = ${productId}`).length > 0
-  if (!(await read(caller, find, (found) => !found))) throw productNotFound(productId)
+  if (!(await read(context, find, (found) => !found))) throw productNotFound(productId)
 }
 
 export function productNotFound(productId: string): ServiceError {
@@ -21,8 +21,8 @@ interface BalanceRow {
 }
 
 /** A product's stock, over all locations and at each. What an overdue hold still occupies counts as available. */
-export async function getStock(productId: string, caller: Caller): Promise<ProductStock> {
-  const rows = await cached(stockCache(productId), caller, async (sql) => {
+export async function getStock(productId: string, context: RequestContext): Promise<ProductStock> {
+  const rows = await cached(stockCache(productId), context, async (sql) => {
     const found = await balances(sql, productId)
     return found.length === 0 ? null : [...found]
   })

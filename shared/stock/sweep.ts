@@ -1,8 +1,8 @@
-import { type Caller, primary, transaction } from '#database'
+import { primary, type RequestContext, transaction } from '#database'
 import { EXPIRED_MAX, lockStock } from './lock-stock.ts'
 
 /** Ends overdue holds, a batch a transaction, until there are none or `batchesMax` are done. Gives how many it ended. */
-export async function sweepReservations(caller: Caller, batchesMax = 20): Promise<number> {
+export async function sweepReservations(context: RequestContext, batchesMax = 20): Promise<number> {
   let expired = 0
   for (let batch = 0; batch < batchesMax; batch++) {
     const rows = await primary()<Array<{ id: string; productIds: string[] }>>`
@@ -13,11 +13,11 @@ export async function sweepReservations(caller: Caller, batchesMax = 20): Promis
       join reservation_lines as line on line.reservation_id = reservation.id
       group by reservation.id`
     if (rows.length === 0) break
-    const ended = await transaction(caller, async (tx) => {
+    const ended = await transaction(context, async (tx) => {
       // Locking the stock expires them.
       const stock = await lockStock(
         tx,
-        caller,
+        context,
         rows.flatMap((row) => row.productIds),
         { skipLocked: true },
       )

@@ -12,7 +12,7 @@ const TRACEPARENT = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]
 /** What must be passed on at least, and all that is: https://www.w3.org/TR/trace-context/#tracestate-limits */
 const TRACESTATE_LENGTH_MAX = 512
 
-/** The caller's trace with a new span id of our own; a new, unsampled trace where the caller sent none or a broken one. */
+/** The client's trace with a new span id of our own; a new, unsampled trace where the client sent none or a broken one. */
 export function childTrace(traceparent: string | null | undefined, tracestate?: string | null): TraceContext {
   const parent = TRACEPARENT.exec(traceparent ?? '')
   const random = randomHex()

@@ -4,7 +4,7 @@ import { createServer, type LookupFunction } from 'node:net'
 import { Webhook } from 'standardwebhooks'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { overrideEnvironment } from '#config'
-import { systemCaller } from '#database'
+import { systemContext } from '#database'
 import { renderMetrics } from '#telemetry'
 import { openReceiver, type Receiver, sql } from '#testing'
 import { deliverWebhook } from './deliver.ts'
@@ -12,7 +12,7 @@ import type { PostOptions } from './post.ts'
 import { newSecret } from './secret.ts'
 
 const trace = { traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01', tracestate: undefined }
-const caller = systemCaller('function:test', trace)
+const context = systemContext('function:test', trace)
 const event = {
   id: randomUUID(),
   source: '/topics/stock-events',
@@ -39,7 +39,7 @@ async function webhookAt(url: string): Promise<{ id: string; secret: string }> {
 /** Delivers the event to a webhook that leads there. */
 async function deliverTo(url: string, options: Partial<PostOptions> = {}) {
   const { id } = await webhookAt(url)
-  return deliverWebhook({ webhookId: id, event }, caller, options)
+  return deliverWebhook({ webhookId: id, event }, context, options)
 }
 
 const failing = (detail: string) => ({ code: 'bad_gateway', detail: expect.stringContaining(detail) })
@@ -68,7 +68,7 @@ describe('a delivery', () => {
     const { url, received } = await receiver()
     const { id, secret } = await webhookAt(url)
     await counting('delivered', async () =>
-      expect(await deliverWebhook({ webhookId: id, event }, caller)).toEqual({ delivered: true, status: 204 }),
+      expect(await deliverWebhook({ webhookId: id, event }, context)).toEqual({ delivered: true, status: 204 }),
     )
     const [request] = received
     expect(request).toMatchObject({
@@ -87,8 +87,8 @@ describe('a delivery', () => {
   it('has one id for all attempts of an event, and another for another webhook or event', async () => {
     const { url, received } = await receiver()
     const [one, two] = [await webhookAt(url), await webhookAt(url)]
-    for (const webhookId of [one.id, one.id, two.id]) await deliverWebhook({ webhookId, event }, caller)
-    await deliverWebhook({ webhookId: one.id, event: { ...event, id: randomUUID() } }, caller)
+    for (const webhookId of [one.id, one.id, two.id]) await deliverWebhook({ webhookId, event }, context)
+    await deliverWebhook({ webhookId: one.id, event: { ...event, id: randomUUID() } }, context)
     const ids = received.map(({ headers }) => headers['webhook-id'])
     expect(ids[1]).toBe(ids[0])
     expect(new Set(ids).size).toBe(3)
@@ -96,7 +96,7 @@ describe('a delivery', () => {
 
   it('is none for a webhook that is deleted, which is no failure', async () => {
     await counting('webhook_deleted', async () =>
-      expect(await deliverWebhook({ webhookId: randomUUID(), event }, caller)).toEqual({
+      expect(await deliverWebhook({ webhookId: randomUUID(), event }, context)).toEqual({
         delivered: false,
         reason: 'webhook_deleted',
       }),
@@ -113,7 +113,7 @@ describe('a delivery', () => {
   it('that is answered 410 is not, and is the last: the webhook is disabled', async () => {
     const { url, received } = await receiver(() => 410)
     const { id: webhookId } = await webhookAt(url)
-    const deliver = () => deliverWebhook({ webhookId, event }, caller)
+    const deliver = () => deliverWebhook({ webhookId, event }, context)
     await counting('gone', () => expect(deliver()).rejects.toMatchObject({ code: 'webhook_gone', status: 410 }))
     const [shown] = await sql`select enabled, disabled_reason from webhooks where id = ${webhookId}`
     expect(shown).toEqual({ enabled: false, disabled_reason: 'gone' })
@@ -135,7 +135,7 @@ describe('a delivery', () => {
       return undefined
     })
     const { id: webhookId } = await webhookAt(url)
-    await expect(deliverWebhook({ webhookId, event }, caller)).rejects.toMatchObject({ code: 'webhook_gone' })
+    await expect(deliverWebhook({ webhookId, event }, context)).rejects.toMatchObject({ code: 'webhook_gone' })
     expect(await sql`select enabled from webhooks where id = ${webhookId}`).toEqual([{ enabled: true }])
   })
 
@@ -182,7 +182,7 @@ describe('a delivery', () => {
     await close()
     opened.pop()
     await counting('unreachable', () =>
-      expect(deliverWebhook({ webhookId: id, event }, caller)).rejects.toMatchObject(failing('ECONNREFUSED')),
+      expect(deliverWebhook({ webhookId: id, event }, context)).rejects.toMatchObject(failing('ECONNREFUSED')),
     )
     const breaking = await receiver((response) => {
       response.destroy()
@@ -243,7 +243,7 @@ describe('a receiver that does not answer', () => {
     let status: number | undefined
     const { url, received } = await receiver(() => status)
     const { id: webhookId } = await webhookAt(url)
-    const deliver = () => deliverWebhook({ webhookId, event }, caller, { timeoutMs: 50 }).catch(({ detail }) => detail)
+    const deliver = () => deliverWebhook({ webhookId, event }, context, { timeoutMs: 50 }).catch(({ detail }) => detail)
     const paused = expect.stringContaining('asked again in a while')
     const silent = expect.stringContaining('no answer')
     let now = performance.now()
@@ -278,7 +278,7 @@ describe('a receiver that does not answer', () => {
     const [one, two, three] = await Promise.all([silent, failing500, breaking].map(({ url }) => webhookAt(url)))
     for (let request = 0; request < 5; request++) {
       for (const webhook of [one, two, three]) {
-        const sent = deliverWebhook({ webhookId: webhook?.id ?? '', event }, caller, { timeoutMs })
+        const sent = deliverWebhook({ webhookId: webhook?.id ?? '', event }, context, { timeoutMs })
         await expect(sent).rejects.toMatchObject({ code: 'bad_gateway' })
       }
     }

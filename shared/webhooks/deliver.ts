@@ -1,5 +1,5 @@
 import { lookup } from 'node:dns'
-import { type Caller, primary, requireAskedFor, transaction } from '#database'
+import { primary, type RequestContext, requireAskedFor, transaction } from '#database'
 import { ServiceError } from '#errors'
 import type { PayloadOf } from '#jobs/schema'
 import { counter, histogram, logger } from '#telemetry'
@@ -29,7 +29,7 @@ type Delivery =
  */
 export async function deliverWebhook(
   { webhookId, event }: PayloadOf<'deliver-webhook'>,
-  caller: Caller,
+  context: RequestContext,
   options: Partial<PostOptions> = {},
 ): Promise<Delivery> {
   const webhook = await findTarget(webhookId)
@@ -53,7 +53,7 @@ export async function deliverWebhook(
     'webhook-id': id,
     'webhook-timestamp': String(timestamp),
     'webhook-signature': sign(webhook.secret, id, timestamp, body),
-    traceparent: caller.trace.traceparent,
+    traceparent: context.trace.traceparent,
   }
   const defaults = { timeoutMs: TIMEOUT_MS, lookup, allowsPrivate: allowsPrivate() }
   const endTimer = durations.startTimer()
@@ -62,7 +62,7 @@ export async function deliverWebhook(
   noteAnswer(receiver, posted.outcome !== 'timed_out')
   const outcome = outcomeOf(posted)
   deliveries.inc({ outcome })
-  if (outcome === 'gone') await disable(webhook, caller)
+  if (outcome === 'gone') await disable(webhook, context)
   return { delivered: true, status: requireSuccess(posted) }
 }
 
@@ -87,9 +87,9 @@ async function findTarget(id: string): Promise<Target | undefined> {
  * It was the receiver at this URL that has gone: one that the webhook leads to since then has said nothing, nor has one that somebody
  * has enabled again meanwhile.
  */
-async function disable({ id, url, enabledAt }: Target, caller: Caller): Promise<void> {
+async function disable({ id, url, enabledAt }: Target, context: RequestContext): Promise<void> {
   const { count } = await transaction(
-    caller,
+    context,
     (tx) => tx`
       update webhooks set enabled = false, disabled_reason = 'gone'
       where id = ${id} and url = ${url} and enabled and enabled_at = ${enabledAt}::timestamptz`,

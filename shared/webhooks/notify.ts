@@ -1,4 +1,4 @@
-import { type Caller, type Sql, transaction } from '#database'
+import { type RequestContext, type Sql, transaction } from '#database'
 import { oncePerEvent } from '#events'
 import { submitJob } from '#jobs'
 import type { PayloadOf } from '#jobs/schema'
@@ -10,13 +10,13 @@ type SentEvent = PayloadOf<'deliver-webhook'>['event']
  * Submits, on behalf of `consumer`, a job for each webhook that asks for the event: once, however often it is told of it. Gives
  * how many. The jobs are in the commit of what remembers the event.
  */
-export async function notifyWebhooks(event: SentEvent, consumer: string, caller: Caller): Promise<number> {
+export async function notifyWebhooks(event: SentEvent, consumer: string, context: RequestContext): Promise<number> {
   if (!(await isAwaited(event.type))) return 0
-  return transaction(caller, async (tx) => {
+  return transaction(context, async (tx) => {
     if (!(await oncePerEvent(tx, consumer, event.id))) return 0
     const ids = await webhooksFor(tx, event)
     await Promise.all(
-      ids.map((webhookId) => submitJob({ type: 'deliver-webhook', payload: { webhookId, event } }, caller, tx)),
+      ids.map((webhookId) => submitJob({ type: 'deliver-webhook', payload: { webhookId, event } }, context, tx)),
     )
     return ids.length
   })

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import * as z from 'zod'
-import { type Caller, type Page, type PageRequest, read, readPage, type Sql, transaction } from '#database'
+import { type Page, type PageRequest, type RequestContext, read, readPage, type Sql, transaction } from '#database'
 import { invalid, ServiceError } from '#errors'
 import { newId } from '#ids'
 import { securityEvent } from '#telemetry'
@@ -29,11 +29,11 @@ function columns(sql: Sql) {
  */
 export async function createWebhook(
   { url, events }: z.infer<typeof CreateWebhookRequest>,
-  caller: Caller,
+  context: RequestContext,
 ): Promise<Webhook & { secret?: string }> {
   requireAllowed(url)
   const secret = newSecret()
-  const webhook = await transaction(caller, async (tx) => {
+  const webhook = await transaction(context, async (tx) => {
     // Two that are made at once must not both be the last.
     await tx`lock table webhooks in share row exclusive mode`
     const [{ count }] = await tx<[{ count: number }]>`select count(*)::int as count from webhooks`
@@ -45,11 +45,11 @@ export async function createWebhook(
       returning ${columns(tx)}`
     return toWebhook(row)
   })
-  if (!caller.idempotency?.replayed) {
-    securityEvent('webhook_made', { actor: caller.actor, webhook_id: webhook.id, host: new URL(url).host })
+  if (!context.response.replayedFrom) {
+    securityEvent('webhook_made', { actor: context.actor, webhook_id: webhook.id, host: new URL(url).host })
   }
   await sleep(LIST_AGE_MAX_MS)
-  return caller.idempotency?.replayed ? webhook : { ...webhook, secret }
+  return context.response.replayedFrom ? webhook : { ...webhook, secret }
 }
 
 function requireAllowed(url: string): void {
@@ -64,10 +64,10 @@ function requireAllowed(url: string): void {
 export async function updateWebhook(
   id: string,
   { url, events, enabled }: z.infer<typeof UpdateWebhookRequest>,
-  caller: Caller,
+  context: RequestContext,
 ): Promise<Webhook> {
   if (url !== undefined) requireAllowed(url)
-  const webhook = await transaction(caller, async (tx) => {
+  const webhook = await transaction(context, async (tx) => {
     const [row] = await tx<WebhookRow[]>`
       update webhooks
       set url = ${url ?? tx`url`}, events = ${events ?? tx`events`}, enabled = ${enabled ?? tx`enabled`},
@@ -77,21 +77,21 @@ export async function updateWebhook(
     if (!row) throw notFound(id)
     return toWebhook(row)
   })
-  if (!caller.idempotency?.replayed) {
-    securityEvent('webhook_changed', { actor: caller.actor, webhook_id: id, host: new URL(webhook.url).host })
+  if (!context.response.replayedFrom) {
+    securityEvent('webhook_changed', { actor: context.actor, webhook_id: id, host: new URL(webhook.url).host })
   }
   await sleep(LIST_AGE_MAX_MS)
   return webhook
 }
 
 /** Webhooks, newest first. */
-export function listWebhooks(page: PageRequest, caller: Caller): Promise<Page<Webhook>> {
-  return readPage(page, caller, {
+export function listWebhooks(page: PageRequest, context: RequestContext): Promise<Page<Webhook>> {
+  return readPage(page, context, {
     kind: 'webhooks',
     keys: z.tuple([z.uuid()]),
     fetch: (after, limit) =>
       read(
-        caller,
+        context,
         (sql) => sql<WebhookRow[]>`
           select ${columns(sql)} from webhooks
           where ${after ? sql`id < ${after[0]}` : sql`true`}
@@ -103,12 +103,12 @@ export function listWebhooks(page: PageRequest, caller: Caller): Promise<Page<We
 }
 
 /** Nothing is sent to it from now on, but what is on its way. Throws `webhook_not_found`. */
-export async function deleteWebhook(id: string, caller: Caller): Promise<void> {
-  await transaction(caller, async (tx) => {
+export async function deleteWebhook(id: string, context: RequestContext): Promise<void> {
+  await transaction(context, async (tx) => {
     const { count } = await tx`delete from webhooks where id = ${id}`
     if (count === 0) throw notFound(id)
   })
-  securityEvent('webhook_deleted', { actor: caller.actor, webhook_id: id })
+  securityEvent('webhook_deleted', { actor: context.actor, webhook_id: id })
 }
 
 function notFound(id: string): ServiceError {

@@ -16,8 +16,8 @@ const definition = queueFunction({
   queue: 'jobs',
   summary: 'Run a job that does nothing.',
   data: z.strictObject({ jobId: z.guid() }),
-  handler: ({ attributes, data, caller }) =>
-    runJob(data.jobId, attributes.id, caller, {
+  handler: ({ attributes, data, context }) =>
+    runJob(data.jobId, attributes.id, context, {
       'deliver-webhook': nothing,
       'export-stock': nothing,
       'import-products': nothing,

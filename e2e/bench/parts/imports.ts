@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
-import { closeDatabase, primary, systemCaller } from '#database'
+import { closeDatabase, primary, systemContext } from '#database'
 import { eventRequest } from '#function'
 import { getJob, submitJob } from '#jobs'
 import { auditStock } from '#stock'
@@ -14,7 +14,7 @@ const BLOCK_BYTES = 256 * 1024
 
 const { values } = parseArgs({ options: { rows: { type: 'string', default: '100000' } } })
 const count = Number(values.rows)
-const caller = () => systemCaller('function:bench')
+const context = () => systemContext('function:bench')
 const progress = (line: string) => process.stderr.write(`${line}\n`)
 
 function ndjson(name: string): string {
@@ -45,14 +45,14 @@ async function measure(what: string, format: 'csv' | 'ndjson', text: string): Pr
   const input = Array.from({ length: Math.ceil(bytes.length / BLOCK_BYTES) }, (_, index) =>
     bytes.subarray(index * BLOCK_BYTES, (index + 1) * BLOCK_BYTES),
   )
-  const { id } = await submitJob({ type: 'import-products', payload: { format }, input }, caller())
+  const { id } = await submitJob({ type: 'import-products', payload: { format }, input }, context())
   const [startedAt, ownBefore, serverBefore] = [performance.now(), process.cpuUsage(), await serverSeconds()]
   const attributes = { id: crypto.randomUUID(), source: 'bench', specversion: '1.0', type: 'job.due' } as const
   await processJob.app.fetch(eventRequest(attributes, { jobId: id }))
   const seconds = (performance.now() - startedAt) / 1_000
   const own = process.cpuUsage(ownBefore)
   const busy = `${((own.user + own.system) / 1e6).toFixed(1)} s of this process, ${((await serverSeconds()) - serverBefore).toFixed(1)} s of the server`
-  const { state, result } = await getJob(id, caller())
+  const { state, result } = await getJob(id, context())
   const rate = Math.round(count / seconds).toLocaleString('en')
   progress(`${what}: ${rate} rows/s, ${seconds.toFixed(1)} s (${busy}): ${state} ${JSON.stringify(result)}`)
 }

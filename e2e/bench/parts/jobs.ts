@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { overrideEnvironment } from '#config'
-import { systemCaller, transaction } from '#database'
+import { systemContext, transaction } from '#database'
 import { closeJobs, submitJob } from '#jobs'
 import { ensureRabbit, startRabbit } from '../../../infra/local/engines/rabbitmq.ts'
 import { closeLater } from '../closing.ts'
@@ -81,9 +81,9 @@ async function measure({ sql }: Arena, seconds: number): Promise<Measurement> {
 }
 
 function submit(): Promise<unknown> {
-  const caller = systemCaller('function:bench')
+  const context = systemContext('function:bench')
   const request = { type: 'verify-ledger', payload: {} } as const
-  return transaction(caller, (tx) =>
-    Promise.all(Array.from({ length: SUBMITTED_AT_ONCE }, () => submitJob(request, caller, tx))),
+  return transaction(context, (tx) =>
+    Promise.all(Array.from({ length: SUBMITTED_AT_ONCE }, () => submitJob(request, context, tx))),
   )
 }

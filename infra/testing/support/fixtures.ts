@@ -1,12 +1,12 @@
 import { createApiKey } from '#access'
-import { type Caller, systemCaller } from '#database'
+import { type RequestContext, systemContext } from '#database'
 import { createProduct } from '#products'
 import { CreateProductRequest, type Product } from '#products/schema'
 import { adjustStock, createLocation, reserve } from '#stock'
 import { type Reservation, ReserveRequest } from '#stock/schema'
 import { sql } from './database.ts'
 
-const caller = (): Caller => systemCaller('function:test')
+const context = (): RequestContext => systemContext('function:test')
 let made = 0
 
 /** A product, with a sku of its own unless told, and its stock at `main`. */
@@ -15,14 +15,14 @@ export async function newProduct(
 ): Promise<Product> {
   made++
   const complete = CreateProductRequest.parse({ sku: `SKU-${made}`, name: `Product ${made}`, ...request })
-  return (await createProduct(complete, caller())).product
+  return (await createProduct(complete, context())).product
 }
 
 /** Puts stock at a location, which is made if it is not there: with `priority`, or after `main`. */
 export async function stockAt(productId: string, location: string, quantity: number, priority = 10): Promise<void> {
   const [known] = await sql`select 1 from locations where code = ${location}`
-  if (!known) await createLocation({ code: location, name: location, priority }, caller())
-  if (quantity !== 0) await adjustStock(productId, { quantity, reason: 'received', location }, caller())
+  if (!known) await createLocation({ code: location, name: location, priority }, context())
+  if (quantity !== 0) await adjustStock(productId, { quantity, reason: 'received', location }, context())
 }
 
 /** A reservation, held for 15 minutes unless told. */
@@ -30,7 +30,7 @@ export function hold(
   lines: Array<{ productId: string; quantity: number; location?: string }>,
   request: { reference?: string; holder?: string; ttlSeconds?: number } = {},
 ): Promise<Reservation> {
-  return reserve(ReserveRequest.parse({ lines, ...request }), caller())
+  return reserve(ReserveRequest.parse({ lines, ...request }), context())
 }
 
 /** Moves reservations' deadlines into the past: as if nobody had swept them since. */
@@ -45,6 +45,6 @@ export async function expire(...ids: string[]): Promise<void> {
 
 /** An API key with these scopes only. */
 export async function newKey(...scopes: Parameters<typeof createApiKey>[0]['scopes']): Promise<string> {
-  const { key = '' } = await createApiKey({ name: 'test', scopes }, caller())
+  const { key = '' } = await createApiKey({ name: 'test', scopes }, context())
   return key
 }

@@ -1,5 +1,5 @@
 import { expect, vi } from 'vitest'
-import { systemCaller } from '#database'
+import { systemContext } from '#database'
 import { eventRequest } from '#function'
 import { type Runners, submitJob, work } from '#jobs'
 import { jobTypes } from '#jobs/schema'
@@ -9,7 +9,7 @@ import { functionNamed } from './functions.ts'
 
 /** A job that was tried once, and has died of `error`; whatever else is queued dies with it. Gives its id. */
 export async function deadJob(error = 'validation_failed: nonsense'): Promise<string> {
-  const { id } = await submitJob({ type: 'export-stock', payload: {} }, systemCaller('api-key:test'))
+  const { id } = await submitJob({ type: 'export-stock', payload: {} }, systemContext('api-key:test'))
   const worker = work({ queue: 'jobs', deliver: async () => ({ verdict: 'reject', error }) })
   await vi.waitFor(
     async () =>

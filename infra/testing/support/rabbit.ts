@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { inject } from 'vitest'
 import { overrideEnvironment } from '#config'
-import { systemCaller } from '#database'
+import { systemContext } from '#database'
 import { closeJobs, dispatchJobs } from '#jobs'
 import { withChannel } from '#jobs/fixture'
 
@@ -26,7 +26,7 @@ export async function useBroker(url: string, { dispatch = true } = {}): Promise<
   await closeJobs()
   overrideEnvironment(settings)
   // Makes the queues; where there is no broker there are none.
-  await dispatchJobs(systemCaller('function:test')).catch(() => {})
+  await dispatchJobs(systemContext('function:test')).catch(() => {})
   const dispatching = new AbortController()
   const dispatched = dispatch ? dispatchUntil(dispatching.signal) : undefined
   return {
@@ -44,7 +44,7 @@ export async function useBroker(url: string, { dispatch = true } = {}): Promise<
 /** What the function dispatch-jobs does, in this process. */
 async function dispatchUntil(signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
-    await dispatchJobs(systemCaller('function:test')).catch(() => {})
+    await dispatchJobs(systemContext('function:test')).catch(() => {})
     await sleep(20)
   }
 }

@@ -1,9 +1,9 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { environment, overrideEnvironment } from '#config'
-import { closeDatabase, type Sql, systemCaller, transaction } from '#database'
+import { closeDatabase, type Sql, systemContext, transaction } from '#database'
 import { blocked, inRivalSession, openProxy, sql, type TcpProxy } from '#testing'
 
-const caller = () => systemCaller('function:test')
+const context = () => systemContext('function:test')
 const add = (tx: Sql, code: string) => tx`insert into locations (code, name, priority) values (${code}, 'new', 1)`
 const pidOf = async (tx: Sql) => (await tx<[{ pid: number }]>`select pg_backend_pid() as pid`)[0].pid
 const terminate = (pid: number) => sql`select pg_terminate_backend(${pid})`
@@ -17,14 +17,14 @@ afterEach(async () => {
 })
 
 async function expectRecovered() {
-  const work = Array.from({ length: 30 }, (_, index) => transaction(caller(), (tx) => add(tx, `after-${index}`)))
+  const work = Array.from({ length: 30 }, (_, index) => transaction(context(), (tx) => add(tx, `after-${index}`)))
   await Promise.all(work)
   expect(await codes()).toHaveLength(30)
 }
 
 describe('a connection that is killed', () => {
   it('between two statements of a transaction undoes it, and no later statement runs outside of it', async () => {
-    const failing = transaction(caller(), async (tx) => {
+    const failing = transaction(context(), async (tx) => {
       await add(tx, 'before')
       await terminate(await pidOf(tx))
       for (let attempt = 0; attempt < 20; attempt++) await add(tx, `after-${attempt}`).catch(() => {})
@@ -40,25 +40,25 @@ describe('a connection that is killed', () => {
       await rival`lock table locations in share row exclusive mode`
       const failing = expect(
         // The first statement waits while it is prepared, so the client keeps the second one back.
-        transaction(caller(), (tx) => Promise.all([add(tx, 'first'), tx`update locations set name = ${'changed'}`])),
+        transaction(context(), (tx) => Promise.all([add(tx, 'first'), tx`update locations set name = ${'changed'}`])),
       ).rejects.toMatchObject({ code: 'unavailable' })
       const [pid] = await blocked()
       await terminate(pid as number)
       await failing
     })
     // The statement held back would need a connection and a moment; a whole transaction takes longer.
-    await transaction(caller(), async (tx) => tx`lock table locations in share row exclusive mode`)
+    await transaction(context(), async (tx) => tx`lock table locations in share row exclusive mode`)
     expect(await sql`select name from locations where name = 'changed'`).toEqual([])
     expect(await codes()).toEqual([])
     await expectRecovered()
   })
 
   it('while it is idle costs at most the transaction that meets it', async () => {
-    await transaction(caller(), (tx) => add(tx, 'a'))
+    await transaction(context(), (tx) => add(tx, 'a'))
     await sql`
       select pg_terminate_backend(pid) from pg_stat_activity
       where datname = current_database() and pid <> pg_backend_pid()`
-    await vi.waitFor(() => transaction(caller(), (tx) => add(tx, 'b')))
+    await vi.waitFor(() => transaction(context(), (tx) => add(tx, 'b')))
     expect(await codes()).toEqual(['a', 'b'])
   })
 })
@@ -66,13 +66,13 @@ describe('a connection that is killed', () => {
 describe('closing the database', () => {
   it('lets a transaction in flight finish, and a later one opens a connection of its own', async () => {
     let closed: Promise<void> | undefined
-    await transaction(caller(), async (tx) => {
+    await transaction(context(), async (tx) => {
       await add(tx, 'before')
       closed = closeDatabase()
       await add(tx, 'while')
     })
     await closed
-    await transaction(caller(), (tx) => add(tx, 'after'))
+    await transaction(context(), (tx) => add(tx, 'after'))
     expect(await codes()).toEqual(['after', 'before', 'while'])
     // Neither the old connections nor their replacements are left behind.
     await vi.waitFor(async () => {
@@ -104,10 +104,10 @@ describe('a network that fails', () => {
   it('when a transaction begins leaves none of its statements to run without it', async () => {
     await throughProxy(async () => {
       proxy.cut()
-      const failing = transaction(caller(), (tx) => Promise.all([add(tx, 'a'), add(tx, 'b'), add(tx, 'c')]))
+      const failing = transaction(context(), (tx) => Promise.all([add(tx, 'a'), add(tx, 'b'), add(tx, 'c')]))
       await expect(failing).rejects.toMatchObject({ code: 'unavailable' })
       proxy.mend()
-      await transaction(caller(), async (tx) => tx`lock table locations in share row exclusive mode`)
+      await transaction(context(), async (tx) => tx`lock table locations in share row exclusive mode`)
       expect(await codes()).toEqual([])
       await expectRecovered()
     })
@@ -115,9 +115,9 @@ describe('a network that fails', () => {
 
   it('by going silent is given up on after 12 s', async () => {
     await throughProxy(async () => {
-      await transaction(caller(), async () => 'connected')
+      await transaction(context(), async () => 'connected')
       vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
-      const failing = transaction(caller(), async (tx) => {
+      const failing = transaction(context(), async (tx) => {
         await add(tx, 'a')
         proxy.freeze()
         await add(tx, 'b')

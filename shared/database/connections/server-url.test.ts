@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { environment, overrideEnvironment } from '#config'
-import { closeDatabase, primary, read, systemCaller, transaction } from '#database'
+import { closeDatabase, primary, read, systemContext, transaction } from '#database'
 import { sql } from '#testing'
 import { parseServerUrl } from './server-url.ts'
 
@@ -129,9 +129,9 @@ describe('a connection', () => {
     ['leads to an address of version 6 where nobody listens', () => 'postgres://u@[::1]:1/stock'],
   ])('that %s is unavailable, and no defect', async (_, url) => {
     await connectTo(url())
-    const reading = read(systemCaller('function:test'), (tx) => tx`select 1`)
+    const reading = read(systemContext('function:test'), (tx) => tx`select 1`)
     await expect(reading).rejects.toMatchObject({ code: 'unavailable' })
-    const writing = transaction(systemCaller('function:test'), (tx) => tx`select 1`)
+    const writing = transaction(systemContext('function:test'), (tx) => tx`select 1`)
     await expect(writing).rejects.toMatchObject({ code: 'unavailable' })
   })
 })

@@ -20,7 +20,7 @@ interface WriterOptions {
   synchronousCommit?: string | undefined
   isPrimary?: boolean
   onclose?: () => void
-  /** Callers that may wait for a connection; past it the answer is 503 at once rather than a time-out later. */
+  /** Transactions that may wait for a connection; past it the answer is 503 at once rather than a time-out later. */
   waitersMax?: number
   waitMs?: number
 }

@@ -1,11 +1,11 @@
 import type { ServiceError } from '#errors'
-import type { Caller } from '../caller.ts'
 import type { Sql } from '../connections/connect.ts'
+import type { RequestContext } from '../request-context.ts'
 import { type Answer, claimKeys, storableFailure, storeAnswers, toFailure } from '../transactions/idempotency.ts'
 
 export interface Member<Request> {
   request: Request
-  caller: Caller
+  context: RequestContext
 }
 
 export type Decision<Result> = { result: Result } | { error: ServiceError }
@@ -14,7 +14,7 @@ export type Decision<Result> = { result: Result } | { error: ServiceError }
 export async function claim<Request, Result>(tx: Sql, batch: ReadonlyArray<Member<Request>>) {
   const decided = new Map<Member<Request>, Decision<Result>>()
   const keyed = batch.flatMap((member) => {
-    const { idempotency: key } = member.caller
+    const { idempotency: key } = member.context
     return key ? [{ member, key }] : []
   })
   if (keyed.length === 0) return decided
@@ -26,7 +26,8 @@ export async function claim<Request, Result>(tx: Sql, batch: ReadonlyArray<Membe
     const made = claims[index]
     if (made?.kind === 'refused') decided.set(member, { error: made.error })
     if (made?.kind !== 'stored') return
-    const { failure, result } = made.answer
+    const { failure, result, requestId } = made.answer
+    member.context.response.replayedFrom = requestId
     decided.set(member, failure ? { error: toFailure(failure) } : { result: result as Result })
   })
   return decided
@@ -34,9 +35,9 @@ export async function claim<Request, Result>(tx: Sql, batch: ReadonlyArray<Membe
 
 /** Stores the answers of those that came with a key, but for refusals that the same request need not meet again. */
 export function store<Request, Result>(sql: Sql, decisions: Map<Member<Request>, Decision<Result> | undefined>) {
-  const entries = [...decisions].flatMap(([{ caller }, decision]) => {
+  const entries = [...decisions].flatMap(([{ context }, decision]) => {
     const answer = decision && answerOf(decision)
-    return caller.idempotency && answer ? [{ key: caller.idempotency, answer }] : []
+    return context.idempotency && answer ? [{ key: context.idempotency, answer }] : []
   })
   return entries.length === 0 ? undefined : storeAnswers(sql, entries)
 }

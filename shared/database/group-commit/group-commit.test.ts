@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { ServiceError } from '#errors'
 import { sql } from '#testing'
-import { type Caller, systemCaller } from '../caller.ts'
+import { type RequestContext, systemContext } from '../request-context.ts'
 import { pipeline } from '../transactions/pipeline.ts'
 import type { Decision, Member } from './answers.ts'
 import { type GroupCommitOptions, groupCommit } from './group-commit.ts'
@@ -70,24 +70,23 @@ function decisionOf({ request }: Member<Request>): Decision<string> {
 const effects = async () =>
   (await sql<Array<{ name: string }>>`select name from effects`).map(({ name }) => name).sort()
 
-function keyed(key: string, body = key): Caller {
+function keyed(key: string, body = key): RequestContext {
   const fingerprint = createHash('sha256').update(body).digest()
   const idempotency = {
     apiKeyId: '00000000-0000-7000-8000-000000000001',
     key,
     fingerprint,
     requestId: 'r',
-    replayed: undefined,
   }
-  return { ...systemCaller('test'), idempotency }
+  return { ...systemContext('test'), idempotency }
 }
 
 describe('a group commit', () => {
   it('runs what waits while a transaction is in flight as the next one, in the order of arrival', async () => {
     const { submit, batches, open, isHeld } = recorder()
-    const first = submit({ name: 'a' }, systemCaller('test'))
+    const first = submit({ name: 'a' }, systemContext('test'))
     await isHeld
-    const others = ['b', 'c', 'd'].map((name) => submit({ name }, systemCaller('test')))
+    const others = ['b', 'c', 'd'].map((name) => submit({ name }, systemContext('test')))
     open()
     expect(await Promise.all([first, ...others])).toEqual(['did a', 'did b', 'did c', 'did d'])
     expect(batches).toEqual([['a'], ['b', 'c', 'd']])
@@ -95,18 +94,18 @@ describe('a group commit', () => {
 
   it('lets those that come while it waits for its locks join, where the locks do for them', async () => {
     const { submit, batches, open, isHeld } = recorder({ batchMax: 4 }, ({ name }) => name !== 'uncovered')
-    const first = submit({ name: 'a' }, systemCaller('test'))
+    const first = submit({ name: 'a' }, systemContext('test'))
     await isHeld
     const used = keyed('joins')
-    const requests: Array<[string, Caller]> = [
-      ['uncovered', systemCaller('test')],
+    const requests: Array<[string, RequestContext]> = [
+      ['uncovered', systemContext('test')],
       ['b', used],
       ['again', keyed('joins')],
-      ['c', systemCaller('test')],
+      ['c', systemContext('test')],
       ['d', keyed('joins too')],
-      ['e', systemCaller('test')],
+      ['e', systemContext('test')],
     ]
-    const others = requests.map(([name, caller]) => submit({ name }, caller))
+    const others = requests.map(([name, context]) => submit({ name }, context))
     open()
     expect(await Promise.all([first, ...others])).toEqual([
       'did a',
@@ -124,15 +123,15 @@ describe('a group commit', () => {
     expect(await effects()).toEqual(['a', 'b', 'c', 'd', 'e', 'uncovered'])
     const replay = keyed('joins')
     expect(await submit({ name: 'b' }, replay)).toBe('did b')
-    expect(replay.idempotency?.replayed).toBeDefined()
+    expect(replay.response.replayedFrom).toBeDefined()
   })
 
   it('refuses nobody who joins: the next one decides on them', async () => {
     const { submit, batches, open, isHeld } = recorder({}, () => true)
-    const first = submit({ name: 'a' }, systemCaller('test'))
+    const first = submit({ name: 'a' }, systemContext('test'))
     await isHeld
     const refused = submit({ name: 'b', behaviour: 'refuse' }, keyed('refused late'))
-    const joins = submit({ name: 'c' }, systemCaller('test'))
+    const joins = submit({ name: 'c' }, systemContext('test'))
     open()
     await expect(refused).rejects.toMatchObject({ code: 'not_held' })
     expect(await Promise.all([first, joins])).toEqual(['did a', 'did c'])
@@ -142,9 +141,9 @@ describe('a group commit', () => {
 
   it('tells those that have joined, once, when the connection drops', async () => {
     const { submit, open, isHeld } = recorder({}, () => true)
-    const first = submit({ name: 'a' }, systemCaller('test'))
+    const first = submit({ name: 'a' }, systemContext('test'))
     await isHeld
-    const joins = submit({ name: 'b', behaviour: 'drop-connection' }, systemCaller('test'))
+    const joins = submit({ name: 'b', behaviour: 'drop-connection' }, systemContext('test'))
     open()
     await expect(first).rejects.toMatchObject({ code: 'unavailable' })
     await expect(joins).rejects.toMatchObject({ code: 'unavailable' })
@@ -154,18 +153,18 @@ describe('a group commit', () => {
   it('answers after the commit, with a token that covers it', async () => {
     const { submit, open } = recorder()
     open()
-    const caller = systemCaller('test')
-    await submit({ name: 'a' }, caller)
+    const context = systemContext('test')
+    await submit({ name: 'a' }, context)
     expect(await effects()).toEqual(['a'])
-    expect(caller.consistency.token).toMatch(/^[0-9A-F]+-[0-9A-F]+\/[0-9A-F]+$/)
+    expect(context.response.consistencyToken).toMatch(/^[0-9A-F]+-[0-9A-F]+\/[0-9A-F]+$/)
   })
 
   it('refuses one and does the others', async () => {
     const { submit, open, isHeld } = recorder()
-    const first = submit({ name: 'a' }, systemCaller('test'))
+    const first = submit({ name: 'a' }, systemContext('test'))
     await isHeld
-    const refused = submit({ name: 'b', behaviour: 'refuse' }, systemCaller('test'))
-    const last = submit({ name: 'c' }, systemCaller('test'))
+    const refused = submit({ name: 'b', behaviour: 'refuse' }, systemContext('test'))
+    const last = submit({ name: 'c' }, systemContext('test'))
     open()
     await expect(refused).rejects.toMatchObject({ code: 'not_held' })
     expect(await Promise.all([first, last])).toEqual(['did a', 'did c'])
@@ -174,10 +173,10 @@ describe('a group commit', () => {
 
   it('runs its members one by one if it fails as a whole, so that only the cause fails', async () => {
     const { submit, batches, open, isHeld } = recorder()
-    const first = submit({ name: 'a' }, systemCaller('test'))
+    const first = submit({ name: 'a' }, systemContext('test'))
     await isHeld
-    const poison = submit({ name: 'b', behaviour: 'poison' }, systemCaller('test'))
-    const last = submit({ name: 'c' }, systemCaller('test'))
+    const poison = submit({ name: 'b', behaviour: 'poison' }, systemContext('test'))
+    const last = submit({ name: 'c' }, systemContext('test'))
     open()
     await expect(poison).rejects.toMatchObject({ code: '22012' })
     expect(await Promise.all([first, last])).toEqual(['did a', 'did c'])
@@ -187,12 +186,12 @@ describe('a group commit', () => {
 
   it('leaves out whoever has gone by the time that it is their turn, when it runs one by one', async () => {
     const { submit, batches, open, isHeld } = recorder()
-    const first = submit({ name: 'a' }, systemCaller('test'))
+    const first = submit({ name: 'a' }, systemContext('test'))
     await isHeld
-    const poison = submit({ name: 'b', behaviour: 'poison' }, systemCaller('test'))
+    const poison = submit({ name: 'b', behaviour: 'poison' }, systemContext('test'))
     // Goes while the one before is run alone, which is the third transaction.
-    const gone = submit({ name: 'c' }, { ...systemCaller('test'), isGone: () => batches.length > 2 })
-    const last = submit({ name: 'd' }, systemCaller('test'))
+    const gone = submit({ name: 'c' }, { ...systemContext('test'), isGone: () => batches.length > 2 })
+    const last = submit({ name: 'd' }, systemContext('test'))
     open()
     await expect(poison).rejects.toMatchObject({ code: '22012' })
     await expect(gone).rejects.toMatchObject({ code: 'client_closed_request' })
@@ -203,26 +202,26 @@ describe('a group commit', () => {
 
   it('fails all of its members, once, when the connection drops, and leaves nothing behind', async () => {
     const { submit, batches, open, isHeld } = recorder()
-    const first = submit({ name: 'a' }, systemCaller('test'))
+    const first = submit({ name: 'a' }, systemContext('test'))
     await isHeld
-    const dropped = submit({ name: 'b', behaviour: 'drop-connection' }, systemCaller('test'))
-    const beside = submit({ name: 'c' }, systemCaller('test'))
+    const dropped = submit({ name: 'b', behaviour: 'drop-connection' }, systemContext('test'))
+    const beside = submit({ name: 'c' }, systemContext('test'))
     open()
     await first
     await expect(dropped).rejects.toMatchObject({ code: 'unavailable' })
     await expect(beside).rejects.toMatchObject({ code: 'unavailable' })
     expect(batches).toEqual([['a'], ['b', 'c']])
-    expect(await submit({ name: 'd' }, systemCaller('test'))).toBe('did d')
+    expect(await submit({ name: 'd' }, systemContext('test'))).toBe('did d')
     expect(await effects()).toEqual(['a', 'd'])
   })
 
   it('leaves out whoever has gone by the time that their transaction begins', async () => {
     const { submit, batches, open, isHeld } = recorder()
     let isGone = false
-    const first = submit({ name: 'a' }, { ...systemCaller('test'), isGone: () => isGone })
+    const first = submit({ name: 'a' }, { ...systemContext('test'), isGone: () => isGone })
     await isHeld
-    const gone = submit({ name: 'b' }, { ...systemCaller('test'), isGone: () => isGone })
-    const last = submit({ name: 'c' }, systemCaller('test'))
+    const gone = submit({ name: 'b' }, { ...systemContext('test'), isGone: () => isGone })
+    const last = submit({ name: 'c' }, systemContext('test'))
     isGone = true
     open()
     await expect(gone).rejects.toMatchObject({ code: 'client_closed_request' })
@@ -233,10 +232,10 @@ describe('a group commit', () => {
 
   it('takes no more than its bound, and refuses what the queue can’t hold', async () => {
     const { submit, batches, open, isHeld } = recorder({ batchMax: 2, queueMax: 3 })
-    const first = submit({ name: 'a' }, systemCaller('test'))
+    const first = submit({ name: 'a' }, systemContext('test'))
     await isHeld
-    const others = ['b', 'c', 'd'].map((name) => submit({ name }, systemCaller('test')))
-    await expect(submit({ name: 'e' }, systemCaller('test'))).rejects.toMatchObject({ code: 'overloaded' })
+    const others = ['b', 'c', 'd'].map((name) => submit({ name }, systemContext('test')))
+    await expect(submit({ name: 'e' }, systemContext('test'))).rejects.toMatchObject({ code: 'overloaded' })
     open()
     await Promise.all([first, ...others])
     expect(batches).toEqual([['a'], ['b', 'c'], ['d']])
@@ -244,9 +243,9 @@ describe('a group commit', () => {
 
   it('keeps apart, in their order, what must not share a transaction', async () => {
     const { submit, batches, open, isHeld } = recorder({ keysOf: ({ name }) => [name[0] ?? ''] })
-    const first = submit({ name: 'x1' }, systemCaller('test'))
+    const first = submit({ name: 'x1' }, systemContext('test'))
     await isHeld
-    const others = ['x2', 'y1', 'x3', 'y2', 'z1'].map((name) => submit({ name }, systemCaller('test')))
+    const others = ['x2', 'y1', 'x3', 'y2', 'z1'].map((name) => submit({ name }, systemContext('test')))
     open()
     await Promise.all([first, ...others])
     expect(batches).toEqual([['x1'], ['x2', 'y1', 'z1'], ['x3', 'y2']])
@@ -255,10 +254,10 @@ describe('a group commit', () => {
   it('has one effect for equal requests under one key, and answers them alike', async () => {
     const { submit, open } = recorder()
     open()
-    const callers = Array.from({ length: 40 }, () => keyed('k1'))
-    const answers = await Promise.all(callers.map((caller) => submit({ name: 'a' }, caller)))
+    const contexts = Array.from({ length: 40 }, () => keyed('k1'))
+    const answers = await Promise.all(contexts.map((context) => submit({ name: 'a' }, context)))
     expect(new Set(answers)).toEqual(new Set(['did a']))
-    expect(callers.filter(({ idempotency }) => idempotency?.replayed).length).toBe(39)
+    expect(contexts.filter(({ response }) => response.replayedFrom).length).toBe(39)
     expect(await effects()).toEqual(['a'])
   })
 
@@ -272,7 +271,7 @@ describe('a group commit', () => {
     })
     const again = keyed('k3')
     await expect(submit({ name: 'c' }, again)).rejects.toMatchObject({ code: 'not_held' })
-    expect(again.idempotency?.replayed).toEqual({ requestId: 'r' })
+    expect(again.response.replayedFrom).toBe('r')
     expect(await effects()).toEqual(['a'])
   })
 })

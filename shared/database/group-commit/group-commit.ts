@@ -1,7 +1,7 @@
 import { ServiceError } from '#errors'
 import { counter, histogram } from '#telemetry'
-import type { Caller } from '../caller.ts'
 import type { Sql } from '../connections/connect.ts'
+import type { RequestContext } from '../request-context.ts'
 import { withRetries } from '../transactions/attempt.ts'
 import { isConnectionFailure } from '../transactions/failures.ts'
 import type { Decision, Member } from './answers.ts'
@@ -30,7 +30,7 @@ const singles = counter('group_commit_failed_batches_total', 'Batches whose memb
  * flushed, once for many. Those that come while it waits for its locks join it, where the locks do for them too. Each is
  * answered after the commit that holds its effect, under its own idempotency key, as `transaction` would have it. Rejects
  * with `overloaded` when the queue is full or the wait too long, and with `client_closed_request`, having done nothing,
- * where the caller is gone when its turn comes.
+ * where the client is gone when its turn comes.
  */
 export function groupCommit<Request, Result>(options: GroupCommitOptions<Request, Result>) {
   const queue = createQueue<Request, Result>(options)
@@ -50,9 +50,9 @@ export function groupCommit<Request, Result>(options: GroupCommitOptions<Request
     isRunning = false
   }
 
-  return (request: Request, caller: Caller): Promise<Result> =>
+  return (request: Request, context: RequestContext): Promise<Result> =>
     new Promise((resolve, reject) => {
-      queue.add({ request, caller, resolve, reject, enqueuedAt: performance.now() })
+      queue.add({ request, context, resolve, reject, enqueuedAt: performance.now() })
       if (!isRunning) void run()
     })
 }
@@ -92,11 +92,11 @@ async function runBatch<Request, Result>(
 }
 
 function settle<Request, Result>(
-  { caller, resolve, reject }: Entry<Request, Result>,
+  { context, resolve, reject }: Entry<Request, Result>,
   decision: Decision<Result> | undefined,
   token: string,
 ): void {
-  caller.consistency.token = token
+  context.response.consistencyToken = token
   if (decision === undefined) reject(new Error('a group left a request undecided'))
   else if ('error' in decision) reject(decision.error)
   else resolve(decision.result)

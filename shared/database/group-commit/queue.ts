@@ -34,9 +34,9 @@ export function createQueue<Request, Result>({ name: group, batchMax, queueMax, 
   const wait = queueWait.labels(group)
   let waiting: Waiting[] = []
 
-  function keysIn({ request, caller }: Waiting): string[] {
+  function keysIn({ request, context }: Waiting): string[] {
     const keys = keysOf?.(request) ?? []
-    if (caller.idempotency) keys.push(`key ${nameOf(caller.idempotency)}`)
+    if (context.idempotency) keys.push(`key ${nameOf(context.idempotency)}`)
     return keys
   }
 
@@ -55,7 +55,7 @@ export function createQueue<Request, Result>({ name: group, batchMax, queueMax, 
 
     /**
      * Takes what fits into a batch, up to its bound. A request that has something in common with one of the batch, or before it,
-     * stays for the next; those whose caller is gone, or that have waited for too long, are rejected.
+     * stays for the next; those whose client is gone, or that have waited for too long, are rejected.
      */
     take(batch: readonly Waiting[], fits: (entry: Waiting) => boolean = () => true): Waiting[] {
       const taken: Waiting[] = []
@@ -84,8 +84,9 @@ export function createQueue<Request, Result>({ name: group, batchMax, queueMax, 
 }
 
 /** Why a request that has waited is not worth running any more; undefined if it is. */
-export function refusalOf({ caller, enqueuedAt }: Entry<unknown, never>, now: number): ServiceError | undefined {
-  if (caller.isGone()) return new ServiceError('client_closed_request', 'Whoever asked has gone before the work began.')
+export function refusalOf({ context, enqueuedAt }: Entry<unknown, never>, now: number): ServiceError | undefined {
+  if (context.isGone())
+    return new ServiceError('client_closed_request', 'Whoever asked has gone before the work began.')
   return now - enqueuedAt > WAIT_MAX_MS ? overloaded('The request has waited for too long.') : undefined
 }
 

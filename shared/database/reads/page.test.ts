@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import * as z from 'zod'
-import { PageQuery, readPage, systemCaller } from '#database'
+import { PageQuery, readPage, systemContext } from '#database'
 
-const caller = systemCaller('function:test')
+const context = systemContext('function:test')
 
 const numbers = Array.from({ length: 10 }, (_, index) => index)
 
 function pageOfNumbers(request: { limit: number; cursor?: string }, kind = 'numbers') {
-  return readPage(request, caller, {
+  return readPage(request, context, {
     kind,
     keys: z.tuple([z.number(), z.string()]),
     fetch: async (after, limit) => numbers.filter((number) => number > (after?.[0] ?? -1)).slice(0, limit),
@@ -63,7 +63,7 @@ describe('a page of large items', () => {
     let items = 0
     let cursor: string | undefined
     do {
-      const page = await readPage(cursor === undefined ? { limit } : { limit, cursor }, caller, {
+      const page = await readPage(cursor === undefined ? { limit } : { limit, cursor }, context, {
         kind: 'large',
         keys: z.tuple([z.number()]),
         fetch: async (after, count) => {
@@ -104,13 +104,13 @@ describe('a page of large items', () => {
 })
 
 describe('pages that are read at a time', () => {
-  const callerOf = (actor: string) => ({ ...caller, actor })
+  const contextOf = (actor: string) => ({ ...context, actor })
 
   /** Each page's reading waits for `finish`. Pages are named in the order in which they begin. */
   function reader() {
     const begun: string[] = []
     const open: Array<() => void> = []
-    const read = (name: string, by = callerOf(name)) =>
+    const read = (name: string, by = contextOf(name)) =>
       readPage({ limit: 1 }, by, {
         kind: 'slow',
         keys: z.tuple([z.number()]),
@@ -162,10 +162,10 @@ describe('pages that are read at a time', () => {
     await Promise.all(reading)
   })
 
-  it('do not begin for a caller who has gone by then', async () => {
+  it('do not begin for a client that has gone by then', async () => {
     const { begun, read, finishAll } = reader()
     const first = [...'abcdefgh'].map((name) => read(name))
-    const gone = read('gone', { ...callerOf('gone'), isGone: () => true })
+    const gone = read('gone', { ...contextOf('gone'), isGone: () => true })
     const next = read('next')
     const refused = expect(gone).rejects.toMatchObject({ code: 'client_closed_request' })
     await finishAll()

@@ -1,6 +1,6 @@
 import { createShares } from '#async'
 import { ServiceError } from '#errors'
-import type { Caller } from '../caller.ts'
+import type { RequestContext } from '../request-context.ts'
 
 interface PlacesOptions {
   atOnceMax: number
@@ -10,7 +10,7 @@ interface PlacesOptions {
 }
 
 /** Whose place it is. */
-export type Occupant = Pick<Caller, 'actor' | 'isGone'>
+export type Occupant = Pick<RequestContext, 'actor' | 'isGone'>
 
 interface Waiting {
   by: Occupant

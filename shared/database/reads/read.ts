@@ -2,7 +2,6 @@ import { isBulkheadRejectedError } from 'cockatiel'
 import { onShutdown } from '#async'
 import { ServiceError } from '#errors'
 import { counter } from '#telemetry'
-import { type Caller, systemCaller } from '../caller.ts'
 import type { Sql } from '../connections/connect.ts'
 import {
   primaryKnown,
@@ -15,6 +14,7 @@ import {
 import type { Readers } from '../connections/readers.ts'
 import { databaseSettings } from '../connections/settings.ts'
 import { isStalled, within } from '../connections/within.ts'
+import { type RequestContext, systemContext } from '../request-context.ts'
 import { isCancelled, isConnectionFailure, retryReason, toPublicError } from '../transactions/failures.ts'
 import { currentPosition, formatToken, justBefore, type LogPosition, parseToken } from '../transactions/token.ts'
 import { boundOfPrimary } from './bound-of-primary.ts'
@@ -62,71 +62,71 @@ export function stopReading(): void {
 }
 
 /**
- * Runs a query that finds some rows by an index: on the replica if it is well and, for a caller with a consistency token, has
+ * Runs a query that finds some rows by an index: on the replica if it is well and, for a request with a consistency token, has
  * replayed that far; else on the primary. `query` may run twice, but never because it was slow. With `unless`, a replica's answer for
  * which it holds is asked for again on the primary: a thing that is missing there may only be late. Throws ServiceErrors only, but for
  * defects: `overloaded` where too many wait for the primary, or the query takes too long.
  */
 export async function read<Result>(
-  caller: Caller,
+  context: RequestContext,
   query: Query<Result>,
   unless: (result: Result) => boolean = () => false,
 ): Promise<Result> {
-  return readBy('rows', caller, query, unless)
+  return readBy('rows', context, query, unless)
 }
 
 /** The same for a query that may look through a table. Few run at a time, so that all others go on; the rest wait, or are refused. */
-export async function scan<Result>(caller: Caller, query: Query<Result>): Promise<Result> {
-  return readBy('scans', caller, query, () => false)
+export async function scan<Result>(context: RequestContext, query: Query<Result>): Promise<Result> {
+  return readBy('scans', context, query, () => false)
 }
 
 /** The same for the look-up of an API key, on connections that nothing else is on; from no replica that is 2 s behind, or more. */
 export async function readKey<Result>(query: Query<Result>, unless: (result: Result) => boolean): Promise<Result> {
-  return readBy('keys', systemCaller('function:auth'), query, unless)
+  return readBy('keys', systemContext('function:auth'), query, unless)
 }
 
 async function readBy<Result>(
   lane: Lane,
-  caller: Caller,
+  context: RequestContext,
   query: Query<Result>,
   unless: (result: Result) => boolean,
 ): Promise<Result> {
-  const fromReplica = await onReplica(lane, caller, query)
+  const fromReplica = await onReplica(lane, context, query)
   if (fromReplica && !unless(fromReplica.result)) return fromReplica.result
-  const position = hasOldTimeline(caller) ? await primaryPosition(caller) : undefined
+  const position = hasOldTimeline(context) ? await primaryPosition(context) : undefined
   const result = await onPrimary(lane, query, fromReplica ? 'missing_on_replica' : 'not_replayed_or_down')
-  // With a token of what was promoted since, the caller's next read need not be here.
-  if (position) caller.consistency.token = formatToken(position)
+  // With a token of what was promoted since, the request's next read need not be here.
+  if (position) context.response.consistencyToken = formatToken(position)
   return result
 }
 
-/** Whether the caller's token is from before a fail-over: no replica can tell whether it has all of that. */
-function hasOldTimeline({ consistency: { token } }: Caller): boolean {
+/** Whether the request's token is from before a fail-over: no replica can tell whether it has all of that. */
+function hasOldTimeline({ response: { consistencyToken: token } }: RequestContext): boolean {
   const known = routing?.watch?.replayed()
   return token !== undefined && known !== undefined && parseToken(token).timeline < known.timeline
 }
 
 /** As `read`, with a token for what the answer covers: it may be newer, but not older. */
 export async function readAsOf<Result>(
-  caller: Caller,
+  context: RequestContext,
   query: Query<Result>,
   unless: (result: Result) => boolean = () => false,
 ): Promise<{ result: Result; asOf: string }> {
-  const fromReplica = await onReplica('rows', caller, query)
+  const fromReplica = await onReplica('rows', context, query)
   if (fromReplica?.asOf && !unless(fromReplica.result)) return { result: fromReplica.result, asOf: fromReplica.asOf }
-  const position = await primaryPosition(caller)
+  const position = await primaryPosition(context)
   const result = await onPrimary('rows', query, fromReplica ? 'missing_on_replica' : 'not_replayed_or_down')
   // On the primary a commit is in the log before it can be seen, and with a replica to be waited for, long before. A transaction
   // that the query has not seen has a token of this position, at the least, since it is read when the commit is over.
   return { result, asOf: formatToken(justBefore(position)) }
 }
 
-/** Where the primary's log was a moment ago, which is all that a caller needs who asks for nothing newer. */
-async function primaryPosition({ consistency }: Caller): Promise<LogPosition> {
+/** Where the primary's log was a moment ago, which is all that a request needs that has no token. */
+async function primaryPosition({ response }: RequestContext): Promise<LogPosition> {
   routing ??= openRouting()
   const { lately } = routing
   const now = performance.now()
-  if (consistency.token === undefined && lately && now - lately.at < LATELY_MS) return lately.position
+  if (response.consistencyToken === undefined && lately && now - lately.at < LATELY_MS) return lately.position
   const [position] = await onPrimary('rows', (sql) => currentPosition(sql), 'position')
   if (routing) routing.lately = { position, at: now }
   return position
@@ -135,10 +135,10 @@ async function primaryPosition({ consistency }: Caller): Promise<LogPosition> {
 /** The replica's answer, or undefined where the primary should be asked instead. */
 async function onReplica<Result>(
   lane: Lane,
-  caller: Caller,
+  context: RequestContext,
   query: Query<Result>,
 ): Promise<{ result: Result; asOf: string | undefined } | undefined> {
-  const { token } = caller.consistency
+  const { consistencyToken: token } = context.response
   const position = token === undefined ? undefined : parseToken(token)
   routing ??= openRouting()
   const { watch } = routing

@@ -1,22 +1,21 @@
 import { randomUUID } from 'node:crypto'
 import { beforeEach, describe, expect, it } from 'vitest'
-import { type Caller, type IdempotencyKey, type Sql, systemCaller, transaction } from '#database'
+import { type IdempotencyKey, type RequestContext, type Sql, systemContext, transaction } from '#database'
 import { invalid, ServiceError } from '#errors'
 import { blocked, inRivalSession, sql } from '#testing'
 
 const apiKeyId = randomUUID()
 let requests = 0
 
-function callerWith(key: string, fingerprint = 'same'): Caller & { idempotency: IdempotencyKey } {
+function contextWith(key: string, fingerprint = 'same'): RequestContext & { idempotency: IdempotencyKey } {
   requests++
   const idempotency = {
     apiKeyId,
     key,
     fingerprint: Buffer.from(fingerprint),
     requestId: `request-${requests}`,
-    replayed: undefined,
   }
-  return { ...systemCaller('function:test'), idempotency }
+  return { ...systemContext('function:test'), idempotency }
 }
 
 const add = (tx: Sql, code: string) => tx`insert into locations (code, name, priority) values (${code}, 'new', 1)`
@@ -37,35 +36,35 @@ describe('a transaction under an idempotency key', () => {
       await add(tx, 'a')
       return { id: requests, nested: { list: [1, null, 'ü'] } }
     }
-    const first = callerWith('k')
+    const first = contextWith('k')
     const result = await transaction(first, work)
-    expect(first.idempotency.replayed).toBeUndefined()
-    const second = callerWith('k')
+    expect(first.response.replayedFrom).toBeUndefined()
+    const second = contextWith('k')
     expect(await transaction(second, work)).toEqual(result)
-    expect(second.idempotency.replayed).toEqual({ requestId: first.idempotency.requestId })
-    expect(second.consistency.token).toBeDefined()
+    expect(second.response.replayedFrom).toBe(first.idempotency.requestId)
+    expect(second.response.consistencyToken).toBeDefined()
     expect(await added()).toEqual(['a'])
   })
 
   it('that gives nothing is replayed all the same', async () => {
     const work = (tx: Sql) => add(tx, 'a').then(() => undefined)
-    await transaction(callerWith('k'), work)
-    await transaction(callerWith('k'), work)
+    await transaction(contextWith('k'), work)
+    await transaction(contextWith('k'), work)
     expect(await added()).toEqual(['a'])
   })
 
   it('refuses another request under the key, and keeps the first answer', async () => {
-    await transaction(callerWith('k'), (tx) => add(tx, 'a'))
+    await transaction(contextWith('k'), (tx) => add(tx, 'a'))
     const before = await records()
-    const other = transaction(callerWith('k', 'other'), (tx) => add(tx, 'b'))
+    const other = transaction(contextWith('k', 'other'), (tx) => add(tx, 'b'))
     await expect(other).rejects.toMatchObject({ code: 'idempotency_key_reused' })
     expect(await added()).toEqual(['a'])
     expect(await records()).toEqual(before)
   })
 
   it('counts for one API key only', async () => {
-    await transaction(callerWith('k'), (tx) => add(tx, 'a'))
-    const stranger = callerWith('k', 'other')
+    await transaction(contextWith('k'), (tx) => add(tx, 'a'))
+    const stranger = contextWith('k', 'other')
     stranger.idempotency.apiKeyId = randomUUID()
     await transaction(stranger, (tx) => add(tx, 'b'))
     expect(await added()).toEqual(['a', 'b'])
@@ -83,11 +82,11 @@ describe('a transaction under an idempotency key', () => {
       await add(tx, 'a')
       throw failure
     }
-    const first = await transaction(callerWith('k'), work).catch((error) => error)
-    const again = callerWith('k')
+    const first = await transaction(contextWith('k'), work).catch((error) => error)
+    const again = contextWith('k')
     const second = await transaction(again, work).catch((error) => error)
     expect(second).toMatchObject({ code: failure.code, detail: first.detail, extra: first.extra })
-    expect(again.idempotency.replayed).toBeDefined()
+    expect(again.response.replayedFrom).toBeDefined()
     expect(runs).toBe(1)
     expect(await added()).toEqual([])
   })
@@ -98,27 +97,27 @@ describe('a transaction under an idempotency key', () => {
     new ServiceError('request_in_progress', 'twin'),
     new Error('a defect'),
   ])('stores nothing when it fails with %s, and an equal request tries again', async (failure) => {
-    const failing = transaction(callerWith('k'), async (tx) => {
+    const failing = transaction(contextWith('k'), async (tx) => {
       await add(tx, 'a')
       throw failure
     })
     await expect(failing).rejects.toBe(failure)
     expect(await records()).toEqual([])
-    await transaction(callerWith('k'), (tx) => add(tx, 'b'))
+    await transaction(contextWith('k'), (tx) => add(tx, 'b'))
     expect(await added()).toEqual(['b'])
   })
 
   it('forgets an answer after 24 hours, and then the key is free for any request', async () => {
-    await transaction(callerWith('k'), (tx) => add(tx, 'a'))
+    await transaction(contextWith('k'), (tx) => add(tx, 'a'))
     await sql`update idempotency_keys set created_at = now() - interval '23 hours 59 minutes'`
-    await expect(transaction(callerWith('k', 'other'), (tx) => add(tx, 'b'))).rejects.toThrow('idempotency_key_reused')
+    await expect(transaction(contextWith('k', 'other'), (tx) => add(tx, 'b'))).rejects.toThrow('idempotency_key_reused')
     await sql`update idempotency_keys set created_at = now() - interval '24 hours'`
-    const other = callerWith('k', 'other')
+    const other = contextWith('k', 'other')
     await transaction(other, (tx) => add(tx, 'b'))
     expect(await added()).toEqual(['a', 'b'])
     expect(await records()).toMatchObject([{ requestId: other.idempotency.requestId }])
     await sql`update idempotency_keys set created_at = now() - interval '25 hours'`
-    const failing = transaction(callerWith('k'), async () => {
+    const failing = transaction(contextWith('k'), async () => {
       throw new ServiceError('not_held', 'over')
     })
     await expect(failing).rejects.toThrow('not_held')
@@ -130,12 +129,12 @@ describe('a transaction under an idempotency key', () => {
       create function refuse() returns trigger language plpgsql as $$ begin raise 'the record is refused'; end $$;
       create trigger refuse before insert on idempotency_keys for each row execute function refuse()`)
     try {
-      await expect(transaction(callerWith('k'), (tx) => add(tx, 'a'))).rejects.toThrow('the record is refused')
+      await expect(transaction(contextWith('k'), (tx) => add(tx, 'a'))).rejects.toThrow('the record is refused')
       expect(await added()).toEqual([])
     } finally {
       await sql.unsafe('drop function refuse cascade')
     }
-    await expect(transaction(callerWith('k'), (tx) => tx`select 1 / 0`)).rejects.toThrow()
+    await expect(transaction(contextWith('k'), (tx) => tx`select 1 / 0`)).rejects.toThrow()
     expect(await records()).toEqual([])
   })
 })
@@ -144,7 +143,7 @@ describe('equal requests at the same time', () => {
   it('have one effect: the others get its answer, or learn that it still runs', async () => {
     const outcomes = await Promise.allSettled(
       Array.from({ length: 40 }, () =>
-        transaction(callerWith('k'), async (tx) => {
+        transaction(contextWith('k'), async (tx) => {
           await add(tx, `effect-${requests}-${Math.random()}`)
           return 'the answer'
         }),
@@ -163,9 +162,9 @@ describe('equal requests at the same time', () => {
   it('are told at once while the first still runs, rather than kept waiting', async () => {
     await inRivalSession(async (rival) => {
       await add(rival, 'a')
-      const first = transaction(callerWith('k'), (tx) => add(tx, 'a')).catch((error) => error)
+      const first = transaction(contextWith('k'), (tx) => add(tx, 'a')).catch((error) => error)
       await blocked()
-      const second = transaction(callerWith('k'), (tx) => add(tx, 'b'))
+      const second = transaction(contextWith('k'), (tx) => add(tx, 'b'))
       await expect(second).rejects.toMatchObject({ code: 'request_in_progress' })
       await rival`rollback`
       await first
@@ -174,8 +173,8 @@ describe('equal requests at the same time', () => {
   })
 
   it('of which the answer is stored are all given it, even side by side', async () => {
-    await transaction(callerWith('k'), async () => 'the answer')
-    const replays = Array.from({ length: 40 }, () => transaction(callerWith('k'), async () => 'another'))
+    await transaction(contextWith('k'), async () => 'the answer')
+    const replays = Array.from({ length: 40 }, () => transaction(contextWith('k'), async () => 'another'))
     expect(new Set(await Promise.all(replays))).toEqual(new Set(['the answer']))
   })
 
@@ -219,16 +218,16 @@ describe('equal requests at the same time', () => {
   })
 
   const fail = () =>
-    transaction(callerWith('k'), async () => {
+    transaction(contextWith('k'), async () => {
       throw new ServiceError('not_held', 'none left')
     }).catch((error) => error.code)
 
   const succeed = () =>
-    transaction(callerWith('k'), (tx) => add(tx, 'a').then(() => 'the answer')).catch((error) => error.code)
+    transaction(contextWith('k'), (tx) => add(tx, 'a').then(() => 'the answer')).catch((error) => error.code)
 
   /** Whatever was answered, no two answers contradict each other, and they agree with what was done. */
   async function expectOneEnding(outcomes: string[]) {
-    const replay = await transaction(callerWith('k'), async () => 'another').catch((error) => error.code)
+    const replay = await transaction(contextWith('k'), async () => 'another').catch((error) => error.code)
     const final = outcomes.filter((outcome) => outcome !== 'request_in_progress')
     expect(new Set([...final, replay]).size).toBe(1)
     expect(await added()).toEqual(replay === 'the answer' ? ['a'] : [])

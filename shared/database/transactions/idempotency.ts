@@ -2,14 +2,13 @@ import { type ErrorArguments, type ErrorCode, type Issue, ServiceError } from '#
 import type { Sql } from '../connections/connect.ts'
 import { pipeline } from './pipeline.ts'
 
-/** One request under an `Idempotency-Key`. `replayed` is set when its answer came from the record of an earlier one. */
+/** The `Idempotency-Key` of one request. */
 export interface IdempotencyKey {
   apiKeyId: string
   key: string
   /** A digest of method, path and body: the same key with another digest is a client's mistake. */
   fingerprint: Buffer
   requestId: string
-  replayed: { requestId: string } | undefined
 }
 
 export interface StoredFailure {
@@ -73,7 +72,6 @@ function replay(answer: StoredAnswer, key: IdempotencyKey): Claim {
     const issues = [{ path: 'Idempotency-Key', message: 'was used for another request' }]
     return { kind: 'refused', error: new ServiceError('idempotency_key_reused', detail, { issues }) }
   }
-  key.replayed = { requestId: answer.requestId }
   return { kind: 'stored', answer }
 }
 

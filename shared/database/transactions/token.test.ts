@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { parseToken, systemCaller, transaction } from '#database'
+import { parseToken, systemContext, transaction } from '#database'
 import { justBefore } from './token.ts'
 
 describe('parseToken', () => {
@@ -9,9 +9,9 @@ describe('parseToken', () => {
   })
 
   it('reads every token that a commit gives', async () => {
-    const caller = systemCaller('function:test')
-    await transaction(caller, async (tx) => tx`select 1`)
-    expect(parseToken(caller.consistency.token ?? '')).toMatchObject({ timeline: 1 })
+    const context = systemContext('function:test')
+    await transaction(context, async (tx) => tx`select 1`)
+    expect(parseToken(context.response.consistencyToken ?? '')).toMatchObject({ timeline: 1 })
   })
 
   it.each([

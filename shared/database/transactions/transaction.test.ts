@@ -1,11 +1,11 @@
 import { beforeEach, describe, expect, it, vi } from 'vitest'
 import { overrideEnvironment } from '#config'
-import { closeDatabase, refusedInput, type Sql, systemCaller, transaction } from '#database'
+import { closeDatabase, refusedInput, type Sql, systemContext, transaction } from '#database'
 import { ServiceError } from '#errors'
 import { renderMetrics } from '#telemetry'
 import { blocked, inRivalSession, sql } from '#testing'
 
-const caller = () => systemCaller('function:test')
+const context = () => systemContext('function:test')
 const name = async (code: string) => (await sql`select name from locations where code = ${code}`)[0]?.name
 const rename = (tx: Sql, code: string, to: string) => tx`update locations set name = ${to} where code = ${code}`
 const add = (tx: Sql, code: string) => tx`insert into locations (code, name, priority) values (${code}, 'new', 1)`
@@ -30,7 +30,7 @@ describe('a transaction that loses a race', () => {
       // Who waits for so long looks for a deadlock, and is ended by it: not the rival, then.
       await rival`set local deadlock_timeout = '1h'`
       await rename(rival, 'b', 'rival')
-      const running = transaction(caller(), async (tx) => {
+      const running = transaction(context(), async (tx) => {
         attempts++
         await rename(tx, 'a', `attempt ${attempts}`)
         await rename(tx, 'b', `attempt ${attempts}`)
@@ -48,7 +48,7 @@ describe('a transaction that loses a race', () => {
   it('runs again after a serialization failure, with a fresh look', async () => {
     const before = await retries('serialization_failure')
     let attempts = 0
-    await transaction(caller(), async (tx) => {
+    await transaction(context(), async (tx) => {
       attempts++
       await tx`set transaction isolation level repeatable read`
       const [row] = await tx<[{ name: string }]>`select name from locations where code = 'a'`
@@ -64,7 +64,7 @@ describe('a transaction that loses a race', () => {
     let attempts = 0
     await inRivalSession(async (rival) => {
       await rename(rival, 'b', 'rival')
-      const failing = transaction(caller(), async (tx) => {
+      const failing = transaction(context(), async (tx) => {
         attempts++
         await tx`set local lock_timeout = '5ms'`
         await rename(tx, 'a', 'changed')
@@ -79,28 +79,28 @@ describe('a transaction that loses a race', () => {
 
 describe('a transaction', () => {
   it('gives what its work gives, and moves the token forward with each commit', async () => {
-    const by = caller()
+    const by = context()
     expect(await transaction(by, async () => 'result')).toBe('result')
-    const { token } = by.consistency
+    const token = by.response.consistencyToken
     await transaction(by, (tx) => rename(tx, 'a', 'changed'))
-    expect(by.consistency.token).not.toBe(token)
-    expect(by.consistency.token).toMatch(/^1-[0-9A-F]+\/[0-9A-F]+$/)
+    expect(by.response.consistencyToken).not.toBe(token)
+    expect(by.response.consistencyToken).toMatch(/^1-[0-9A-F]+\/[0-9A-F]+$/)
   })
 
   it('is undone by a throw of its work, which comes out as it was thrown', async () => {
     const defect = new TypeError('a defect')
-    const by = caller()
+    const by = context()
     const failing = transaction(by, async (tx) => {
       await rename(tx, 'a', 'changed')
       throw defect
     })
     await expect(failing).rejects.toBe(defect)
     expect(await name('a')).toBe('a')
-    expect(by.consistency.token).toBeUndefined()
+    expect(by.response.consistencyToken).toBeUndefined()
   })
 
   it('cannot commit silently when its work swallows an error of the database', async () => {
-    const failing = transaction(caller(), async (tx) => {
+    const failing = transaction(context(), async (tx) => {
       await rename(tx, 'a', 'changed')
       await tx`select 1 / 0`.catch(() => {})
       return 'looks fine'
@@ -111,12 +111,12 @@ describe('a transaction', () => {
 
   it('refuses a statement that is sent after its end', async () => {
     let escaped: Sql | undefined
-    await transaction(caller(), async (tx) => {
+    await transaction(context(), async (tx) => {
       escaped = tx
     })
     expect(() => rename(escaped as Sql, 'a', 'escaped')).toThrow('after its transaction had ended')
     await expect(
-      transaction(caller(), async (tx) => {
+      transaction(context(), async (tx) => {
         escaped = tx
         throw new Error('failed')
       }),
@@ -140,7 +140,7 @@ describe('a transaction', () => {
         refused = error
       })
     }
-    const running = transaction(caller(), async (tx) => {
+    const running = transaction(context(), async (tx) => {
       await rename(tx, 'a', 'changed')
       straggling(tx)
       if (ending === 'fails') throw new ServiceError('not_held', 'refused')
@@ -150,16 +150,16 @@ describe('a transaction', () => {
     await vi.waitFor(() => expect(refused).toMatchObject({ message: expect.stringContaining('had ended') }))
     expect(await name('a')).toBe(ending === 'fails' ? 'a' : 'changed')
     expect(await name('b')).toBe('b')
-    await transaction(caller(), (tx) => rename(tx, 'b', 'next'))
+    await transaction(context(), (tx) => rename(tx, 'b', 'next'))
     expect(await name('b')).toBe('next')
   })
 
   it('leaves it to the caller whose fault it is what the database can not store: a client’s input, or the code’s', async () => {
-    const failure = await transaction(caller(), (tx) => rename(tx, 'a', 'nul \u0000')).catch((error) => error)
+    const failure = await transaction(context(), (tx) => rename(tx, 'a', 'nul \u0000')).catch((error) => error)
     expect(failure).not.toBeInstanceOf(ServiceError)
     expect(refusedInput(failure)).toMatchObject({ code: 'validation_failed', issues: [{ path: '' }] })
     expect(refusedInput(new ServiceError('not_held', 'no such thing'))).toBeUndefined()
-    const other = await transaction(caller(), (tx) => tx`select no_such_column`).catch((error) => error)
+    const other = await transaction(context(), (tx) => tx`select no_such_column`).catch((error) => error)
     expect(refusedInput(other)).toBeUndefined()
   })
 })
@@ -172,9 +172,9 @@ describe('connections for transactions', () => {
     const finished = new Promise<void>((resolve) => {
       finish = resolve
     })
-    const first = transaction(caller(), async () => finished)
-    const waiting = Array.from({ length: 2_000 }, (_, index) => transaction(caller(), async () => index))
-    await expect(transaction(caller(), async () => 'too much')).rejects.toMatchObject({ code: 'overloaded' })
+    const first = transaction(context(), async () => finished)
+    const waiting = Array.from({ length: 2_000 }, (_, index) => transaction(context(), async () => index))
+    await expect(transaction(context(), async () => 'too much')).rejects.toMatchObject({ code: 'overloaded' })
     finish()
     await first
     expect(await Promise.all(waiting)).toHaveLength(2_000)
@@ -190,7 +190,7 @@ describe('connections for transactions', () => {
       const finished = new Promise<void>((resolve) => {
         finish = resolve
       })
-      void transaction(caller(), async (tx) => {
+      void transaction(context(), async (tx) => {
         await add(tx, 'c')
         begin()
         await finished
@@ -198,12 +198,12 @@ describe('connections for transactions', () => {
     })
     await begun
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
-    const late = expect(transaction(caller(), async () => 'late')).rejects.toMatchObject({ code: 'overloaded' })
+    const late = expect(transaction(context(), async () => 'late')).rejects.toMatchObject({ code: 'overloaded' })
     await vi.advanceTimersByTimeAsync(5_000)
     await late
     vi.useRealTimers()
     finish()
-    expect(await transaction(caller(), async () => 'served')).toBe('served')
+    expect(await transaction(context(), async () => 'served')).toBe('served')
     await closeDatabase()
     overrideEnvironment({ DATABASE_POOL_MAX: undefined })
   })

@@ -1,7 +1,7 @@
 import type { ServiceError } from '#errors'
-import type { Caller } from '../caller.ts'
 import type { Sql } from '../connections/connect.ts'
 import type { Lease } from '../connections/writer-pool.ts'
+import type { RequestContext } from '../request-context.ts'
 import { begin, commit, rollback, withRetries } from './attempt.ts'
 import { StaleRead } from './failures.ts'
 import { claimKeys, storableFailure, storeAnswers, toFailure } from './idempotency.ts'
@@ -9,27 +9,31 @@ import { claimKeys, storableFailure, storeAnswers, toFailure } from './idempoten
 type Outcome<Result> = { result: Result } | { failure: ServiceError }
 
 /**
- * Runs `work` in one transaction on the primary and answers after its commit; the caller's consistency token then covers
- * it. A deadlock, a serialisation failure or a lock time-out runs the whole of `work` again, a bounded number of times.
+ * Runs `work` in one transaction on the primary and answers after its commit; the context's consistency token then
+ * covers it. A deadlock, a serialisation failure or a lock time-out runs the whole of `work` again, a bounded number of times.
  * Under an idempotency key the result (which must be JSON) is stored in the same commit, and an equal request gets it
  * without running `work`; so are `work`'s final failures. Throws ServiceErrors only, but for defects.
  */
-export async function transaction<Result>(caller: Caller, work: (tx: Sql) => Promise<Result>): Promise<Result> {
-  const outcome = await withRetries((lease) => attempt(lease, caller, work))
+export async function transaction<Result>(
+  context: RequestContext,
+  work: (tx: Sql) => Promise<Result>,
+): Promise<Result> {
+  const outcome = await withRetries((lease) => attempt(lease, context, work))
   if ('failure' in outcome) throw outcome.failure
   return outcome.result
 }
 
 async function attempt<Result>(
   lease: Lease,
-  caller: Caller,
+  context: RequestContext,
   work: (tx: Sql) => Promise<Result>,
 ): Promise<Outcome<Result>> {
-  const { idempotency: key } = caller
+  const { idempotency: key } = context
   const { tx, close } = begin(lease)
   try {
     const [claim] = key ? await claimKeys(tx, [key]) : []
     if (claim?.kind === 'refused') throw claim.error
+    if (claim?.kind === 'stored') context.response.replayedFrom = claim.answer.requestId
     if (claim?.kind === 'stored' && claim.answer.failure) {
       close()
       await rollback(lease)
@@ -38,7 +42,7 @@ async function attempt<Result>(
     const result = claim?.kind === 'stored' ? (claim.answer.result as Result) : await work(tx)
     close()
     const store = () => key && claim?.kind === 'taken' && storeAnswers(lease.sql, [{ key, answer: { result } }])
-    caller.consistency.token = await commit(lease, tx, store)
+    context.response.consistencyToken = await commit(lease, tx, store)
     return { result }
   } catch (error) {
     close()

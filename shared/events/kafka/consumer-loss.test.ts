@@ -5,7 +5,7 @@ import { logger } from '#telemetry'
 import { inKafka, kafkaUrl } from '#testing'
 import { closeRelay, relayOutbox } from '../relay.ts'
 import { adapters, currentKafkaUrl } from '../testing/adapters.ts'
-import { caller, log, seen, start, stopFollowing, topic, until } from '../testing/events.ts'
+import { context, log, seen, start, stopFollowing, topic, until } from '../testing/events.ts'
 import { readTopic, withAdmin } from '../testing/kafka.ts'
 
 /** What was logged at a level, as JSON. */
@@ -77,7 +77,7 @@ describe.skipIf(kafkaUrl === undefined)(`a follower of events ${inKafka}`, () =>
     await expect(log([2], productId)).rejects.toThrow(plight)
     expect(follower.versions).toEqual([])
     await compressWith('producer')
-    await relayOutbox(caller())
+    await relayOutbox(context())
     await seen(follower, [1, 2])
   })
 

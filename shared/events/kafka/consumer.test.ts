@@ -10,7 +10,7 @@ import { closeRelay, relayOutbox } from '../relay.ts'
 import { adapters, currentKafkaUrl } from '../testing/adapters.ts'
 import {
   acknowledge,
-  caller,
+  context,
   gate,
   log,
   newEvent,
@@ -47,7 +47,7 @@ async function productsApart(): Promise<[string, string]> {
     sql,
     products.map((productId) => newEvent(productId, 1)),
   )
-  await relayOutbox(caller())
+  await relayOutbox(context())
   const messages = await readTopic(currentKafkaUrl(), topic)
   const other = messages.find(({ partition }) => partition !== messages[0]?.partition)
   return [String(messages[0]?.key), String(other?.key)]

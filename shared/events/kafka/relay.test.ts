@@ -6,10 +6,10 @@ import { inKafka, kafkaUrl, sql } from '#testing'
 import { publish } from '../outbox.ts'
 import { closeRelay, relayOutbox } from '../relay.ts'
 import { adapters, currentKafkaUrl } from '../testing/adapters.ts'
-import { caller, metric, newEvent, topic } from '../testing/events.ts'
+import { context, metric, newEvent, topic } from '../testing/events.ts'
 import { readTopic, withAdmin } from '../testing/kafka.ts'
 
-const relay = () => relayOutbox(caller())
+const relay = () => relayOutbox(context())
 const waiting = async () =>
   (await sql<Array<{ version: number }>>`select version from outbox order by sequence`).map(({ version }) => version)
 const inTopic = async () =>

@@ -1,5 +1,5 @@
 import { onShutdown } from '#async'
-import { type Caller, type Sql, transaction } from '#database'
+import { type RequestContext, type Sql, transaction } from '#database'
 import { ServiceError } from '#errors'
 import { counter, gauge, logger } from '#telemetry'
 import { takeTurn } from '../relay-turn.ts'
@@ -59,13 +59,13 @@ interface Turn extends Sending {
  * batch. Gives how many events it published. Throws `unavailable` where Kafka does not take them: then they stay.
  */
 export async function publishToKafka(
-  caller: Caller,
+  context: RequestContext,
   settings: KafkaSettings,
   onBatch: (events: number) => void,
 ): Promise<number> {
   let published = 0
   for (let count = 0; count < TURNS_MAX; count++) {
-    const { batches, isCutShort, failure } = await transaction(caller, (tx) => takeBatches(tx, settings))
+    const { batches, isCutShort, failure } = await transaction(context, (tx) => takeBatches(tx, settings))
     for (const events of batches) {
       onBatch(events)
       published += events

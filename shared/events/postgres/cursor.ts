@@ -1,4 +1,4 @@
-import { type Sql, systemCaller, transaction } from '#database'
+import { type Sql, systemContext, transaction } from '#database'
 import { newId } from '#ids'
 import type { LoggedEvent } from './log.ts'
 
@@ -22,7 +22,7 @@ export class CursorLost extends Error {
 }
 
 const writing = <Result>(group: string, work: (tx: Sql) => Promise<Result>) =>
-  transaction(systemCaller(`function:${group}`), work)
+  transaction(systemContext(`function:${group}`), work)
 
 /** Takes the cursor for `holder` if nobody alive holds it, else gives undefined. A group's first look starts at the beginning. */
 export function takeCursor(group: string, topic: string, holder: string): Promise<Cursor | undefined> {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { expect, vi } from 'vitest'
-import { type Sql, systemCaller } from '#database'
+import { type Sql, systemContext } from '#database'
 import type { Outcome } from '#errors'
 import { type Following, follow, type LoggedEvent } from '#events'
 import { renderMetrics } from '#telemetry'
@@ -10,7 +10,7 @@ import { relayOutbox } from '../relay.ts'
 
 export const topic = 'stock-events'
 export const acknowledge: Outcome = { verdict: 'acknowledge' }
-export const caller = () => systemCaller('function:test')
+export const context = () => systemContext('function:test')
 const started: Following[] = []
 
 export interface Follower extends Following {
@@ -49,7 +49,7 @@ export const seen = ({ versions }: Follower, expected: number[]) => until(() => 
 
 /** An event without a change behind it. */
 export function newEvent(productId: string, version: number, event: Partial<NewEvent> = {}): NewEvent {
-  return { type: 'stock.adjusted', productId, version, data: { productId, version }, trace: caller().trace, ...event }
+  return { type: 'stock.adjusted', productId, version, data: { productId, version }, trace: context().trace, ...event }
 }
 
 export const write = (tx: Sql, productId: string, version: number) => publish(tx, [newEvent(productId, version)])
@@ -60,7 +60,7 @@ export async function log(versions: number[], productId: string = randomUUID()):
     sql,
     versions.map((version) => newEvent(productId, version)),
   )
-  await relayOutbox(caller())
+  await relayOutbox(context())
 }
 
 /** A promise, and what resolves it. */

@@ -35,19 +35,19 @@ describe('a function that takes events', () => {
   })
 
   it('works on behalf of itself, in the trace of the event', async () => {
-    let caller: { actor: string; trace: { traceparent: string } } | undefined
+    let context: { actor: string; trace: { traceparent: string } } | undefined
     const definition = streamFunction({
       name: 'test-stream',
       summary: 'For a test.',
       topics: ['stock-events'],
       data: z.object({}),
       handler: async (event) => {
-        caller = event.caller
+        context = event.context
       },
     })
     await definition.app.fetch(eventRequest(attributes, {}, traceparent))
-    expect(caller?.actor).toBe('function:test-stream')
-    expect(caller?.trace.traceparent).toContain(traceparent.slice(3, 35))
+    expect(context?.actor).toBe('function:test-stream')
+    expect(context?.trace.traceparent).toContain(traceparent.slice(3, 35))
     expect(definition.trigger).toEqual({ kind: 'stream', topics: ['stock-events'], group: 'test-stream' })
   })
 

@@ -1,7 +1,7 @@
 import type { HttpBindings } from '@hono/node-server'
 import { Hono } from 'hono'
 import * as z from 'zod'
-import { type Caller, systemCaller, toPublicError } from '#database'
+import { type RequestContext, systemContext, toPublicError } from '#database'
 import { validate } from '#input'
 import { childTrace, logger, traceIdOf } from '#telemetry'
 import { defaultLimits, type FunctionDefinition, type Limits, type Trigger } from '../definition.ts'
@@ -24,7 +24,7 @@ export type CloudEventAttributes = z.infer<typeof Attributes>
 export interface ReceivedEvent<Data> {
   attributes: CloudEventAttributes
   data: Data
-  caller: Caller
+  context: RequestContext
 }
 
 interface EventOptions<Data extends z.ZodType> {
@@ -116,8 +116,8 @@ async function receive<Data extends z.ZodType>(
     const attributes = validate(Attributes, attributesOf(headers))
     const source = { request, http, apiKeyId: undefined, bytesMax: limits.maxBodyBytes }
     const { content, release } = await readJson(source, headers, ['application/json'])
-    const caller = systemCaller(`function:${name}`, trace)
-    const work = () => handler({ attributes, data: validate(data, content), caller })
+    const context = systemContext(`function:${name}`, trace)
+    const work = () => handler({ attributes, data: validate(data, content), context })
     const result = await admission.within(undefined, limits.timeoutMs, work, release)
     return result === undefined ? new Response(null, { status: 204 }) : Response.json(result)
   } catch (thrown) {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import * as z from 'zod'
 import { overrideEnvironment } from '#config'
-import { systemCaller } from '#database'
+import { systemContext } from '#database'
 import { ServiceError } from '#errors'
 import { publish, relayOutbox } from '#events'
 import { type FunctionDefinition, outboxFunction, queueFunction, streamFunction } from '#function'
@@ -11,7 +11,7 @@ import { runJob, submitJob } from '#jobs'
 import { everyType, sql } from '#testing'
 
 const trace = { traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01', tracestate: 'a=1' }
-const caller = () => systemCaller('api-key:test', trace)
+const context = () => systemContext('api-key:test', trace)
 const until = (check: () => unknown) => vi.waitFor(check, { timeout: 10_000, interval: 10 })
 const started: RunningTrigger[] = []
 const summary = 'For a test.'
@@ -36,13 +36,13 @@ describe('a stream function', () => {
       summary,
       topics: ['stock-events'],
       data: z.object({ note: z.string() }),
-      handler: async ({ attributes, data, caller: by }) => {
+      handler: async ({ attributes, data, context: by }) => {
         received.push({ attributes, data, traceId: by.trace.traceparent.slice(3, 35), state: by.trace.tracestate })
       },
     })
     const productId = randomUUID()
     await publish(sql, [{ type: 'stock.low', productId, version: 3, data: { note: 'ü %' }, trace }])
-    await relayOutbox(caller())
+    await relayOutbox(context())
     start(startStream, definition)
     await until(() => expect(received).toHaveLength(1))
     const [event] = await sql`select id, occurred_at from event_log`
@@ -81,7 +81,7 @@ describe('a stream function', () => {
     const types = ['stock.low', 'stock.out', 'stock.back', 'stock.low'] as const
     const events = types.map((type, version) => ({ type, productId: randomUUID(), version, data: {}, trace }))
     await publish(sql, events)
-    await relayOutbox(caller())
+    await relayOutbox(context())
     start(startStream, definition)
     await until(() => expect(asked).toEqual(types))
     expect(received).toEqual(['stock.out', 'stock.back'])
@@ -96,7 +96,7 @@ describe('a stream function', () => {
       handler: async () => {},
     })
     await publish(sql, [{ type: 'stock.low', productId: randomUUID(), version: 1, data: { note: 1 }, trace }])
-    await relayOutbox(caller())
+    await relayOutbox(context())
     start(startStream, definition)
     await until(async () => expect(await sql`select 1 from dead_events`).toHaveLength(1))
     expect(await sql`select group_name, error from dead_events`).toEqual([
@@ -112,9 +112,9 @@ describe('a queue function', () => {
       summary,
       queue: 'jobs',
       data: z.strictObject({ jobId: z.guid() }),
-      handler: ({ attributes, data, caller: by }) => runJob(data.jobId, attributes.id, by, everyType(work)),
+      handler: ({ attributes, data, context: by }) => runJob(data.jobId, attributes.id, by, everyType(work)),
     })
-  const submit = () => submitJob({ type: 'verify-ledger', payload: {} }, caller())
+  const submit = () => submitJob({ type: 'verify-ledger', payload: {} }, context())
   const jobOf = async (id: string) => (await sql`select state, attempts, error from jobs where id = ${id}`)[0]
 
   it('acknowledges a job by running it', async () => {

@@ -2,7 +2,15 @@ import type { HttpBindings } from '@hono/node-server'
 import { Hono } from 'hono'
 import type * as z from 'zod'
 import { keysOwnReservations, rateLimitHeaders } from '#access'
-import { type Caller, parseToken, refusedInput, requireScope, type Scope, toPublicError } from '#database'
+import {
+  parseToken,
+  type RequestContext,
+  refusedInput,
+  requireScope,
+  responseState,
+  type Scope,
+  toPublicError,
+} from '#database'
 import { ServiceError } from '#errors'
 import { validate } from '#input'
 import { childTrace } from '#telemetry'
@@ -22,7 +30,7 @@ import { type Admission, createAdmission } from './admission.ts'
 import { admit } from './admit.ts'
 import { type Received, readJson, readUpload } from './body.ts'
 import { endOfTurn } from './end-of-turn.ts'
-import { type Exchange, logFailure, problem, toResponse } from './http-response.ts'
+import { actorOf, type Exchange, logFailure, problem, toResponse } from './http-response.ts'
 import { idempotencyKeyOf } from './idempotency-key.ts'
 import { headersOf } from './request-headers.ts'
 import { Upload } from './upload.ts'
@@ -112,8 +120,9 @@ async function respond(
     requestId,
     trace,
     headers,
-    caller: undefined,
+    identity: undefined,
     withdrawal: undefined,
+    response: responseState(headers.get('consistency-token') ?? undefined),
     http,
     isGone,
   }
@@ -124,12 +133,12 @@ async function respond(
     const error = toServiceError(refusedInput(thrown) ?? toPublicError(thrown))
     logFailure(endpoint.name, error, thrown, exchange)
     // A replayed failure is the first answer again, its request id included.
-    const replayed = exchange.caller?.idempotency?.replayed
+    const { replayedFrom } = exchange.response
     const extra = {
       ...rateLimitHeaders(exchange.withdrawal),
-      ...(replayed && error.status < 500 && { 'idempotent-replayed': 'true' }),
+      ...(replayedFrom && error.status < 500 && { 'idempotent-replayed': 'true' }),
     }
-    return problem(request, error, requestId, extra, replayed?.requestId)
+    return problem(request, error, requestId, extra, replayedFrom)
   } finally {
     isAnswered = true
   }
@@ -143,37 +152,42 @@ async function answerOf(
   exchange: Exchange,
   admission: Admission,
 ): Promise<Answer> {
-  const { headers } = exchange
+  const { headers, response, requestId, trace, isGone } = exchange
   const { method, limits } = endpoint
   const admitted = admit(exchange, limits.timeoutMs)
   const identity = admitted instanceof Promise ? await admitted : admitted
-  const { apiKeyId } = identity
-  const caller: Caller = {
-    actor: `api-key:${apiKeyId}`,
-    scopes: identity.scopes,
-    ownsReservations: keysOwnReservations(),
-    trace: exchange.trace,
-    idempotency: undefined,
-    consistency: { token: headers.get('consistency-token') ?? undefined },
-    isGone: exchange.isGone,
-  }
-  exchange.caller = caller
-  requireScope(caller, endpoint.scope)
+  const { apiKeyId, scopes } = identity
+  exchange.identity = identity
+  requireScope(identity, endpoint.scope)
   // Here for every read, whether or not it asks a server that a token is for.
-  if (method === 'GET' && caller.consistency.token !== undefined) parseToken(caller.consistency.token)
+  if (method === 'GET' && response.consistencyToken !== undefined) parseToken(response.consistencyToken)
   const params = validateParams(rawParams)
   const query = endpoint.request.query ? validate(endpoint.request.query, queryOf(request.url)) : undefined
   const { content: received, release } =
     method === 'GET' ? nothing : await receive(endpoint, request, exchange, apiKeyId)
   const work = () => {
-    if (method === 'POST' || method === 'PATCH') {
-      const path = pathOf(request.url)
-      const { requestId } = exchange
-      const told = { apiKeyId, requestId, method, path, query, body: received }
-      caller.idempotency = idempotencyKeyOf(headers.get('idempotency-key'), told)
+    const idempotency =
+      method === 'POST' || method === 'PATCH'
+        ? idempotencyKeyOf(headers.get('idempotency-key'), {
+            apiKeyId,
+            requestId,
+            method,
+            path: pathOf(request.url),
+            query,
+            body: received,
+          })
+        : undefined
+    const context: RequestContext = {
+      actor: actorOf(identity),
+      scopes,
+      ownsReservations: keysOwnReservations(),
+      trace,
+      idempotency,
+      response,
+      isGone,
     }
     const body = endpoint.request.body && method !== 'GET' ? validate(endpoint.request.body, received) : undefined
-    return endpoint.handler({ params, query, body, headers, caller })
+    return endpoint.handler({ params, query, body, headers, context })
   }
   return admission.within(apiKeyId, limits.timeoutMs, work, release)
 }

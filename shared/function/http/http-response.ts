@@ -1,7 +1,7 @@
 import type { HttpBindings } from '@hono/node-server'
-import type { Withdrawal } from '#access'
+import type { Identity, Withdrawal } from '#access'
 import { originOf, rateLimitHeaders } from '#access'
-import type { Caller } from '#database'
+import type { ResponseState } from '#database'
 import { isRefusal, type ServiceError } from '#errors'
 import { countSecurityEvent, logger, logRefusal, type TraceContext, traceIdOf } from '#telemetry'
 import type { Answer } from '../definition.ts'
@@ -15,9 +15,11 @@ export interface Exchange {
   requestId: string
   trace: TraceContext
   headers: RequestHeaders
-  caller: Caller | undefined
+  /** Undefined until the request is authenticated. */
+  identity: Identity | undefined
   /** What is left to the API key. */
   withdrawal: Withdrawal | undefined
+  response: ResponseState
   /** Where the request came over HTTP: node-server hands it on as Hono's environment. */
   http: Partial<HttpBindings> | undefined
   isGone: () => boolean
@@ -26,12 +28,12 @@ export interface Exchange {
 /** A handler's answer, with the headers that every answer has. Throws `overloaded` where clients take too little of what they ask for. */
 export function toResponse(
   { status, body, headers }: Answer,
-  { requestId, caller, withdrawal, http }: Exchange,
+  { requestId, response, withdrawal, http }: Exchange,
 ): Response {
   // A plain object with lower-case names: a Headers would be taken apart again on its way out.
   const all: Record<string, string> = { 'request-id': requestId, ...rateLimitHeaders(withdrawal), ...headers }
-  if (caller?.consistency.token) all['consistency-token'] = caller.consistency.token
-  if (caller?.idempotency?.replayed) all['idempotent-replayed'] = 'true'
+  if (response.consistencyToken) all['consistency-token'] = response.consistencyToken
+  if (response.replayedFrom) all['idempotent-replayed'] = 'true'
   if (body === undefined) return new Response(null, { status, headers: all })
   all['content-type'] ??= 'application/json'
   // Made as its client takes it.
@@ -39,6 +41,11 @@ export function toResponse(
   const text = typeof body === 'string' ? body : textOf(body)
   if (http) countUnsent(text.length, http)
   return new Response(text, { status, headers: all })
+}
+
+/** How the ledger and the log name the API key of a request. */
+export function actorOf({ apiKeyId }: Identity): string {
+  return `api-key:${apiKeyId}`
 }
 
 /** The JSON of what can't change any more, such as a value out of the cache: it is sent again and again. */
@@ -70,9 +77,10 @@ export function problem(
 
 /** Tells the log of a failure: loudly where it is the service's own, and of one that its security is about. */
 export function logFailure(name: string, error: ServiceError, thrown: unknown, exchange: Exchange): void {
-  const { requestId, trace, caller, http } = exchange
+  const { requestId, trace, identity, http } = exchange
   if (error.code === 'unauthenticated') countSecurityEvent('unauthenticated', { origin: originOf(http?.incoming) })
-  if (error.code === 'forbidden') countSecurityEvent('forbidden', { actor: caller?.actor, function: name })
+  if (error.code === 'forbidden')
+    countSecurityEvent('forbidden', { actor: identity && actorOf(identity), function: name })
   if (isRefusal(error.code)) {
     logRefusal({ function: name, code: error.code }, error.detail, reasonOf(error))
     return

@@ -20,7 +20,7 @@ export function idempotencyKeyOf(
   const asked = canonicalJson(query)
   const hash = createHash('sha256').update(`${method} ${path}${asked === '{}' ? '' : `?${asked}`}\n`)
   for (const part of isUpload(body) ? [`${body.type}\n`, ...body.blocks] : [canonicalJson(body)]) hash.update(part)
-  return { apiKeyId, key, fingerprint: hash.digest(), requestId, replayed: undefined }
+  return { apiKeyId, key, fingerprint: hash.digest(), requestId }
 }
 
 /** The same text for the same JSON whatever the order of its members, in the manner of RFC 8785. */

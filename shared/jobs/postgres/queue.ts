@@ -1,4 +1,4 @@
-import { afterCommit, type Scope, type Sql, systemCaller, transaction } from '#database'
+import { afterCommit, type Scope, type Sql, systemContext, transaction } from '#database'
 import type { Outcome } from '#errors'
 import { newId } from '#ids'
 import { counter } from '#telemetry'
@@ -49,7 +49,7 @@ export function takeClaimed(id: string): TakenJob | undefined {
 
 export const settled = counter('jobs_settled_total', 'Attempts at jobs, by what became of the job.', ['state'])
 
-export const writing = <Result>(work: (tx: Sql) => Promise<Result>) => transaction(systemCaller('function:jobs'), work)
+export const writing = <Result>(work: (tx: Sql) => Promise<Result>) => transaction(systemContext('function:jobs'), work)
 
 /**
  * Takes jobs that are due, the longest due first: of each type as many as there are slots, which are the caller's to take. Rows that

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type * as z from 'zod'
 import { onShutdown } from '#async'
-import { type Caller, primary, type Sql, transaction } from '#database'
+import { primary, type RequestContext, type Sql, transaction } from '#database'
 import { counter, logger } from '#telemetry'
 import { type Dispatch, dispatchOverdue, hasDispatches, readDispatches, removeDispatches } from '../dispatches.ts'
 import { jobTypes } from '../schema.ts'
@@ -37,18 +37,18 @@ let lookAt = 0
  * time, whichever it is. A job may be told of twice, which is harmless: it is taken by its row. Gives how many it told of; throws
  * where the broker does not take them. Does nothing where the table is the queue.
  */
-export async function dispatchJobs(caller: Caller): Promise<number> {
+export async function dispatchJobs(context: RequestContext): Promise<number> {
   const settings = brokerSettings()
   if (!settings) return 0
   let total = 0
   for (let batch = 0; batch < BATCHES_MAX && (await hasDispatches(primary())); batch++) {
-    const count = await dispatchBatch(await currentBroker(settings), settings, caller)
+    const count = await dispatchBatch(await currentBroker(settings), settings, context)
     total += count
     if (count < BATCH_MAX) break
   }
   if (performance.now() >= lookAt) {
     lookAt = performance.now() + LOOK_MS
-    await lookForOverdue(await currentBroker(settings), settings, caller)
+    await lookForOverdue(await currentBroker(settings), settings, context)
   }
   return total
 }
@@ -69,9 +69,9 @@ async function currentBroker(settings: BrokerSettings): Promise<Broker> {
   return opening
 }
 
-async function dispatchBatch(broker: Broker, { queue }: BrokerSettings, caller: Caller): Promise<number> {
+async function dispatchBatch(broker: Broker, { queue }: BrokerSettings, context: RequestContext): Promise<number> {
   await broker.ready()
-  const { read, failure } = await transaction(caller, async (tx) => {
+  const { read, failure } = await transaction(context, async (tx) => {
     if (!(await takeTurn(tx))) return { read: 0 }
     const dispatches = await readDispatches(tx, BATCH_MAX)
     if (dispatches.length === 0) return { read: 0 }
@@ -128,14 +128,14 @@ function send(broker: Broker, queue: string, job: NonNullable<Dispatch['job']>):
  * has none left for a type, a job of that type that has been due for a minute, and that it is not to be told of anyway, is one of
  * those, or in a queue for a delay that is longer than its own; then telling of it twice does no harm.
  */
-async function lookForOverdue(broker: Broker, { queue }: BrokerSettings, caller: Caller): Promise<void> {
+async function lookForOverdue(broker: Broker, { queue }: BrokerSettings, context: RequestContext): Promise<void> {
   const { work } = queuesOf(queue)
   const types = Object.keys(jobTypes)
   const counts = await withinTime(broker, CONFIRM_MAX_MS, () =>
     Promise.all(types.map((type) => broker.count(work(type)))),
   )
   const drained = types.filter((_, index) => counts[index] === 0)
-  const count = await transaction(caller, async (tx) =>
+  const count = await transaction(context, async (tx) =>
     (await takeTurn(tx)) ? dispatchOverdue(tx, drained, OVERDUE_MS, OVERDUE_MAX) : 0,
   )
   if (count === 0) return

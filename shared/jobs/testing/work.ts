@@ -1,5 +1,5 @@
 import { vi } from 'vitest'
-import { systemCaller } from '#database'
+import { systemContext } from '#database'
 import type { Outcome } from '#errors'
 import { submitJob } from '#jobs'
 import { inRabbit, rabbitUrl, sql, useBroker } from '#testing'
@@ -21,7 +21,7 @@ export const adapters = [
 const started: Worker[] = []
 export const acknowledge: Outcome = { verdict: 'acknowledge' }
 export const submit = (type: JobType = 'verify-ledger'): Promise<Job> =>
-  submitJob({ type, payload: {} }, systemCaller('api-key:test'))
+  submitJob({ type, payload: {} }, systemContext('api-key:test'))
 
 export function deferred(): { promise: Promise<void>; resolve: () => void } {
   let resolve = () => {}

@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { type Caller, systemCaller } from '#database'
+import { type RequestContext, systemContext } from '#database'
 import type * as stockModule from '#stock'
 import { type Movement, type ProductStock, type Reservation, ReserveRequest } from '#stock/schema'
 import { expire, newProduct, sql, stockAt } from '#testing'
@@ -67,10 +67,10 @@ export async function openShop(instances: ReadonlyArray<typeof stockModule>): Pr
     async ask(instance, request) {
       const stock = instances[instance % instances.length]
       if (!stock) throw new Error('a shop needs an instance')
-      const caller = callerFor(request, run)
+      const context = contextFor(request, run)
       const start = ++clock
-      const answer = await perform(stock, request, caller, run).catch(toRefusal)
-      const isReplay = caller.idempotency?.replayed !== undefined
+      const answer = await perform(stock, request, context, run).catch(toRefusal)
+      const isReplay = context.response.replayedFrom !== undefined
       shop.operations.push({ request, start, end: ++clock, answer, isReplay })
       if ('reservation' in answer && !shop.known.includes(answer.reservation.id)) shop.known.push(answer.reservation.id)
       return answer
@@ -79,40 +79,45 @@ export async function openShop(instances: ReadonlyArray<typeof stockModule>): Pr
   return shop
 }
 
-function callerFor(request: Request, run: string): Caller {
-  const caller = systemCaller('function:test')
-  if (request.kind !== 'reserve' || request.key === undefined) return caller
+function contextFor(request: Request, run: string): RequestContext {
+  const context = systemContext('function:test')
+  if (request.kind !== 'reserve' || request.key === undefined) return context
   const fingerprint = createHash('sha256').update(JSON.stringify(request)).digest()
   const key = `${run} ${request.key}`
   return {
-    ...caller,
-    idempotency: { apiKeyId: API_KEY_ID, key, fingerprint, requestId: randomUUID(), replayed: undefined },
+    ...context,
+    idempotency: { apiKeyId: API_KEY_ID, key, fingerprint, requestId: randomUUID() },
   }
 }
 
-async function perform(stock: typeof stockModule, request: Request, caller: Caller, run: string): Promise<Answer> {
+async function perform(
+  stock: typeof stockModule,
+  request: Request,
+  context: RequestContext,
+  run: string,
+): Promise<Answer> {
   switch (request.kind) {
     case 'reserve': {
       const name = request.cart === undefined ? {} : { holder: run, reference: request.cart }
       const parsed = ReserveRequest.parse({ lines: request.lines, ...name })
-      return { code: 'reserved', reservation: await stock.reserve(parsed, caller) }
+      return { code: 'reserved', reservation: await stock.reserve(parsed, context) }
     }
     case 'confirm':
-      return { code: 'confirmed', reservation: await stock.confirm(request.id, {}, caller) }
+      return { code: 'confirmed', reservation: await stock.confirm(request.id, {}, context) }
     case 'release':
-      return { code: 'released', reservation: await stock.release(request.id, caller) }
+      return { code: 'released', reservation: await stock.release(request.id, context) }
     case 'adjust': {
       const { productId, quantity, location = 'main' } = request.line
-      const movement = await stock.adjustStock(productId, { quantity, location, reason: 'correction' }, caller)
+      const movement = await stock.adjustStock(productId, { quantity, location, reason: 'correction' }, context)
       return { code: 'adjusted', movement }
     }
     case 'look':
-      return { code: 'seen', stock: await stock.getStock(request.productId, caller) }
+      return { code: 'seen', stock: await stock.getStock(request.productId, context) }
     case 'expire':
       await expire(request.id)
       return { code: 'done' }
     case 'sweep':
-      await stock.sweepReservations(caller)
+      await stock.sweepReservations(context)
       return { code: 'done' }
   }
 }

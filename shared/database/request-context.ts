@@ -1,0 +1,48 @@
+import { childTrace, type TraceContext } from '#telemetry'
+import type { Scope } from './scopes.ts'
+import type { IdempotencyKey } from './transactions/idempotency.ts'
+
+/** Who sent a request, what it may do and under which promises: one object a request, passed to every call of the domain. */
+export interface RequestContext {
+  /** Who is written into the ledger: `api-key:<id>`, or `function:<name>` where no client sent the request. */
+  readonly actor: string
+  /** What the request may do: some operations need more than the scope of their route. */
+  readonly scopes: readonly Scope[]
+  /** True where a request sees and changes only the reservations of its own key, unless it has the scope `admin`. */
+  readonly ownsReservations: boolean
+  readonly trace: TraceContext
+  readonly idempotency: IdempotencyKey | undefined
+  /** The only part that calls change. */
+  readonly response: ResponseState
+  /** True once the client has disconnected or has been answered: work that has not begun by then need not begin. */
+  readonly isGone: () => boolean
+}
+
+/** What the calls of a request leave for its response. */
+export interface ResponseState {
+  /**
+   * The position that a read must have reached: at first the one that the client sent. Each commit replaces it by its own, so the
+   * request's next read sees the commit, and so does a later request that brings the token.
+   */
+  consistencyToken: string | undefined
+  /** The id of the first request with this idempotency key, if the response repeats its stored answer. */
+  replayedFrom: string | undefined
+}
+
+/** The context of work that no client asked for: schedules, seeds, migrations. */
+export function systemContext(actor: string, trace: TraceContext = childTrace(undefined)): RequestContext {
+  return {
+    actor,
+    scopes: ['admin'],
+    ownsReservations: false,
+    trace,
+    idempotency: undefined,
+    response: responseState(),
+    isGone: () => false,
+  }
+}
+
+/** The state that a response begins with. */
+export function responseState(consistencyToken?: string): ResponseState {
+  return { consistencyToken, replayedFrom: undefined }
+}
