@@ -1,9 +1,9 @@
 import { auditStock } from '#stock'
-import { productId } from './catalogue.ts'
-import { type Arena, useDatabase } from './site.ts'
+import { type BenchDatabase, useDatabase } from './bench-cluster.ts'
+import { productId } from './dataset.ts'
 
-/** How many of the reservations are not there, as held ones with their line. Ledger and balances are for the audit. */
-export async function countMissing({ sql }: Arena, reservationIds: string[]): Promise<number> {
+/** How many of the reservations are not in the database, held and with their line. The audit checks ledger and balances. */
+export async function countMissing({ sql }: BenchDatabase, reservationIds: string[]): Promise<number> {
   const [row] = await sql<[{ missing: number }]>`
     select count(*)::int as missing
     from json_array_elements_text(${JSON.stringify(reservationIds)}::text::json) as acknowledged (id)
@@ -15,8 +15,8 @@ export async function countMissing({ sql }: Arena, reservationIds: string[]): Pr
   return row.missing
 }
 
-/** Reservations in the ledger under an actor's name. */
-export async function countByActor({ sql }: Arena, actor: string): Promise<number> {
+/** Ledger rows of an actor. */
+export async function countByActor({ sql }: BenchDatabase, actor: string): Promise<number> {
   const [row] = await sql<
     [{ count: number }]
   >`select count(*)::int as count from stock_movements where actor = ${actor}`
@@ -24,14 +24,14 @@ export async function countByActor({ sql }: Arena, actor: string): Promise<numbe
 }
 
 /** Products whose balance differs from their ledger or their holds: the service's own audit. Nothing may run meanwhile. */
-export async function countInconsistent({ url }: Arena): Promise<number> {
+export async function countInconsistent({ url }: BenchDatabase): Promise<number> {
   await useDatabase(url)
   const audit = await auditStock()
   return audit.discrepancies.length
 }
 
 /** Pieces of a product in held reservations. */
-export async function countSold({ sql }: Arena, number: number): Promise<number> {
+export async function countSold({ sql }: BenchDatabase, number: number): Promise<number> {
   const [row] = await sql<[{ sold: number }]>`
     select coalesce(sum(line.quantity), 0)::int as sold
     from reservation_lines as line join reservations as reservation on reservation.id = line.reservation_id

@@ -1,11 +1,11 @@
-/** What has been started, latest last. */
+/** Closes what has been started, latest last. */
 const open: Array<() => Promise<unknown>> = []
 let isInterrupted = false
 
 /** Has `close` called at the end, whether the work succeeds, fails or is interrupted. Gives a function that does it now. */
 export function closeLater(close: () => Promise<unknown>): () => Promise<void> {
   open.push(close)
-  // What the work starts while it is being cut off is closed by the loop that is under way.
+  // The loop under way closes what the work starts while it is being interrupted.
   if (isInterrupted) throw new Error('interrupted')
   return async () => {
     const index = open.indexOf(close)
@@ -27,7 +27,7 @@ export async function withClosing(work: () => Promise<void>): Promise<void> {
   try {
     await work()
   } catch (error) {
-    // The work fails because what it uses is being closed.
+    // The work fails because what it uses is closed.
     if (isInterrupted) return new Promise(() => {})
     throw error
   } finally {

@@ -18,7 +18,7 @@ export type Part = (typeof parts)[number]
 
 export interface Options {
   parts: readonly Part[]
-  /** Alternations: in each, every contender is measured once. */
+  /** In each, every contender is measured once. */
   rounds: number
   seconds: number
   /** Unmeasured, right before each measurement. */
@@ -49,7 +49,7 @@ parts (--part, repeatable; default: all but large)
   reads      get-product with each cache and rate limit against a bare handler with the same answer
   replica    what a replica and a cache take off the primary; what it costs to commit on the replica too
   events     events a second from the outbox to Kafka; their lag at 2,000 reservations a second; an idle consumer's CPU
-  jobs       jobs a second from submission to success, told of by RabbitMQ or found in the table
+  jobs       jobs a second from submission to success, through RabbitMQ or polled from the table
   large      1,000,000 products and 10,000,000 ledger rows against 10,000 and 100,000, and the catalogue's page 10,000 against
              its first (also: --large; needs 12 GB of disk)
 

@@ -1,3 +1,4 @@
+import { type BenchCluster, startBenchCluster } from './bench-cluster.ts'
 import { withClosing } from './closing.ts'
 import { type Options, type Part, readOptions } from './options.ts'
 import { measureEvents } from './parts/events.ts'
@@ -12,10 +13,9 @@ import { measureReplica } from './parts/replica.ts'
 import { measureStart } from './parts/start-time.ts'
 import { publish } from './report/publish.ts'
 import { describeMachine, type Section, writeResults } from './report/results.ts'
-import { type Site, startSite } from './site.ts'
 
 type Measure = (
-  site: Site,
+  cluster: BenchCluster,
   options: Options,
   progress: (line: string) => void,
 ) => Promise<Pick<Section, 'series' | 'sellOuts' | 'note'> & { transactions?: string }>
@@ -32,8 +32,8 @@ const measures: Record<Exclude<Part, 'start'>, Measure> = {
   large: measureLarge,
 }
 
-/** Parts that need a server of their own, which those behind them use as well. */
-const serverOf: Partial<Record<Part, Parameters<typeof startSite>[1]>> = {
+/** Parts that start a PostgreSQL of their own; the parts after them use it as well. */
+const serverOf: Partial<Record<Part, Parameters<typeof startBenchCluster>[1]>> = {
   replica: { replica: true },
   large: LARGE_SERVER,
 }
@@ -47,16 +47,16 @@ function progress(line: string): void {
 async function main(): Promise<void> {
   const options = optionsOrExit()
   await withClosing(async () => {
-    let site: Site | undefined
+    let cluster: BenchCluster | undefined
     for (const part of options.render ? [] : options.parts) {
       if (part === 'start') {
         await writeResults(options.folder, { start: { ...stamp(), millisecondsTo: await measureStart(progress) } })
         continue
       }
       const server = serverOf[part]
-      if (server || !site) site = await startSite(progress, server)
-      const { transactions, ...measured } = await measures[part](site, options, progress)
-      const machine = { ...describeMachine(), postgresql: site.serverVersion, ...(transactions && { transactions }) }
+      if (server || !cluster) cluster = await startBenchCluster(progress, server)
+      const { transactions, ...measured } = await measures[part](cluster, options, progress)
+      const machine = { ...describeMachine(), postgresql: cluster.serverVersion, ...(transactions && { transactions }) }
       const { rounds, seconds, warmSeconds, connections, products, largeProducts } = options
       const settings = { rounds, seconds, warmSeconds, connections, products, largeProducts }
       // After each part, so that an interrupted run leaves what it has.

@@ -1,7 +1,7 @@
 import { serve } from '@hono/node-server'
 import { Hono } from 'hono'
 
-/** The least that a handler can do: it answers with a product that it has at hand. */
+/** The least that a handler can do: it answers with a product that it has in memory. */
 const product = JSON.parse(process.env.PRODUCT ?? '{}')
 const app = new Hono()
 

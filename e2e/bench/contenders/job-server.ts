@@ -5,7 +5,7 @@ import { startQueue } from '#function/triggers'
 import { runJob } from '#jobs'
 import { jobTypes } from '#jobs/schema'
 
-/** Jobs in hand at once. */
+/** Jobs in flight at once. */
 const CONCURRENCY = 512
 
 const nothing = async () => ({})

@@ -4,12 +4,12 @@ import { copyFile, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import postgres from 'postgres'
-import { ON_HAND, productId } from '../catalogue.ts'
+import type { BenchCluster } from '../bench-cluster.ts'
 import { closeLater } from '../closing.ts'
 import type { Connection } from '../connection.ts'
+import { ON_HAND, productId } from '../dataset.ts'
 import { runLoad } from '../load/load.ts'
 import type { Options } from '../options.ts'
-import type { Site } from '../site.ts'
 import { BUYERS, type Contender, PIECES } from './contenders.ts'
 import { start } from './servers.ts'
 
@@ -22,13 +22,13 @@ const CHUNK = 1_000
  * packages are installed beside the project, never in it. Where that fails, the rest is measured without it.
  */
 export async function startPeer(
-  site: Site,
+  cluster: BenchCluster,
   options: Options,
   progress: (line: string) => void,
 ): Promise<Contender | { skipped: string }> {
   try {
     const folder = await install(progress)
-    const url = await site.createEmpty('medusa')
+    const url = await cluster.createEmptyDatabase('medusa')
     const { port } = await start(join(folder, 'server.mjs'), url, {
       NODE_ENV: 'production',
       MEDUSA_DISABLE_TELEMETRY: 'true',

@@ -2,15 +2,15 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import postgres from 'postgres'
-import { productId } from '../catalogue.ts'
 import { closeLater } from '../closing.ts'
+import { productId } from '../dataset.ts'
 import type { Job } from '../load/load.ts'
 import { reserveAlone } from './one-transaction.ts'
 
 /** A client of the database that runs one transaction a reservation, over 16 connections. */
 export interface Transactions {
   name: string
-  /** Who its ledger rows say it was. */
+  /** The actor of its ledger rows. */
   actor: string
   run(url: string, products: Job['products'], until: Until): Promise<{ count: number; perSecond: number }>
 }
@@ -18,7 +18,7 @@ export interface Transactions {
 type Until = { seconds: number } | { transactionsEach: number }
 
 export const PGBENCH_CLIENTS = 16
-/** One was as fast, within the noise of two cores. */
+/** One thread was as fast, within the noise of two cores. */
 const THREADS = 2
 
 /** pgbench where it is installed, both ways; otherwise the same transaction from the driver, and no `version`. */

@@ -26,7 +26,7 @@ export function startReserveStock(
   return startFunction('reserve-stock', databaseUrl, folder, settings)
 }
 
-/** A function's bundle, as `npm run build` made it, under its own host, in a process of its own. One client is all the load there is: no rate limit. */
+/** A function's bundle, as `npm run build` made it, under its own host, in a process of its own. All load comes from one API key, so there is no rate limit. */
 export async function startFunction(
   name: string,
   databaseUrl: string,
@@ -47,18 +47,18 @@ async function copyBundle(name: string, folder: string): Promise<string> {
 
 /** The naive handler of a reservation, bundled as the function is. */
 export function startNaive(databaseUrl: string, folder: string): Promise<RunningServer> {
-  return startRival('naive-server', databaseUrl, folder)
+  return startContender('naive-server', databaseUrl, folder)
 }
 
 /** A server of this folder, bundled as the functions are. */
-export async function startRival(
+export async function startContender(
   name: string,
   databaseUrl: string,
   folder: string,
   settings: Record<string, string> = {},
 ): Promise<RunningServer> {
   const outfile = join(folder, `${name}.mjs`)
-  // The CommonJS part of the server's adapter asks for node's own modules.
+  // The CommonJS part of the server's adapter requires Node's own modules.
   const banner = { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" }
   const entry = fileURLToPath(new URL(`${name}.ts`, import.meta.url))
   await build({ entryPoints: [entry], outfile, banner, bundle: true, minify: true, platform: 'node', format: 'esm' })

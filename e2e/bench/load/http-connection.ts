@@ -1,15 +1,15 @@
 import { once } from 'node:events'
 import { createConnection } from 'node:net'
 
-export interface Answer {
+export interface ParsedResponse {
   status: number
   /** The first member `id` of a body that came with 201. */
   id: string | undefined
 }
 
 export interface HttpConnection {
-  /** Sends a whole request and resolves with its answer. One at a time. Rejects when the connection ends. */
-  ask: (request: string) => Promise<Answer>
+  /** Sends a whole request and resolves with its response. One at a time. Rejects when the connection ends. */
+  send: (request: string) => Promise<ParsedResponse>
   close: () => void
 }
 
@@ -20,7 +20,7 @@ export async function connect(port: number): Promise<HttpConnection> {
   const socket = createConnection({ port, host: '127.0.0.1', noDelay: true })
   await once(socket, 'connect')
   let received = ''
-  let waiting: { resolve: (answer: Answer) => void; reject: (error: Error) => void } | undefined
+  let waiting: { resolve: (response: ParsedResponse) => void; reject: (error: Error) => void } | undefined
   socket.on('data', (chunk: Buffer) => {
     received = received + chunk.toString('latin1')
     if (!isComplete(received)) return
@@ -36,7 +36,7 @@ export async function connect(port: number): Promise<HttpConnection> {
   }
   socket.on('error', fail).on('close', () => fail())
   return {
-    ask: (request) =>
+    send: (request) =>
       new Promise((resolve, reject) => {
         waiting = { resolve, reject }
         socket.write(request, 'latin1')
@@ -53,7 +53,7 @@ function isComplete(text: string): boolean {
   return text.endsWith('\r\n0\r\n\r\n')
 }
 
-function parse(text: string): Answer {
+function parse(text: string): ParsedResponse {
   const status = Number(text.slice(9, 12))
   return { status, id: status === 201 ? /"id":"([^"]+)"/.exec(text)?.[1] : undefined }
 }

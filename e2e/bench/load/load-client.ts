@@ -1,5 +1,6 @@
-import { productId } from '../catalogue.ts'
-import { type Answer, connect } from './http-connection.ts'
+import { withTimeout } from '#async'
+import { productId } from '../dataset.ts'
+import { connect, type ParsedResponse } from './http-connection.ts'
 import type { Job, LoadResult } from './load.ts'
 import { quantile } from './statistics.ts'
 
@@ -10,7 +11,7 @@ import { quantile } from './statistics.ts'
 process.once('message', (job: Job) => {
   void run(job).then((result) => process.send?.(result, () => process.disconnect()))
 })
-// Whoever gave the job is gone.
+// The process that sent the job is gone.
 process.once('disconnect', () => process.exit())
 
 /** How long answers may stay out after the last request. */
@@ -25,7 +26,7 @@ async function run(job: Job): Promise<LoadResult> {
   const until = measuredFrom + job.seconds * 1_000
   let measured = 0
   let unexpected = 0
-  const note = ({ status, id }: Answer, since: number) => {
+  const note = ({ status, id }: ParsedResponse, since: number) => {
     const now = performance.now()
     answers[status] = 1 + (answers[status] ?? 0)
     if (status !== job.expectedStatus) unexpected++
@@ -41,13 +42,14 @@ async function run(job: Job): Promise<LoadResult> {
     cpu = process.cpuUsage()
   }, job.warmSeconds * 1_000)
   const send = async (connection: (typeof connections)[number], since: number) =>
-    note(await connection.ask(requestOf()), since)
+    note(await connection.send(requestOf()), since)
 
   const work =
     job.ratePerSecond === undefined
       ? closedLoop(connections, send, until, job.requestsMax)
       : openLoop(connections, send, until, job.ratePerSecond)
-  await within(work, job.warmSeconds * 1_000 + job.seconds * 1_000 + DRAIN_MS)
+  const limitMs = job.warmSeconds * 1_000 + job.seconds * 1_000 + DRAIN_MS
+  await withTimeout(limitMs, work, () => new Error(`answers were still missing ${DRAIN_MS / 1_000} s after the end`))
   clearTimeout(cpuTimer)
   const { user, system } = process.cpuUsage(cpu)
   for (const connection of connections) connection.close()
@@ -99,7 +101,7 @@ const body = (number: number) => `{"lines":[{"productId":"${productId(number)}",
 type Connections = Array<Awaited<ReturnType<typeof connect>>>
 type Send = (connection: Connections[number], since: number) => Promise<void>
 
-/** Every connection asks as soon as it has its answer. */
+/** Every connection sends its next request as soon as it has the answer to the last. */
 async function closedLoop(connections: Connections, send: Send, until: number, requestsMax = Infinity): Promise<void> {
   let left = requestsMax
   await Promise.all(
@@ -111,7 +113,7 @@ async function closedLoop(connections: Connections, send: Send, until: number, r
 
 /**
  * Requests arrive at random moments, `ratePerSecond` on average, whatever becomes of the ones before. One that finds every
- * connection taken waits for one, and its latency counts from when it arrived: nothing is left out when answers stall.
+ * connection taken waits for one, and its latency counts from its arrival (no coordinated omission).
  */
 function openLoop(connections: Connections, send: Send, until: number, ratePerSecond: number): Promise<void> {
   const idle = [...connections]
@@ -135,12 +137,4 @@ function openLoop(connections: Connections, send: Send, until: number, ratePerSe
     }
     tick()
   })
-}
-
-async function within(work: Promise<void>, limitMs: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const limit = new Promise<never>((_, reject) => {
-    timer = setTimeout(reject, limitMs, new Error(`answers were still missing ${DRAIN_MS / 1_000} s after the end`))
-  })
-  await Promise.race([work, limit]).finally(() => clearTimeout(timer))
 }

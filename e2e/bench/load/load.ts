@@ -4,12 +4,12 @@ import { fileURLToPath } from 'node:url'
 import { closeLater } from '../closing.ts'
 
 export interface Job {
-  /** Connections are dealt out to them in turn. */
+  /** Connections are opened to them in turn. */
   ports: number[]
   /** `{productId}` in it stands for the product that a request is about. */
   path: string
   method?: 'GET' | 'POST'
-  /** Headers of so many requests of each hundred, in place of what the others have. */
+  /** Headers that replace `headers` in a share of the requests. */
   some?: { percent: number; headers: Record<string, string> }
   headers: Record<string, string>
   /** Sends an Idempotency-Key of its own with each request. */
@@ -19,9 +19,9 @@ export interface Job {
   products: { first: number; count: number }
   warmSeconds: number
   seconds: number
-  /** What counts as done. */
+  /** The status of a successful request. */
   expectedStatus: number
-  /** Undefined: as fast as answers come. */
+  /** Arrivals of an open loop. Undefined: a closed loop, as fast as answers come. */
   ratePerSecond?: number
   requestsMax?: number
 }
@@ -34,9 +34,9 @@ export interface LoadResult {
   maxMs: number
   /** How often each status was answered, warming up included. */
   answers: Record<string, number>
-  /** How many of them were of another status than expected. */
+  /** How many of them had another status than expected. */
   unexpected: number
-  /** What the client itself took of a core for each request: it shares the cores with what it measures. */
+  /** CPU time of the client for each request: it shares the cores with what it measures. */
   clientMicroseconds: number
   /** The ids that came with 201, warming up included. */
   acknowledged: string[]

@@ -3,21 +3,21 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { overrideEnvironment } from '#config'
 import { follow } from '#events'
 import { startKafka } from '../../../infra/local/engines/kafka.ts'
+import { API_KEY, type BenchCluster, type BenchDatabase, useDatabase } from '../bench-cluster.ts'
 import { closeLater } from '../closing.ts'
-import { type RunningServer, startFunction, startReserveStock, startRival } from '../contenders/servers.ts'
+import { type RunningServer, startContender, startFunction, startReserveStock } from '../contenders/servers.ts'
 import { runLoad } from '../load/load.ts'
 import { quantile } from '../load/statistics.ts'
 import type { Options } from '../options.ts'
 import type { Measurement } from '../report/measurement.ts'
 import type { Section } from '../report/results.ts'
 import { createRecorder } from '../report/rounds.ts'
-import { API_KEY, type Arena, type Site, useDatabase } from '../site.ts'
 
 /** A backlog of some seconds, of events as a reservation writes them. */
 const BACKLOG = 100_000
 const BACKLOG_PRODUCTS = 5_000
 const RESERVATIONS_PER_SECOND = 2_000
-/** Long enough for the smallest share of a core to be told from none. */
+/** Long enough to tell the smallest share of a core from none. */
 const IDLE_MS = 10_000
 
 /**
@@ -25,7 +25,7 @@ const IDLE_MS = 10_000
  * what share of a core an idle consumer takes, with the timers of KafkaJS and without.
  */
 export async function measureEvents(
-  site: Site,
+  cluster: BenchCluster,
   options: Options,
   progress: (line: string) => void,
 ): Promise<Pick<Section, 'series' | 'note'>> {
@@ -33,24 +33,24 @@ export async function measureEvents(
   const kafka = await startKafka({}, progress)
   closeLater(kafka.stop)
   for (let round = 1; round <= options.rounds; round++) {
-    const arena = await site.createArena(options.products)
+    const database = await cluster.createDatabase(options.products)
     const settings = { EVENTS_URL: `${kafka.url}?prefix=${randomUUID()}.` }
-    const relay = await startFunction('publish-events', arena.url, site.folder, settings)
-    recorder.note(round, 'publish-events', 'backlog', await drain(arena))
-    recorder.note(round, 'follower', 'lag', await measureLag(arena, site, settings.EVENTS_URL, options))
+    const relay = await startFunction('publish-events', database.url, cluster.folder, settings)
+    recorder.note(round, 'publish-events', 'backlog', await drain(database))
+    recorder.note(round, 'follower', 'lag', await measureLag(database, cluster, settings.EVENTS_URL, options))
     await relay.stop()
     const idle = { EVENTS_URL: `${kafka.url}?prefix=${randomUUID()}.` }
-    // First: it makes the topics.
-    const consumer = await startFunction('detect-low-stock', arena.url, site.folder, idle)
+    // First, because it creates the topics.
+    const consumer = await startFunction('detect-low-stock', database.url, cluster.folder, idle)
     recorder.note(round, 'detect-low-stock', 'idle', await idleCpu(consumer))
     for (const [name, patched] of [
       ['KafkaJS as it is', '0'],
       ['KafkaJS without idle timers', '1'],
     ] as const) {
-      const rival = await startRival('idle-consumer', arena.url, site.folder, { ...idle, PATCHED: patched })
-      recorder.note(round, name, 'idle', await idleCpu(rival))
+      const server = await startContender('idle-consumer', database.url, cluster.folder, { ...idle, PATCHED: patched })
+      recorder.note(round, name, 'idle', await idleCpu(server))
     }
-    await arena.remove()
+    await database.remove()
   }
   await kafka.stop()
   return {
@@ -60,7 +60,7 @@ export async function measureEvents(
 }
 
 /** How fast a running relay empties the outbox, from the commit that fills it on. */
-async function drain({ sql }: Arena): Promise<Measurement> {
+async function drain({ sql }: BenchDatabase): Promise<Measurement> {
   const data = {
     productId: randomUUID(),
     version: 12_345,
@@ -78,7 +78,7 @@ async function drain({ sql }: Arena): Promise<Measurement> {
            ${JSON.stringify(data)}::text::json, now(), '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
     from generate_series(1, ${events}::int) as number`
   const isEmpty = async () => (await sql`select 1 from outbox limit 1`).length === 0
-  // Connected, and with its topics made.
+  // Has it connect, and create its topics.
   await fill(1_000)
   while (!(await isEmpty())) await sleep(20)
   await fill(BACKLOG)
@@ -88,19 +88,21 @@ async function drain({ sql }: Arena): Promise<Measurement> {
   return { perSecond, answers: {}, acknowledged: 0, lost: 0 }
 }
 
-/** A consumer that has just joined its group has some seconds of events to catch up with first. */
+/** A consumer that has just joined its group catches up with some seconds of events first. */
 const LAG_WARM_SECONDS = 8
 
-/**
- * From the beginning of a reservation's transaction, whose time its event bears, to a consumer, in another process than the
- * relay.
- */
-async function measureLag(arena: Arena, site: Site, eventsUrl: string, options: Options): Promise<Measurement> {
-  await useDatabase(arena.url)
+/** From the beginning of a reservation's transaction, whose time its event bears, to a consumer in another process than the relay. */
+async function measureLag(
+  database: BenchDatabase,
+  cluster: BenchCluster,
+  eventsUrl: string,
+  options: Options,
+): Promise<Measurement> {
+  await useDatabase(database.url)
   overrideEnvironment({ EVENTS_URL: eventsUrl })
   const lags: number[] = []
   const warmSeconds = Math.max(options.warmSeconds, LAG_WARM_SECONDS)
-  const server = await startReserveStock(arena.url, site.folder)
+  const server = await startReserveStock(database.url, cluster.folder)
   const startedAt = Date.now()
   const following = follow({
     topics: ['stock-events'],
@@ -124,7 +126,7 @@ async function measureLag(arena: Arena, site: Site, eventsUrl: string, options: 
     ratePerSecond: RESERVATIONS_PER_SECOND,
   })
   await server.stop()
-  while ((await arena.sql`select 1 from outbox limit 1`).length > 0) await sleep(20)
+  while ((await database.sql`select 1 from outbox limit 1`).length > 0) await sleep(20)
   await following.stop()
   overrideEnvironment({ EVENTS_URL: undefined })
   lags.sort((a, b) => a - b)
@@ -145,7 +147,7 @@ async function idleCpu({ port, stop }: RunningServer): Promise<Measurement> {
     const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
     return Number(/^process_cpu_seconds_total (\S+)$/m.exec(metrics)?.[1])
   }
-  // Started, joined and through with the compiler.
+  // It has started, joined its group and compiled by then.
   await sleep(IDLE_MS / 2)
   const before = await cpuSeconds()
   await sleep(IDLE_MS)

@@ -5,8 +5,8 @@ import { eventRequest } from '#function'
 import { getJob, submitJob } from '#jobs'
 import { auditStock } from '#stock'
 import processJob from '../../../functions/process-job/index.ts'
+import { startBenchCluster, useDatabase } from '../bench-cluster.ts'
 import { withClosing } from '../closing.ts'
-import { startSite, useDatabase } from '../site.ts'
 
 // How fast products are imported: `node --import tsx e2e/bench/parts/imports.ts [--rows 100000]`. In this process, on a PostgreSQL of its own.
 
@@ -58,8 +58,8 @@ async function measure(what: string, format: 'csv' | 'ndjson', text: string): Pr
 }
 
 await withClosing(async () => {
-  const site = await startSite(progress)
-  const { url } = await site.createArena(1)
+  const cluster = await startBenchCluster(progress)
+  const { url } = await cluster.createDatabase(1)
   await useDatabase(url)
   await measure('add, NDJSON', 'ndjson', ndjson('First'))
   await measure('change, NDJSON', 'ndjson', ndjson('Second'))

@@ -3,26 +3,26 @@ import { overrideEnvironment } from '#config'
 import { systemContext, transaction } from '#database'
 import { closeJobs, submitJob } from '#jobs'
 import { ensureRabbit, startRabbit } from '../../../infra/local/engines/rabbitmq.ts'
+import { type BenchCluster, type BenchDatabase, useDatabase } from '../bench-cluster.ts'
 import { closeLater } from '../closing.ts'
-import { startFunction, startRival } from '../contenders/servers.ts'
+import { startContender, startFunction } from '../contenders/servers.ts'
 import type { Options } from '../options.ts'
 import type { Measurement } from '../report/measurement.ts'
 import type { Section } from '../report/results.ts'
 import { createRecorder, rotated } from '../report/rounds.ts'
-import { type Arena, type Site, useDatabase } from '../site.ts'
 
-/** Jobs for each second that is asked for: what is aimed at. They are all submitted at once, as fast as it goes. */
+/** Jobs for each measured second: the rate that is aimed at. All are submitted as fast as possible. */
 const JOBS_PER_SECOND = 4_000
 /** Jobs a transaction, as a change that asks for several has it. */
 const SUBMITTED_AT_ONCE = 100
 const END_MAX_MS = 120_000
 
 /**
- * Jobs a second, from the insert of the first to the success of the last, with one worker process and work that does nothing: told of
- * by RabbitMQ (quorum queues, each message confirmed and acknowledged), or found in the table.
+ * Jobs a second, from the insert of the first to the success of the last, with one worker process and work that does nothing: through
+ * RabbitMQ (quorum queues, each message confirmed and acknowledged), or polled from the table.
  */
 export async function measureJobs(
-  site: Site,
+  cluster: BenchCluster,
   options: Options,
   progress: (line: string) => void,
 ): Promise<Pick<Section, 'series' | 'note'>> {
@@ -36,17 +36,17 @@ export async function measureJobs(
   ]
   for (let round = 1; round <= options.rounds; round++) {
     for (const { contender, url } of rotated(contenders, round - 1)) {
-      const arena = await site.createArena(options.products)
+      const database = await cluster.createDatabase(options.products)
       const settings = { JOBS_URL: url, JOBS_QUEUE: `bench-${round}` }
-      const dispatcher = await startFunction('dispatch-jobs', arena.url, site.folder, settings)
-      const worker = await startRival('job-server', arena.url, site.folder, settings)
-      await useDatabase(arena.url)
+      const dispatcher = await startFunction('dispatch-jobs', database.url, cluster.folder, settings)
+      const worker = await startContender('job-server', database.url, cluster.folder, settings)
+      await useDatabase(database.url)
       await closeJobs()
       overrideEnvironment(settings)
-      await measure(arena, options.warmSeconds)
-      recorder.note(round, contender, 'submitted and done', await measure(arena, options.seconds))
+      await measure(database, options.warmSeconds)
+      recorder.note(round, contender, 'submitted and done', await measure(database, options.seconds))
       await Promise.all([dispatcher.stop(), worker.stop()])
-      await arena.remove()
+      await database.remove()
     }
   }
   await closeJobs()
@@ -55,7 +55,7 @@ export async function measureJobs(
   return { series: recorder.series, note: `RabbitMQ ${rabbit.version}.` }
 }
 
-async function measure({ sql }: Arena, seconds: number): Promise<Measurement> {
+async function measure({ sql }: BenchDatabase, seconds: number): Promise<Measurement> {
   await sql`truncate jobs cascade`
   const count = seconds * JOBS_PER_SECOND
   for (let done = 0; done < count; done += SUBMITTED_AT_ONCE) await submit()

@@ -1,12 +1,12 @@
 import { statfs } from 'node:fs/promises'
-import { MOVEMENTS_A_PRODUCT } from '../catalogue.ts'
+import type { BenchCluster, BenchDatabase } from '../bench-cluster.ts'
 import { countInconsistent } from '../checks.ts'
 import { httpContender } from '../contenders/contenders.ts'
 import { startReserveStock } from '../contenders/servers.ts'
+import { MOVEMENTS_A_PRODUCT } from '../dataset.ts'
 import type { Options } from '../options.ts'
 import type { Section } from '../report/results.ts'
 import { createRecorder, rotated } from '../report/rounds.ts'
-import type { Arena, Site } from '../site.ts'
 import { measurePages } from './pages.ts'
 
 /** A million products are 6 GB, and the log beside them grows to 1 GB and more. */
@@ -18,14 +18,14 @@ const BYTES_A_PRODUCT = 12_000
  */
 export const LARGE_SERVER = { settings: { shared_buffers: '2GB', max_wal_size: '8GB' } }
 
-/** The spread load over many products and a long ledger, against the same over few. */
+/** The spread load over many products and a long ledger, against the same load over few. */
 export async function measureLarge(
-  site: Site,
+  cluster: BenchCluster,
   options: Options,
   progress: (line: string) => void,
 ): Promise<Pick<Section, 'series' | 'note'>> {
   const recorder = createRecorder('large', progress)
-  const { bavail, bsize } = await statfs(site.folder)
+  const { bavail, bsize } = await statfs(cluster.folder)
   const needed = options.largeProducts * BYTES_A_PRODUCT
   if (bavail * bsize < needed) {
     const note = `Left out: it needs ${Math.ceil(needed / 1e9)} GB of disk, and ${Math.floor((bavail * bsize) / 1e9)} GB are free.`
@@ -33,17 +33,17 @@ export async function measureLarge(
     return { series: [], note }
   }
   const startedAt = performance.now()
-  const many = await site.createLargeArena(options.largeProducts)
+  const many = await cluster.createLargeDatabase(options.largeProducts)
   const generatedIn = ((performance.now() - startedAt) / 1_000).toFixed(0)
-  const few = await site.createArena(options.products)
+  const few = await cluster.createDatabase(options.products)
   const note = `${sizeOf(many)}, generated in ${generatedIn} s, against ${sizeOf(few)}.`
   progress(note)
-  await measurePages(many, site, options, recorder)
-  const servers = [await startReserveStock(many.url, site.folder), await startReserveStock(few.url, site.folder)]
-  const contenders = [many, few].map((arena, index) => ({
-    products: { first: 1, count: arena.products },
+  await measurePages(many, cluster, options, recorder)
+  const servers = [await startReserveStock(many.url, cluster.folder), await startReserveStock(few.url, cluster.folder)]
+  const contenders = [many, few].map((database, index) => ({
+    products: { first: 1, count: database.products },
     scenario: index === 0 ? 'many products' : 'few products',
-    ...httpContender('reserve-stock', arena, [servers[index]?.port ?? 0], { ...options, audit: false }),
+    ...httpContender('reserve-stock', database, [servers[index]?.port ?? 0], { ...options, audit: false }),
   }))
   for (let round = 1; round <= options.rounds; round++) {
     for (const { name, scenario, products, measure } of rotated(contenders, round - 1)) {
@@ -51,9 +51,9 @@ export async function measureLarge(
     }
   }
   for (const { stop } of servers) await stop()
-  for (const [index, arena] of [many, few].entries()) {
-    progress(`large: auditing ${sizeOf(arena)}`)
-    const inconsistent = await countInconsistent(arena)
+  for (const [index, database] of [many, few].entries()) {
+    progress(`large: auditing ${sizeOf(database)}`)
+    const inconsistent = await countInconsistent(database)
     const own = recorder.series.find(({ scenario }) => scenario === contenders[index]?.scenario)
     const last = own?.measurements.at(-1)
     if (last) last.inconsistent = inconsistent
@@ -63,5 +63,5 @@ export async function measureLarge(
   return { series: recorder.series, note }
 }
 
-const sizeOf = ({ products }: Arena) =>
+const sizeOf = ({ products }: BenchDatabase) =>
   `${products.toLocaleString('en')} products with ${(products * MOVEMENTS_A_PRODUCT).toLocaleString('en')} ledger rows`

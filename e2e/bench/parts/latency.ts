@@ -1,27 +1,27 @@
+import type { BenchCluster } from '../bench-cluster.ts'
 import { httpContender } from '../contenders/contenders.ts'
 import { startNaive, startReserveStock } from '../contenders/servers.ts'
 import type { Options } from '../options.ts'
 import type { Section } from '../report/results.ts'
 import { createRecorder, rotated } from '../report/rounds.ts'
-import type { Site } from '../site.ts'
 
 /**
  * Latency at half of what saturates, on one hot product: the rate is measured first, then requests arrive at random at half
  * of it, and each one's latency counts from its arrival, waiting for a connection included.
  */
 export async function measureLatency(
-  site: Site,
+  cluster: BenchCluster,
   options: Options,
   progress: (line: string) => void,
 ): Promise<Pick<Section, 'series' | 'note'>> {
   const recorder = createRecorder('latency', progress)
   for (let round = 1; round <= options.rounds; round++) {
-    const arena = await site.createArena(options.products)
-    const own = await startReserveStock(arena.url, site.folder)
-    const naive = await startNaive(arena.url, site.folder)
+    const database = await cluster.createDatabase(options.products)
+    const own = await startReserveStock(database.url, cluster.folder)
+    const naive = await startNaive(database.url, cluster.folder)
     const contenders = [
-      httpContender('reserve-stock', arena, [own.port], options),
-      httpContender('naive handler', arena, [naive.port], options),
+      httpContender('reserve-stock', database, [own.port], options),
+      httpContender('naive handler', database, [naive.port], options),
     ]
     for (const contender of rotated(contenders, round - 1)) {
       const products = { first: 1 + contenders.indexOf(contender), count: 1 }
@@ -33,7 +33,7 @@ export async function measureLatency(
     }
     await own.stop()
     await naive.stop()
-    await arena.remove()
+    await database.remove()
   }
   return { series: recorder.series, note: '' }
 }

@@ -1,26 +1,26 @@
+import { API_KEY, type BenchCluster, type BenchDatabase } from '../bench-cluster.ts'
 import { startFunction } from '../contenders/servers.ts'
 import { runLoad } from '../load/load.ts'
 import type { Options } from '../options.ts'
 import { type createRecorder, rotated } from '../report/rounds.ts'
-import { API_KEY, type Arena, type Site } from '../site.ts'
 
 const PAGE_SIZE = 50
 const PAGE = 10_000
-/** A reader or two at a time: what counts is what a page costs, not how many there can be. */
+/** Readers at a time: few, because the cost of a page counts, not the throughput. */
 const CONNECTIONS = 2
 
 /** The first page of the catalogue against the ten thousandth, by cursor, both from the database. */
 export async function measurePages(
-  arena: Arena,
-  site: Site,
+  database: BenchDatabase,
+  cluster: BenchCluster,
   options: Options,
   recorder: ReturnType<typeof createRecorder>,
 ): Promise<void> {
-  const server = await startFunction('list-products', arena.url, site.folder)
+  const server = await startFunction('list-products', database.url, cluster.folder)
   const first = `/v1/products?limit=${PAGE_SIZE}`
   const scenarios = [
     { scenario: 'page 1', path: first },
-    { scenario: `page ${PAGE}`, path: `${first}&cursor=${await cursorOf(arena, (PAGE - 1) * PAGE_SIZE)}` },
+    { scenario: `page ${PAGE}`, path: `${first}&cursor=${await cursorOf(database, (PAGE - 1) * PAGE_SIZE)}` },
   ]
   for (let round = 1; round <= options.rounds; round++) {
     for (const { scenario, path } of rotated(scenarios, round - 1)) {
@@ -41,8 +41,8 @@ export async function measurePages(
   await server.stop()
 }
 
-/** The cursor that follows so many products: what `nextCursor` of their last page is. Walking there would take half a minute. */
-async function cursorOf({ sql }: Arena, skipped: number): Promise<string> {
+/** The cursor after so many products, as `nextCursor` of their last page. To page there would take half a minute. */
+async function cursorOf({ sql }: BenchDatabase, skipped: number): Promise<string> {
   const [row] = await sql<[{ createdAt: Date; id: string }]>`
     select created_at as "createdAt", id from products where deleted_at is null
     order by created_at, id offset ${skipped - 1} limit 1`

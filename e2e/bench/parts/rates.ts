@@ -1,3 +1,4 @@
+import type { BenchCluster } from '../bench-cluster.ts'
 import { type Contender, httpContender, transactionsContender } from '../contenders/contenders.ts'
 import { startPeer } from '../contenders/peer.ts'
 import { findTransactions } from '../contenders/pgbench.ts'
@@ -5,11 +6,10 @@ import { startNaive, startReserveStock } from '../contenders/servers.ts'
 import type { Options } from '../options.ts'
 import type { Section } from '../report/results.ts'
 import { createRecorder, rotated } from '../report/rounds.ts'
-import type { Site } from '../site.ts'
 
 /** Reservations a second, hot and spread, of everyone in turn, each in a fresh copy of the same database a round. */
 export async function measureRates(
-  site: Site,
+  cluster: BenchCluster,
   options: Options,
   progress: (line: string) => void,
 ): Promise<Pick<Section, 'series' | 'sellOuts' | 'note'> & { transactions: string }> {
@@ -17,20 +17,20 @@ export async function measureRates(
   const notes: string[] = []
   const { all, version } = await findTransactions()
   if (version === undefined) notes.push('pgbench is not installed: its part was played by the driver, without HTTP.')
-  const peer = options.peer ? await startPeer(site, options, progress) : { skipped: '--no-peer' }
+  const peer = options.peer ? await startPeer(cluster, options, progress) : { skipped: '--no-peer' }
   if ('skipped' in peer) notes.push(`Medusa was left out: ${peer.skipped}`)
 
   for (let round = 1; round <= options.rounds; round++) {
-    const arena = await site.createArena(options.products)
-    const own = await startReserveStock(arena.url, site.folder)
-    // A process of its own: what it has compiled for requests with a key would be slower for those without.
-    const keyed = await startReserveStock(arena.url, site.folder)
-    const naive = await startNaive(arena.url, site.folder)
+    const database = await cluster.createDatabase(options.products)
+    const own = await startReserveStock(database.url, cluster.folder)
+    // A process of its own: code that is compiled for requests with a key is slower for those without.
+    const keyed = await startReserveStock(database.url, cluster.folder)
+    const naive = await startNaive(database.url, cluster.folder)
     const contenders: Contender[] = [
-      httpContender('reserve-stock', arena, [own.port], options),
-      httpContender('reserve-stock, Idempotency-Key', arena, [keyed.port], options, { idempotencyPrefix: 'bench' }),
-      ...all.map((transactions) => transactionsContender(transactions, arena, options)),
-      httpContender('naive handler', arena, [naive.port], options),
+      httpContender('reserve-stock', database, [own.port], options),
+      httpContender('reserve-stock, Idempotency-Key', database, [keyed.port], options, { idempotencyPrefix: 'bench' }),
+      ...all.map((transactions) => transactionsContender(transactions, database, options)),
+      httpContender('naive handler', database, [naive.port], options),
       ...('skipped' in peer ? [] : [peer]),
     ]
     for (const [scenario, isHot] of [
@@ -38,7 +38,7 @@ export async function measureRates(
       ['spread', false],
     ] as const) {
       for (const contender of rotated(contenders, round - 1)) {
-        // Everyone has a hot product of their own: nobody inherits another's row with its dead versions.
+        // Each contender has a hot product of its own, without another's dead row versions.
         const hot = { first: 1 + contenders.indexOf(contender), count: 1 }
         const products = isHot ? hot : { first: 1, count: options.products }
         recorder.note(round, contender.name, scenario, await contender.measure(products))
@@ -48,7 +48,7 @@ export async function measureRates(
     await own.stop()
     await keyed.stop()
     await naive.stop()
-    await arena.remove()
+    await database.remove()
   }
   const { series, sellOuts } = recorder
   return { series, sellOuts, note: notes.join(' '), transactions: version ?? 'driver' }

@@ -1,16 +1,16 @@
 import { startRedis } from '../../../infra/local/engines/redis.ts'
-import { productId } from '../catalogue.ts'
+import { API_KEY, type BenchCluster } from '../bench-cluster.ts'
 import { closeLater } from '../closing.ts'
-import { type RunningServer, startFunction, startRival } from '../contenders/servers.ts'
+import { type RunningServer, startContender, startFunction } from '../contenders/servers.ts'
+import { productId } from '../dataset.ts'
 import { runLoad } from '../load/load.ts'
 import type { Options } from '../options.ts'
 import type { Section } from '../report/results.ts'
 import { createRecorder, rotated } from '../report/rounds.ts'
-import { API_KEY, type Site } from '../site.ts'
 
-/** What everybody looks at. */
+/** Products that are read. */
 const PRODUCTS = 100
-/** No client of the benchmark gets near it, but every request is counted. */
+/** A limit that is never reached: every request is counted, and none refused. */
 const COUNTED = '1000000'
 
 /**
@@ -18,15 +18,16 @@ const COUNTED = '1000000'
  * JSON. `settings` say how the function runs.
  */
 export async function measureReads(
-  site: Site,
+  cluster: BenchCluster,
   options: Options,
   progress: (line: string) => void,
 ): Promise<Pick<Section, 'series' | 'note'>> {
   const recorder = createRecorder('reads', progress)
   const redis = await startRedis()
   closeLater(redis.stop)
-  const arena = await site.createArena(options.products)
-  const start = (settings: Record<string, string>) => startFunction('get-product', arena.url, site.folder, settings)
+  const database = await cluster.createDatabase(options.products)
+  const start = (settings: Record<string, string>) =>
+    startFunction('get-product', database.url, cluster.folder, settings)
   const contenders: Record<string, RunningServer> = {
     'cache in memory': await start({ CACHE_URL: 'memory:' }),
     'cache in Redis': await start({ CACHE_URL: redis.url }),
@@ -35,7 +36,9 @@ export async function measureReads(
     'cache in Redis, counted in Redis': await start({ CACHE_URL: redis.url, RATE_LIMIT: COUNTED }),
   }
   const product = await read(contenders['no cache'])
-  contenders['bare Hono handler'] = await startRival('bare-server', arena.url, site.folder, { PRODUCT: product })
+  contenders['bare Hono handler'] = await startContender('bare-server', database.url, cluster.folder, {
+    PRODUCT: product,
+  })
   for (let round = 1; round <= options.rounds; round++) {
     for (const [name, server] of rotated(Object.entries(contenders), round - 1)) {
       const { acknowledged, ...result } = await runLoad({
@@ -53,7 +56,7 @@ export async function measureReads(
     }
   }
   for (const { stop } of Object.values(contenders)) await stop()
-  await arena.remove()
+  await database.remove()
   await redis.stop()
   return { series: recorder.series, note: '' }
 }

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startRedis } from '../../../infra/local/engines/redis.ts'
+import { API_KEY, type BenchCluster, type BenchDatabase } from '../bench-cluster.ts'
 import { closeLater } from '../closing.ts'
 import { httpContender } from '../contenders/contenders.ts'
 import { startFunction, startReserveStock } from '../contenders/servers.ts'
@@ -7,12 +8,11 @@ import { runLoad } from '../load/load.ts'
 import type { Options } from '../options.ts'
 import type { Section } from '../report/results.ts'
 import { createRecorder, rotated } from '../report/rounds.ts'
-import { API_KEY, type Arena, type Site } from '../site.ts'
 
-/** A token of a timeline that never was: the primary has to answer. */
+/** A token of another timeline, which only the primary may answer. */
 const FROM_PRIMARY = { 'consistency-token': '0-0/1' }
 const PERCENT_FROM_PRIMARY = 5
-/** What everybody looks at. */
+/** Products that are read. */
 const PRODUCTS = 1_000
 const STATISTICS_MS = 500
 
@@ -21,7 +21,7 @@ const STATISTICS_MS = 500
  * which 5 % insist on the primary; and reservations whose commits wait until the replica shows them.
  */
 export async function measureReplica(
-  site: Site,
+  cluster: BenchCluster,
   options: Options,
   progress: (line: string) => void,
 ): Promise<Pick<Section, 'series' | 'note'>> {
@@ -29,17 +29,17 @@ export async function measureReplica(
   const redis = await startRedis()
   closeLater(redis.stop)
   for (let round = 1; round <= options.rounds; round++) {
-    const arena = await site.createArena(options.products)
-    await untilReplicaHas(arena, site)
-    const withReplica = { DATABASE_REPLICA_URL: site.replicaUrlOf(arena.url) }
+    const database = await cluster.createDatabase(options.products)
+    await untilReplicaHas(database, cluster)
+    const withReplica = { DATABASE_REPLICA_URL: cluster.replicaUrlOf(database.url) }
     const setups = {
       'primary alone': {},
       'with a replica': withReplica,
       'with a replica and a cache': { ...withReplica, CACHE_URL: redis.url },
     }
     for (const [name, settings] of rotated(Object.entries(setups), round - 1)) {
-      const server = await startFunction('get-product', arena.url, site.folder, settings)
-      const before = await transactionsOf(arena)
+      const server = await startFunction('get-product', database.url, cluster.folder, settings)
+      const before = await transactionsOf(database)
       const { acknowledged, ...result } = await runLoad({
         ports: [server.port],
         method: 'GET',
@@ -52,58 +52,58 @@ export async function measureReplica(
         seconds: options.seconds,
         expectedStatus: 200,
       })
-      // A session tells its numbers when it ends, else when it pleases.
+      // A session reports its statistics when it ends, else at some later time.
       await server.stop()
-      const transactions = (await transactionsOf(arena)) - before
+      const transactions = (await transactionsOf(database)) - before
       const primaryPerThousand = (1_000 * transactions) / (result.answers['200'] ?? 1)
       const counts = { acknowledged: acknowledged.length, lost: 0 }
       recorder.note(round, name, 'reads', { ...result, ...counts, primaryPerThousand })
     }
-    await measureCommits(arena, site, options, round, recorder)
-    await arena.remove()
+    await measureCommits(database, cluster, options, round, recorder)
+    await database.remove()
   }
   await redis.stop()
   return { series: recorder.series, note: '' }
 }
 
 async function measureCommits(
-  arena: Arena,
-  site: Site,
+  database: BenchDatabase,
+  cluster: BenchCluster,
   options: Options,
   round: number,
   recorder: ReturnType<typeof createRecorder>,
 ): Promise<void> {
-  await waitForStandbys(arena, '*')
+  await waitForStandbys(database, '*')
   const modes = { 'commits wait for the disk': 'local', 'commits wait for the replica': 'remote_apply' }
   for (const [index, [name, mode]] of rotated(Object.entries(modes), round - 1).entries()) {
-    const server = await startReserveStock(arena.url, site.folder, { DATABASE_SYNCHRONOUS_COMMIT: mode })
-    const contender = httpContender(name, arena, [server.port], options)
+    const server = await startReserveStock(database.url, cluster.folder, { DATABASE_SYNCHRONOUS_COMMIT: mode })
+    const contender = httpContender(name, database, [server.port], options)
     recorder.note(round, name, 'hot', await contender.measure({ first: 1 + index, count: 1 }))
     await server.stop()
   }
-  await waitForStandbys(arena, '')
+  await waitForStandbys(database, '')
 }
 
-async function waitForStandbys({ sql }: Arena, names: string): Promise<void> {
+async function waitForStandbys({ sql }: BenchDatabase, names: string): Promise<void> {
   await sql.unsafe(`alter system set synchronous_standby_names = '${names}'`)
   await sql.unsafe('select pg_reload_conf()')
   await sleep(200)
 }
 
-async function transactionsOf({ sql }: Arena): Promise<number> {
+async function transactionsOf({ sql }: BenchDatabase): Promise<number> {
   await sleep(STATISTICS_MS)
   const [row] = await sql<[{ count: string }]>`
     select xact_commit + xact_rollback as count from pg_stat_database where datname = current_database()`
   return Number(row.count)
 }
 
-/** A copied database is a hundred megabytes of log. */
-async function untilReplicaHas({ sql }: Arena, site: Site): Promise<void> {
+/** To copy a database writes a hundred megabytes of log. */
+async function untilReplicaHas({ sql }: BenchDatabase, cluster: BenchCluster): Promise<void> {
   for (let tries = 0; tries < 600; tries++) {
     const [row] = await sql<[{ isBehind: boolean }]>`
       select coalesce(bool_or(replay_lsn < pg_current_wal_lsn()), true) as "isBehind" from pg_stat_replication`
     if (!row.isBehind) return
     await sleep(100)
   }
-  throw new Error(`the replica of ${site.folder} did not catch up within a minute`)
+  throw new Error(`the replica of ${cluster.folder} did not catch up within a minute`)
 }

@@ -1,24 +1,24 @@
-/** One contender's result of one alternation. */
+/** One contender's result in one round. */
 export interface Measurement {
   perSecond: number
-  /** Not known of pgbench, which measures its own way. */
+  /** Absent for pgbench, which measures in its own way. */
   p50Ms?: number
   p99Ms?: number
   maxMs?: number
-  /** Of the open-loop runs: the arrivals a second that were asked for. */
+  /** The arrivals a second of an open loop. */
   arrivalsPerSecond?: number
   answers: Record<string, number>
-  /** Answers of another status than the load asks for: they count for nothing. */
+  /** Answers of another status than expected, which do not count. */
   unexpected?: number
   clientMicroseconds?: number
-  /** Reservations that were said to be held, warming up included, and those of them that are not in the database. */
+  /** Reservations that were acknowledged, warming up included, and those of them that are not in the database. */
   acknowledged: number
   lost: number
   /** Transactions on the primary for each thousand reads. */
   primaryPerThousand?: number
   /** Of a core, by a process that has nothing to do. */
   cpuPercent?: number
-  /** Products whose balance is not the sum of the ledger and of the holds, after the run; undefined where it was not asked. */
+  /** Products whose balance is not the sum of the ledger and of the holds, after the run; undefined if there was no audit. */
   inconsistent?: number
 }
 

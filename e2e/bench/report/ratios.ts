@@ -11,7 +11,7 @@ export interface Spread {
 export interface Comparison extends Spread {
   label: string
   unit: '×' | 'ms' | '/s'
-  /** What has to be kept, and what is aimed at. Undefined: only told. */
+  /** The least that must be kept, and the goal. Undefined: reported only. */
   target?: { floor: number; aim: number }
   verdict: 'aim met' | 'floor met' | 'missed' | ''
 }

@@ -54,7 +54,7 @@ export async function writeResults(folder: string, parts: Results): Promise<void
   await writeFile(join(folder, FILE), `${text.replace(/\[ ([\d., ]+) \]/g, '[$1]')}\n`)
 }
 
-/** A tenth of a microsecond of a latency says nothing. */
+/** Thousandths: less than the noise of any measurement. */
 function round(_: string, value: unknown): unknown {
   return typeof value === 'number' ? Math.round(value * 1_000) / 1_000 : value
 }

@@ -1,6 +1,6 @@
 import type { Measurement, SellOut, Series } from './measurement.ts'
 
-/** Collects the measurements of a part, and tells of each as it comes. */
+/** Collects the measurements of a part, and reports each as progress. */
 export function createRecorder(part: string, progress: (line: string) => void) {
   const series: Series[] = []
   const sellOuts: Record<string, SellOut[]> = {}
@@ -30,7 +30,7 @@ function describe({ perSecond, p50Ms, p99Ms, answers, lost, inconsistent = 0, cp
   return `${perSecond.toFixed(0)}/s${latency}, answers ${JSON.stringify(answers)}${wrong}`
 }
 
-/** In another order each round, so that nobody is always the one to run after a certain other. */
+/** In another order each round, so that no contender always runs after the same other. */
 export function rotated<Item>(items: readonly Item[], round: number): Item[] {
   const shift = round % Math.max(1, items.length)
   return [...items.slice(shift), ...items.slice(0, shift)]

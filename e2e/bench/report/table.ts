@@ -185,7 +185,7 @@ const sum = (values: number[]) => values.reduce((total, value) => total + value,
 
 export const whole = (value: number) => Math.round(value).toLocaleString('en')
 const tenth = (value: number) => value.toFixed(1)
-/** Three digits are more than the noise leaves. */
+/** Three digits: more would be noise. */
 export const short = (value: number) =>
   value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2)
 const range = ({ min, max }: Spread, write: (value: number) => string) => `${write(min)}-${write(max)}`

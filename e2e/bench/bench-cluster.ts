@@ -6,27 +6,27 @@ import { ensureBootstrapKey } from '#access'
 import { overrideEnvironment } from '#config'
 import { closeDatabase, migrate } from '#database'
 import { startCluster } from '../../infra/local/postgres/cluster.ts'
-import { fillCatalogue } from './catalogue.ts'
 import { closeLater } from './closing.ts'
 import type { Connection } from './connection.ts'
+import { generateDataset } from './dataset.ts'
 
 export const API_KEY = 'bench-admin-key'
 
-/** One PostgreSQL, on the disk that the project is on: a temporary folder may be in memory, where a flush costs nothing. */
-export interface Site {
-  /** A new database of the service with `products` products: a copy of one that is filled the first time that it is asked for. */
-  createArena(products: number): Promise<Arena>
-  /** The same, but not as a copy: for one that is too large to have twice. */
-  createLargeArena(products: number): Promise<Arena>
+/** One PostgreSQL, on the project's disk: a temporary folder may be in memory, where a flush costs nothing. */
+export interface BenchCluster {
+  /** A new database of the service with `products` products: a copy of a template, which the first call fills. */
+  createDatabase(products: number): Promise<BenchDatabase>
+  /** The same, but without a template: for a database that is too large to have twice. */
+  createLargeDatabase(products: number): Promise<BenchDatabase>
   /** A new database with nothing in it. */
-  createEmpty(name: string): Promise<string>
+  createEmptyDatabase(name: string): Promise<string>
   serverVersion: string
   folder: string
-  /** A URL of the replica's, for one of the primary's. Throws where there is no replica. */
+  /** The replica's URL of the database that `url` has on the primary. Throws where there is no replica. */
   replicaUrlOf(url: string): string
 }
 
-export interface Arena {
+export interface BenchDatabase {
   url: string
   sql: Connection
   products: number
@@ -34,10 +34,10 @@ export interface Arena {
 }
 
 /** `settings` are the server's, besides `fsync`, which is on. */
-export async function startSite(
+export async function startBenchCluster(
   progress: (line: string) => void,
   { settings = {}, replica = false }: { settings?: Record<string, string>; replica?: boolean } = {},
-): Promise<Site> {
+): Promise<BenchCluster> {
   const parent = fileURLToPath(new URL('../../.local', import.meta.url))
   await mkdir(parent, { recursive: true })
   const folder = await mkdtemp(join(parent, 'bench-'))
@@ -52,47 +52,47 @@ export async function startSite(
   const sql = postgres(cluster.primaryUrl, { max: 1, onnotice: () => {} })
   closeLater(() => sql.end({ timeout: 1 }))
   const [row] = await sql<[{ server_version: string }]>`show server_version`
-  const createEmpty = async (name: string) => {
+  const createEmptyDatabase = async (name: string) => {
     await sql.unsafe(`create database ${name}`)
     return urlOf(cluster.primaryUrl, name)
   }
 
   const { replicaUrl } = cluster
   const replicaUrlOf = (url: string) => {
-    if (replicaUrl === undefined) throw new Error('this site has no replica')
+    if (replicaUrl === undefined) throw new Error('this cluster has no replica')
     return urlOf(replicaUrl, new URL(url).pathname.slice(1))
   }
   const templates = new Map<number, string>()
-  let arenas = 0
+  let databases = 0
   return {
     folder,
     serverVersion: row.server_version,
-    createEmpty,
+    createEmptyDatabase,
     replicaUrlOf,
-    async createArena(products) {
+    async createDatabase(products) {
       const template = templates.get(products) ?? (await fillTemplate(products))
       templates.set(products, template)
-      const name = `arena_${++arenas}`
+      const name = `bench_${++databases}`
       await sql.unsafe(`create database ${name} template ${template}`)
       await sql.unsafe('checkpoint')
       return open(name, products)
     },
-    createLargeArena: async (products) => open(await fillTemplate(products), products),
+    createLargeDatabase: async (products) => open(await fillTemplate(products), products),
   }
 
-  function open(name: string, products: number): Arena {
+  function open(name: string, products: number): BenchDatabase {
     const drop = () => sql.unsafe(`drop database ${name} with (force)`)
-    return openArena(urlOf(cluster.primaryUrl, name), products, drop)
+    return openDatabase(urlOf(cluster.primaryUrl, name), products, drop)
   }
 
   async function fillTemplate(products: number): Promise<string> {
     const name = `template_${products}`
-    const url = await createEmpty(name)
+    const url = await createEmptyDatabase(name)
     await prepareSchema(url)
     const filling = postgres(url, { max: 1, onnotice: () => {} })
     const startedAt = performance.now()
     try {
-      await fillCatalogue(filling, products, (done) => {
+      await generateDataset(filling, products, (done) => {
         const seconds = ((performance.now() - startedAt) / 1_000).toFixed(0)
         progress(`generated ${done.toLocaleString('en')} of ${products.toLocaleString('en')} products, ${seconds} s`)
       })
@@ -125,7 +125,7 @@ export async function useDatabase(url: string): Promise<void> {
   overrideEnvironment({ DATABASE_URL: url, LOG_LEVEL: 'error' })
 }
 
-function openArena(url: string, products: number, drop: () => Promise<unknown>): Arena {
+function openDatabase(url: string, products: number, drop: () => Promise<unknown>): BenchDatabase {
   const sql = postgres(url, { max: 1, onnotice: () => {} })
   const remove = closeLater(async () => {
     await sql.end({ timeout: 1 })

@@ -1,6 +1,6 @@
 import type { Connection } from './connection.ts'
 
-/** Products are numbered from 1, and the id is the number: no contender has to look one up. */
+/** Products are numbered from 1, and the id is made of the number: no contender has to look one up. */
 export function productId(number: number): string {
   return `00000000-0000-7000-8000-${number.toString(16).padStart(12, '0')}`
 }
@@ -15,14 +15,14 @@ const reservationIdSql = (number: string, hold: string) =>
 export const ON_HAND = 1_000_000_000
 /** Received, four times held and confirmed, held once more. */
 export const MOVEMENTS_A_PRODUCT = 10
-/** So that no statement runs for minutes without a sign of life. */
+/** Products a transaction, so that progress is shown every few seconds. */
 const CHUNK = 50_000
 
 /**
  * Fills an empty database with `products` products, each with a ledger of ten rows, four confirmed reservations and a held
  * one: the state that the service would have left, so that its audit agrees.
  */
-export async function fillCatalogue(
+export async function generateDataset(
   sql: Connection,
   products: number,
   onProgress: (done: number) => void = () => {},
@@ -30,7 +30,7 @@ export async function fillCatalogue(
   for (let from = 1; from <= products; from += CHUNK) {
     const to = Math.min(products, from + CHUNK - 1)
     await sql.begin(async (tx) => {
-      // The references are right by construction; looking up each of them would take longer than all the rest.
+      // Turns off foreign keys, which hold by construction: to check each would take longer than all the rest.
       await tx.unsafe('set local session_replication_role = replica')
       for (const statement of statements(`generate_series(${from}, ${to}) as n`)) await tx.unsafe(statement)
     })
