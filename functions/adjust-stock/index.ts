@@ -5,6 +5,7 @@ import { AdjustRequest, Movement } from '#stock/schema'
 export default httpFunction({
   name: 'adjust-stock',
   route: 'POST /v1/products/{productId}/stock/adjustments',
+  params: { productId: 'product' },
   tag: 'stock',
   scope: 'stock:write',
   summary: 'Receive, return or write off stock at one location.',

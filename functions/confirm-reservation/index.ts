@@ -5,6 +5,7 @@ import { ConfirmRequest, Reservation } from '#stock/schema'
 export default httpFunction({
   name: 'confirm-reservation',
   route: 'POST /v1/reservations/{reservationId}/confirm',
+  params: { reservationId: 'reservation' },
   tag: 'reservations',
   scope: 'reservations:write',
   summary: 'Take held goods out of stock, all of them or some.',

@@ -4,6 +4,7 @@ import { httpFunction, noContent } from '#function'
 export default httpFunction({
   name: 'delete-api-key',
   route: 'DELETE /v1/api-keys/{apiKeyId}',
+  params: { apiKeyId: 'API key' },
   tag: 'api-keys',
   scope: 'admin',
   summary: 'Revoke an API key.',

@@ -4,6 +4,7 @@ import { deleteProduct, versionCondition } from '#products'
 export default httpFunction({
   name: 'delete-product',
   route: 'DELETE /v1/products/{productId}',
+  params: { productId: 'product' },
   tag: 'products',
   scope: 'products:write',
   summary: 'Take a product out of the catalogue.',

@@ -4,6 +4,7 @@ import { deleteWebhook } from '#webhooks'
 export default httpFunction({
   name: 'delete-webhook',
   route: 'DELETE /v1/webhooks/{webhookId}',
+  params: { webhookId: 'webhook' },
   tag: 'webhooks',
   scope: 'admin',
   summary: 'Send no more events to a URL.',

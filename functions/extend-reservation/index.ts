@@ -5,6 +5,7 @@ import { ExtendRequest, Reservation } from '#stock/schema'
 export default httpFunction({
   name: 'extend-reservation',
   route: 'POST /v1/reservations/{reservationId}/extend',
+  params: { reservationId: 'reservation' },
   tag: 'reservations',
   scope: 'reservations:write',
   summary: 'Make a hold end some seconds from now.',

@@ -7,6 +7,7 @@ const typeOf = { csv: 'text/csv', ndjson: 'application/x-ndjson' } as const
 export default httpFunction({
   name: 'get-job-result',
   route: 'GET /v1/jobs/{jobId}/result',
+  params: { jobId: 'job' },
   tag: 'jobs',
   scope: 'jobs:read',
   summary:

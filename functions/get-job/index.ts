@@ -5,6 +5,7 @@ import { Job } from '#jobs/schema'
 export default httpFunction({
   name: 'get-job',
   route: 'GET /v1/jobs/{jobId}',
+  params: { jobId: 'job' },
   tag: 'jobs',
   scope: 'jobs:read',
   summary: 'Read a job: its state, how far it is, its result.',

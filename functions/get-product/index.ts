@@ -5,6 +5,7 @@ import { Product } from '#products/schema'
 export default httpFunction({
   name: 'get-product',
   route: 'GET /v1/products/{productId}',
+  params: { productId: 'product' },
   tag: 'products',
   scope: 'products:read',
   summary: 'Read a product with its stock.',

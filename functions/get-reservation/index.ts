@@ -5,6 +5,7 @@ import { Reservation } from '#stock/schema'
 export default httpFunction({
   name: 'get-reservation',
   route: 'GET /v1/reservations/{reservationId}',
+  params: { reservationId: 'reservation' },
   tag: 'reservations',
   scope: 'reservations:read',
   summary: 'Read a reservation.',

@@ -5,6 +5,7 @@ import { ProductStock } from '#stock/schema'
 export default httpFunction({
   name: 'get-stock',
   route: 'GET /v1/products/{productId}/stock',
+  params: { productId: 'product' },
   tag: 'stock',
   scope: 'stock:read',
   summary: 'Read a product’s stock, over all and at each location.',

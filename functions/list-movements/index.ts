@@ -5,6 +5,7 @@ import { Movement } from '#stock/schema'
 export default httpFunction({
   name: 'list-movements',
   route: 'GET /v1/products/{productId}/stock/movements',
+  params: { productId: 'product' },
   tag: 'stock',
   scope: 'stock:read',
   summary: 'Page through a product’s ledger, newest first.',

@@ -6,6 +6,7 @@ import { Reservation } from '#stock/schema'
 export default httpFunction({
   name: 'release-reservation',
   route: 'POST /v1/reservations/{reservationId}/release',
+  params: { reservationId: 'reservation' },
   tag: 'reservations',
   scope: 'reservations:write',
   summary: 'Give held goods back.',

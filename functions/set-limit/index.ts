@@ -5,6 +5,7 @@ import { ProductLimits, SetLimitRequest } from '#stock/schema'
 export default httpFunction({
   name: 'set-limit',
   route: 'PUT /v1/products/{productId}/limit',
+  params: { productId: 'product' },
   tag: 'stock',
   scope: 'stock:write',
   summary: 'Limit how much of a product one reservation, or one holder, may hold.',

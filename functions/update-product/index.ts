@@ -5,6 +5,7 @@ import { Product, UpdateProductRequest } from '#products/schema'
 export default httpFunction({
   name: 'update-product',
   route: 'PATCH /v1/products/{productId}',
+  params: { productId: 'product' },
   tag: 'products',
   scope: 'products:write',
   summary: 'Change a product by JSON merge patch.',

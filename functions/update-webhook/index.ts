@@ -5,6 +5,7 @@ import { UpdateWebhookRequest, Webhook } from '#webhooks/schema'
 export default httpFunction({
   name: 'update-webhook',
   route: 'PATCH /v1/webhooks/{webhookId}',
+  params: { webhookId: 'webhook' },
   tag: 'webhooks',
   scope: 'admin',
   summary: 'Change where events are sent, which, or whether any are.',

@@ -1,4 +1,4 @@
-import { ServiceError } from '#errors'
+import { overloaded, ServiceError } from '#errors'
 import { malformedRequest } from './exchange.ts'
 import type { RouteEntry } from './route.ts'
 
@@ -22,8 +22,8 @@ export function misdirected(): Error {
   return new Error('This address belongs to somebody else')
 }
 
-export function overloaded(): ServiceError {
-  return new ServiceError('overloaded', 'Too many requests are waiting. Nothing was done.', { retryAfterSeconds: 1 })
+export function upstreamsFull(): ServiceError {
+  return overloaded('Too many requests are waiting. Nothing was done.')
 }
 
 export function unreachable(cause: unknown): ServiceError {

@@ -6,7 +6,7 @@ import { endAnswer, hasBody, isArriving } from '#function/end-answer'
 import { endOfTurn } from '#function/end-of-turn'
 import { expectsContinue } from '#function/read-body'
 import { type Exchange, originForm } from './exchange.ts'
-import { brokenAnswer, lateAnswer, lateBody, misdirected, overloaded, ownError, unreachable } from './failures.ts'
+import { brokenAnswer, lateAnswer, lateBody, misdirected, ownError, unreachable, upstreamsFull } from './failures.ts'
 import { dispatchHeadFirst, type HeadFirstRequest } from './head-first.ts'
 import { clientHeaders, upstreamHeaders } from './headers.ts'
 import type { Upstream } from './origin.ts'
@@ -165,7 +165,7 @@ class Forwarding implements Dispatcher.DispatchHandler {
     const upstream = this.#rotation.next(except)
     if (!upstream) {
       const missing = this.#rotation.missing()
-      const failure = missing ? unreachable(missing) : overloaded()
+      const failure = missing ? unreachable(missing) : upstreamsFull()
       this.#fail(this.#sent > 0 ? brokenAnswer(failure) : failure)
       return
     }
@@ -204,7 +204,7 @@ class Forwarding implements Dispatcher.DispatchHandler {
   #waitWithoutConnection(): void {
     clearTimeout(this.#timer)
     if (this.#body.isSmall()) this.#body.complete(this.#arrived)
-    else this.#fail(overloaded())
+    else this.#fail(upstreamsFull())
   }
 
   /** The upstream wants the body: only now is a client that waits for that told. */

@@ -12,7 +12,7 @@ import {
   scopes,
   transaction,
 } from '#database'
-import { invalid, ServiceError } from '#errors'
+import { invalid, notFound, ServiceError } from '#errors'
 import { newId } from '#ids'
 import { lineOfText } from '#input'
 import { logger, securityEvent } from '#telemetry'
@@ -98,7 +98,7 @@ export async function deleteApiKey(id: string, context: RequestContext): Promise
     await tx`lock table api_keys in share row exclusive mode`
     const [row] = await tx<[{ isAdmin: boolean }?]>`
       select 'admin' = any(scopes) and (expires_at is null or expires_at > now()) as "isAdmin" from api_keys where id = ${id}`
-    if (!row) throw new ServiceError('api_key_not_found', `There is no API key with the id '${id}'.`)
+    if (!row) throw notFound('API key', id)
     // One that expires does not count, however late: on that day nobody would be left.
     const [other] = await tx`
       select 1 from api_keys where id <> ${id} and 'admin' = any(scopes) and expires_at is null limit 1`

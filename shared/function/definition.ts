@@ -1,5 +1,6 @@
 import type * as z from 'zod'
 import type { RequestContext, Scope } from '#database'
+import type { Resource } from '#errors'
 import type { RequestHeaders } from './http/request-headers.ts'
 
 /** What a function is about: how the API reference groups them. */
@@ -24,6 +25,12 @@ export type Route = `${Method} /${string}`
 export type ParamsOf<Path extends string> = Path extends `${string}{${infer Name}}${infer Rest}`
   ? { [Key in Name]: string } & ParamsOf<Rest>
   : unknown
+
+/** For each parameter of a path, the resource that it is the id of. */
+export type ParamsOption<Path extends string> =
+  unknown extends ParamsOf<Path>
+    ? { params?: never }
+    : { params: Readonly<Record<keyof ParamsOf<Path> & string, Resource>> }
 
 export interface Limits {
   /** Requests served at once; the next one is answered 503 `overloaded`. */
@@ -97,6 +104,8 @@ export interface FunctionDefinition {
   trigger: Trigger
   limits: Limits
   scope: Scope | undefined
+  /** The resources that the parameters of its path are the ids of. */
+  params: Readonly<Record<string, Resource>>
   request: { query?: z.ZodType; body?: z.ZodType; contentTypes: readonly string[]; description?: string }
   responses: Record<number, z.ZodType | readonly string[] | null>
   produces: readonly string[]

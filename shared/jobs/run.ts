@@ -1,11 +1,10 @@
 import { batched, withTimeout } from '#async'
 import { type RequestContext, type Sql, systemContext, transaction } from '#database'
-import { cutText, invalid, ServiceError } from '#errors'
+import { cutText, invalid, notFound, ServiceError } from '#errors'
 import { logger } from '#telemetry'
 import { readInput } from './input.ts'
 import { leaseEnd, settled, type TakenJob, takeClaimed, taken, takenColumns, writing } from './postgres/queue.ts'
 import { type JobType, jobTypes, type PayloadOf } from './schema.ts'
-import { jobNotFound } from './submit.ts'
 
 /** One attempt at a job, as what does the work sees it. Its methods throw `busy` once the job is not this attempt's any more. */
 export interface JobRun {
@@ -79,7 +78,7 @@ function takeUp(jobId: string, lease: string, context: RequestContext): Promise<
   return transaction(context, async (tx) => {
     const [job] = await tx<Array<TakenJob & { state: string; lease: string | null }>>`
       select ${takenColumns(tx)}, state, lease from jobs where id = ${jobId} for update`
-    if (!job) throw jobNotFound(jobId)
+    if (!job) throw notFound('job', jobId)
     const isWaiting = job.state === 'queued' || job.state === 'retrying'
     if (!isWaiting && job.lease !== lease) return undefined
     if (isWaiting) await tx`update jobs set ${taken(tx, tx`${lease}`)} where id = ${jobId}`

@@ -1,6 +1,6 @@
 import type * as z from 'zod'
 import { hasScope, type RequestContext, read, requireScope, type Sql, transaction } from '#database'
-import { ServiceError } from '#errors'
+import { notFound, ServiceError } from '#errors'
 import { newId } from '#ids'
 import { andDispatch } from './dispatches.ts'
 import { keepInput } from './input.ts'
@@ -62,11 +62,7 @@ export async function getJob(id: string, context: RequestContext): Promise<Job> 
     (sql) => findJob(sql, id),
     (found) => found === undefined,
   )
-  if (!job) throw jobNotFound(id)
+  if (!job) throw notFound('job', id)
   const scope = scopeOf(job.type)
   return scope === undefined || hasScope(context, scope) ? job : { ...job, result: null }
-}
-
-export function jobNotFound(id: string): ServiceError {
-  return new ServiceError('job_not_found', `There is no job with the id '${id}'.`)
 }

@@ -9,13 +9,12 @@ export function parametersOf(definition: FunctionDefinition, schemaOf: SchemaOf,
   return [...inPath(definition), ...inQuery(definition, schemaOf, input), ...inHeaders(definition)]
 }
 
-function inPath({ trigger }: FunctionDefinition): Json[] {
-  const path = trigger.kind === 'http' ? trigger.path : ''
-  return [...path.matchAll(/\{(\w+)Id\}/g)].map(([, name = '']) => ({
-    name: `${name}Id`,
+function inPath({ params }: FunctionDefinition): Json[] {
+  return Object.entries(params).map(([name, resource]) => ({
+    name,
     in: 'path',
     required: true,
-    description: `The id of the ${name === 'apiKey' ? 'API key' : name}.`,
+    description: `The id of the ${resource}.`,
     schema: { type: 'string', format: 'uuid' },
   }))
 }

@@ -10,7 +10,8 @@ import {
   type Sql,
   scan,
 } from '#database'
-import { cacheGroup, productNotFound } from '#stock'
+import { notFound } from '#errors'
+import { cacheGroup } from '#stock'
 import {
   columns,
   findProducts,
@@ -29,7 +30,7 @@ export async function getProduct(id: string, context: RequestContext): Promise<V
     if (row) requireAskedFor(row.id === id, 'product')
     return row ? fromRow(row) : null
   })
-  if (!product) throw productNotFound(id)
+  if (!product) throw notFound('product', id)
   return product
 }
 

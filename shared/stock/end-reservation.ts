@@ -1,6 +1,6 @@
 import type * as z from 'zod'
 import { pipeline, type RequestContext, type Sql, transaction } from '#database'
-import { invalid, ServiceError } from '#errors'
+import { invalid, notFound, ServiceError } from '#errors'
 import { endOfHold } from './change.ts'
 import { lockStock } from './lock-stock.ts'
 import type { LockedStock } from './locked-stock.ts'
@@ -70,7 +70,7 @@ export function extend(
 ): Promise<Reservation> {
   return transaction(context, async (tx) => {
     const [row] = await lockReservations(tx, [id])
-    if (!row || !mayTouch(context, row)) throw notFound(id)
+    if (!row || !mayTouch(context, row)) throw notFound('reservation', id)
     if (row.state !== 'held' || row.isOverdue) throw notHeld(row)
     const lifeMax = holdLifeMaxSeconds()
     const [[extended], , lines] = await pipeline([
@@ -104,14 +104,14 @@ function endReservation(
 ): Promise<Reservation> {
   return transaction(context, async (tx) => {
     const lines = await linesOf(tx, [id])
-    if (lines.length === 0) throw notFound(id)
+    if (lines.length === 0) throw notFound('reservation', id)
     const stock = await lockStock(
       tx,
       context,
       lines.map((line) => line.productId),
     )
     const [row] = await lockReservations(tx, [id])
-    if (!row || !mayTouch(context, row)) throw notFound(id)
+    if (!row || !mayTouch(context, row)) throw notFound('reservation', id)
     if (row.state === state) return toReservation(row, await linesOf(tx, [id]))
     if (row.state !== 'held' || row.isOverdue) throw notHeld(row, state)
     const settled = await record(tx, { row, lines, stock })
@@ -137,10 +137,6 @@ function share(lines: LineRow[], asked: z.infer<typeof ConfirmRequest>['lines'])
     if (left.get(productId)) throw invalid(`lines.${index}.quantity`, 'is more than is held')
   })
   return shared
-}
-
-function notFound(id: string): ServiceError {
-  return new ServiceError('reservation_not_found', `There is no reservation with the id '${id}'.`)
 }
 
 function notHeld({ state, isOverdue, expiresAt }: ReservationRow, wanted?: ReservationState): ServiceError {

@@ -9,7 +9,7 @@ import {
   transaction,
   violatedConstraint,
 } from '#database'
-import { ServiceError } from '#errors'
+import { notFound, ServiceError } from '#errors'
 import type { CreateLocationRequest, Location } from './schema.ts'
 
 interface LocationRow extends Omit<Location, 'createdAt'> {
@@ -60,9 +60,5 @@ export async function requireLocations(tx: Sql, codes: readonly string[]): Promi
   if (asked.length === 0) return
   const rows = await tx<Array<{ code: string }>>`select code from locations where code = any(${asked}::text[])`
   const missing = asked.find((code) => !rows.some((row) => row.code === code))
-  if (missing !== undefined) throw locationNotFound(missing)
-}
-
-export function locationNotFound(code: string): ServiceError {
-  return new ServiceError('location_not_found', `There is no location with the code '${code}'.`)
+  if (missing !== undefined) throw notFound('location', missing, 'code')
 }

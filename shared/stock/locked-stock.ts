@@ -1,6 +1,6 @@
 import { invalidate } from '#cache'
 import { afterCommit, pipeline, type RequestContext, type Sql } from '#database'
-import { ServiceError } from '#errors'
+import { notFound } from '#errors'
 import { type NewEvent, publish, stockChanges } from '#events'
 import { cacheGroup } from './cache-group.ts'
 import { apply, type Change, toEvent, totalsOf } from './change.ts'
@@ -57,7 +57,7 @@ export function createLockedStock(tx: Sql, products: Map<string, LockedProduct>,
     has: (productId) => products.has(productId),
     product(productId) {
       const product = products.get(productId)
-      if (!product) throw new ServiceError('product_not_found', `There is no product with the id '${productId}'.`)
+      if (!product) throw notFound('product', productId)
       return product
     },
     change(by, change) {

@@ -9,7 +9,7 @@ import {
   type Sql,
   scan,
 } from '#database'
-import { ServiceError } from '#errors'
+import { notFound } from '#errors'
 import { isTouchable, makerFor } from './ownership.ts'
 import { readReservations, toReservation } from './reservation-rows.ts'
 import type { Reservation, ReservationFilter } from './schema.ts'
@@ -22,7 +22,7 @@ export async function getReservation(id: string, context: RequestContext): Promi
     return row && toReservation(row, row.lines)
   }
   const reservation = await read(context, find, (found) => found === undefined)
-  if (!reservation) throw new ServiceError('reservation_not_found', `There is no reservation with the id '${id}'.`)
+  if (!reservation) throw notFound('reservation', id)
   return reservation
 }
 

@@ -1,11 +1,10 @@
 import type * as z from 'zod'
 import { type Decision, type Group, groupCommit, type Member, pipeline, type Sql, StaleRead } from '#database'
-import { ServiceError } from '#errors'
+import { notFound, ServiceError } from '#errors'
 import { newId } from '#ids'
 import { type AllocatedLine, allocate, type Shortage, sumDemands } from './allocation.ts'
 import { endOfHold } from './change.ts'
 import { findHeld, type HeldLine, isLimitedByHolder, refusalByTerms, sumHeld, withHold } from './holding-terms.ts'
-import { locationNotFound } from './locations.ts'
 import { expiredMaxOf, lockStock } from './lock-stock.ts'
 import type { LockedStock } from './locked-stock.ts'
 import { insertHolds, lockReservations, setState } from './reservation-rows.ts'
@@ -111,7 +110,7 @@ function place(plan: Plan, { request, context }: Member<Request>): Decision<Rese
   const { stock, lookups, holds, releasedIds } = plan
   const productIds = request.lines.map((line) => productIdOf(line, lookups.idOfSku))
   for (const { location } of request.lines) {
-    if (location !== undefined && !lookups.locations.has(location)) throw locationNotFound(location)
+    if (location !== undefined && !lookups.locations.has(location)) throw notFound('location', location, 'code')
   }
   const [name] = holdName(request) ?? []
   const replaced = (name !== undefined && lookups.replaced.get(name)) || []

@@ -1,5 +1,5 @@
 import type { Sql } from '#database'
-import { ServiceError } from '#errors'
+import { notFound } from '#errors'
 
 /** The products, but for deleted ones, that have one of the skus: sku to id. */
 export async function findSkus(
@@ -19,6 +19,6 @@ export function productIdOf(
   idOfSku: ReadonlyMap<string, string>,
 ): string {
   const id = productId ?? idOfSku.get(sku)
-  if (id === undefined) throw new ServiceError('product_not_found', `There is no product with the sku '${sku}'.`)
+  if (id === undefined) throw notFound('product', sku, 'sku')
   return id
 }

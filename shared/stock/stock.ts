@@ -1,17 +1,13 @@
 import { cached } from '#cache'
 import { type RequestContext, read, type Sql } from '#database'
-import { ServiceError } from '#errors'
+import { notFound } from '#errors'
 import { cacheGroup } from './cache-group.ts'
 import type { ProductStock } from './schema.ts'
 
 /** Throws `product_not_found` unless there is such a product, or was before it was deleted: its ledger is kept. */
 export async function requireKnownProduct(productId: string, context: RequestContext): Promise<void> {
   const find = async (sql: Sql) => (await sql`select 1 from products where id = ${productId}`).length > 0
-  if (!(await read(context, find, (found) => !found))) throw productNotFound(productId)
-}
-
-export function productNotFound(productId: string): ServiceError {
-  return new ServiceError('product_not_found', `There is no product with the id '${productId}'.`)
+  if (!(await read(context, find, (found) => !found))) throw notFound('product', productId)
 }
 
 interface BalanceRow {
@@ -26,7 +22,7 @@ export async function getStock(productId: string, context: RequestContext): Prom
     const found = await balances(sql, productId)
     return found.length === 0 ? null : [...found]
   })
-  if (rows === null) throw productNotFound(productId)
+  if (rows === null) throw notFound('product', productId)
   const locations = rows.map((row) => ({ ...row, available: row.onHand - row.reserved }))
   const onHand = locations.reduce((sum, row) => sum + row.onHand, 0)
   const reserved = locations.reduce((sum, row) => sum + row.reserved, 0)

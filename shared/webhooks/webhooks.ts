@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import * as z from 'zod'
 import { type Page, type PageRequest, type RequestContext, read, readPage, type Sql, transaction } from '#database'
-import { invalid, ServiceError } from '#errors'
+import { invalid, notFound, ServiceError } from '#errors'
 import { newId } from '#ids'
 import { securityEvent } from '#telemetry'
 import { isPublicHost } from './addresses.ts'
@@ -74,7 +74,7 @@ export async function updateWebhook(
           disabled_reason = ${enabled === true ? null : tx`disabled_reason`},
           enabled_at = ${enabled === true ? tx`case when enabled then enabled_at else clock_timestamp() end` : tx`enabled_at`}
       where id = ${id} returning ${columns(tx)}`
-    if (!row) throw notFound(id)
+    if (!row) throw notFound('webhook', id)
     return toWebhook(row)
   })
   if (!context.response.replayedFrom) {
@@ -106,11 +106,7 @@ export function listWebhooks(page: PageRequest, context: RequestContext): Promis
 export async function deleteWebhook(id: string, context: RequestContext): Promise<void> {
   await transaction(context, async (tx) => {
     const { count } = await tx`delete from webhooks where id = ${id}`
-    if (count === 0) throw notFound(id)
+    if (count === 0) throw notFound('webhook', id)
   })
   securityEvent('webhook_deleted', { actor: context.actor, webhook_id: id })
-}
-
-function notFound(id: string): ServiceError {
-  return new ServiceError('webhook_not_found', `There is no webhook with the id '${id}'.`)
 }

@@ -1,4 +1,4 @@
-import { ServiceError } from '#errors'
+import { overloaded, type ServiceError } from '#errors'
 import { connect, type Sql } from './connect.ts'
 import { parseServerUrl } from './server-url.ts'
 import { openingOf } from './session.ts'
@@ -102,7 +102,7 @@ export function createWriters(firstUrl: string, options: WriterOptions) {
       slots.push(opened)
       return toLease(opened)
     }
-    if (waiting.length >= waitersMax) throw overloaded()
+    if (waiting.length >= waitersMax) throw allBusy()
     return new Promise((resolve, reject) => {
       const take = (freed: Slot) => {
         clearTimeout(timer)
@@ -110,7 +110,7 @@ export function createWriters(firstUrl: string, options: WriterOptions) {
       }
       const timer = setTimeout(() => {
         waiting.splice(waiting.indexOf(take), 1)
-        reject(overloaded())
+        reject(allBusy())
       }, waitMs)
       waiting.push(take)
     })
@@ -133,8 +133,6 @@ export function createWriters(firstUrl: string, options: WriterOptions) {
   return { lease, moveTo, end }
 }
 
-function overloaded(): ServiceError {
-  return new ServiceError('overloaded', 'Every database connection is busy. Try again shortly.', {
-    retryAfterSeconds: 1,
-  })
+function allBusy(): ServiceError {
+  return overloaded('Every database connection is busy. Try again shortly.')
 }

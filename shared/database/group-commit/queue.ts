@@ -1,4 +1,4 @@
-import { ServiceError } from '#errors'
+import { overloaded, ServiceError } from '#errors'
 import { gauge, histogram } from '#telemetry'
 import { nameOf } from '../transactions/idempotency.ts'
 import type { Member } from './answers.ts'
@@ -45,7 +45,7 @@ export function createQueue<Request, Result>({ name: group, batchMax, queueMax, 
 
     add(entry: Waiting): void {
       if (waiting.length < queueMax) waiting.push(entry)
-      else entry.reject(overloaded(`${queueMax} requests already wait for their turn.`))
+      else entry.reject(overloaded(`${queueMax} requests already wait for their turn. Try again shortly.`))
     },
 
     /** Puts back what was taken, for another batch. */
@@ -87,9 +87,7 @@ export function createQueue<Request, Result>({ name: group, batchMax, queueMax, 
 export function refusalOf({ context, enqueuedAt }: Entry<unknown, never>, now: number): ServiceError | undefined {
   if (context.isGone())
     return new ServiceError('client_closed_request', 'Whoever asked has gone before the work began.')
-  return now - enqueuedAt > WAIT_MAX_MS ? overloaded('The request has waited for too long.') : undefined
-}
-
-function overloaded(detail: string): ServiceError {
-  return new ServiceError('overloaded', `${detail} Try again shortly.`, { retryAfterSeconds: 1 })
+  return now - enqueuedAt > WAIT_MAX_MS
+    ? overloaded('The request has waited for too long. Try again shortly.')
+    : undefined
 }

@@ -1,5 +1,5 @@
 import { createShares } from '#async'
-import { ServiceError } from '#errors'
+import { overloaded, ServiceError } from '#errors'
 import type { RequestContext } from '../request-context.ts'
 
 interface PlacesOptions {
@@ -30,7 +30,7 @@ export function createPlaces({ atOnceMax, waitingMax, tooMany }: PlacesOptions) 
 
   function wait(by: Occupant): Promise<void> {
     if (!seats.take(by.actor, 1)) {
-      throw new ServiceError('overloaded', `${tooMany} Try again shortly.`, { retryAfterSeconds: 1 })
+      throw overloaded(`${tooMany} Try again shortly.`)
     }
     return new Promise((begin, fail) => queue.add({ by, begin, fail }))
   }

@@ -1,6 +1,6 @@
 import { isBulkheadRejectedError } from 'cockatiel'
 import { onShutdown } from '#async'
-import { ServiceError } from '#errors'
+import { overloaded, ServiceError } from '#errors'
 import { counter } from '#telemetry'
 import type { Sql } from '../connections/connect.ts'
 import {
@@ -185,9 +185,7 @@ async function onPrimary<Result>(lane: Lane, query: Query<Result>, reason: strin
     if (isConnectionFailure(error)) suspectPrimary()
     if (isCancelled(error)) throw tooSlow(error)
     if (!isBulkheadRejectedError(error)) throw toPublicError(error)
-    throw new ServiceError('overloaded', 'Too many reads wait for the primary database. Try again shortly.', {
-      retryAfterSeconds: 1,
-    })
+    throw overloaded('Too many reads wait for the primary database. Try again shortly.')
   }
 }
 
@@ -197,5 +195,5 @@ function ask<Result>(readers: Readers, lane: Lane, query: Query<Result>): Promis
 
 function tooSlow(cause: unknown): ServiceError {
   const detail = 'To read this takes longer than it may. Ask for less, or try again shortly.'
-  return new ServiceError('overloaded', detail, { retryAfterSeconds: 1, cause })
+  return overloaded(detail, cause)
 }

@@ -94,6 +94,7 @@ function eventFunction<Data extends z.ZodType>(options: EventOptions<Data>, trig
     trigger,
     limits,
     scope: undefined,
+    params: {},
     request: { body: data, contentTypes: ['application/json'] },
     responses: {},
     produces: [],

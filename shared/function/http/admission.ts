@@ -1,5 +1,5 @@
 import { createShares } from '#async'
-import { ServiceError } from '#errors'
+import { overloaded, type ServiceError } from '#errors'
 import { gauge, histogram, logger } from '#telemetry'
 
 const admissions = new Map<string, () => number>()
@@ -102,10 +102,10 @@ function withDeadline<Result>(
 
 function full(name: string, limit: number): ServiceError {
   const detail = `${name} already serves ${limit} requests, or this API key’s share of them. Try again shortly.`
-  return new ServiceError('overloaded', detail, { retryAfterSeconds: 1 })
+  return overloaded(detail)
 }
 
 export function late(limitMs: number): ServiceError {
   const detail = `The answer took longer than ${limitMs} ms. Repeat the request with its Idempotency-Key.`
-  return new ServiceError('overloaded', detail, { retryAfterSeconds: 1 })
+  return overloaded(detail)
 }

@@ -11,7 +11,7 @@ import {
   type Scope,
   toPublicError,
 } from '#database'
-import { ServiceError } from '#errors'
+import { type Resource, ServiceError } from '#errors'
 import { validate } from '#input'
 import { childTrace } from '#telemetry'
 import {
@@ -22,6 +22,7 @@ import {
   type HttpRequest,
   type Limits,
   type Method,
+  type ParamsOption,
   type Route,
 } from '../definition.ts'
 import { toServiceError } from '../problem.ts'
@@ -41,13 +42,22 @@ export function httpFunction<
   Path extends Route,
   Query extends z.ZodType = z.ZodUnknown,
   Body extends z.ZodType = z.ZodUnknown,
->(options: HttpOptions<Path, Query, Body>): FunctionDefinition {
+>(options: HttpOptions<Path, Query, Body> & ParamsOption<Path>): FunctionDefinition {
   const { name, summary, route, scope, responses } = options
   const [method, path] = route.split(' ') as [Method, string]
   const limits: Limits = { ...defaultLimits, ...options.limits }
+  const params: Readonly<Record<string, Resource>> = options.params ?? {}
   const request = { contentTypes: ['application/json'], ...options.request }
   const admission = createAdmission(name, limits.inFlight)
-  const endpoint = { name, method, scope, limits, request, handler: options.handler as Endpoint['handler'] }
+  const endpoint: Endpoint = {
+    name,
+    method,
+    scope,
+    params: Object.entries(params),
+    limits,
+    request,
+    handler: options.handler as Endpoint['handler'],
+  }
 
   const app = new Hono()
   const pattern = path.replaceAll(/\{(\w+)\}/g, ':$1')
@@ -83,6 +93,7 @@ export function httpFunction<
     trigger: { kind: 'http', method, path },
     limits,
     scope,
+    params,
     request,
     responses,
     produces: options.produces ?? ['application/json'],
@@ -98,6 +109,7 @@ interface Endpoint {
   name: string
   method: Method
   scope: Scope
+  params: ReadonlyArray<readonly [name: string, resource: Resource]>
   limits: Limits
   request: { query?: z.ZodType; body?: z.ZodType; contentTypes: readonly string[] }
   handler: (request: HttpRequest<string, unknown, unknown>) => Promise<Answer>
@@ -161,7 +173,7 @@ async function answerOf(
   requireScope(identity, endpoint.scope)
   // Here for every read, whether or not it asks a server that a token is for.
   if (method === 'GET' && response.consistencyToken !== undefined) parseToken(response.consistencyToken)
-  const params = validateParams(rawParams)
+  const params = validateParams(rawParams, endpoint.params)
   const query = endpoint.request.query ? validate(endpoint.request.query, queryOf(request.url)) : undefined
   const { content: received, release } =
     method === 'GET' ? nothing : await receive(endpoint, request, exchange, apiKeyId)

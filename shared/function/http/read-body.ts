@@ -3,7 +3,7 @@ import { Readable } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
 import type { HttpBindings } from '@hono/node-server'
 import { createShares } from '#async'
-import { ServiceError } from '#errors'
+import { overloaded, ServiceError } from '#errors'
 import { watchAnnounced } from '../host/announced-bytes.ts'
 import { endOfTurn } from './end-of-turn.ts'
 
@@ -167,7 +167,7 @@ function tooSlow(): ServiceError {
 
 function outOfMemory(): ServiceError {
   const detail = 'Too much is being sent to this process, or by this API key. Nothing was done. Try again shortly.'
-  return new ServiceError('overloaded', detail, { retryAfterSeconds: 1 })
+  return overloaded(detail)
 }
 
 /** What came is not what was meant. Nobody is there to be told, and nothing is wrong with the service. */

@@ -1,5 +1,5 @@
 import type { HttpBindings } from '@hono/node-server'
-import { ServiceError } from '#errors'
+import { overloaded } from '#errors'
 
 /** Answers below this are too small to matter: as many as there may be connections are 160 MB. */
 const LARGE_MIN = 16 * 1024
@@ -17,7 +17,7 @@ export function countUnsent(length: number, { incoming, outgoing }: Partial<Http
   if (length < LARGE_MIN || !outgoing || outgoing.destroyed) return
   if (unsent + length > UNSENT_MAX && incoming?.method === 'GET') {
     const detail = 'Too much that was asked for has not been taken by its clients. Try again shortly.'
-    throw new ServiceError('overloaded', detail, { retryAfterSeconds: 1 })
+    throw overloaded(detail)
   }
   unsent += length
   outgoing.once('close', () => {

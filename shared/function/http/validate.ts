@@ -1,24 +1,16 @@
-import { cutText, invalid, ServiceError } from '#errors'
+import { invalid, notFound, type Resource } from '#errors'
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
-const missing = {
-  productId: ['product_not_found', 'product'],
-  reservationId: ['reservation_not_found', 'reservation'],
-  jobId: ['job_not_found', 'job'],
-  webhookId: ['webhook_not_found', 'webhook'],
-  apiKeyId: ['api_key_not_found', 'API key'],
-} as const
-
-/** Path parameters, which are all ids. One that can't be an id names nothing: 404, as for any other missing thing. */
-export function validateParams(params: Record<string, string>): Record<string, string> {
+/** The ids in a path, by parameter. Throws the 404 of the parameter's resource for a value that can't be an id. */
+export function validateParams(
+  params: Record<string, string>,
+  resources: ReadonlyArray<readonly [name: string, resource: Resource]>,
+): Record<string, string> {
   const ids: Record<string, string> = {}
-  for (const name in params) {
+  for (const [name, resource] of resources) {
     const value = params[name] ?? ''
-    if (!UUID.test(value)) {
-      const [code, noun] = missing[name as keyof typeof missing] ?? ['not_found', 'thing']
-      throw new ServiceError(code, `There is no ${noun} with the id '${cutText(value, 64)}'.`)
-    }
+    if (!UUID.test(value)) throw notFound(resource, value)
     ids[name] = value.toLowerCase()
   }
   return ids
