@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { type Counts, runEndToEnd } from './run.ts'
+import { type Counts, runEndToEnd } from './collection/run.ts'
 
 const USAGE = `npm test [-- --suites]
 

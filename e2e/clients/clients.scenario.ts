@@ -4,16 +4,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { type OwnStack, startOwnStack } from '../stack.ts'
+import { type OwnStack, startOwnStack } from '../own-stack.ts'
 
-// The published description, given to other people's generators: what they make of it creates, reserves and confirms, and meets a
-// sold-out product as a typed problem. Where a generator can't be had, its test is skipped and says why.
+// Clients that others' generators make from the published OpenAPI document create a product, reserve and confirm, and get a typed
+// problem for a sold-out product. A generator that can't be fetched skips its test, with the reason.
 const OPENAPI_TYPESCRIPT = ['openapi-typescript@7.13.0', 'openapi-fetch']
 const OPENAPI_GENERATOR = 'openapi-generator-cli==7.26.0'
 const OAPI_CODEGEN = 'github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2'
 
-/** Two of three were confirmed; five are asked for where one is left. */
-const TOLD = 'confirmed 5 1\n'
+/** What each client prints: two of three were confirmed; five are asked for where one is left. */
+const PRINTED = 'confirmed 5 1\n'
 const COMMAND_MS_MAX = 10 * 60_000
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
@@ -36,27 +36,27 @@ afterAll(async () => {
 interface Ended {
   status: number | null
   output: string
-  told: string
+  printed: string
 }
 
 function run(command: string, args: readonly string[], cwd: string): Ended {
   const { status, stdout, stderr, error } = spawnSync(command, args, { cwd, encoding: 'utf8', timeout: COMMAND_MS_MAX })
   return {
     status,
-    told: stdout ?? '',
+    printed: stdout ?? '',
     output: `${command} ${args.join(' ')}: ${error?.message ?? ''}\n${stdout}\n${stderr}`,
   }
 }
 
-/** Something that the test has to do: throws with all that was written if it fails. */
+/** Runs a command that has to succeed, and gives what it prints. Throws with all of its output if it fails. */
 function must(command: string, args: readonly string[], cwd: string): string {
-  const { status, told, output } = run(command, args, cwd)
+  const { status, printed, output } = run(command, args, cwd)
   if (status !== 0) throw new Error(output)
-  return told
+  return printed
 }
 
-/** Something that this machine may be without, such as a network. */
-function get(context: { skip: (note: string) => void }, command: string, args: readonly string[], cwd: string): void {
+/** Runs a command that needs what a machine may be without, such as a network. Skips the test if it fails. */
+function tryTo(context: { skip: (note: string) => void }, command: string, args: readonly string[], cwd: string): void {
   const { status, output } = run(command, args, cwd)
   if (status !== 0) context.skip(output.slice(0, 1_000))
 }
@@ -70,7 +70,7 @@ async function folderOf(language: string): Promise<string> {
 it('TypeScript: openapi-typescript and openapi-fetch', async (context) => {
   const cwd = await folderOf('typescript')
   await writeFile(join(cwd, 'package.json'), '{"type":"module","private":true}')
-  get(context, 'npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts', ...OPENAPI_TYPESCRIPT], cwd)
+  tryTo(context, 'npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts', ...OPENAPI_TYPESCRIPT], cwd)
   await copyFile(shop('shop.mts'), join(cwd, 'shop.mts'))
   const generate = ['openapi-typescript', '../openapi.json', '-o', 'api.d.ts', '--default-non-nullable=false']
   must('npx', ['--no-install', ...generate], cwd)
@@ -78,30 +78,30 @@ it('TypeScript: openapi-typescript and openapi-fetch', async (context) => {
   const compiler = [join(root, 'node_modules/typescript/bin/tsc'), '--noEmit', '--strict', '--skipLibCheck']
   must(process.execPath, [...compiler, '--module', 'nodenext', '--target', 'es2023', ...types, 'shop.mts'], cwd)
   const tsx = join(root, 'node_modules/tsx/dist/esm/index.mjs')
-  expect(must(process.execPath, ['--import', tsx, 'shop.mts', stack.url, stack.key], cwd)).toBe(TOLD)
+  expect(must(process.execPath, ['--import', tsx, 'shop.mts', stack.url, stack.key], cwd)).toBe(PRINTED)
 })
 
 it('Python: openapi-generator', async (context) => {
   const cwd = await folderOf('python')
-  get(context, 'java', ['-version'], cwd)
-  get(context, 'python3', ['-m', 'venv', 'own'], cwd)
-  get(context, 'own/bin/pip', ['install', '--quiet', OPENAPI_GENERATOR], cwd)
+  tryTo(context, 'java', ['-version'], cwd)
+  tryTo(context, 'python3', ['-m', 'venv', 'own'], cwd)
+  tryTo(context, 'own/bin/pip', ['install', '--quiet', OPENAPI_GENERATOR], cwd)
   const generate = ['generate', '-g', 'python', '-i', '../openapi.json', '-o', 'client']
   must('own/bin/openapi-generator-cli', generate, cwd)
-  get(context, 'own/bin/pip', ['install', '--quiet', './client'], cwd)
-  expect(must('own/bin/python', [shop('shop.py'), stack.url, stack.key], cwd)).toBe(TOLD)
+  tryTo(context, 'own/bin/pip', ['install', '--quiet', './client'], cwd)
+  expect(must('own/bin/python', [shop('shop.py'), stack.url, stack.key], cwd)).toBe(PRINTED)
 })
 
 it('Go: oapi-codegen', async (context) => {
   const cwd = await folderOf('go')
-  get(context, 'go', ['version'], cwd)
+  tryTo(context, 'go', ['version'], cwd)
   await copyFile(shop('shop.go'), join(cwd, 'shop.go'))
   await writeFile(
     join(cwd, 'codegen.yaml'),
     'package: main\ngenerate: { models: true, client: true }\noutput: client.go\n',
   )
-  get(context, 'go', ['run', OAPI_CODEGEN, '-config', 'codegen.yaml', '../openapi.json'], cwd)
+  tryTo(context, 'go', ['run', OAPI_CODEGEN, '-config', 'codegen.yaml', '../openapi.json'], cwd)
   must('go', ['mod', 'init', 'shop'], cwd)
-  get(context, 'go', ['mod', 'tidy'], cwd)
-  expect(must('go', ['run', '.', stack.url, stack.key], cwd)).toBe(TOLD)
+  tryTo(context, 'go', ['mod', 'tidy'], cwd)
+  expect(must('go', ['run', '.', stack.url, stack.key], cwd)).toBe(PRINTED)
 })

@@ -1,14 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Agent, request } from 'undici'
+import * as undici from 'undici'
 
-export interface Answer {
+export interface ShopResponse {
   status: number
   code: string | undefined
   body: Record<string, unknown>
   token: string | undefined
 }
 
-export interface Ask {
+export interface ShopRequest {
   method: 'GET' | 'POST'
   path: string
   body?: object
@@ -17,26 +17,26 @@ export interface Ask {
 }
 
 export interface ShopClient {
-  /** Undefined where no answer came: the connection broke, and nobody knows what was done. */
-  ask: (ask: Ask) => Promise<Answer | undefined>
-  /** Asks again, as a client should, until there is an answer that says what was done. Throws after a minute. */
-  askUntilAnswered: (ask: Ask) => Promise<Answer>
+  /** Undefined where no answer came: the connection broke, and what was done is unknown. */
+  send: (request: ShopRequest) => Promise<ShopResponse | undefined>
+  /** Sends it again, as a client should, until an answer says what was done. Throws after a minute. */
+  sendUntilAnswered: (request: ShopRequest) => Promise<ShopResponse>
   /** How often each answer was given: `201`, `503 unavailable`, `none`. */
   answers: Map<string, number>
   close: () => Promise<void>
 }
 
-/** An engine that was killed is back in some seconds. */
+/** An engine that was killed is up again in some seconds. */
 const PATIENCE_MS = 60_000
 const PAUSE_MS = 100
 const ANSWER_MS_MAX = 15_000
 
-/** "Try again", in the words of the API: https://www.rfc-editor.org/rfc/rfc9110#name-server-error-5xx and one of its own. */
-const isUndecided = (answer: Answer | undefined) =>
+/** Answers that ask for a retry: https://www.rfc-editor.org/rfc/rfc9110#name-server-error-5xx and one of its own. */
+const isUndecided = (answer: ShopResponse | undefined) =>
   !answer || [502, 503, 504].includes(answer.status) || answer.code === 'request_in_progress'
 
 export function createShopClient(url: string, apiKey: string, connections: number): ShopClient {
-  const dispatcher = new Agent({
+  const dispatcher = new undici.Agent({
     connections,
     pipelining: 1,
     headersTimeout: ANSWER_MS_MAX,
@@ -44,7 +44,7 @@ export function createShopClient(url: string, apiKey: string, connections: numbe
   })
   const answers = new Map<string, number>()
 
-  async function ask({ method, path, body, key, token }: Ask): Promise<Answer | undefined> {
+  async function send({ method, path, body, key, token }: ShopRequest): Promise<ShopResponse | undefined> {
     const headers = {
       authorization: `Bearer ${apiKey}`,
       ...(body && { 'content-type': 'application/json' }),
@@ -52,30 +52,30 @@ export function createShopClient(url: string, apiKey: string, connections: numbe
       ...(token !== undefined && { 'consistency-token': token }),
     }
     const options = { dispatcher, method, headers, body: body ? JSON.stringify(body) : null }
-    const answer = await request(`${url}${path}`, options).then(read, () => undefined)
+    const answer = await undici.request(`${url}${path}`, options).then(read, () => undefined)
     const name = answer ? `${answer.status} ${answer.code ?? ''}`.trim() : 'none'
     answers.set(name, 1 + (answers.get(name) ?? 0))
     return answer
   }
 
-  async function askUntilAnswered(what: Ask): Promise<Answer> {
+  async function sendUntilAnswered(request: ShopRequest): Promise<ShopResponse> {
     const deadline = performance.now() + PATIENCE_MS
     for (;;) {
-      const answer = await ask(what)
+      const answer = await send(request)
       if (answer && !isUndecided(answer)) return answer
       if (performance.now() > deadline) {
         throw new Error(
-          `${what.method} ${what.path} has had no answer for ${PATIENCE_MS} ms: ${JSON.stringify(answer)}`,
+          `${request.method} ${request.path} has had no answer for ${PATIENCE_MS} ms: ${JSON.stringify(answer)}`,
         )
       }
       await sleep(PAUSE_MS)
     }
   }
 
-  return { ask, askUntilAnswered, answers, close: () => dispatcher.destroy() }
+  return { send, sendUntilAnswered, answers, close: () => dispatcher.destroy() }
 }
 
-async function read(response: Awaited<ReturnType<typeof request>>): Promise<Answer | undefined> {
+async function read(response: Awaited<ReturnType<typeof undici.request>>): Promise<ShopResponse | undefined> {
   const text = await response.body.text().catch(() => undefined)
   if (text === undefined) return undefined
   const body = (text === '' ? {} : JSON.parse(text)) as Record<string, unknown>

@@ -1,18 +1,18 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { runEndToEnd } from '../run.ts'
+import { runEndToEnd } from '../collection/run.ts'
 import { createShopClient, type ShopClient } from './client.ts'
 import { type Compose, docker, engineMissing, newCompose } from './compose.ts'
 import { expectNothingLost, newProduct, openShop } from './shop.ts'
 
-// docker-compose.yml from nothing to nothing, in this order, on a project of its own. What a step has broken fails those after it.
+// docker-compose.yml from nothing to nothing, in this order, on a project of its own. A step that breaks something fails those after it.
 
 const missing = await engineMissing()
 if (missing) process.stdout.write(`skipped: no container engine with Compose answers (${missing})\n`)
 
 const CONNECTIONS = 64
 const SCALE = 4
-/** Acknowledged writes between one restart and the next: so that each falls into the middle of something. */
+/** Acknowledged writes between one restart and the next, so that each restart interrupts some. */
 const WRITES = 20
 
 let compose: Compose
@@ -22,7 +22,7 @@ const up = (...options: string[]) => compose.run('up', '--detach', '--wait', '--
 const eventually = (check: () => Promise<unknown>) => expect.poll(check, { timeout: 120_000, interval: 500 })
 const countOf = async (statement: string) => Number(await compose.sql(statement))
 
-/** Fails unless every committed event is in Kafka, and every job was told of, once things have settled. */
+/** Fails unless every committed event gets to Kafka, and every job to its end. */
 async function expectNothingWaits(): Promise<void> {
   const waiting = `select (select count(*) from outbox) + (select count(*) from job_dispatches)
     + (select count(*) from jobs where state in ('queued', 'running', 'retrying'))`
@@ -38,12 +38,12 @@ async function expectNothingWaits(): Promise<void> {
   )
 }
 
-/** Strikes one service after the other while shoppers are at work. Fails if anything that was acknowledged is lost by it. */
-async function expectToSurvive(services: string[], strike: (service: string) => Promise<unknown>): Promise<void> {
+/** Injects a fault into one service after the other under load. Fails if anything that was acknowledged is lost. */
+async function expectToSurvive(services: string[], inject: (service: string) => Promise<unknown>): Promise<void> {
   const shop = await openShop(client)
   for (const service of services) {
     await shop.more(WRITES)
-    await strike(service)
+    await inject(service)
   }
   await up('--no-recreate')
   await shop.more(WRITES)
@@ -80,7 +80,7 @@ describe.skipIf(missing !== undefined)('docker compose', () => {
     const lines = await compose.run('ps', '--format', '{{.Service}} {{.Health}}')
     for (const line of lines.split('\n')) expect(line).toMatch(/ healthy$/)
     expect(await compose.sql('select pg_is_in_recovery()', 'postgres-replica')).toBe('t')
-    // One without a name would be left behind by each `down`.
+    // Each `down` would leave one without a name behind.
     const containers = (await compose.run('ps', '--all', '--quiet')).split('\n')
     const volumes = '{{range .Mounts}}{{if eq .Type "volume"}}{{println .Name}}{{end}}{{end}}'
     const named = ['kafka', 'primary', 'rabbitmq', 'replica'].map((name) => `${compose.project}_${name}`)
@@ -102,7 +102,7 @@ describe.skipIf(missing !== undefined)('docker compose', () => {
     const productId = await newProduct(client, STOCK)
     const lines = [{ productId, quantity: 1 }]
     const order = () =>
-      client.askUntilAnswered({ method: 'POST', path: '/v1/reservations', body: { lines }, key: randomUUID() })
+      client.sendUntilAnswered({ method: 'POST', path: '/v1/reservations', body: { lines }, key: randomUUID() })
     // What was answered before is known by then: only names that were looked up a second ago are looked up again.
     const before = await served('reserve-stock')
     const answers = await Promise.all(Array.from({ length: STOCK * 2 }, order))
@@ -159,7 +159,7 @@ describe.skipIf(missing !== undefined)('docker compose', () => {
     await expectNothingWaits()
     await compose.run('down')
     await up()
-    const answer = await client.askUntilAnswered({ method: 'GET', path: `/v1/products/${productId}/stock` })
+    const answer = await client.sendUntilAnswered({ method: 'GET', path: `/v1/products/${productId}/stock` })
     expect(answer.body).toMatchObject({ onHand: 7 })
     expect(await compose.sql(`select count(*) from products where id = '${productId}'`, 'postgres-replica')).toBe('1')
     await expectNothingWaits()

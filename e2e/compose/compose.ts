@@ -19,7 +19,7 @@ const SECRETS = [
 const COMMAND_MS_MAX = 15 * 60_000
 const TAIL = 30
 
-/** A project of its own, on free ports, with secrets that nobody else has: it disturbs no other that is up. */
+/** A project of its own, on free ports, with secrets of its own: it disturbs no other project. */
 export interface Compose {
   url: string
   key: string
@@ -49,7 +49,7 @@ export async function newCompose(): Promise<Compose> {
     SEED: '1',
     PORT: String(port),
     RABBITMQ_PORT: String(await freePort()),
-    // One client that asks as often as it can is no sign of abuse here.
+    // All load comes from one API key.
     RATE_LIMIT: '100000',
   }
   const run = (...args: string[]) =>

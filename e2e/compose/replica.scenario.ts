@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Compose, docker, engineMissing, newCompose } from './compose.ts'
 
-// What the replica of docker-compose.yml does about every way to lose its primary, its copy or its place, in this order, on a project of its own.
+// The replica of docker-compose.yml loses its primary, its copy or its slot in every way, in this order, on a project of its own.
 
 const missing = await engineMissing()
 if (missing) process.stdout.write(`skipped: no container engine with Compose answers (${missing})\n`)
@@ -18,11 +18,11 @@ const removeVolume = async (service: 'postgres-primary' | 'postgres-replica') =>
   await compose.run('rm', '--stop', '--force', service)
   await docker(['volume', 'rm', `${compose.project}_${service.replace('postgres-', '')}`])
 }
-/** In a container of the replica's own kind, beside a replica that is stopped. */
+/** Runs a command in another container of the replica's service, while the replica is stopped. */
 const inVolume = (command: string) =>
   compose.run('run', '--rm', '--no-deps', '--entrypoint', 'bash', 'postgres-replica', '-euc', command)
 
-/** Fails unless what is written now gets to the replica, and everything that was written before is there too. */
+/** Fails unless the replica gets what is written now, and has everything that was written before. */
 async function expectFollows(): Promise<void> {
   await compose.sql(`insert into marks values (${++marks})`)
   await eventually(() => onReplica('select pg_is_in_recovery(), count(*) from marks')).toBe(`t|${marks}`)
@@ -40,7 +40,7 @@ describe.skipIf(missing !== undefined)('the replica', () => {
   })
 
   it('begins anew where its first copy was killed half-way', async () => {
-    // As soon as something has been sent, what sends it is held, so that the kill is sure to come before the end.
+    // Stops the sender as soon as it has sent something, so that the kill comes before the end.
     const hold = compose.sql(`do $$ declare sender int; begin
       loop
         select pid into sender from pg_stat_progress_basebackup where backup_streamed > 0;

@@ -1,18 +1,18 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
-import type { Answer, Ask, ShopClient } from './client.ts'
+import type { ShopClient, ShopRequest, ShopResponse } from './client.ts'
 
-/** Some hundred requests a second: enough to be hit by every restart, and no test of how much the machine can do. */
+/** Some hundred requests a second: enough for every restart to hit some, and no load test. */
 const SHOPPERS = 12
 const PAUSE_MS = 20
 const STOCK = 1_000_000
 /** Held until long after the test. */
 const TTL_SECONDS = 86_400
-/** One in so many rounds. */
+/** Rounds between two checks of the ledger. */
 const CHECK_LEDGER = 40
 
-/** What the answers said, to be held against what is there in the end. */
+/** What the answers said, to compare with what is there in the end. */
 export interface Ledger {
   productId: string
   /** The state that each reservation was acknowledged in last. */
@@ -26,13 +26,13 @@ export interface Shop {
   ledger: Ledger
   /** Resolves when that many more reservations have been acknowledged. Throws what a shopper threw. */
   more: (count: number) => Promise<void>
-  /** Lets every shopper finish what is begun. Throws what one of them threw. */
+  /** Lets every shopper finish its round. Throws what one of them threw. */
   close: () => Promise<void>
 }
 
 export async function newProduct(client: ShopClient, initialStock: number): Promise<string> {
   const body = { sku: `E2E-${randomUUID()}`, name: 'Sold under fire', initialStock }
-  const { status, body: product } = await client.askUntilAnswered({
+  const { status, body: product } = await client.sendUntilAnswered({
     method: 'POST',
     path: '/v1/products',
     body,
@@ -42,7 +42,7 @@ export async function newProduct(client: ShopClient, initialStock: number): Prom
   return String(product.id)
 }
 
-/** Shoppers that reserve, confirm, give back and look, each write under a key, and each until it is answered. */
+/** Shoppers that reserve, confirm, release and read. Each write has a key, and is sent until it is answered. */
 export async function openShop(client: ShopClient): Promise<Shop> {
   client.answers.clear()
   const ledger: Ledger = { productId: await newProduct(client, STOCK), reservations: new Map(), added: 0, jobs: [] }
@@ -55,7 +55,7 @@ export async function openShop(client: ShopClient): Promise<Shop> {
       }
     }),
   )
-  // Thrown to whoever waits for more, or closes.
+  // `more` and `close` throw it.
   shoppers.catch(() => {})
   return {
     ledger,
@@ -76,13 +76,13 @@ export async function openShop(client: ShopClient): Promise<Shop> {
 async function shop(client: ShopClient, ledger: Ledger, round: number): Promise<void> {
   const { productId, reservations } = ledger
   const write = (path: string, body: object = {}) =>
-    client.askUntilAnswered({ method: 'POST', path, body, key: randomUUID() })
+    client.sendUntilAnswered({ method: 'POST', path, body, key: randomUUID() })
   const lines = [{ productId, quantity: 1 }]
   const { status, body: reservation, token } = await write('/v1/reservations', { lines, ttlSeconds: TTL_SECONDS })
   expect([status, reservation.code]).toEqual([201, undefined])
   const id = String(reservation.id)
   reservations.set(id, 'held')
-  const seen = await client.askUntilAnswered({ method: 'GET', path: `/v1/reservations/${id}`, token })
+  const seen = await client.sendUntilAnswered({ method: 'GET', path: `/v1/reservations/${id}`, token })
   expect([seen.status, seen.body.state], 'a read that comes with the token of a write sees it').toEqual([200, 'held'])
   if (round % 3 === 0) await end(write, ledger, id, 'confirm', 'confirmed')
   else if (round % 3 === 1) await end(write, ledger, id, 'release', 'released')
@@ -99,7 +99,7 @@ async function shop(client: ShopClient, ledger: Ledger, round: number): Promise<
 }
 
 async function end(
-  write: (path: string) => Promise<Answer>,
+  write: (path: string) => Promise<ShopResponse>,
   { reservations }: Ledger,
   id: string,
   verb: 'confirm' | 'release',
@@ -110,7 +110,7 @@ async function end(
   reservations.set(id, state)
 }
 
-/** What may be answered while things are restarted under a client's hands. */
+/** Answers that a client may get while things restart. */
 const DOCUMENTED =
   /^(20[0124]|409 request_in_progress|502 bad_gateway|503 (unavailable|overloaded|busy)|504 gateway_timeout|none)$/
 
@@ -118,7 +118,7 @@ const DOCUMENTED =
 export async function expectNothingLost(client: ShopClient, ledger: Ledger): Promise<void> {
   const told = [...client.answers].map(([answer, times]) => `${times} × ${answer}`).join(', ')
   process.stdout.write(`${ledger.reservations.size} reservations acknowledged; answers: ${told}\n`)
-  const get = async (path: Ask['path']) => (await client.askUntilAnswered({ method: 'GET', path })).body
+  const get = async (path: ShopRequest['path']) => (await client.sendUntilAnswered({ method: 'GET', path })).body
   expect([...client.answers.keys()].filter((answer) => !DOCUMENTED.test(answer))).toEqual([])
   const states = [...ledger.reservations.values()]
   const count = (state: string) => states.filter((each) => each === state).length

@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config'
 
-/** `npm run test:compose`: stories from nothing to nothing. A step that fails leaves nothing for the next to stand on. */
+/** `npm run test:compose`: stories from nothing to nothing. Each step needs the one before, so the first failure ends the run. */
 export default defineConfig({
   test: {
     include: ['e2e/compose/*.scenario.ts'],

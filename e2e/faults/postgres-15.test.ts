@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import postgres from 'postgres'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
-import { runEndToEnd } from '../../e2e/run.ts'
 import { ensurePostgres15 } from '../../infra/local/engines/postgres.ts'
 import { type Cluster, startCluster } from '../../infra/local/postgres/cluster.ts'
+import { runEndToEnd } from '../collection/run.ts'
 import { type Started, startNode } from './processes.ts'
 
 // It is installed first where it is missing, and the stories take half a minute on a quiet machine.

@@ -1,17 +1,14 @@
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { startOwnStack } from '../own-stack.ts'
 import { readContract } from './contract.ts'
 import { type Counts, reportOn, type Write } from './report.ts'
-import { startOwnStack } from './stack.ts'
 
 export type { Counts }
 
 export interface EndToEndOptions {
-  /**
-   * A stack that runs already, with an admin's key; without it one is started, and stopped afterwards. On a disposable one, whose
-   * only admin this is, there are stories more.
-   */
+  /** A stack that runs already, with an admin's key; without it one is started and stopped. A disposable one, with no other admin, gets more stories. */
   stack?: { url: string; key: string; disposable?: boolean }
   /** The name of the one story to run. */
   folder?: string | undefined
@@ -26,13 +23,13 @@ const USAGE = `npm run e2e: the stories of stock-management.postman_collection.j
   npm run e2e -- --url URL --key KEY       on a stack that runs already; KEY is an admin's (npm start: dev-admin-key)
 `
 
-/** Half a minute is usual, a third of it waiting on purpose: for holds and keys that must expire. */
+/** Usually it takes half a minute, a third of it to wait for holds and keys to expire. */
 const RUN_MS_MAX = 10 * 60_000
-/** Twice what the service allows itself. */
+/** Twice the time-out of a function. */
 const REQUEST_MS_MAX = 10_000
 const SCRIPT_MS_MAX = 10_000
 
-/** Runs the stories and tells how they go. Throws if they can't be run. */
+/** Runs the stories, and reports them. Throws if they can't be run. */
 export async function runEndToEnd(options: EndToEndOptions = {}): Promise<Counts> {
   const { stack, folder, write = writeOut, signal = new AbortController().signal } = options
   const collection = await readCollection(folder)
@@ -106,7 +103,7 @@ async function runStories(run: Run, write: Write, signal: AbortSignal): Promise<
       else resolve(report.counts)
     })
     const report = reportOn(emitter, write, contradiction)
-    // Newman can't be stopped half-way: it is left to run against a stack that is going away, and no longer listened to.
+    // Newman can't be stopped half-way: it runs on against a stack that stops, and its results are ignored.
     const leave = () => {
       report.end()
       reject(signal.reason)

@@ -1,8 +1,8 @@
 import type { Request, Response } from 'newman'
 import { contractOf } from '#testing/contract'
-import { createMatcher } from '../infra/router/match.ts'
+import { createMatcher } from '../../infra/router/match.ts'
 
-/** What an answer of the stack has that its own OpenAPI document does not describe; undefined where it is as described. */
+/** How an answer differs from what the stack's own OpenAPI document describes; undefined where it is as described. */
 export type Contradiction = (request: Request, response: Response) => string | undefined
 
 /** Reads the document that the stack itself publishes. */
@@ -16,7 +16,7 @@ export async function readContract(url: string): Promise<Contradiction> {
   )
   return (request, response) => {
     const found = match(request.method, request.url.getPath())
-    // A path or a method that there is not is no operation of the document.
+    // An unknown path or method is no operation of the document.
     if (found.kind !== 'found' || request.method === 'HEAD') return undefined
     const headers = new Headers(response.headers.toObject())
     try {

@@ -2,7 +2,7 @@ import type { Emitter, Item, Response } from 'newman'
 import type { Contradiction } from './contract.ts'
 
 export interface Counts {
-  /** Assertions, of which each answer has one more: that it is as the OpenAPI document says. A request without an answer and a script that throws count as one that failed. */
+  /** Assertions. Each answer adds one: that it is as the OpenAPI document says. No answer, or a script that throws, counts as one that failed. */
   passed: number
   failed: number
   skipped: number
@@ -10,15 +10,12 @@ export interface Counts {
 
 export type Write = (text: string) => void
 
-/** Of a story; the rest is counted only. What comes after the first few usually follows from them. */
-const FAILURES_TOLD_MAX = 20
+/** Failures of a story that are shown; the others, which usually follow from them, are only counted. */
+const FAILURES_SHOWN_MAX = 20
 /** Enough of a body to see the code and the detail of a problem document. */
 const EXCERPT_MAX = 600
 
-/**
- * Tells how a run goes, story by story: what failed, with the request and its answer, and what was left out.
- * After `end` it tells nothing more.
- */
+/** Reports a run story by story: what failed, with the request and its answer, and what was skipped. After `end` it reports nothing more. */
 export function reportOn(
   run: Emitter,
   write: Write,
@@ -26,8 +23,8 @@ export function reportOn(
 ): { counts: Counts; end: () => void } {
   const counts = { passed: 0, failed: 0, skipped: 0 }
   let story: { name: string; startedAt: number; before: Counts } | undefined
-  /** Of the request under way; `isTold` once a failure has shown it. */
-  let answer: { response: Response | undefined; isTold: boolean } | undefined
+  /** Of the request under way; `isShown` once a failure has shown it. */
+  let answer: { response: Response | undefined; isShown: boolean } | undefined
   let hasEnded = false
 
   const endStory = () => {
@@ -36,12 +33,12 @@ export function reportOn(
   }
   const fail = (item: Item, what: string, message: string) => {
     counts.failed++
-    if (hasEnded || counts.failed - (story?.before.failed ?? 0) > FAILURES_TOLD_MAX) return
+    if (hasEnded || counts.failed - (story?.before.failed ?? 0) > FAILURES_SHOWN_MAX) return
     write(`  FAILED  ${item.name}: ${what}\n${indent(message)}`)
-    if (answer?.response && !answer.isTold) write(indent(excerptOf(answer.response)))
-    if (answer) answer.isTold = true
+    if (answer?.response && !answer.isShown) write(indent(excerptOf(answer.response)))
+    if (answer) answer.isShown = true
   }
-  /** Without an answer every check fails: one failure is enough to say so. */
+  /** Without an answer every check fails: one failure is reported for all. */
   const isUnanswered = () => answer !== undefined && answer.response === undefined
 
   run.on('beforeItem', (_, { item }) => {
@@ -53,7 +50,7 @@ export function reportOn(
     story = { name, startedAt: performance.now(), before: { ...counts } }
   })
   run.on('request', (error, { item, request, response }) => {
-    answer = { response, isTold: false }
+    answer = { response, isShown: false }
     if (error) fail(item, 'no answer', error.message)
     if (!response) return
     const contrary = contradiction(request, response)
@@ -81,7 +78,7 @@ function summaryOf(before: Counts, after: Counts, startedAt: number): string {
   const failed = after.failed - before.failed
   const skipped = after.skipped - before.skipped
   const parts = [`${after.passed - before.passed} passed`]
-  if (failed > FAILURES_TOLD_MAX) parts.push(`${failed} failed, of which ${FAILURES_TOLD_MAX} are shown`)
+  if (failed > FAILURES_SHOWN_MAX) parts.push(`${failed} failed, of which ${FAILURES_SHOWN_MAX} are shown`)
   else if (failed > 0) parts.push(`${failed} failed`)
   if (skipped > 0) parts.push(`${skipped} skipped`)
   return `  ${parts.join(', ')} (${((performance.now() - startedAt) / 1000).toFixed(1)} s)\n`

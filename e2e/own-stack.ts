@@ -23,10 +23,10 @@ const TAIL_LINES_MAX = 40
 const KEY = 'dev-admin-key'
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 
-/** What would make the stack use something other than its own data and its own servers. */
+/** Settings that would make the stack use other data or servers than its own. */
 const FOREIGN_SETTINGS = ['DATABASE_URL', 'DATABASE_REPLICA_URL', 'CACHE_URL', 'EVENTS_URL', 'JOBS_URL', 'RATE_LIMIT']
 
-/** Starts a stack on a free port with the demo catalogue, in a folder that is removed with it. Throws with its output if it does not come up. */
+/** Starts a stack on a free port with the demo catalogue, in a folder that is removed with it. Throws with its output if it does not start. */
 export async function startOwnStack(signal: AbortSignal): Promise<OwnStack> {
   const dataDir = await mkdtemp(join(tmpdir(), 'stock-e2e-'))
   const child = spawn(process.execPath, ['--import', 'tsx', 'infra/local/start.ts'], {
