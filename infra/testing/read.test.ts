@@ -248,14 +248,14 @@ describe('the replica', () => {
 
   it('is given up where it has gone silent, with the reads that wait for it', async () => {
     expect(await read(contextWith(), whoAnswers)).toBe('replica')
-    const absences = await metric('database_replica_absences_total{reason="unreachable"}')
+    const removals = await metric('database_replica_removals_total{reason="unreachable"}')
     proxy.freeze()
     const startedAt = performance.now()
     const answers = await Promise.all(Array.from({ length: 50 }, () => read(contextWith(), whoAnswers)))
     expect(new Set(answers)).toContain('primary')
     expect(performance.now() - startedAt).toBeLessThan(5_000)
     await vi.waitFor(
-      async () => expect(await metric('database_replica_absences_total{reason="unreachable"}')).toBe(absences + 1),
+      async () => expect(await metric('database_replica_removals_total{reason="unreachable"}')).toBe(removals + 1),
       { timeout: 5_000, interval: 20 },
     )
     proxy.mend()
@@ -315,11 +315,11 @@ describe('many reads that wait for what they wrote', () => {
     await read(contextWith(), whoAnswers)
     await pauseReplay()
     await write(context)
-    const looksBefore = await metric('database_replica_looks_total')
+    const probesBefore = await metric('database_replica_probes_total')
     const answers = Array.from({ length: 500 }, () => read(contextWith(context.response.consistencyToken), whoAnswers))
     await pair.onReplica((sql) => sql`select pg_wal_replay_resume()`)
     expect(new Set(await Promise.all(answers))).toEqual(new Set(['replica']))
-    expect((await metric('database_replica_looks_total')) - looksBefore).toBeLessThan(50)
+    expect((await metric('database_replica_probes_total')) - probesBefore).toBeLessThan(50)
   })
 
   it('reach a primary that stands in only so many at a time; what can’t wait there is refused at once', async () => {

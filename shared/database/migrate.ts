@@ -3,8 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { logger } from '#telemetry'
 import type { Sql } from './connections/connect.ts'
 import { leaseWriter, primary } from './connections/connections.ts'
+import type { Lease } from './connections/lease-pool.ts'
 import { requireSupportedServer } from './connections/server-version.ts'
-import type { Lease } from './connections/writer-pool.ts'
 import { isLockTimeout } from './transactions/failures.ts'
 
 const FILE_NAME = /^\d{4}_[a-z0-9_]+\.sql$/

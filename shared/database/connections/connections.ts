@@ -2,11 +2,11 @@ import { jittered, type Loop, onShutdown, startLoop } from '#async'
 import { logger } from '#telemetry'
 import { connect, type Sql } from './connect.ts'
 import { findPrimary } from './find-primary.ts'
+import { createLeasePool, type Lease, type LeasePool } from './lease-pool.ts'
 import { openReaders, type Readers } from './readers.ts'
+import { withServerTimeout } from './server-timeout.ts'
 import { parseServerUrl } from './server-url.ts'
 import { databaseSettings, serverUrls } from './settings.ts'
-import { within } from './within.ts'
-import { createWriters, type Lease } from './writer-pool.ts'
 
 /** Between two questions to the primary: half as much again or less, at random, so that processes don't ask in step. */
 const ASK_MS = 1_000
@@ -21,11 +21,11 @@ const SNAPSHOTS_MAX = 4
 /** One that waits is a job, which has the time, or an audit. */
 const SNAPSHOT_WAIT_MS = 30_000
 
-let writers: ReturnType<typeof createWriters> | undefined
-let snapshots: ReturnType<typeof createWriters> | undefined
+let writers: LeasePool | undefined
+let snapshots: LeasePool | undefined
 let toPrimary: Readers | undefined
 let toReplica: Readers | undefined
-let replicaWatcher: Sql | undefined
+let replicaProbes: Sql | undefined
 let primaryUrl: string | undefined
 /** The search for the primary that is under way. */
 let searching: Promise<void> | undefined
@@ -60,7 +60,7 @@ function keepAsking(): Loop {
       asked ??= primary()`select 1`.finally(() => {
         asked = undefined
       })
-      await within(ANSWER_MAX_MS, async () => asked).catch(suspectPrimary)
+      await withServerTimeout(ANSWER_MAX_MS, async () => asked).catch(suspectPrimary)
       return jittered(ASK_MS)
     },
     { firstPauseMs: jittered(ASK_MS), ref: false },
@@ -77,14 +77,14 @@ export function primaryKnown(): Promise<void> | undefined {
 export async function leaseWriter(): Promise<Lease> {
   await primaryKnown()
   const { DATABASE_POOL_MAX: max, DATABASE_SYNCHRONOUS_COMMIT: synchronousCommit } = databaseSettings()
-  writers ??= createWriters(currentPrimary(), { max, synchronousCommit })
+  writers ??= createLeasePool(currentPrimary(), { max, synchronousCommit })
   return writers.lease()
 }
 
 /** The same for long reads, of which the primary has no more than some at a time: what is sold does not wait for them. */
 export async function leaseSnapshot(): Promise<Lease> {
   await primaryKnown()
-  snapshots ??= createWriters(currentPrimary(), { max: SNAPSHOTS_MAX, waitMs: SNAPSHOT_WAIT_MS })
+  snapshots ??= createLeasePool(currentPrimary(), { max: SNAPSHOTS_MAX, waitMs: SNAPSHOT_WAIT_MS })
   return snapshots.lease()
 }
 
@@ -146,11 +146,11 @@ export function replicaReaders(): Readers | undefined {
 }
 
 /** A connection to the replica that no read is on: it tells how the replica is, however busy the others are. */
-export function replicaToWatch(): Sql {
+export function replicaForProbes(): Sql {
   const { DATABASE_REPLICA_URL } = databaseSettings()
-  if (!DATABASE_REPLICA_URL) throw new Error('there is no replica to be watched')
-  replicaWatcher ??= connect(DATABASE_REPLICA_URL, { max: 1, onclose: nextEpoch })
-  return replicaWatcher
+  if (!DATABASE_REPLICA_URL) throw new Error('there is no replica to probe')
+  replicaProbes ??= connect(DATABASE_REPLICA_URL, { max: 1, onclose: nextEpoch })
+  return replicaProbes
 }
 
 /**
@@ -169,9 +169,9 @@ function nextEpoch(): void {
 export function resetReplica(): void {
   nextEpoch()
   void toReplica?.end(0)
-  void replicaWatcher?.end({ timeout: 0 })
+  void replicaProbes?.end({ timeout: 0 })
   toReplica = undefined
-  replicaWatcher = undefined
+  replicaProbes = undefined
 }
 
 export async function closeConnections(): Promise<void> {
@@ -183,13 +183,13 @@ export async function closeConnections(): Promise<void> {
     snapshots?.end(),
     toPrimary?.end(5),
     toReplica?.end(5),
-    replicaWatcher?.end({ timeout: 5 }),
+    replicaProbes?.end({ timeout: 5 }),
   ]
   writers = undefined
   snapshots = undefined
   toPrimary = undefined
   toReplica = undefined
-  replicaWatcher = undefined
+  replicaProbes = undefined
   primaryUrl = undefined
   searching = undefined
   asking = undefined

@@ -1,7 +1,7 @@
 import { addressOf } from './connect.ts'
 import { createClient } from './driver.ts'
+import { withServerTimeout } from './server-timeout.ts'
 import { parseServerUrl } from './server-url.ts'
-import { within } from './within.ts'
 
 /** A server that takes longer to say what it is would be no good as a primary. */
 const ANSWER_MAX_MS = 1_000
@@ -35,7 +35,7 @@ async function timelineOfPrimary(url: string): Promise<number | undefined> {
     fetch_types: false,
   })
   try {
-    const [row] = await within(
+    const [row] = await withServerTimeout(
       ANSWER_MAX_MS,
       () => sql<[{ timeline: number | null }]>`
         select case when not pg_is_in_recovery() then ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int end

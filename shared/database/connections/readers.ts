@@ -1,6 +1,6 @@
 import { connect, type Sql } from './connect.ts'
+import { createLeasePool, type LeasePool } from './lease-pool.ts'
 import { databaseSettings } from './settings.ts'
-import { createWriters } from './writer-pool.ts'
 
 /** One server's connections for what changes nothing. Each kind of question has its own: none waits behind another's. */
 export interface Readers {
@@ -9,12 +9,10 @@ export interface Readers {
   /** For the look-ups of API keys, which every request begins with. */
   keys: Sql
   /** For statements that may look through a table: one at a time on each. */
-  scans: Leases
+  scans: LeasePool
   /** What is in flight fails after `seconds`. */
   end: (seconds: number) => Promise<unknown>
 }
-
-export type Leases = ReturnType<typeof createWriters>
 
 interface ReadersOptions {
   isPrimary?: boolean
@@ -33,7 +31,7 @@ export function openReaders(url: string, { statementMaxMs, ...options }: Readers
   const rows = connect(url, { ...options, statementMaxMs, max: databaseSettings().DATABASE_POOL_MAX })
   // A look-up takes less than a millisecond, and a key that has been looked up is known for a while.
   const keys = connect(url, { ...options, statementMaxMs, max: 1 })
-  const scans = createWriters(url, {
+  const scans = createLeasePool(url, {
     ...options,
     max: SCANS_MAX,
     waitersMax: SCANS_WAITING_MAX,

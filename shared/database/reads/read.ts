@@ -12,13 +12,13 @@ import {
   suspectPrimary,
 } from '../connections/connections.ts'
 import type { Readers } from '../connections/readers.ts'
+import { isServerTimeout, withServerTimeout } from '../connections/server-timeout.ts'
 import { databaseSettings } from '../connections/settings.ts'
-import { isStalled, within } from '../connections/within.ts'
 import { type RequestContext, systemContext } from '../request-context.ts'
 import { isCancelled, isConnectionFailure, retryReason, toPublicError } from '../transactions/failures.ts'
 import { currentPosition, formatToken, justBefore, type LogPosition, parseToken } from '../transactions/token.ts'
 import { boundOfPrimary } from './bound-of-primary.ts'
-import { type ReplicaWatch, watchReplica } from './replica-monitor.ts'
+import { monitorReplica, type ReplicaMonitor } from './replica-monitor.ts'
 import { inScan } from './scan.ts'
 
 /** The server ends a statement after 5 s, and those ahead of it on its connection; this ends the wait for one that has gone silent. */
@@ -38,7 +38,7 @@ type Query<Result> = (sql: Sql) => Promise<Result>
 type Lane = 'rows' | 'keys' | 'scans'
 
 interface Routing {
-  watch: ReplicaWatch | undefined
+  monitor: ReplicaMonitor | undefined
   /** Bounds what the primary is asked: a replica that lags must not bring it down. Scans have a bound of their own on each server. */
   toPrimary: Record<Exclude<Lane, 'scans'>, ReturnType<typeof boundOfPrimary>>
   /** Where the primary's log was, and when it was asked. */
@@ -51,13 +51,13 @@ function openRouting(): Routing {
   // Has the connections register first, so that they are closed after what asks on them.
   void primaryKnown()
   onShutdown(stopReading)
-  const watch = databaseSettings().DATABASE_REPLICA_URL === undefined ? undefined : watchReplica()
-  return { watch, toPrimary: { rows: boundOfPrimary(), keys: boundOfPrimary() }, lately: undefined }
+  const monitor = databaseSettings().DATABASE_REPLICA_URL === undefined ? undefined : monitorReplica()
+  return { monitor, toPrimary: { rows: boundOfPrimary(), keys: boundOfPrimary() }, lately: undefined }
 }
 
-/** Stops watching the replica; the next read begins anew. */
+/** Stops monitoring the replica. The next read starts anew. */
 export function stopReading(): void {
-  routing?.watch?.stop()
+  routing?.monitor?.stop()
   routing = undefined
 }
 
@@ -102,7 +102,7 @@ async function readBy<Result>(
 
 /** Whether the request's token is from before a fail-over: no replica can tell whether it has all of that. */
 function hasOldTimeline({ response: { consistencyToken: token } }: RequestContext): boolean {
-  const known = routing?.watch?.replayed()
+  const known = routing?.monitor?.replayed()
   return token !== undefined && known !== undefined && parseToken(token).timeline < known.timeline
 }
 
@@ -141,17 +141,17 @@ async function onReplica<Result>(
   const { consistencyToken: token } = context.response
   const position = token === undefined ? undefined : parseToken(token)
   routing ??= openRouting()
-  const { watch } = routing
-  const readers = await watch?.inRotation()
-  if (!watch || !readers) return undefined
-  if (lane === 'keys' && watch.lagMs() > KEY_LAG_MAX_MS) return undefined
-  if (position && !(await watch.hasReplayed(position))) return undefined
+  const { monitor } = routing
+  const readers = await monitor?.inRotation()
+  if (!monitor || !readers) return undefined
+  if (lane === 'keys' && monitor.lagMs() > KEY_LAG_MAX_MS) return undefined
+  if (position && !(await monitor.hasReplayed(position))) return undefined
   // Before the query: what it sees is this, or later.
-  const replayed = watch.replayed()
+  const replayed = monitor.replayed()
   const epoch = replicaEpoch()
   try {
     const limitMs = lane === 'scans' ? SCAN_READ_MAX_MS : REPLICA_STATEMENT_MAX_MS
-    const result = await within(limitMs, () => ask(readers, lane, query))
+    const result = await withServerTimeout(limitMs, () => ask(readers, lane, query))
     // A connection has ended meanwhile: the query may have been answered by a server that has been restarted and is behind.
     if (position && replicaEpoch() !== epoch) return undefined
     reads.inc({ server: 'replica', reason: position ? 'replayed' : 'no_token' })
@@ -161,10 +161,10 @@ async function onReplica<Result>(
     // A recovery conflict (40001) cancels one query; the replica itself is well.
     if (retryReason(error)) return undefined
     if (!isConnectionFailure(error) && !isCancelled(error)) throw toPublicError(error)
-    const isSlow = isCancelled(error) || (isStalled(error) && (await watch.suspect()))
+    const isSlow = isCancelled(error) || (isServerTimeout(error) && (await monitor.suspect()))
     // What a replica that is well can't answer in time would only burden the primary as well.
     if (isSlow) throw tooSlow(error)
-    void watch.suspect()
+    void monitor.suspect()
     return undefined
   }
 }
@@ -176,12 +176,14 @@ async function onPrimary<Result>(lane: Lane, query: Query<Result>, reason: strin
   try {
     const result =
       lane === 'scans'
-        ? await within(SCAN_READ_MAX_MS, () => ask(readers, lane, query))
-        : await routing.toPrimary[lane].execute(() => within(PRIMARY_READ_MAX_MS, () => ask(readers, lane, query)))
+        ? await withServerTimeout(SCAN_READ_MAX_MS, () => ask(readers, lane, query))
+        : await routing.toPrimary[lane].execute(() =>
+            withServerTimeout(PRIMARY_READ_MAX_MS, () => ask(readers, lane, query)),
+          )
     reads.inc({ server: 'primary', reason })
     return result
   } catch (error) {
-    if (isStalled(error)) retirePrimaryReaders(readers)
+    if (isServerTimeout(error)) retirePrimaryReaders(readers)
     if (isConnectionFailure(error)) suspectPrimary()
     if (isCancelled(error)) throw tooSlow(error)
     if (!isBulkheadRejectedError(error)) throw toPublicError(error)

@@ -1,5 +1,5 @@
 import type { Sql } from '../connections/connect.ts'
-import type { Leases } from '../connections/readers.ts'
+import type { LeasePool } from '../connections/lease-pool.ts'
 
 /** A search among 400,000 products takes some milliseconds, and 0.6 s where those that match come last: decision 21. */
 const SCAN_MAX_MS = 3_000
@@ -11,7 +11,7 @@ const TRANSACTION_MAX_MS = 5_000
  * itself ends a statement that takes too long: that can't hit another's, as a request to cancel could, and needs no working client.
  * Throws `overloaded` where too many are under way.
  */
-export async function inScan<Result>(scans: Leases, query: (sql: Sql) => Promise<Result>): Promise<Result> {
+export async function inScan<Result>(scans: LeasePool, query: (sql: Sql) => Promise<Result>): Promise<Result> {
   const lease = await scans.lease()
   const watchdog = setTimeout(lease.abandon, TRANSACTION_MAX_MS)
   try {

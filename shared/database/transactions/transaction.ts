@@ -1,6 +1,6 @@
 import type { ServiceError } from '#errors'
 import type { Sql } from '../connections/connect.ts'
-import type { Lease } from '../connections/writer-pool.ts'
+import type { Lease } from '../connections/lease-pool.ts'
 import type { RequestContext } from '../request-context.ts'
 import { begin, commit, rollback, withRetries } from './attempt.ts'
 import { StaleRead } from './failures.ts'

@@ -1,0 +1,40 @@
+import { counter } from '#telemetry'
+import { replicaEpoch, replicaForProbes } from '../connections/connections.ts'
+import type { LogPosition } from '../transactions/token.ts'
+
+/** What a probe found: how far the replica had replayed the log, and on which connections it was asked. */
+export interface ReplicaStatus extends LogPosition {
+  isInRecovery: boolean
+  epoch: number
+}
+
+export interface ReplicaProbe {
+  /** Asks the replica for its status. Throws where it does not answer. */
+  probe: () => Promise<ReplicaStatus>
+  /** The status that the last probe found, while the connections are still those that it was asked on. */
+  lastKnown: () => ReplicaStatus | undefined
+  forget: () => void
+}
+
+const probes = counter('database_replica_probes_total', 'Probes of the replica.')
+
+export function createReplicaProbe(): ReplicaProbe {
+  let last: ReplicaStatus | undefined
+  return {
+    async probe() {
+      probes.inc()
+      const epoch = replicaEpoch()
+      // While it streams, the timeline is the stream's. Its control file knows only the last restart point.
+      const [row] = await replicaForProbes()<[LogPosition & { isInRecovery: boolean }]>`
+        select pg_is_in_recovery() as "isInRecovery", coalesce(pg_last_wal_replay_lsn(), '0/0')::text as lsn,
+               coalesce((select received_tli from pg_stat_wal_receiver), timeline_id) as timeline
+        from pg_control_checkpoint()`
+      last = { ...row, epoch }
+      return last
+    },
+    lastKnown: () => (last?.epoch === replicaEpoch() ? last : undefined),
+    forget() {
+      last = undefined
+    },
+  }
+}
