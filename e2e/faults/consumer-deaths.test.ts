@@ -17,7 +17,7 @@ import { startNode } from './processes.ts'
 const FIXTURE = fileURLToPath(new URL('consumer-fixture.ts', import.meta.url))
 const GROUP = 'count-effects'
 const TOPIC = 'stock-events'
-/** Two deaths, or three, may go by before a killer is known, and each is a process that has to start. */
+/** A poison message is identified after two or three crashes, and each of them costs the start of a process. */
 const DEATHS_MAX = ATTEMPTS_MAX + 2
 const TIMEOUT_MS = 120_000
 
@@ -26,9 +26,9 @@ interface Log {
   name: string
   url: string | undefined
   /** Lets another have what dead members hold, which would be missed for 10 s and more. */
-  buryMembers: () => Promise<void>
-  /** Product, version and attempts of the events that were buried. */
-  buried: () => Promise<string[][]>
+  removeDeadMembers: () => Promise<void>
+  /** Product, version and attempts of the dead letters. */
+  deadLetters: () => Promise<string[][]>
 }
 
 async function publishAll(events: Array<{ productId: string; version: number; kills?: boolean }>): Promise<void> {
@@ -46,7 +46,10 @@ const effectsOf = async (productId: string) =>
   ).map(({ version }) => version)
 
 /** Starts one member after the other until one lives to see `isDone`. Gives how many died. */
-async function startUntil(isDone: () => Promise<boolean>, { url = 'postgres:', buryMembers }: Log): Promise<number> {
+async function startUntil(
+  isDone: () => Promise<boolean>,
+  { url = 'postgres:', removeDeadMembers }: Log,
+): Promise<number> {
   const { DATABASE_URL = '' } = environment()
   const settings = { DATABASE_URL, EVENTS_URL: url, PORT: '0', HOST: '127.0.0.1', NODE_OPTIONS: '--import tsx' }
   for (let deaths = 0; deaths <= DEATHS_MAX; deaths++) {
@@ -61,7 +64,7 @@ async function startUntil(isDone: () => Promise<boolean>, { url = 'postgres:', b
       expect(await member.exit).toBe(0)
       return deaths
     }
-    await buryMembers()
+    await removeDeadMembers()
   }
   throw new Error(`more than ${DEATHS_MAX} processes died`)
 }
@@ -70,17 +73,17 @@ const logs: Log[] = [
   {
     name: 'in the database',
     url: 'postgres:',
-    buryMembers: async () => {
+    removeDeadMembers: async () => {
       await sql`update event_groups set held_until = now()`
     },
-    buried: async () =>
+    deadLetters: async () =>
       (await sql`select product_id, version, attempts from dead_events`).map((row) => Object.values(row).map(String)),
   },
   {
     name: inKafka,
     url: kafkaUrl,
-    buryMembers: () => leaveForMembers(kafkaUrl ?? ''),
-    buried: async () =>
+    removeDeadMembers: () => leaveForMembers(kafkaUrl ?? ''),
+    deadLetters: async () =>
       (await readTopic(kafkaUrl ?? '', `${TOPIC}.${GROUP}.dead`)).map(({ key, headers = {} }) =>
         [key, headers.ce_version, headers.dead_attempts].map(String),
       ),
@@ -102,21 +105,21 @@ describe.each(logs)('an event that kills whoever handles it, $name,', (events) =
     })
 
     it(
-      'buried after ten attempts that are known of, alone: what was in hand beside it, before and behind is handled',
+      'dead-lettered alone, after ten recorded attempts: the events beside it, before it and behind it are handled',
       async () => {
-        const killer = randomUUID()
+        const poison = randomUUID()
         const others = Array.from({ length: 12 }, () => randomUUID())
         await publishAll(
           [1, 2, 3, 4, 5, 6].flatMap((version) => [
-            { productId: killer, version, kills: version === 4 },
+            { productId: poison, version, kills: version === 4 },
             ...others.map((productId) => ({ productId, version })),
           ]),
         )
         const isDone = async () => (await sql`select 1 from effects`).length >= 13 * 6 - 1
         expect(await startUntil(isDone, events)).toBeGreaterThanOrEqual(ATTEMPTS_MAX)
-        expect(await effectsOf(killer)).toEqual([1, 2, 3, 5, 6])
+        expect(await effectsOf(poison)).toEqual([1, 2, 3, 5, 6])
         for (const productId of others) expect(await effectsOf(productId)).toEqual([1, 2, 3, 4, 5, 6])
-        expect(await events.buried()).toEqual([[killer, '4', String(ATTEMPTS_MAX)]])
+        expect(await events.deadLetters()).toEqual([[poison, '4', String(ATTEMPTS_MAX)]])
       },
       TIMEOUT_MS,
     )

@@ -5,16 +5,16 @@ import { ATTEMPTS_MAX } from './waits.ts'
 
 export interface Subscription {
   topics: readonly string[]
-  /** Followers of one group share its place in a topic: each event goes to one of them, and another takes over when it is gone. */
+  /** The consumer group. Each event goes to one of its followers, and another takes over when that one is gone. */
   group: string
-  /** The event types that are delivered; the others are passed over. */
+  /** The event types that are delivered. Others are skipped. */
   types?: readonly string[] | undefined
   /** Must not throw. */
   deliver: (event: LoggedEvent, topic: string) => Promise<Outcome>
 }
 
 export interface Following {
-  /** Takes no more events, and resolves when those in hand are dealt with. */
+  /** Takes no more events. Resolves when the deliveries under way have ended. */
   stop: () => Promise<void>
 }
 
@@ -22,31 +22,26 @@ const delivered = counter('stream_events_total', 'Events delivered to a consumer
   'group',
   'verdict',
 ])
-const dead = counter(
-  'stream_dead_total',
-  'Events that a consumer group could not handle, and put among the dead ones.',
-  ['group'],
-)
-const lag = gauge('stream_lag_seconds', 'Age of the event of a topic that a consumer group has dealt with last.', [
+const deadLetters = counter('stream_dead_letters_total', 'Events that a consumer group has dead-lettered.', ['group'])
+const lag = gauge('stream_lag_seconds', 'Age of the last event of a topic that was delivered to a consumer group.', [
   'group',
   'topic',
 ])
 
-/** What comes next: the event after this one, this one once more, or its burial. */
-export type Next = { step: 'pass' } | { step: 'again'; isCounted: boolean } | { step: 'bury'; error: string }
+/** What to do next: pass on to the next event, retry this one (which may not count as an attempt), or dead-letter it. */
+export type Next = { step: 'pass' } | { step: 'retry'; isCounted: boolean } | { step: 'dead-letter'; error: string }
 
 export function wants({ types }: Subscription, type: string): boolean {
   return !types || types.includes(type)
 }
 
-/** To be told of each event that has been put among the dead ones. */
-export function countDead({ group }: Subscription): void {
-  dead.inc({ group })
+export function countDeadLetter({ group }: Subscription): void {
+  deadLetters.inc({ group })
 }
 
 /**
- * Delivers an event of a topic, for the `attempt`th time. While what it needs is away it is tried for as long as that lasts: a database
- * that is down for an hour must not fill the dead letters with events that nothing is wrong with.
+ * Delivers an event of a topic, for the `attempt`th time. An outage does not count as an attempt, however long it lasts: a database that
+ * is down for an hour must not turn good events into dead letters.
  */
 export async function attemptDelivery(
   { group, deliver }: Subscription,
@@ -60,24 +55,24 @@ export async function attemptDelivery(
   if (outcome.verdict === 'acknowledge') return { step: 'pass' }
   const { error: reason, isOutage = false } = outcome
   if (outcome.verdict === 'retry' && (isOutage || attempt < ATTEMPTS_MAX)) {
-    logger().warn({ group, event: event.id, attempts: attempt, reason }, 'an event will be delivered again')
-    return { step: 'again', isCounted: !isOutage }
+    logger().warn({ group, event: event.id, attempts: attempt, reason }, 'event will be delivered again')
+    return { step: 'retry', isCounted: !isOutage }
   }
-  logger().error({ group, event: event.id, attempts: attempt, reason }, 'an event is dead')
-  return { step: 'bury', error: reason }
+  logger().error({ group, event: event.id, attempts: attempt, reason }, 'event dead-lettered')
+  return { step: 'dead-letter', error: reason }
 }
 
-/** How an attempt ended of which only the beginning was written down. */
-export const BROKEN_OFF = 'the process died in the attempt, or lost its place to another'
+/** The error of an attempt of which only the beginning was recorded. */
+export const INTERRUPTED = 'the process crashed during the attempt, or another follower took over'
 
 let lastTurn: Promise<unknown> = Promise.resolve()
 
 /**
- * Does `work` at once, or, where one of the events in hand may kill the process, when it is its turn among all that are delivered
- * one at a time: what lives through another's kill must not be counted for it.
+ * Does `work` at once; or, where its event may crash the process, after all earlier work of that kind in this process: an event that
+ * survives another's crash must not be counted for it.
  */
-export function inTurn<Result>(mayKill: boolean, work: () => Promise<Result>): Promise<Result> {
-  if (!mayKill) return work()
+export function oneAtATime<Result>(mayCrash: boolean, work: () => Promise<Result>): Promise<Result> {
+  if (!mayCrash) return work()
   const turn = lastTurn.then(work)
   lastTurn = turn.catch(() => {})
   return turn

@@ -1,8 +1,13 @@
 import type { Sql } from '#database'
 
 /**
- * True the first time that `consumer` meets the event, false ever after. Call it first in the transaction of the effect:
- * a twin at the same moment waits here for the commit, and both commit or neither does.
+ * True the first time that `consumer` handles the event, false from then on. Call it first in the transaction of the effect: the record
+ * and the effect commit together, and a concurrent delivery of the same event waits here for that commit.
+ *
+ * @example
+ * await transaction(context, async (tx) => {
+ *   if (await oncePerEvent(tx, 'send-receipts', event.id)) await insertReceipt(tx, event)
+ * })
  */
 export async function oncePerEvent(tx: Sql, consumer: string, eventId: string): Promise<boolean> {
   const { count } = await tx`

@@ -15,7 +15,7 @@ vi.mock('./waits.ts', async (original) => ({ ...(await original<typeof import('.
 const until = (check: () => unknown) => vi.waitFor(check, { timeout: 30_000, interval: 20 })
 let following: Following | undefined
 
-describe.each(adapters)('events $name', ({ isThere, reset, buried, isThrough }) => {
+describe.each(adapters)('events $name', ({ isThere, reset, deadEvents, isThrough }) => {
   beforeEach(async () => {
     if (isThere) await reset()
   })
@@ -39,13 +39,13 @@ describe.each(adapters)('events $name', ({ isThere, reset, buried, isThrough }) 
     const tries = await tryWith(...times(3 * ATTEMPTS_MAX, outage))
     await until(() => expect(tries()).toBe(3 * ATTEMPTS_MAX + 1))
     await until(async () => expect(await isThrough('stock-events', 'group')).toBe(true))
-    expect(await buried('stock-events', 'group')).toEqual([])
+    expect(await deadEvents('stock-events', 'group')).toEqual([])
   })
 
   it.skipIf(!isThere)('have all of their attempts left after that', async () => {
     const tries = await tryWith(...times(2 * ATTEMPTS_MAX, outage), ...times(ATTEMPTS_MAX, failure))
     await until(async () =>
-      expect(await buried('stock-events', 'group')).toEqual([
+      expect(await deadEvents('stock-events', 'group')).toEqual([
         { version: 1, error: 'internal: a defect', attempts: ATTEMPTS_MAX },
       ]),
     )

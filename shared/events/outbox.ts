@@ -6,13 +6,18 @@ import { type EventType, eventTypes } from './types.ts'
 export interface NewEvent {
   type: EventType
   productId: string
-  /** The product's event version; it is also a member of `data`. */
+  /** The product's event version. It is also a member of `data`. */
   version: number
   data: object
   trace: TraceContext
 }
 
-/** Writes events into the outbox, in this order, as part of `tx`: they are published if and only if it commits. */
+/**
+ * Writes events into the outbox, in this order, as part of `tx`: they are published if and only if it commits.
+ *
+ * @example
+ * await publish(tx, [{ type: 'stock.low', productId, version, data: { productId, version, stock }, trace: context.trace }])
+ */
 export async function publish(tx: Sql, events: readonly NewEvent[]): Promise<void> {
   if (events.length === 0) return
   await tx`
@@ -29,7 +34,7 @@ export async function publish(tx: Sql, events: readonly NewEvent[]): Promise<voi
         ${events.map((event) => event.trace.traceparent)}::text[],
         ${events.map((event) => event.trace.tracestate ?? null)}::text[]
       ),
-      -- One document: as texts in an array, each would be escaped once more.
+      -- One document: in an array of texts, each would be escaped a second time.
       json_array_elements(${JSON.stringify(events.map((event) => event.data))}::text::json)
     ) with ordinality as event (id, topic, type, product_id, version, traceparent, tracestate, data, line)
     order by event.line`

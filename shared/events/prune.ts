@@ -2,9 +2,9 @@ import { prune, type RequestContext } from '#database'
 import { eventTypes } from './types.ts'
 
 /**
- * Deletes events that are older than 7 days and that every group has passed, and what the inbox remembers of them. Gives how
- * many rows. The inbox forgets an event only after the log has, so none that can still come again is taken for new: the
- * embedded log is asked, and Kafka keeps an event for 8 days at most (kafka-topics.ts).
+ * Deletes events older than 7 days that every group has passed, and their inbox rows. Gives the number of rows. An inbox row outlives
+ * its event, so no event that can still be delivered again counts as new: this looks into the embedded log, and Kafka keeps an event
+ * for 8 days at most (kafka/topics.ts).
  */
 export async function pruneEvents(context: RequestContext): Promise<number> {
   let deleted = 0
@@ -12,7 +12,7 @@ export async function pruneEvents(context: RequestContext): Promise<number> {
   return deleted + (await pruneInbox(context))
 }
 
-/** Looks at the first rows only, the oldest but for some seconds: a look for the age alone would read the whole topic. */
+/** Reads the first rows only, which are the oldest to within seconds: a search by age would read the whole topic. */
 function pruneTopic(context: RequestContext, topic: string): Promise<number> {
   return prune(
     context,

@@ -5,25 +5,25 @@ import { appendFromOutbox } from './postgres/log.ts'
 import { takeTurn } from './relay-turn.ts'
 import { eventsSettings } from './settings.ts'
 
-/** Events a transaction: about 15 ms of work, so a stop or another relay never waits for long. */
+/** Events a transaction: about 15 ms of work, so neither a stop nor another relay waits long. */
 const BATCH_MAX = 1_000
-/** Batches a run: 20,000 events come to more than the service can sell between two runs. */
+/** Batches a run: 20,000 events are more than the service writes between two runs. */
 const BATCHES_MAX = 20
 
-const age = gauge('outbox_oldest_age_seconds', 'Age of the oldest event that is not published yet, at the last look.')
+const age = gauge('outbox_oldest_age_seconds', 'Age of the oldest unpublished event, when last measured.')
 const batchSizes = histogram('outbox_batch_events', 'Events published at once.', [], [1, 3, 10, 30, 100, 300, 1_000])
 const published = counter('outbox_published_total', 'Events published.')
 
 /**
- * Publishes what is in the outbox, in order, and removes it: batch after batch until one is not full. Only one relay works
- * at a time, whichever process it is in; the others find nothing to do. Gives how many events it published.
- * No cursor: docs/decisions/0003-outbox-without-cursor.md. Throws `unavailable` where Kafka does not take them.
+ * Publishes the outbox, in order, and empties it: batch after batch until one is not full. Of all processes, one relay works at a time,
+ * and the others find nothing to do. Gives the number of events that it published. Throws `unavailable` where Kafka does not take them.
+ * No cursor: docs/decisions/0003-outbox-without-cursor.md.
  */
 export async function relayOutbox(context: RequestContext): Promise<number> {
   const seconds = await oldestAge()
   age.set(seconds ?? 0)
   if (seconds === undefined) return 0
-  // Not before there is something to publish: the environment is slow to read, and this runs twenty times a second.
+  // Only where there is something to publish: this runs twenty times a second.
   const settings = eventsSettings()
   if (settings.adapter === 'kafka') return publishToKafka(context, settings, count)
   let total = 0
@@ -35,12 +35,12 @@ export async function relayOutbox(context: RequestContext): Promise<number> {
   return total
 }
 
-/** Closes what the relay has open. A later run opens it anew. */
+/** Closes the relay's connections. A later run opens new ones. */
 export function closeRelay(): Promise<void> {
   return closeKafkaRelay()
 }
 
-/** Of the next event in line, in seconds; undefined where there is none. This is all that an idle relay asks. */
+/** The age of the next event, in seconds; undefined where there is none. This is the only query of an idle relay. */
 async function oldestAge(): Promise<number | undefined> {
   const [row] = await primary()<Array<{ seconds: number }>>`
     select extract(epoch from clock_timestamp() - occurred_at)::float8 as seconds from outbox order by sequence limit 1`

@@ -6,15 +6,15 @@ export interface KafkaSettings {
   adapter: 'kafka'
   url: string
   brokers: string[]
-  /** In front of the names of topics and groups. */
+  /** Precedes the names of topics and groups. */
   prefix: string
-  /** Of a topic that is made because it is not there. */
+  /** The partitions of a topic that this service creates. */
   partitions: number
 }
 
 export type EventsSettings = { adapter: 'postgres' } | KafkaSettings
 
-/** A consumer works on several partitions at once, and a group has no use for more consumers than there are partitions. */
+/** A consumer works on several partitions at once. A group can use as many consumers as there are partitions. */
 const PARTITIONS = 12
 const PARTITIONS_MAX = 1_000
 
@@ -40,10 +40,10 @@ const settingsSchema = z.object({
     }),
 })
 
-/** Where events go, and are read. Throws a ConfigError. */
+/** Where events are published and read. Throws a ConfigError. */
 export const eventsSettings = defineSettings(settingsSchema, ({ EVENTS_URL }) => EVENTS_URL)
 
-/** Several brokers make an address that a URL's own parser refuses. */
+/** Not by `URL`, which refuses a list of brokers. Undefined for anything else than kafka://. */
 export function parseKafkaUrl(url: string): KafkaSettings | undefined {
   const [, hosts = '', query = ''] = /^kafka:\/\/([\w.:,[\]-]+)\/?(?:\?(.*))?$/.exec(url) ?? []
   const brokers = hosts.split(',')

@@ -27,7 +27,7 @@ afterAll(async () => {
   await closeRelay()
 })
 
-describe.each(adapters)('events $name', ({ isThere, reset, published, buried, isThrough }) => {
+describe.each(adapters)('events $name', ({ isThere, reset, published, deadEvents, isThrough }) => {
   describe.skipIf(!isThere)('are', () => {
     const through = (group: string) => until(async () => expect(await isThrough(topic, group)).toBe(true))
 
@@ -148,19 +148,21 @@ describe.each(adapters)('events $name', ({ isThere, reset, published, buried, is
       await log([1, 2, 3])
       await seen(follower, [1, 2, 2, 2, 3])
       await through('group')
-      expect(await buried(topic, 'group')).toEqual([])
+      expect(await deadEvents(topic, 'group')).toEqual([])
     })
 
-    it('buried at once where they are rejected, with the reason, and the product goes on', async () => {
-      const dead = await metric('stream_dead_total{group="group"}')
+    it('dead-lettered at once where they are rejected, with the reason, and the product goes on', async () => {
+      const deadLetters = await metric('stream_dead_letters_total{group="group"}')
       const follower = start('group', ({ version }) =>
         version === 2 ? { verdict: 'reject', error: 'validation_failed: nonsense' } : acknowledge,
       )
       await log([1, 2, 3])
       await seen(follower, [1, 2, 3])
       await through('group')
-      expect(await buried(topic, 'group')).toEqual([{ version: 2, error: 'validation_failed: nonsense', attempts: 1 }])
-      expect(await metric('stream_dead_total{group="group"}')).toBe(dead + 1)
+      expect(await deadEvents(topic, 'group')).toEqual([
+        { version: 2, error: 'validation_failed: nonsense', attempts: 1 },
+      ])
+      expect(await metric('stream_dead_letters_total{group="group"}')).toBe(deadLetters + 1)
     })
 
     it('delivered to one follower of a group at a time, and to the other when that one stops', async () => {

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 
-/** Every event type, and the topic that carries it. The key of each is the product's id, so one product's events keep their order. */
+/** Every event type, and the topic that carries it. Events are keyed by product, so one product's events keep their order. */
 export const eventTypes = {
   'product.created': 'product-events',
   'product.updated': 'product-events',
@@ -17,7 +17,7 @@ export const eventTypes = {
 } as const
 export type EventType = keyof typeof eventTypes
 
-/** The events that tell of a change of stock. */
+/** The events of a change of stock. */
 export const stockChanges = [
   'stock.adjusted',
   'stock.reserved',
@@ -31,7 +31,7 @@ const Quantity = z.number().int()
 const Version = z.number().int().positive().describe('Counts the events of this product; +1 each time.')
 const Stock = z.object({ onHand: Quantity, reserved: Quantity, available: Quantity }).meta({ id: 'StockAfter' })
 
-/** A mark of what nobody has seen: of several changes in one transaction, only the last leaves the stock that it tells of. */
+/** Marks stock that no reader ever saw: of several changes in one transaction, only the last leaves its stock behind. */
 export const Intermediate = z
   .literal(true)
   .optional()
@@ -39,10 +39,10 @@ export const Intermediate = z
     'Another change of the product’s stock followed in the same transaction: `stock` was never there for anyone.',
   )
 
-/** What every event tells: of which product it is, and the product's stock over all locations after it. */
+/** The members of every event: its product, and the product's stock over all locations after it. */
 const ProductEvent = z.object({ productId: z.uuid(), version: Version, stock: Stock })
 
-/** A change of a product, or of its stock: as far as the two are alike. One of the product alone moves no stock. */
+/** What changes of a product and of its stock have in common. A change of the product alone moves no stock. */
 export const ProductChange = ProductEvent.extend({
   intermediate: Intermediate,
   onHandDelta: Quantity.default(0),
@@ -63,8 +63,8 @@ export const StockEvent = ProductEvent.extend({
 export type StockEvent = z.infer<typeof StockEvent>
 
 /**
- * `stock.low`, `stock.out` or `stock.back`. `stock` is the product's stock when the alert was given, which may be later than
- * the change that gave rise to it: `cause` is that change, with the availability that it left.
+ * `stock.low`, `stock.out` or `stock.back`. `stock` is the product's stock at the alert, which may come after further changes. `cause`
+ * is the change that the alert is about, with the availability that it left.
  */
 export const StockAlert = ProductEvent.extend({
   sku: z.string(),

@@ -1,6 +1,6 @@
 import { fullJitter } from '#async'
 
-/** With the back-off below, ten attempts take 50 s on average. What is away for longer says so, by 503, and is waited for. */
+/** With the backoff below, ten attempts take 50 s on average. A longer outage answers 503, which does not count as an attempt. */
 export const ATTEMPTS_MAX = 10
 export const BACKOFF_MAX_MS = 60_000
 

@@ -131,7 +131,7 @@ describe.skipIf(kafkaUrl === undefined)(`a follower of events ${inKafka}`, () =>
     const reasons = (await dead('group')).map((letter) => String(letter.headers?.dead_error))
     expect(reasons).toEqual([
       expect.stringContaining('ce_id'),
-      expect.stringContaining('the data is no JSON'),
+      expect.stringContaining('the data is not JSON'),
       'there is no data',
     ])
   })

@@ -4,39 +4,36 @@ import { counter, logger } from '#telemetry'
 import type { Following, Subscription } from '../delivery.ts'
 import type { KafkaSettings } from '../settings.ts'
 import { backoffMs } from '../waits.ts'
-import { createPlaces, readLeftBehind } from './attempts.ts'
 import { createBatchHandler } from './batch-handler.ts'
 import { briefRetry, createKafka } from './client.ts'
+import { createPartitionStates, readBegunAttempts } from './partition-state.ts'
 import { createSender } from './producer.ts'
 import { deadLetterTopic, ensureTopics, eventTopics } from './topics.ts'
 import { isUnreadable } from './unreadable.ts'
 
-/** A member without a sign of life for so long is dead to its group. */
+/** Without a heartbeat for this long a member is dead to its group. */
 const SESSION_MS = 10_000
-/** With the answer to a sign of life a member learns that others have come or gone: no event waits longer than this for that. */
+/** A member learns of a rebalance by the answer to a heartbeat: no event waits longer than this for one. */
 const HEARTBEAT_MS = 1_000
-/**
- * How long an idle consumer waits for events in one request: a stop waits as long, and so does a partition that is to be tried
- * again.
- */
+/** How long an idle consumer waits for events in one request. A stop, and a partition to be tried again, wait as long. */
 const FETCH_WAIT_MS = 500
-/** Partitions that are worked on at once: an effect waits for the database mostly, of which a process has ten connections. */
+/** Partitions that are worked on at once: an effect mostly waits for the database, to which a process has ten connections. */
 const PARTITIONS_AT_ONCE = 4
-/** For what is in hand at a stop, an event or a join. What takes longer is delivered again, to another follower. */
+/** How long a stop waits for deliveries and joins under way. Events that take longer are delivered again, to another follower. */
 const STOP_MAX_MS = 10_000
 /**
- * While Kafka is away, following is tried again after ever longer pauses, of 6 s at most. The failure that ends a time when all was
- * well is logged, and every tenth after that; at a start the second is the first, since a broker that has just started fails
- * one while it finds out who looks after the group.
+ * While Kafka is away, the consumer retries with pauses that grow to 6 s. The first failure after success is logged, and then every
+ * tenth. At a start the second failure is the first to be logged: a broker that has just started fails one attempt while it finds the
+ * group's coordinator.
  */
 const BACKOFF_ATTEMPTS_MAX = 6
 const LOG_EVERY = 10
 
-const interruptions = counter('stream_interruptions_total', 'Times that a follower has lost Kafka and begun anew.', [
+const interruptions = counter('stream_interruptions_total', 'Times that a consumer lost Kafka and started again.', [
   'group',
 ])
 
-/** Follows topics of Kafka as a consumer of the group, for ever: whatever happens to the brokers, it begins anew. */
+/** Follows topics of Kafka as a consumer of the group. Whatever happens to the brokers, it starts again, until it is stopped. */
 export function followKafka(subscription: Subscription, settings: KafkaSettings): Following {
   const stopping = new AbortController()
   const running = followUntil(stopping.signal, subscription, settings)
@@ -50,49 +47,49 @@ export function followKafka(subscription: Subscription, settings: KafkaSettings)
 
 async function followUntil(signal: AbortSignal, subscription: Subscription, settings: KafkaSettings): Promise<void> {
   const { topics, group } = subscription
-  const graves = createSender(settings, deadLetterTopics(subscription, settings))
-  const bury = async (topic: string, letter: Message) => {
+  const deadLetterProducer = createSender(settings, deadLetterTopics(subscription, settings))
+  const sendDeadLetter = async (topic: string, letter: Message) => {
     const dead = deadLetterTopic(settings, topic, group)
-    await graves.send([{ topic: dead.topic, messages: [letter] }])
+    await deadLetterProducer.send([{ topic: dead.topic, messages: [letter] }])
   }
   let failures = 0
   let isWell = false
-  let told = ''
+  let loggedReason = ''
   const onWell = () => {
-    if (failures > 0) logger().info({ group, topics }, 'following goes on')
+    if (failures > 0) logger().info({ group, topics }, 'consumer recovered')
     failures = 0
     isWell = true
   }
   while (!signal.aborted) {
     try {
-      await consume(signal, subscription, settings, bury, onWell)
+      await consume(signal, subscription, settings, sendDeadLetter, onWell)
     } catch (error) {
       interruptions.inc({ group })
       failures++
-      // Whether the group could be joined before that says nothing: soon would be too soon for the next attempt.
+      // The same batch will fail again, however well the join went: use the longest pause.
       if (isUnreadable(error)) failures = Math.max(failures, BACKOFF_ATTEMPTS_MAX)
       const reason = (error as Error).message
-      const isNews = isUnreadable(error) ? reason !== told : isWell
+      const isNews = isUnreadable(error) ? reason !== loggedReason : isWell
       if (isNews || failures % LOG_EVERY === 2) {
         logger()[isUnreadable(error) ? 'error' : 'warn'](
           { group, topics, failures, reason },
-          'following is interrupted',
+          'consumer interrupted; it will try again',
         )
-        told = reason
+        loggedReason = reason
       }
       isWell = false
       await pause(backoffMs(Math.min(failures, BACKOFF_ATTEMPTS_MAX)), signal)
     }
   }
-  await graves.close()
+  await deadLetterProducer.close()
 }
 
-/** Until it is to stop, or the consumer has come to its end, which throws. */
+/** Consumes until it is stopped. Throws where the driver gives up. */
 async function consume(
   signal: AbortSignal,
   subscription: Subscription,
   settings: KafkaSettings,
-  bury: (topic: string, letter: Message) => Promise<void>,
+  sendDeadLetter: (topic: string, letter: Message) => Promise<void>,
   onWell: () => void,
 ): Promise<void> {
   const topics = subscription.topics.map((topic) => `${settings.prefix}${topic}`)
@@ -106,12 +103,12 @@ async function consume(
     heartbeatInterval: HEARTBEAT_MS,
     maxWaitTimeInMs: FETCH_WAIT_MS,
     allowAutoTopicCreation: false,
-    // The driver begins anew after some errors only, and not with all that it knows about.
+    // The driver restarts after some errors only, and keeps stale metadata then.
     retry: { ...briefRetry, restartOnFailure: async () => false },
   })
-  const places = createPlaces(() => readLeftBehind(kafka, groupId, topics))
-  consumer.on(consumer.events.GROUP_JOIN, places.forget)
-  // Not with the join: what it can't do after that, it would try again and again without a word.
+  const partitions = createPartitionStates(() => readBegunAttempts(kafka, groupId, topics))
+  consumer.on(consumer.events.GROUP_JOIN, partitions.forget)
+  // Not with the join: a consumer that joins and then fails would never count as failing.
   consumer.on(consumer.events.HEARTBEAT, onWell)
   const join = async () => {
     await consumer.connect()
@@ -120,7 +117,7 @@ async function consume(
       autoCommit: false,
       eachBatchAutoResolve: false,
       partitionsConsumedConcurrently: PARTITIONS_AT_ONCE,
-      eachBatch: createBatchHandler(signal, subscription, places, nameOf, bury),
+      eachBatch: createBatchHandler({ signal, subscription, partitions, nameOf, sendDeadLetter }),
     })
   }
   await untilEnd(signal, consumer, join)
@@ -129,7 +126,7 @@ async function consume(
 const deadLetterTopics = ({ topics, group }: Subscription, settings: KafkaSettings) =>
   topics.map((topic) => deadLetterTopic(settings, topic, group))
 
-/** Joins, and leaves when it is to stop. Throws where the driver gives up. */
+/** Joins the group, and leaves it when `signal` is aborted. Throws where the driver gives up. */
 async function untilEnd(signal: AbortSignal, consumer: Consumer, join: () => Promise<void>): Promise<void> {
   let stop = () => {}
   const ended = new Promise<void>((resolve, reject) => {
@@ -140,19 +137,19 @@ async function untilEnd(signal: AbortSignal, consumer: Consumer, join: () => Pro
   if (signal.aborted) stop()
   const joining = join()
   try {
-    // Who joins waits for what others have in hand, up to 60 s. A stop does not wait that long.
+    // A join waits up to 60 s for the deliveries of the other members. A stop does not wait that long.
     await Promise.race([joining, ended])
     await ended
   } finally {
     signal.removeEventListener('abort', stop)
-    // Where this fails the group takes it for dead in time.
+    // Where this fails, the group's session time-out removes this member.
     await withTimeout(STOP_MAX_MS, leave(consumer, joining)).catch((error) =>
-      logger().debug({ err: error }, 'left a group late'),
+      logger().debug({ err: error }, 'could not leave the consumer group in time'),
     )
   }
 }
 
-/** The driver closes a connection behind the answers that are due on it, and goes on with a join that is under way by another. */
+/** Twice: the first disconnect ends the connections, and a join under way may open another. */
 async function leave(consumer: Consumer, joining: Promise<void>): Promise<void> {
   await consumer.disconnect()
   await joining.catch(() => {})

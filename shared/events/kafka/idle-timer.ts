@@ -1,9 +1,8 @@
 let patched: Promise<void> | undefined
 
 /**
- * KafkaJS 2.2.4 looks for requests that wait to be sent once a millisecond, on each connection and for ever, though there are none:
- * some 4 % of a core each (https://github.com/tulios/kafkajs/issues/1751). A request that has to wait arms the timer itself when
- * it comes, so without one there is nothing to arm it for.
+ * Stops a timer of KafkaJS 2.2.4 that looks for waiting requests once a millisecond, on each connection, even where there are none: some
+ * 4 % of a core each (https://github.com/tulios/kafkajs/issues/1751). A request that has to wait arms the timer itself.
  */
 export function stopIdleTimers(): Promise<void> {
   patched ??= patch()
@@ -11,7 +10,7 @@ export function stopIdleTimers(): Promise<void> {
 }
 
 async function patch(): Promise<void> {
-  // The very module that KafkaJS requires, in a bundle too: esbuild knows a module by its file.
+  // The same module that KafkaJS requires, in a bundle too: esbuild identifies a module by its file.
   const { default: RequestQueue } = await import('kafkajs/src/network/requestQueue/index.js')
   const { scheduleCheckPendingRequests } = RequestQueue.prototype
   RequestQueue.prototype.scheduleCheckPendingRequests = function (this: InstanceType<typeof RequestQueue>) {

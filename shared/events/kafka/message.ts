@@ -4,7 +4,7 @@ import { decimalInteger } from '#input'
 import { childTrace } from '#telemetry'
 import type { LoggedEvent } from '../postgres/log.ts'
 
-/** An event as it is in the outbox: its data is the text that was stored. */
+/** An event in the outbox. Its data is the stored text. */
 export interface OutboxRow {
   sequence: number
   topic: string
@@ -18,7 +18,7 @@ export interface OutboxRow {
   tracestate: string | null
 }
 
-/** What can't be made a message of, or read as an event. */
+/** A row that can't become a message, or a message that is not an event. */
 export class Unreadable extends Error {
   override readonly name = 'Unreadable'
 }
@@ -28,7 +28,7 @@ export class Unreadable extends Error {
  * `ce_version`, an extension, counts the product's events. Throws Unreadable.
  */
 export function toMessage(row: OutboxRow): Message {
-  if (Number.isNaN(row.occurredAt.getTime())) throw new Unreadable('occurred_at is no moment')
+  if (Number.isNaN(row.occurredAt.getTime())) throw new Unreadable('occurred_at is not a time')
   const headers: IHeaders = {
     ce_specversion: '1.0',
     ce_id: row.id,
@@ -58,7 +58,7 @@ export const EventHeaders = z.object({
   tracestate: z.string().optional(),
 })
 
-/** The type alone, to see whether anyone wants the rest; undefined for a message that does not tell. */
+/** The type alone, to skip events that are not wanted before they are parsed. Undefined where the message has none. */
 export function typeOf({ headers }: KafkaMessage): string | undefined {
   return headers?.ce_type?.toString()
 }
@@ -90,6 +90,6 @@ function parseData(value: Buffer | null): unknown {
   try {
     return JSON.parse(value.toString())
   } catch (error) {
-    throw new Unreadable(`the data is no JSON: ${(error as Error).message}`)
+    throw new Unreadable(`the data is not JSON: ${(error as Error).message}`)
   }
 }

@@ -3,35 +3,36 @@ import { newId } from '#ids'
 import { BACKOFF_MAX_MS, backoffMs } from '../waits.ts'
 import type { OutboxRow } from './message.ts'
 
-/** Events at once: some 20 ms of work for the broker and for this process. */
+/** Events a batch: some 20 ms of work for the broker and for this process. */
 export const ROWS_MAX = 1_000
 /**
- * A partition's part of a batch has to stay below what a broker takes at once, 1,048,588 bytes unless told otherwise, and all of a
- * batch may be for one partition. An event that is larger by itself makes a batch of its own.
+ * Bytes a batch. All of it may be for one partition, of which a broker takes 1,048,588 bytes at once by default. An event larger than
+ * this makes a batch of its own.
  */
 const BYTES_MAX = 900_000
-/** Of an event besides its data: some 400 bytes of headers, and a trace state of 512 at most. */
+/** The size of an event besides its data: some 400 bytes of headers, and a trace state of 512 at most. */
 const OVERHEAD_BYTES = 1_000
-/** Products that wait and are tried again in one turn: each takes a request of its own. */
+/** Blocked events that one turn retries: each takes a request of its own. */
 const BLOCKED_MAX = 10
 
-/** The consumer group whose dead events are those that could not be published. */
+/** The consumer group under which dead_events has the events that could not be published. */
 const GROUP = 'publish-events'
 
 export interface BlockedRow extends OutboxRow {
-  /** Those that failed. */
+  /** Failed attempts so far. */
   attempts: number
 }
 
 /**
- * The next events in line, but for those in hand and those of products that wait. Those in hand are told by their numbers: rows
- * with lower ones may have been committed since, and one of them may be the older event of its product (docs/decisions/0003).
+ * The next events, without those in flight and those of blocked products. It excludes the events in flight one by one rather than by a
+ * lower bound: rows with lower numbers may have been committed since, and one of them may be an older event of its product
+ * (docs/decisions/0003).
  */
-export function readBatch(tx: Sql, inHand: readonly OutboxRow[], limit: number): Promise<OutboxRow[]> {
+export function readBatch(tx: Sql, inFlight: readonly OutboxRow[], limit: number): Promise<OutboxRow[]> {
   return tx<OutboxRow[]>`
     with next as (
       select sequence, topic, id, type, product_id, version, data::text as data, occurred_at, traceparent, tracestate from outbox
-      where sequence <> all(${inHand.map(({ sequence }) => sequence)}::bigint[])
+      where sequence <> all(${inFlight.map(({ sequence }) => sequence)}::bigint[])
         and not exists (select from outbox_blocked as blocked where blocked.product_id = outbox.product_id)
       order by sequence limit ${limit}
     ), measured as (
@@ -48,8 +49,8 @@ export async function removeRows(tx: Sql, rows: readonly OutboxRow[]): Promise<v
 }
 
 /**
- * The events that the broker has refused and that are due to be tried again. A product does not wait for one that is no longer
- * there: whoever has taken it out of the outbox has dealt with it.
+ * The refused events that are due for another attempt. A product is unblocked where its event is no longer in the outbox: an operator
+ * has removed it.
  */
 export function readBlocked(tx: Sql): Promise<BlockedRow[]> {
   return tx<BlockedRow[]>`
@@ -61,12 +62,12 @@ export function readBlocked(tx: Sql): Promise<BlockedRow[]> {
            occurred_at as "occurredAt", traceparent, tracestate, attempts
     from outbox_blocked as blocked join outbox on outbox.sequence = blocked.sequence
     where retry_at <= clock_timestamp()
-      -- No wait is as long: the clock has been set back since.
+      -- No backoff is as long: the clock was set back after this was written.
       or retry_at > clock_timestamp() + ${BACKOFF_MAX_MS}::int * interval '1 millisecond'
     order by retry_at limit ${BLOCKED_MAX}`
 }
 
-/** Keeps an event back, and all that its product has behind it, until it is time to try it again. */
+/** Blocks an event, and all later events of its product, until its next attempt is due. */
 export async function blockRow(
   tx: Sql,
   { productId, sequence }: OutboxRow,
@@ -84,8 +85,8 @@ export async function unblock(tx: Sql, { productId }: OutboxRow): Promise<void> 
   await tx`delete from outbox_blocked where product_id = ${productId}`
 }
 
-/** Puts an event among the dead ones: its product goes on without it. */
-export async function parkRow(tx: Sql, row: OutboxRow, attempts: number, error: string): Promise<void> {
+/** Dead-letters an event. The later events of its product are published without it. */
+export async function deadLetterRow(tx: Sql, row: OutboxRow, attempts: number, error: string): Promise<void> {
   await tx`
     with taken as (
       delete from outbox where sequence = ${row.sequence}

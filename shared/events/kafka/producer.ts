@@ -4,20 +4,20 @@ import type { KafkaSettings } from '../settings.ts'
 import { briefRetry, createKafka } from './client.ts'
 import { ensureTopics } from './topics.ts'
 
-/** All attempts of one send, connecting included. The transaction that waits for it is cut off after 10 s without a statement. */
+/** All attempts of one send, connecting included. The server ends the waiting transaction after 10 s without a statement. */
 const SEND_MAX_MS = 7_000
 const CLOSE_MAX_MS = 2_000
 
 export interface KafkaSender {
-  /** Resolves once every replica in sync has all of them. After a throw, any of them may be there. */
+  /** Resolves once every in-sync replica has all of the messages. After a throw, any of them may be there. */
   send: (topicMessages: TopicMessages[]) => Promise<void>
   close: () => Promise<void>
 }
 
 /**
- * An idempotent producer, connected at its first use, which makes the topics that are missing. One that has failed is never
- * used again: it counts the messages of each partition, and after a request that only some partitions took its count is wrong.
- * The broker would take the next message for one that it has, and drop it.
+ * An idempotent producer. It connects at its first use, and creates the topics that are missing. After a failure it is replaced: it
+ * numbers the messages of each partition, and after a request that only some partitions took, its numbers are wrong. The broker would
+ * drop the next message as a duplicate.
  */
 export function createSender(settings: KafkaSettings, topics: readonly ITopicConfig[]): KafkaSender {
   let opening: Promise<Producer> | undefined
@@ -25,7 +25,7 @@ export function createSender(settings: KafkaSettings, topics: readonly ITopicCon
   function discard(producer: Promise<Producer>): Promise<void> {
     if (opening === producer) opening = undefined
     const closing = producer.then((opened) => opened.disconnect())
-    // A broker that is gone is not told goodbye.
+    // The broker may be gone.
     return withTimeout(CLOSE_MAX_MS, closing).catch(() => {})
   }
 
@@ -59,7 +59,7 @@ async function openProducer(settings: KafkaSettings, topics: readonly ITopicConf
   try {
     await producer.connect()
   } catch (error) {
-    // A socket may be open by then, to a broker that has no controller to give the producer its id.
+    // A socket may be open, to a broker without a controller to give the producer its id.
     void producer.disconnect().catch(() => {})
     throw error
   }
@@ -67,8 +67,8 @@ async function openProducer(settings: KafkaSettings, topics: readonly ITopicConf
 }
 
 /**
- * Spreads keys over the partitions that each topic had at first. Were some added between two attempts, a partition would be
- * sent other messages under the numbers of those before, and the broker would drop them.
+ * Spreads keys over the partitions that each topic had at first. If partitions were added between two attempts, other messages would
+ * reuse the numbers of the first attempt, and the broker would drop them as duplicates.
  */
 function constantPartitioner(partitioner: ReturnType<ICustomPartitioner>): ReturnType<ICustomPartitioner> {
   const known = new Map<string, Parameters<typeof partitioner>[0]['partitionMetadata']>()

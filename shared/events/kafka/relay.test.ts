@@ -123,7 +123,7 @@ describe.skipIf(kafkaUrl === undefined)(`the relay, with events ${inKafka},`, ()
 
   it('puts an event that is never taken among the dead ones after ten attempts, and its product goes on', async () => {
     const productId = randomUUID()
-    const parked = await metric('outbox_parked_total')
+    const deadLetters = await metric('outbox_dead_letters_total')
     await publish(sql, [newEvent(productId, 1, { data: tooLarge }), newEvent(productId, 2)])
     await relay()
     await dueAgain(8)
@@ -145,7 +145,7 @@ describe.skipIf(kafkaUrl === undefined)(`the relay, with events ${inKafka},`, ()
       },
     ])
     expect(await sql`select 1 from outbox_blocked`).toHaveLength(0)
-    expect(await metric('outbox_parked_total')).toBe(parked + 1)
+    expect(await metric('outbox_dead_letters_total')).toBe(deadLetters + 1)
   })
 
   it('holds back an event that no message can be made of, and its product alone', async () => {
@@ -155,7 +155,7 @@ describe.skipIf(kafkaUrl === undefined)(`the relay, with events ${inKafka},`, ()
     expect(await relay()).toBe(1)
     expect(await inTopic()).toEqual([[even, 2]])
     expect([...(await sql`select product_id, error from outbox_blocked`)]).toEqual([
-      { product_id: odd, error: 'occurred_at is no moment' },
+      { product_id: odd, error: 'occurred_at is not a time' },
     ])
   })
 

@@ -9,7 +9,7 @@ import type { OutboxRow } from './message.ts'
 import {
   blockRow,
   countBlocked,
-  parkRow,
+  deadLetterRow,
   ROWS_MAX,
   readBatch,
   readBlocked,
@@ -20,43 +20,43 @@ import { createSender, type KafkaSender } from './producer.ts'
 import { type Batch, createBatch, isLate, SendFailed, type Sending, sendRows } from './send.ts'
 import { eventTopics } from './topics.ts'
 
-/** Batches a transaction. A relay that dies before its commit publishes so much again. */
+/** Batches a transaction. A relay that dies before its commit has published as many twice. */
 const BATCHES_MAX = 5
 /** Transactions a run. */
 const TURNS_MAX = 4
-/** After this no other batch is begun: with one that is under way (7 s) it stays below the 12 s that a transaction may take. */
+/** After this no batch is begun. With the one under way (7 s), a turn stays below a transaction's 12 s. */
 const TURN_MAX_MS = 2_000
 
-const blockedKeys = gauge('outbox_blocked_keys', 'Products whose next event the broker refuses, at the last look.')
-const parked = counter('outbox_parked_total', 'Events that could not be published and were put among the dead ones.')
+const blockedKeys = gauge('outbox_blocked_keys', 'Products whose next event the broker refuses, when last counted.')
+const deadLetters = counter('outbox_dead_letters_total', 'Events that could not be published and were dead-lettered.')
 const failures = counter(
   'outbox_failures_total',
-  'Attempts to publish that failed: the broker refused an event, or was not there.',
+  'Failed attempts to publish: the broker refused an event, or was unavailable.',
   ['kind'],
 )
 
 interface Relay {
   url: string
   sender: KafkaSender
-  /** Events that the next batch has at the most. */
+  /** Events in the next batch, at most. */
   rowsMax: number
 }
 
 let opened: Relay | undefined
 
-/** One transaction, and what has become of its batches. */
+/** One transaction of the relay. */
 interface Turn extends Sending {
   tx: Sql
   relay: Relay
-  /** The sizes of the batches that were published. */
+  /** The sizes of the published batches. */
   batches: number[]
-  /** Whether there may be more to do. */
+  /** Whether there may be more to publish. */
   isCutShort: boolean
 }
 
 /**
- * Sends what is in the outbox to Kafka, in order, and removes it once every replica in sync has it; `onBatch` is told of each
- * batch. Gives how many events it published. Throws `unavailable` where Kafka does not take them: then they stay.
+ * Publishes the outbox to Kafka, in order. It removes events once every in-sync replica has them, and calls `onBatch` with each batch's
+ * size. Gives the number of events that it published. Throws `unavailable` where Kafka does not take them; they then stay.
  */
 export async function publishToKafka(
   context: RequestContext,
@@ -100,7 +100,7 @@ function toPublicError(error: unknown): ServiceError {
   })
 }
 
-/** The failure of the broker does not undo the transaction: what was published before it is not published again. */
+/** Commits even where the broker fails, so that events published before the failure are not published again. */
 async function takeBatches(tx: Sql, settings: KafkaSettings): Promise<Turn & { failure?: SendFailed }> {
   const deadline = performance.now() + TURN_MAX_MS
   const relay = openRelay(settings)
@@ -125,7 +125,7 @@ async function takeBatches(tx: Sql, settings: KafkaSettings): Promise<Turn & { f
   return turn
 }
 
-/** While a batch is on its way, the next one is read. */
+/** Reads the next batch while one is being sent. */
 async function publishBatches(turn: Turn): Promise<void> {
   const { tx, relay, batches } = turn
   let rows = await readBatch(tx, [], relay.rowsMax)
@@ -145,15 +145,15 @@ async function publishBatches(turn: Turn): Promise<void> {
 }
 
 /**
- * A turn may be over before the event that is at fault is by itself: each attempt needs a new producer, which takes 0.7 s where the
- * way to the broker and back takes 100 ms. The next one goes on where this one was, or it would get no further for ever.
+ * Makes the next batches smaller where this turn ended before it had isolated the refused event: each attempt needs a new producer,
+ * which takes 0.7 s at a round trip of 100 ms. Without this, every turn would end at the same point.
  */
 function narrow(relay: Relay, { sent, refused, refusedTogether }: Batch): void {
   if (sent.length + refused.size > 0) relay.rowsMax = ROWS_MAX
   else if (refusedTogether > 0) relay.rowsMax = refusedTogether >> 1
 }
 
-/** Tries the events again that were refused, each by itself. */
+/** Retries the refused events that are due, each in a batch of its own. */
 async function retryBlocked(turn: Turn): Promise<void> {
   const { tx, batches } = turn
   for (const row of await readBlocked(tx)) {
@@ -172,11 +172,11 @@ async function refuse(tx: Sql, row: OutboxRow, attempts: number, reason: string)
   failures.inc({ kind: 'refused' })
   const { id, type, productId } = row
   if (attempts < ATTEMPTS_MAX) {
-    logger().warn({ event: id, type, productId, attempts, reason }, 'an event is refused, and its product waits')
+    logger().warn({ event: id, type, productId, attempts, reason }, 'event refused by the broker; its product waits')
     await blockRow(tx, row, attempts, reason)
   } else {
-    logger().error({ event: id, type, productId, attempts, reason }, 'an event is dead: it can not be published')
-    await parkRow(tx, row, attempts, reason)
-    parked.inc()
+    logger().error({ event: id, type, productId, attempts, reason }, 'event dead-lettered: it can not be published')
+    await deadLetterRow(tx, row, attempts, reason)
+    deadLetters.inc()
   }
 }

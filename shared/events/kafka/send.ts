@@ -5,17 +5,17 @@ import type { KafkaSender } from './producer.ts'
 /** How batches are sent, and until when. */
 export interface Sending {
   sender: KafkaSender
-  /** In front of the names of topics. */
+  /** Precedes the names of topics. */
   prefix: string
-  /** When nothing more is begun, by `performance.now()`. */
+  /** After this no send is begun, by `performance.now()`. */
   deadline: number
 }
 
 export interface Batch {
   sent: OutboxRow[]
-  /** The first event that was refused, of each product that has one. */
+  /** The first refused event of each product. */
   refused: Map<string, { row: OutboxRow; reason: string }>
-  /** How many were refused together, the last time that there were several. */
+  /** The size of the last refused request with several events. */
   refusedTogether: number
 }
 
@@ -23,14 +23,14 @@ export const createBatch = (): Batch => ({ sent: [], refused: new Map(), refused
 
 export const isLate = ({ deadline }: Sending) => performance.now() > deadline
 
-/** The broker has failed, rather than refused an event: nothing is wrong with what was sent. */
+/** The broker has failed, not refused an event: the events are fine. */
 export class SendFailed extends Error {
   override readonly name = 'SendFailed'
 }
 
 /**
- * Sends rows in their order. Where they are refused their two halves are sent, until the one that is at fault is by itself; what
- * comes behind that for the same product is left alone. Throws SendFailed.
+ * Sends rows in their order. Refused rows are sent again in halves, until the event at fault is alone. Later rows of its product are
+ * not sent. Throws SendFailed.
  */
 export async function sendRows(sending: Sending, rows: readonly OutboxRow[], batch: Batch): Promise<void> {
   const sendable = rows.filter(({ productId }) => !batch.refused.has(productId))
@@ -64,12 +64,12 @@ function toTopicMessages(rows: readonly OutboxRow[], prefix: string): TopicMessa
 }
 
 /**
- * What a broker says of a message that it will never take: https://kafka.apache.org/protocol#protocol_error_codes. INVALID_TIMESTAMP is not
- * among them: the driver stamps messages with this machine's clock, so where that is wrong no event is at fault.
+ * The errors of messages that a broker will never take: https://kafka.apache.org/protocol#protocol_error_codes. INVALID_TIMESTAMP is not
+ * among them: the driver stamps messages with this machine's clock, so the event is not at fault.
  */
 const REFUSALS = new Set(['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE', 'INVALID_RECORD'])
 
-/** Why a message was refused; undefined where it is the broker, or the way there, that has failed. */
+/** Why a message was refused; undefined where the broker or the connection has failed. */
 function refusalOf(error: unknown): string | undefined {
   if (error instanceof Unreadable) return error.message
   if (!(error instanceof Error)) return undefined

@@ -7,28 +7,28 @@ import { eventTypes } from '../types.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1_000
 
-/** As long as the embedded log keeps an event. What a segment holds is deleted as a whole, so the last of it lives a day longer. */
+/** As long as the embedded log keeps an event. A segment is deleted as a whole, so its oldest event lives a day longer. */
 const eventLife = { 'retention.ms': 7 * DAY_MS, 'segment.ms': DAY_MS }
-/** Somebody has to look at these. They are larger than events by what is said of their death. */
-const deadLife = { 'retention.ms': -1, 'max.message.bytes': 2 * 1024 * 1024 }
+/** Kept until an operator deals with them. They are larger than events by the headers of a dead letter. */
+const deadLetterLife = { 'retention.ms': -1, 'max.message.bytes': 2 * 1024 * 1024 }
 
-/** A topic that was made is known to all brokers some milliseconds later; whoever uses it sooner fails, and comes again. */
-const LOOKS_MAX = 20
-const LOOK_MS = 100
+/** All brokers know a new topic after some milliseconds. A use before that fails, and is tried again. */
+const POLLS_MAX = 20
+const POLL_MS = 100
 
 export function eventTopics({ prefix, partitions }: KafkaSettings): ITopicConfig[] {
   return [...new Set(Object.values(eventTypes))].map((topic) => topicConfig(`${prefix}${topic}`, partitions, eventLife))
 }
 
 export function deadLetterTopic({ prefix }: KafkaSettings, topic: string, group: string): ITopicConfig {
-  return topicConfig(`${prefix}${topic}.${group}.dead`, 1, deadLife)
+  return topicConfig(`${prefix}${topic}.${group}.dead`, 1, deadLetterLife)
 }
 
-/** What may compress a topic for good: the driver sends nothing compressed, and reads gzip alone. */
+/** The compression types of topics that can be read: the driver sends nothing compressed, and reads gzip only. */
 const COMPRESSION = 'compression.type'
 const READABLE = ['producer', 'uncompressed', 'gzip']
 
-/** With as many replicas as the broker gives a topic by default. */
+/** The replication factor is the broker's default. */
 function topicConfig(topic: string, numPartitions: number, life: Record<string, number>): ITopicConfig {
   const configEntries = Object.entries({ [COMPRESSION]: 'producer', ...life }).map(([name, value]) => ({
     name,
@@ -38,8 +38,8 @@ function topicConfig(topic: string, numPartitions: number, life: Record<string, 
 }
 
 /**
- * Makes the topics that are not there, and waits until they can be used. Throws where that is refused, or where what is sent to
- * one that is there could not be read again.
+ * Creates the topics that are missing, and waits until they can be used. Throws `unavailable` where the broker refuses that, or where
+ * an existing topic's compression could not be read again.
  */
 export async function ensureTopics(kafka: Kafka, wanted: readonly ITopicConfig[]): Promise<void> {
   const admin = kafka.admin()
@@ -47,35 +47,35 @@ export async function ensureTopics(kafka: Kafka, wanted: readonly ITopicConfig[]
   try {
     const present = new Set(await admin.listTopics())
     const missing = wanted.filter(({ topic }) => !present.has(topic))
-    if (missing.length > 0) await makeTopics(admin, missing)
+    if (missing.length > 0) await createTopics(admin, missing)
     await checkCompression(
       admin,
       wanted.flatMap(({ topic }) => (present.has(topic) ? [topic] : [])),
     )
   } finally {
-    // Whatever is wrong with it, this connection is done with.
+    // The connection is not used again, so a failure to close it does no harm.
     await admin.disconnect().catch(() => {})
   }
 }
 
-/** The number that Kafka has for topics among what can be configured. The driver's own constant would have to be loaded for it. */
+/** Kafka's number of the resource type. The driver's constant would load the driver. */
 const TOPIC = 2 as ConfigResourceTypes.TOPIC
 
-/** A setting of the broker's counts where the topic has none of its own. */
+/** Without a setting of its own, a topic has the broker's. */
 async function checkCompression(admin: Admin, topics: string[]): Promise<void> {
   const unfit = (await compressionOf(admin, topics)).flatMap(({ topic, codec }) =>
     codec == null || READABLE.includes(codec) ? [] : [`${topic} has ${COMPRESSION}=${codec}`],
   )
   if (unfit.length === 0) return
-  const plight = `Kafka's topic ${unfit.join(', ')}, which can't be read here`
-  throw new ServiceError('unavailable', `${plight}: set ${COMPRESSION}=producer on it.`)
+  const problem = `Kafka's topic ${unfit.join(', ')}, which can't be read here`
+  throw new ServiceError('unavailable', `${problem}: set ${COMPRESSION}=producer on it.`)
 }
 
-/** How the driver and the broker say that this is not to be found out. */
-const UNTOLD = /AUTHORIZATION_FAILED|UNSUPPORTED_VERSION|KafkaJSServerDoesNotSupportApiKey/
+/** The errors of a broker that does not let this client read configurations. */
+const NOT_READABLE = /AUTHORIZATION_FAILED|UNSUPPORTED_VERSION|KafkaJSServerDoesNotSupportApiKey/
 let hasWarned = false
 
-/** What compresses each topic; nothing, with a warning, where that can't be found out: what can be read is read without that right. */
+/** The compression of each topic. Empty, with a warning, where this client may not read it: consumers need that right for nothing else. */
 async function compressionOf(admin: Admin, topics: string[]): Promise<Array<{ topic: string; codec?: string | null }>> {
   if (topics.length === 0) return []
   const resources = topics.map((name) => ({ type: TOPIC, name, configNames: [COMPRESSION] }))
@@ -86,11 +86,11 @@ async function compressionOf(admin: Admin, topics: string[]): Promise<Array<{ to
     )
   } catch (error) {
     const { name, type } = error as Error & { type?: string }
-    if (!UNTOLD.test(`${name} ${type}`)) throw error
+    if (!NOT_READABLE.test(`${name} ${type}`)) throw error
     if (!hasWarned) {
       logger().warn(
         { err: error },
-        `the topics' ${COMPRESSION} is not known without the right DESCRIBE_CONFIGS: with zstd, lz4 or snappy they can't be read here`,
+        `the topics' ${COMPRESSION} is unknown without the right DESCRIBE_CONFIGS: with zstd, lz4 or snappy they can't be read here`,
       )
     }
     hasWarned = true
@@ -98,18 +98,18 @@ async function compressionOf(admin: Admin, topics: string[]): Promise<Array<{ to
   }
 }
 
-async function makeTopics(admin: Admin, topics: ITopicConfig[]): Promise<void> {
+async function createTopics(admin: Admin, topics: ITopicConfig[]): Promise<void> {
   const names = topics.map(({ topic }) => topic)
-  // False where another process was quicker. The driver does not wait for brokers that have not heard of the topic yet.
+  // Gives false where another process was first. The driver does not wait for brokers that do not know the topic yet.
   await admin.createTopics({ topics, waitForLeaders: false }).catch((error: Error & { errors?: Error[] }) => {
     const reason = error.errors?.[0]?.message ?? error.message
-    throw new ServiceError('unavailable', `Kafka has not made the topics ${names.join(', ')}: ${reason}`, {
+    throw new ServiceError('unavailable', `Kafka has not created the topics ${names.join(', ')}: ${reason}`, {
       cause: error,
     })
   })
-  for (let look = 0; look < LOOKS_MAX; look++) {
+  for (let poll = 0; poll < POLLS_MAX; poll++) {
     if (await haveLeaders(admin, names)) return
-    await sleep(LOOK_MS)
+    await sleep(POLL_MS)
   }
 }
 

@@ -1,17 +1,15 @@
 import { counter } from '#telemetry'
 
-const unreadable = counter('stream_unreadable_total', 'Times that a batch was met which the driver can not read.', [
-  'topic',
-])
+const unreadable = counter('stream_unreadable_total', 'Batches that the driver could not read.', ['topic'])
 
 let patched: Promise<void> | undefined
 
 /**
- * KafkaJS 2.2.4 reads gzip alone (https://kafka.js.org/docs/producing#compression), and says of another codec no more than its name. One such
- * batch fails the answer to a whole request, of many partitions. With this, what can be read is read: up to that batch, and in
- * the other partitions. When nothing else is left, the failure names the place and says what to do.
+ * Isolates batches that KafkaJS 2.2.4 can't read: it decompresses gzip only (https://kafka.js.org/docs/producing#compression), and one
+ * batch of another codec fails a whole fetch of many partitions. With this patch, consumers get everything before that batch, and the
+ * other partitions. When nothing else is left, the error names the batch and what to do about it.
  */
-export function tellUnreadable(): Promise<void> {
+export function isolateUnreadable(): Promise<void> {
   patched ??= patch()
   return patched
 }
@@ -19,7 +17,7 @@ export function tellUnreadable(): Promise<void> {
 type FetchRequest = Parameters<InstanceType<typeof import('kafkajs/src/broker/index.js').default>['fetch']>[0]
 
 async function patch(): Promise<void> {
-  // The very module that KafkaJS requires, in a bundle too: esbuild knows a module by its file.
+  // The same module that KafkaJS requires, in a bundle too: esbuild identifies a module by its file.
   const { default: Broker } = await import('kafkajs/src/broker/index.js')
   const { fetch } = Broker.prototype
   Broker.prototype.fetch = async function (this: InstanceType<typeof Broker>, request) {
@@ -32,7 +30,7 @@ async function patch(): Promise<void> {
   }
 }
 
-/** The next batch of each partition: a broker gives one, however few bytes are asked for. */
+/** The next batch of each partition: a broker gives at least one, however few bytes a fetch asks for. */
 async function fetchOneByOne(
   fetch: (
     request: FetchRequest,
@@ -61,7 +59,7 @@ async function fetchOneByOne(
   throw error
 }
 
-/** Whether a follower stands before a batch that no other attempt will read. */
+/** Whether the cause is a batch that no retry will read. */
 export function isUnreadable(error: unknown): error is Error {
   return error instanceof Error && error.name === 'KafkaJSNotImplemented'
 }

@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { expect, it } from 'vitest'
 import { sql } from '#testing'
-import { keepCursor, takeCursor } from './cursor.ts'
+import { renewCursor, takeCursor } from './cursor.ts'
 
 const secondsLeft = async () =>
   (await sql`select extract(epoch from held_until - clock_timestamp())::float8 as seconds from event_groups`)[0]
     ?.seconds
 
-it('a cursor is held for no longer than a sign of life lasts from now, though the clock was ahead when it was given', async () => {
+it('a cursor is leased for no longer than a lease lasts from now, even where the clock was ahead when it began', async () => {
   const [holder, other] = [randomUUID(), randomUUID()]
   const dead = await takeCursor('group', 'topic', holder)
   expect(dead).toBeDefined()
@@ -15,8 +15,8 @@ it('a cursor is held for no longer than a sign of life lasts from now, though th
   expect(await takeCursor('group', 'topic', other)).toBeUndefined()
   expect(await secondsLeft()).toBeLessThanOrEqual(15)
   expect(await secondsLeft()).toBeGreaterThan(5)
-  // As long is waited for the one that holds it, which may be alive.
-  if (dead) await keepCursor(dead)
+  // The holder may be alive, so it keeps the cursor for that long.
+  if (dead) await renewCursor(dead)
   await sql`update event_groups set held_until = clock_timestamp()`
-  expect(await takeCursor('group', 'topic', other)).toMatchObject({ holder: other, isLeftBehind: true })
+  expect(await takeCursor('group', 'topic', other)).toMatchObject({ holder: other, afterCrash: true })
 })

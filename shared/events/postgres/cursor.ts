@@ -2,21 +2,21 @@ import { type Sql, systemContext, transaction } from '#database'
 import { newId } from '#ids'
 import type { LoggedEvent } from './log.ts'
 
-/** How long a follower is believed in without a sign of life. Three signs fit in, so one or two may get lost. */
-export const HELD_MS = 15_000
+/** The lease of a cursor. Three renewals fit in, so one or two may fail. */
+export const LEASE_MS = 15_000
 
-/** A consumer group's place in a topic, held by one follower. `attempts` counts deliveries of the event after it, all in vain. */
+/** A consumer group's position in a topic, leased by one follower. `attempts` counts failed deliveries of the event after it. */
 export interface Cursor {
   group: string
   topic: string
   holder: string
   position: number
   attempts: number
-  /** Whether whoever held it before has died, or was taken for dead: maybe of an event that was in hand. */
-  isLeftBehind: boolean
+  /** Whether the last holder's lease expired: an event of its batch may have crashed it. */
+  afterCrash: boolean
 }
 
-/** Another follower has taken the cursor over: what this one does from now on is not recorded. */
+/** Another follower holds the cursor now. Nothing that this one does is recorded any more. */
 export class CursorLost extends Error {
   override readonly name = 'CursorLost'
 }
@@ -24,41 +24,41 @@ export class CursorLost extends Error {
 const writing = <Result>(group: string, work: (tx: Sql) => Promise<Result>) =>
   transaction(systemContext(`function:${group}`), work)
 
-/** Takes the cursor for `holder` if nobody alive holds it, else gives undefined. A group's first look starts at the beginning. */
+/** Leases the cursor to `holder`; undefined while another holds it. A new group starts at the beginning of the topic. */
 export function takeCursor(group: string, topic: string, holder: string): Promise<Cursor | undefined> {
   return writing(group, async (tx) => {
-    // Written by a clock that has been set back since: whoever holds it has no longer than anybody to give a sign of life.
+    // No lease is longer than a new one: the clock was set back after this was written.
     await tx`
-      update event_groups set held_until = ${heldUntil(tx)}
-      where name = ${group} and topic = ${topic} and held_until > ${heldUntil(tx)}`
-    const [row] = await tx<Array<{ position: number; attempts: number; isLeftBehind: boolean }>>`
+      update event_groups set held_until = ${leaseEnd(tx)}
+      where name = ${group} and topic = ${topic} and held_until > ${leaseEnd(tx)}`
+    const [row] = await tx<Array<{ position: number; attempts: number; afterCrash: boolean }>>`
       with before as (select holder from event_groups where name = ${group} and topic = ${topic})
       insert into event_groups as cursor (name, topic, holder, held_until)
-      values (${group}, ${topic}, ${holder}, ${heldUntil(tx)})
+      values (${group}, ${topic}, ${holder}, ${leaseEnd(tx)})
       on conflict (name, topic) do update set holder = excluded.holder, held_until = excluded.held_until
       where cursor.holder is null or cursor.held_until <= clock_timestamp()
-      returning position, attempts, coalesce((select holder is not null from before), false) as "isLeftBehind"`
+      returning position, attempts, coalesce((select holder is not null from before), false) as "afterCrash"`
     return row && { group, topic, holder, ...row }
   })
 }
 
-/** Saves how far it has come, which is also a sign of life. Throws CursorLost. */
+/** Saves the position and attempts, and renews the lease. Throws CursorLost. */
 export function saveCursor(cursor: Cursor): Promise<void> {
   return writing(cursor.group, (tx) => save(tx, cursor))
 }
 
-/** A sign of life, and nothing else: the position may be changing just now. Throws CursorLost. */
-export function keepCursor({ group, topic, holder }: Cursor): Promise<void> {
+/** Renews the lease alone: the position may be changing at this moment. Throws CursorLost. */
+export function renewCursor({ group, topic, holder }: Cursor): Promise<void> {
   return writing(group, async (tx) => {
     const { count } = await tx`
-      update event_groups set held_until = ${heldUntil(tx)}
+      update event_groups set held_until = ${leaseEnd(tx)}
       where name = ${group} and topic = ${topic} and holder = ${holder}`
     if (count === 0) throw new CursorLost()
   })
 }
 
-/** Puts the event that the cursor has just passed among the dead ones, and saves the cursor. Throws CursorLost. */
-export function buryEvent(cursor: Cursor, event: LoggedEvent, attempts: number, error: string): Promise<void> {
+/** Dead-letters the event that the cursor has just passed, and saves the cursor. Throws CursorLost. */
+export function deadLetterEvent(cursor: Cursor, event: LoggedEvent, attempts: number, error: string): Promise<void> {
   return writing(cursor.group, async (tx) => {
     await save(tx, cursor)
     await tx`
@@ -71,7 +71,7 @@ export function buryEvent(cursor: Cursor, event: LoggedEvent, attempts: number, 
   })
 }
 
-/** Lets another follower have the cursor at once. */
+/** Ends the lease, so that another follower can take the cursor at once. */
 export function releaseCursor({ group, topic, holder }: Cursor): Promise<void> {
   return writing(group, async (tx) => {
     await tx`
@@ -82,9 +82,9 @@ export function releaseCursor({ group, topic, holder }: Cursor): Promise<void> {
 
 async function save(tx: Sql, { group, topic, holder, position, attempts }: Cursor): Promise<void> {
   const { count } = await tx`
-    update event_groups set position = ${position}, attempts = ${attempts}, held_until = ${heldUntil(tx)}
+    update event_groups set position = ${position}, attempts = ${attempts}, held_until = ${leaseEnd(tx)}
     where name = ${group} and topic = ${topic} and holder = ${holder}`
   if (count === 0) throw new CursorLost()
 }
 
-const heldUntil = (sql: Sql) => sql`clock_timestamp() + ${HELD_MS}::int * interval '1 millisecond'`
+const leaseEnd = (sql: Sql) => sql`clock_timestamp() + ${LEASE_MS}::int * interval '1 millisecond'`

@@ -1,6 +1,6 @@
 import { primary, type Sql } from '#database'
 
-/** An event as it is read from a topic. */
+/** An event of a topic. */
 export interface LoggedEvent {
   position: number
   id: string
@@ -14,9 +14,9 @@ export interface LoggedEvent {
 }
 
 /**
- * Moves the first `limit` events of the outbox to the end of the log, in their order, as part of `tx`. Gives how many.
- * A range, not a join with the rows that are meant: the planner has mostly seen the outbox empty, and a join planned for one
- * row took more than 10 s over 20,000.
+ * Moves the first `limit` events of the outbox to the end of the log, in their order, as part of `tx`. Gives their number. It selects
+ * them by a range rather than a join: statistics mostly say that the outbox is empty, and a join planned for one row took more than 10 s
+ * for 20,000.
  */
 export async function appendFromOutbox(tx: Sql, limit: number): Promise<number> {
   const { count } = await tx`
@@ -31,7 +31,7 @@ export async function appendFromOutbox(tx: Sql, limit: number): Promise<number> 
   return count
 }
 
-/** The next events of a topic, from the primary: a replica may be behind, and would only make them late. */
+/** The next events of a topic, from the primary: a replica that lags would delay them. */
 export function readLog(topic: string, after: number, limit: number): Promise<LoggedEvent[]> {
   return primary()<LoggedEvent[]>`
     select position, id, type, product_id as "productId", version, data, occurred_at as "occurredAt", traceparent, tracestate

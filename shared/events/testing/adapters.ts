@@ -16,7 +16,7 @@ export interface Published {
   tracestate: string | null
 }
 
-export interface Buried {
+export interface DeadEvent {
   version: number
   error: string
   attempts: number
@@ -30,7 +30,7 @@ export interface Adapter {
   reset: () => Promise<void>
   /** What is in a topic; the order is that of each product. */
   published: (topic: string) => Promise<Published[]>
-  buried: (topic: string, group: string) => Promise<Buried[]>
+  deadEvents: (topic: string, group: string) => Promise<DeadEvent[]>
   /** Whether a group has come to a topic's end, and would go on there. */
   isThrough: (topic: string, group: string) => Promise<boolean>
 }
@@ -47,8 +47,8 @@ const embedded: Adapter = {
       select id, type, product_id as "productId", version, data, traceparent, tracestate from event_log
       where topic = ${topic} order by position`),
   ],
-  buried: async (topic, group) => [
-    ...(await sql<Buried[]>`
+  deadEvents: async (topic, group) => [
+    ...(await sql<DeadEvent[]>`
       select version, error, attempts from dead_events where topic = ${topic} and group_name = ${group} order by died_at, id`),
   ],
   async isThrough(topic, group) {
@@ -72,7 +72,7 @@ const kafka: Adapter = {
     await sql`truncate outbox, outbox_blocked, dead_events`
   },
   published: async (topic) => (await readTopic(url, topic)).map(toEvent),
-  buried: async (topic, group) =>
+  deadEvents: async (topic, group) =>
     (await readTopic(url, `${topic}.${group}.dead`)).map(({ headers = {} }) => ({
       version: Number(headers.ce_version),
       error: String(headers.dead_error),

@@ -1,0 +1,60 @@
+import type { EachBatchPayload, KafkaMessage, Message } from 'kafkajs'
+import * as z from 'zod'
+import { cutText } from '#errors'
+import { logger } from '#telemetry'
+import { countDeadLetter, type Subscription } from '../delivery.ts'
+import type { PartitionState } from './partition-state.ts'
+
+/** A longer reason says no more. */
+const ERROR_MAX = 1_000
+
+/** The headers of a dead letter, besides those of the message: where the message was, and why it is dead. */
+export const DeadLetterHeaders = z
+  .object({
+    dead_group: z.string(),
+    dead_topic: z.string(),
+    dead_partition: z.string(),
+    dead_offset: z.string(),
+    dead_attempts: z.string(),
+    dead_error: z.string(),
+  })
+  .meta({ id: 'DeadLetterHeaders' })
+
+export interface DeadLetterOptions {
+  subscription: Subscription
+  /** The service's name for a topic of Kafka. */
+  nameOf: (topic: string) => string
+  /** Publishes a dead letter of a topic. */
+  sendDeadLetter: (topic: string, letter: Message) => Promise<void>
+}
+
+/** Publishes a message as a dead letter. False where that fails: the message then stays in its partition, and the partition waits. */
+export async function deadLetter(
+  message: KafkaMessage,
+  { topic, partition }: EachBatchPayload['batch'],
+  { attempts, error }: PartitionState['tried'],
+  { subscription, nameOf, sendDeadLetter }: DeadLetterOptions,
+): Promise<boolean> {
+  const { group } = subscription
+  const reason: z.infer<typeof DeadLetterHeaders> = {
+    dead_group: group,
+    dead_topic: topic,
+    dead_partition: String(partition),
+    dead_offset: message.offset,
+    dead_attempts: String(attempts),
+    dead_error: cutText(error, ERROR_MAX),
+  }
+  try {
+    const headers = { ...message.headers, ...reason }
+    await sendDeadLetter(nameOf(topic), { key: message.key, value: message.value, headers })
+    countDeadLetter(subscription)
+    return true
+  } catch (failure) {
+    const { offset } = message
+    logger().error(
+      { group, topic, partition, offset, err: failure },
+      'could not write the dead letter; the partition waits',
+    )
+    return false
+  }
+}
