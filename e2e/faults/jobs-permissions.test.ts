@@ -28,9 +28,9 @@ describe.skipIf(rabbitUrl === undefined)(`jobs ${inRabbit}, where rights are giv
   })
 
   it('need a virtual host of the user, whatever its name, and the rights that are named where they lack', async () => {
-    await expect(dispatch('stock', '/none')).rejects.toThrow('RabbitMQ has no such virtual host as JOBS_URL names')
+    await expect(dispatch('stock', '/none')).rejects.toThrow('RabbitMQ does not have the virtual host of JOBS_URL')
     await expect(dispatch('stock', '/a/b')).rejects.toThrow(
-      'RabbitMQ has no such virtual host as JOBS_URL names, or not for',
+      'RabbitMQ does not have the virtual host of JOBS_URL, or not for',
     )
     await expect(dispatch('nobody', '/a/b')).rejects.toThrow('RabbitMQ refuses the user and password of JOBS_URL')
     await rabbit.control('set_permissions', '-p', '/a/b', 'stock', '^$', '.*', '.*')

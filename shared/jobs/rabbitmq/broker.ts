@@ -1,46 +1,37 @@
-import { randomUUID } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
-import type { ChannelModel, ConfirmChannel, ConsumeMessage, Message, Options } from 'amqplib'
+import type { ChannelModel, ConfirmChannel, ConsumeMessage } from 'amqplib'
 import { logger } from '#telemetry'
 import type { BrokerSettings } from '../settings.ts'
 import { createAcknowledger } from './acknowledge.ts'
-import { type Address, declareQueue, type Queue, queuesOf } from './queues.ts'
+import { type ConnectionState, followConnection } from './connection-state.ts'
+import { createPublisher, type Publish } from './publisher.ts'
+import { declareQueue, type Queue, queuesOf } from './queues.ts'
 
-/** One connection to the broker and one channel. It does not heal: when it is closed, another is opened. */
-export interface Broker {
-  isOpen: () => boolean
-  /** Resolves with the end of the connection, whatever it came of. */
-  closed: Promise<void>
-  /** Resolves once the broker takes messages; rejects if it does not within some seconds. */
-  ready: () => Promise<void>
-  /** Makes sure that the queue is there. */
+/** One connection to the broker with one channel. It does not reconnect: open another once it is closed. */
+export interface Broker extends Pick<ConnectionState, 'isOpen' | 'closed' | 'ready'> {
   declare: (queue: Queue) => Promise<void>
-  /** Resolves once the broker has the message safe in a queue. Rejects if it has not, or if that can't be known. */
-  send: (address: Address, content: Buffer, properties: Options.Publish) => Promise<void>
-  /** How many messages wait in a queue, those in somebody's hands not counted. Throws where there is no such queue. */
+  send: Publish
+  /** The messages that are ready in a queue; those delivered and not acknowledged do not count. Throws where there is no such queue. */
   count: (queue: string) => Promise<number>
-  /** Takes messages from a queue, `prefetch` at most that are not acknowledged. Gives what ends that. */
+  /** Consumes a queue, with `prefetch` unacknowledged messages at most. Gives what cancels it. */
   consume: (
     queue: string,
     prefetch: number,
     onMessage: (message: ConsumeMessage) => void,
   ) => Promise<() => Promise<void>>
-  /** Lets the broker forget a message, unless the connection that it came over is closed. */
+  /** Does nothing once the connection is closed: the broker then delivers the message again. */
   acknowledge: (message: ConsumeMessage) => void
-  /** Ends the connection at once, without a word to the broker: it may not be there. */
+  /** Ends the connection at once, without the closing handshake: the broker may be gone. */
   destroy: (reason: string) => void
-  /** What was delivered and not acknowledged is delivered again, elsewhere perhaps. */
+  /** The broker redelivers the messages that are not acknowledged by then. */
   close: () => Promise<void>
 }
 
 const CONNECT_MAX_MS = 5_000
 const CLOSE_MAX_MS = 2_000
-/** A broker may run out of memory or disk, and then takes nothing for as long as that lasts. */
-const BLOCKED_MAX_MS = 5_000
-/** A peer that has vanished without a word is noticed within twice this. */
+/** A broker that has vanished is noticed within twice this. */
 const HEARTBEAT_SECONDS = 10
 
-/** Connects, and makes sure that the queues are there. */
+/** Connects, and declares the queues. Throws where the broker does not answer within 5 s, or refuses. */
 export async function openBroker({ url, queue }: BrokerSettings): Promise<Broker> {
   const connection = await connectTo(url).catch((error) => {
     throw explained(error, queue)
@@ -59,12 +50,12 @@ export async function openBroker({ url, queue }: BrokerSettings): Promise<Broker
   }
 }
 
-/** What the broker refuses by right is not mended by another attempt: the failure says what is missing. */
+/** Says what is missing where the broker refuses access: no retry will help. */
 function explained(error: unknown, queue: string): unknown {
   const { message } = error as Error
-  // The driver keeps the reason to itself.
+  // The driver does not pass the reason on.
   if (message.includes('got <ConnectionClose'))
-    return new Error('RabbitMQ has no such virtual host as JOBS_URL names, or not for its user')
+    return new Error('RabbitMQ does not have the virtual host of JOBS_URL, or not for its user')
   if (/Handshake terminated by server: 403/.test(message))
     return new Error('RabbitMQ refuses the user and password of JOBS_URL')
   if (!/ACCESS_REFUSED/.test(message)) return error
@@ -73,7 +64,7 @@ function explained(error: unknown, queue: string): unknown {
   return new Error(`${message}: the user of JOBS_URL needs rabbitmqctl set_permissions -p VHOST USER ${permissions}`)
 }
 
-/** Ends the connection when `work` takes longer than that, which ends the work. */
+/** Destroys the connection, and by that ends `work`, where it takes longer than `limitMs`. */
 export async function withinTime<Result>(
   { destroy }: Pick<Broker, 'destroy'>,
   limitMs: number,
@@ -87,7 +78,7 @@ export async function withinTime<Result>(
   }
 }
 
-/** The driver is loaded by those who use it. */
+/** Loads the driver, so that a process without a broker does not. */
 async function connectTo(url: string): Promise<ChannelModel> {
   const { connect } = await import('amqplib')
   const complete = new URL(url)
@@ -97,84 +88,46 @@ async function connectTo(url: string): Promise<ChannelModel> {
   return connection
 }
 
-/** Whoever uses it learns of its end; without listeners an error would end the process. */
+/** Users of the connection see its end. Without a listener, an error would end the process. */
 function listenForErrors(emitter: ChannelModel | ConfirmChannel, what: string): void {
   emitter.on('error', (error: Error) => logger().warn({ err: error }, `the ${what} to the broker failed`))
   emitter.on('handler-error', (error: Error) => logger().error({ err: error }, `a listener of the ${what} failed`))
 }
 
-/** The driver's `close` asks the broker, and waits for its answer; its socket has no other way out. */
+/** The driver has no other way to end a connection without the closing handshake. */
 function destroyStream(connection: ChannelModel, error: Error): void {
   const { stream } = connection.connection as unknown as { stream: { destroy: (error: Error) => void } }
   stream.destroy(error)
 }
 
 function createBroker(connection: ChannelModel, channel: ConfirmChannel, destroy: (reason: string) => void): Broker {
-  let isOpen = true
-  let isBlocked = false
-  const closed = new Promise<void>((resolve) => {
-    const end = () => {
-      isOpen = false
-      resolve()
-    }
-    connection.on('close', end)
-    // A channel that the broker has closed leaves nothing to do on its connection.
-    channel.on('close', () => {
-      destroy('the channel was closed')
-      end()
-    })
-  })
-  connection.on('blocked', (reason) => {
-    isBlocked = true
-    logger().warn({ reason }, 'the broker takes no messages for now')
-  })
-  connection.on('unblocked', () => {
-    isBlocked = false
-  })
-  // The broker returns what it can't route before it confirms it.
-  const returned = new Set<string>()
-  channel.on('return', (message: Message) => returned.add(message.properties.messageId))
-  const acknowledger = createAcknowledger(channel, () => isOpen)
+  const { isOpen, closed, ready, beginClose } = followConnection(connection, channel, destroy)
+  const acknowledger = createAcknowledger(channel, isOpen)
   return {
-    isOpen: () => isOpen,
+    isOpen,
     closed,
-    async ready() {
-      const deadline = performance.now() + BLOCKED_MAX_MS
-      while (isOpen && isBlocked && performance.now() < deadline) await sleep(50)
-      if (!isOpen || isBlocked) throw new Error('the broker takes no messages')
-    },
+    ready,
     declare: (queue) => declareQueue(channel, queue),
-    send: ({ exchange, routingKey }, content, properties) =>
-      new Promise((resolve, reject) => {
-        const messageId = properties.messageId ?? randomUUID()
-        const options = { ...properties, messageId, persistent: true, mandatory: true }
-        channel.publish(exchange, routingKey, content, options, (error: unknown) => {
-          if (error) reject(error)
-          else if (returned.delete(messageId))
-            reject(new Error(`no queue gets '${routingKey}' from the exchange '${exchange}'`))
-          else resolve()
-        })
-      }),
+    send: createPublisher(channel),
     count: async (queue) => (await channel.checkQueue(queue)).messageCount,
     async consume(queue, prefetch, onMessage) {
       await channel.prefetch(prefetch)
       const { consumerTag } = await channel.consume(queue, (message) => {
-        if (!message) return destroy('the queue is gone')
+        if (!message) return destroy('the queue was deleted')
         acknowledger.note(message)
         onMessage(message)
       })
       return async () => {
-        if (isOpen)
-          await withinTime({ destroy }, CLOSE_MAX_MS, () => Promise.race([channel.cancel(consumerTag), closed]))
+        if (isOpen()) await withinTime({ destroy }, CLOSE_MAX_MS, () => Promise.race([channel.cancel(consumerTag), closed]))
       }
     },
     acknowledge: acknowledger.acknowledge,
     destroy,
     async close() {
-      if (!isOpen) return
+      if (!isOpen()) return
       acknowledger.flush()
-      isOpen = false
-      // Its own promise is forgotten where the connection breaks meanwhile.
+      beginClose()
+      // Not awaited: the driver never settles it where the connection breaks meanwhile.
       connection.close().catch(() => {})
       await withinTime({ destroy }, CLOSE_MAX_MS, () => closed)
     },
