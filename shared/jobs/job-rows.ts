@@ -14,13 +14,13 @@ export interface JobRow {
   updatedAt: Date
 }
 
-export function columns(sql: Sql) {
+export function jobColumns(sql: Sql) {
   return sql`id, type, state, attempts, progress_done as done, progress_total as total, result, error,
              created_at as "createdAt", updated_at as "updatedAt"`
 }
 
 export async function findJob(sql: Sql, id: string): Promise<Job | undefined> {
-  const [row] = await sql<JobRow[]>`select ${columns(sql)} from jobs where id = ${id}`
+  const [row] = await sql<JobRow[]>`select ${jobColumns(sql)} from jobs where id = ${id}`
   if (row) requireAskedFor(row.id === id, 'job')
   return row && toJob(row)
 }

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { sql } from '#testing'
-import { handBack, keepJob, settleJob } from './postgres/queue.ts'
+import { renewLease } from './claim.ts'
+import { handBack, recordFailure } from './end-attempt.ts'
 import { jobTypes } from './schema.ts'
 import {
   acknowledge,
@@ -81,11 +82,11 @@ for (const { where, isThere, start: startAdapter } of adapters) {
       it('changes nothing when it was only asleep and comes back', async () => {
         const { id } = await submit()
         const sleeper = await claimOne()
-        expect(await keepJob(sleeper)).toBe(true)
+        expect(await renewLease(sleeper)).toBe(true)
         await sql`update jobs set state = 'queued', lease = null, locked_until = null`
         const successor = await claimOne()
-        expect(await keepJob(sleeper)).toBe(false)
-        await settleJob(sleeper, { verdict: 'reject', error: 'too late' })
+        expect(await renewLease(sleeper)).toBe(false)
+        await recordFailure(sleeper, { verdict: 'reject', error: 'too late' })
         expect(await row(id)).toMatchObject({ state: 'running', lease: successor.id, error: null })
       })
     })

@@ -5,7 +5,7 @@ import { type RequestContext, systemContext, transaction } from '#database'
 import { invalid } from '#errors'
 import { getJob, type JobRun, runJob, submitJob, UnfitInput } from '#jobs'
 import { everyType, expectNoEffect, sql } from '#testing'
-import { settleJob } from './postgres/queue.ts'
+import { recordFailure } from './end-attempt.ts'
 import { jobTypes } from './schema.ts'
 import { adapters, claimOne } from './testing/work.ts'
 
@@ -184,7 +184,7 @@ describe('a job that is run', () => {
         claim.id,
       )
       await expect(slow).rejects.toMatchObject({ code: 'unavailable', detail: 'The attempt took longer than 20 ms.' })
-      await settleJob(claim, { verdict: 'retry', error: 'late' })
+      await recordFailure(claim, { verdict: 'retry', error: 'late' })
       goOn()
       await vi.waitFor(() => expect(saved).toBeDefined())
       await expect(saved).rejects.toMatchObject({ code: 'busy' })

@@ -1,29 +1,31 @@
-import { batched, withTimeout } from '#async'
+import { withTimeout } from '#async'
 import { type RequestContext, type Sql, systemContext, transaction } from '#database'
-import { cutText, invalid, notFound, ServiceError } from '#errors'
+import { cutText, invalid, ServiceError } from '#errors'
 import { logger } from '#telemetry'
+import { claimById, leaseEnd } from './claim.ts'
+import { type ClaimedJob, takeClaimed } from './claimed-jobs.ts'
+import { ERROR_MAX, refuse, succeed } from './end-attempt.ts'
 import { readInput } from './input.ts'
-import { leaseEnd, settled, type TakenJob, takeClaimed, taken, takenColumns, writing } from './postgres/queue.ts'
 import { type JobType, jobTypes, type PayloadOf } from './schema.ts'
 
-/** One attempt at a job, as what does the work sees it. Its methods throw `busy` once the job is not this attempt's any more. */
+/** One attempt at a job, for its runner. Its methods throw `busy` once the attempt no longer holds the job's lease. */
 export interface JobRun {
-  /** On behalf of whoever submitted the job. */
+  /** Stands for the submitter of the job. */
   context: RequestContext
   progress: (done: number, total: number) => Promise<void>
-  /** Adds rows to the table that is the job's result, in the commit of the progress. */
+  /** Adds rows to the table that is the job's result, and records progress in the same commit. */
   save: (rows: object[], done: number, total: number) => Promise<void>
-  /** What the last step of an earlier attempt left: this one goes on from there. Null if there was none. */
+  /** The checkpoint of the last step of an earlier attempt, from which this one continues; null if there was none. */
   checkpoint: unknown
-  /** Does a part of the work in a transaction, and keeps in its commit how far the job is then. */
+  /** Does a part of the work in a transaction, and records its checkpoint and progress in the same commit. */
   step: (work: (tx: Sql) => Promise<Step>) => Promise<void>
-  /** The file that was submitted with the job. Throws `validation_failed` if it is not kept any more. */
+  /** The file that was submitted with the job. Throws `validation_failed` if it has been deleted. */
   input: () => AsyncIterable<Uint8Array>
 }
 
 /**
- * Thrown by work that can do nothing with what its submitter has sent, and won't be able to. The job is dead, and tells why; as nobody
- * but the submitter can mend it, there is no dead letter of it, and its file is not kept.
+ * Thrown by a runner whose input is unfit and will stay so. The job is then dead with this reason. It gets no dead letter, and its file is
+ * deleted, because only the submitter can send a better one.
  */
 export class UnfitInput extends Error {
   readonly reason: ServiceError
@@ -40,13 +42,16 @@ export interface Step {
   checkpoint: object
 }
 
-/** What does the work of each type. Gives the job's result; UnfitInput or a 4xx thrown ends the job, any other is tried again. */
+/** The runner of each type. It gives the job's result. UnfitInput or a 4xx ends the job; any other error is retried. */
 export type Runners = { [Type in JobType]: (payload: PayloadOf<Type>, run: JobRun) => Promise<object> }
 
 /**
- * Runs the job by its type and keeps its result. `deliveryId` names the attempt: the worker has taken the job under it, or
- * else it is taken here, so an event that comes any other way does the same. A job that is over, or in another's hands, is
- * left alone. Throws `job_not_found`, `validation_failed` for a type or payload that nothing here can run, or what the work throws.
+ * Runs the job by its type and records its success. `deliveryId` is the lease: the worker has claimed the job under it, or else it is
+ * claimed here, so that an event from elsewhere has the same effect. Leaves a job alone that is over, or claimed by another. Throws
+ * `job_not_found`, `validation_failed` for an unknown type or an unfit payload, or what the runner throws.
+ *
+ * @example
+ * await runJob(data.jobId, attributes.id, context, { 'verify-ledger': (_, run) => auditStock(run.progress), … })
  */
 export async function runJob(
   jobId: string,
@@ -54,7 +59,7 @@ export async function runJob(
   context: RequestContext,
   runners: Runners,
 ): Promise<object> {
-  const job = takeClaimed(deliveryId) ?? (await takeUp(jobId, deliveryId, context))
+  const job = takeClaimed(deliveryId) ?? (await claimById(jobId, deliveryId, context))
   if (!job) return { jobId, ran: false }
   const { work, timeoutMs } = workOf(job, runners)
   const submitter = { ...systemContext(job.actor, context.trace), ...(job.scopes && { scopes: job.scopes }) }
@@ -64,31 +69,17 @@ export async function runJob(
     throw error
   })
   if (result instanceof UnfitInput) {
-    requireOurs(await refuse(jobId, deliveryId, result.reason))
+    assertLeaseHeld(await refuse(jobId, deliveryId, result.reason))
     logger().info(
       { job: jobId, actor: job.actor, reason: cutText(result.message, ERROR_MAX) },
-      'what the job came with is unfit',
+      'job dead: its input is unfit',
     )
-  } else requireOurs(await finish({ jobId, lease: deliveryId, result }))
+  } else assertLeaseHeld(await succeed({ jobId, lease: deliveryId, result }))
   return { jobId, ran: true }
 }
 
-/** Locks the job, sees that it is this delivery's, and clears what an earlier attempt has left. */
-function takeUp(jobId: string, lease: string, context: RequestContext): Promise<TakenJob | undefined> {
-  return transaction(context, async (tx) => {
-    const [job] = await tx<Array<TakenJob & { state: string; lease: string | null }>>`
-      select ${takenColumns(tx)}, state, lease from jobs where id = ${jobId} for update`
-    if (!job) throw notFound('job', jobId)
-    const isWaiting = job.state === 'queued' || job.state === 'retrying'
-    if (!isWaiting && job.lease !== lease) return undefined
-    if (isWaiting) await tx`update jobs set ${taken(tx, tx`${lease}`)} where id = ${jobId}`
-    await tx`delete from job_results where job_id = ${jobId}`
-    return job
-  })
-}
-
-/** The work with its payload. Both are looked at only now, because a newer or an older version may have queued the job. */
-function workOf({ type, payload }: TakenJob, runners: Runners) {
+/** The runner with its payload. Both are checked here, because another version of this service may have queued the job. */
+function workOf({ type, payload }: ClaimedJob, runners: Runners) {
   if (!Object.hasOwn(jobTypes, type)) throw invalid('type', `'${type}' is no type of job`)
   const known = type as JobType
   const { payload: schema, timeoutMs } = jobTypes[known]
@@ -97,7 +88,7 @@ function workOf({ type, payload }: TakenJob, runners: Runners) {
     const [issue] = parsed.error.issues
     throw invalid(['payload', ...(issue?.path ?? [])].join('.'), issue?.message ?? 'is unfit')
   }
-  // The payload is of the type that the runner takes, which the compiler can't follow over a lookup by name.
+  // The payload has the runner's type, which the compiler can't follow through a lookup by name.
   const runner = runners[known] as (payload: unknown, run: JobRun) => Promise<object>
   return { timeoutMs, work: (run: JobRun) => runner(parsed.data, run) }
 }
@@ -109,7 +100,7 @@ function startRun(jobId: string, lease: string, context: RequestContext, checkpo
     checkpoint,
     async progress(done, total) {
       const moved = await transaction(context, (tx) => tx`${advance(tx, jobId, lease, done, total)}`)
-      requireOurs(moved.count > 0)
+      assertLeaseHeld(moved.count > 0)
     },
     async save(rows, done, total) {
       const number = chunks++
@@ -120,20 +111,20 @@ function startRun(jobId: string, lease: string, context: RequestContext, checkpo
           insert into job_results (job_id, number, rows)
           select id, ${number}, ${JSON.stringify(rows)}::text::json from job`,
       )
-      requireOurs(saved.count > 0)
+      assertLeaseHeld(saved.count > 0)
     },
     step: (work) =>
       transaction(context, async (tx) => {
         const { done, total, checkpoint: reached } = await work(tx)
         const kept = tx`, checkpoint = ${JSON.stringify(reached)}::text::json`
         const moved = await advance(tx, jobId, lease, done, total, kept)
-        requireOurs(moved.count > 0)
+        assertLeaseHeld(moved.count > 0)
       }),
     input: () => readInput(jobId),
   }
 }
 
-/** Progress is a sign of life, too. */
+/** Also renews the lease. */
 function advance(sql: Sql, jobId: string, lease: string, done: number, total: number, more = sql``) {
   return sql`
     update jobs set progress_done = ${done}, progress_total = ${total}, locked_until = ${leaseEnd(sql)}, updated_at = now()
@@ -141,64 +132,10 @@ function advance(sql: Sql, jobId: string, lease: string, done: number, total: nu
     where id = ${jobId} and lease = ${lease} and state = 'running'`
 }
 
-interface Finished {
-  jobId: string
-  lease: string
-  result: object
+function assertLeaseHeld(isHeld: boolean): void {
+  if (!isHeld) throw new ServiceError('busy', 'The job has been taken up by another attempt meanwhile.')
 }
 
-/** Jobs whose success one statement writes down: more than a process has in hand, mostly. */
-const FINISHED_MAX = 200
-
-/** Writes down that a job has succeeded, with others whose work ends at the same time. False if it was not the attempt's any more. */
-const finish = batched(FINISHED_MAX, async (jobs: Finished[]) => {
-  const succeeded = await writing(
-    (tx) => tx<Array<{ id: string }>>`
-      with succeeded as (
-        update jobs set state = 'succeeded', result = finished.result, error = null, lease = null, locked_until = null,
-          checkpoint = null, updated_at = now()
-        from rows from (
-          unnest(${jobs.map(({ jobId }) => jobId)}::uuid[], ${jobs.map(({ lease }) => lease)}::text[]),
-          json_array_elements(${JSON.stringify(jobs.map(({ result }) => result))}::text::json)
-        ) as finished (id, lease, result)
-        where jobs.id = finished.id and jobs.lease = finished.lease and state = 'running'
-        returning jobs.id
-      ), dropped as (
-        delete from job_inputs where job_id in (select id from succeeded)
-      )
-      select id from succeeded`,
-  )
-  settled.inc({ state: 'succeeded' }, succeeded.length)
-  const ids = new Set(succeeded.map(({ id }) => id))
-  return jobs.map(({ jobId }) => ids.has(jobId))
-})
-
-/** Long enough for all the columns of a file; whatever else is in it, a page of jobs stays a page. */
-const ERROR_MAX = 4_000
-
-/** Writes down that nothing can be done with what came with the job. False if it was not the attempt's any more. */
-function refuse(jobId: string, lease: string, { code, detail }: ServiceError): Promise<boolean> {
-  return writing(async (tx) => {
-    const { count } = await tx`
-      with refused as (
-        update jobs set state = 'dead', error = ${cutText(`${code}: ${detail}`, ERROR_MAX)}, lease = null, locked_until = null,
-          checkpoint = null, updated_at = now()
-        where id = ${jobId} and lease = ${lease} and state = 'running'
-        returning id
-      ), dropped as (
-        delete from job_inputs where job_id in (select id from refused)
-      )
-      select id from refused`
-    settled.inc({ state: 'dead' }, count)
-    return count > 0
-  })
-}
-
-function requireOurs(isOurs: boolean): void {
-  if (!isOurs) throw new ServiceError('busy', 'The job has been taken up by another attempt meanwhile.')
-}
-
-/** The work can change nothing of the job after that: the attempt is over. */
 function tooLong(limitMs: number): ServiceError {
   return new ServiceError('unavailable', `The attempt took longer than ${limitMs} ms.`)
 }

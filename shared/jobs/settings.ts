@@ -11,10 +11,7 @@ const settingsSchema = z.object({
       (url) => url === EMBEDDED || (URL.canParse(url) && /^amqps?:$/.test(new URL(url).protocol)),
       'must be postgres: (the queue in the database) or an amqp:// URL',
     ),
-  /**
-   * What the names of the broker's queues begin with. What a queue was declared with can't be changed, so other arguments need
-   * another name.
-   */
+  /** The prefix of the broker's queues. A queue's arguments can't be changed, so other arguments need another prefix. */
   JOBS_QUEUE: z
     .string()
     .regex(/^[\w.-]{1,100}$/, 'must be letters, digits, dots, dashes and underscores, 100 at most')
@@ -30,7 +27,7 @@ const settings = defineSettings(settingsSchema, ({ JOBS_URL: url, JOBS_QUEUE: qu
   broker: url === EMBEDDED ? undefined : { url, queue },
 }))
 
-/** The broker that carries the jobs; undefined where the table is the queue. Throws a ConfigError. */
+/** The broker that delivers jobs; undefined where the table is the queue. Throws a ConfigError. */
 export function brokerSettings(): BrokerSettings | undefined {
   return settings().broker
 }

@@ -2,11 +2,11 @@ import { jobTypes } from './schema.ts'
 
 /** How many jobs of each type this process runs at once. */
 export interface Slots {
-  /** How many more may be begun, by type; types that have none left are not in it. */
+  /** The free slots by type, without the types that have none. */
   free: () => Map<string, number>
-  /** Resolves when there is a slot of this type, in the order of asking; at once where there is one. */
-  enter: (type: string) => Promise<void>
-  leave: (type: string) => void
+  /** Takes a slot of this type, and waits for one in the order of the calls. */
+  acquire: (type: string) => Promise<void>
+  release: (type: string) => void
 }
 
 export function createSlots(): Slots {
@@ -15,7 +15,7 @@ export function createSlots(): Slots {
   const add = (type: string, count: number) => free.set(type, (free.get(type) ?? 0) + count)
   return {
     free: () => new Map([...free].filter(([, count]) => count > 0)),
-    async enter(type) {
+    async acquire(type) {
       if ((free.get(type) ?? 0) > 0) {
         add(type, -1)
         return
@@ -24,8 +24,8 @@ export function createSlots(): Slots {
         waiting.set(type, [...(waiting.get(type) ?? []), resolve])
       })
     },
-    leave(type) {
-      // Whoever waits gets this very slot.
+    release(type) {
+      // The slot goes straight to the first that waits.
       const next = waiting.get(type)?.shift()
       if (next) next()
       else add(type, 1)

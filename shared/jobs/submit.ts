@@ -4,7 +4,7 @@ import { notFound, ServiceError } from '#errors'
 import { newId } from '#ids'
 import { andDispatch } from './dispatches.ts'
 import { keepInput } from './input.ts'
-import { columns, findJob, type JobRow, toJob } from './job-rows.ts'
+import { findJob, type JobRow, jobColumns, toJob } from './job-rows.ts'
 import { type Job, type JobType, jobTypes, OPEN_EXPORTS_MAX, type SubmitJobRequest, scopeOf } from './schema.ts'
 
 interface NewJob {
@@ -50,7 +50,7 @@ async function insertJob(tx: Sql, { type, payload, input }: NewJob, context: Req
               ${context.scopes}, ${trace.traceparent}, ${trace.tracestate ?? null})
       returning *
     ) ${andDispatch(tx, tx`select id from job`)}
-    select ${columns(tx)} from job`
+    select ${jobColumns(tx)} from job`
   if (input) await keepInput(tx, { id: row.id, actor }, input)
   return toJob(row)
 }

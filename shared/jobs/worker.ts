@@ -1,4 +1,4 @@
 export interface Worker {
-  /** Takes no more jobs, gives those in hand 5 s, and hands the others back. */
+  /** Takes no more jobs, gives those in flight 5 s, and hands the rest back. */
   stop: () => Promise<void>
 }

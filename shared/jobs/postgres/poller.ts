@@ -1,62 +1,62 @@
 import { jittered } from '#async'
 import { logger } from '#telemetry'
-import type { Hand } from '../in-flight.ts'
+import { claimJobs } from '../claim.ts'
+import type { InFlightJobs } from '../in-flight.ts'
 import { createSlots } from '../slots.ts'
 import type { Worker } from '../worker.ts'
-import { claimJobs } from './queue.ts'
-import { watchQueue } from './rescuer.ts'
+import { startRescuer } from './rescuer.ts'
 
 const IDLE_MS = 200
 const AFTER_ERROR_MS = 1_000
 
-/** Works the table: asks it for jobs that are due, five times a second when idle. */
-export function poll(hand: Hand): Worker {
-  const bell = createBell()
+/** Works the table: claims jobs that are due, five times a second when idle. */
+export function poll(jobs: InFlightJobs): Worker {
+  const wakeUp = createWakeUp()
   const stopping = new AbortController()
-  const running = pollUntil(stopping.signal, hand, bell)
-  const watching = watchQueue()
+  const running = pollUntil(stopping.signal, jobs, wakeUp)
+  const rescuer = startRescuer()
   return {
     async stop() {
       stopping.abort()
-      bell.ring()
-      await Promise.all([running, watching.stop()])
-      await hand.drain()
+      wakeUp.send()
+      await Promise.all([running, rescuer.stop()])
+      await jobs.drain()
     },
   }
 }
 
-async function pollUntil(signal: AbortSignal, hand: Hand, bell: Bell): Promise<void> {
+async function pollUntil(signal: AbortSignal, jobs: InFlightJobs, wakeUp: WakeUp): Promise<void> {
   const slots = createSlots()
   while (!signal.aborted) {
     try {
       for (const claim of await claimJobs(slots.free())) {
-        // At once: no more were claimed than there are slots.
-        void slots.enter(claim.type)
-        void hand.work(claim).finally(() => {
-          slots.leave(claim.type)
-          bell.ring()
+        // Does not wait: no more jobs are claimed than there are slots.
+        void slots.acquire(claim.type)
+        void jobs.run(claim).finally(() => {
+          slots.release(claim.type)
+          wakeUp.send()
         })
       }
-      await bell.wait(IDLE_MS)
+      await wakeUp.wait(IDLE_MS)
     } catch (error) {
-      logger().error({ err: error }, 'the queue does not answer')
-      await bell.wait(jittered(AFTER_ERROR_MS))
+      logger().error({ err: error }, 'could not claim jobs; it will try again')
+      await wakeUp.wait(jittered(AFTER_ERROR_MS))
     }
   }
 }
 
-interface Bell {
-  /** Ends the wait, or the next one if nobody waits now. */
-  ring: () => void
+interface WakeUp {
+  /** Ends the wait under way, or else the next one. */
+  send: () => void
   wait: (ms: number) => Promise<void>
 }
 
-function createBell(): Bell {
-  let hasRung = false
+function createWakeUp(): WakeUp {
+  let isSent = false
   let wake = () => {}
   return {
-    ring() {
-      hasRung = true
+    send() {
+      isSent = true
       wake()
     },
     async wait(ms) {
@@ -66,9 +66,9 @@ function createBell(): Bell {
           clearTimeout(timer)
           resolve()
         }
-        if (hasRung) wake()
+        if (isSent) wake()
       })
-      hasRung = false
+      isSent = false
     },
   }
 }

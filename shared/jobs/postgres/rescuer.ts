@@ -1,23 +1,23 @@
 import { jittered, type Loop, startLoop } from '#async'
 import { logger } from '#telemetry'
+import { failLostJobs, refuseUnknownJobs } from '../end-attempt.ts'
 import { jobTypes } from '../schema.ts'
-import { failLostJobs, refuseUnknownJobs } from './queue.ts'
 import { shortenWaits } from './shorten-waits.ts'
 
-const LOOK_MS = 1_000
+const ROUND_MS = 1_000
 
 const types = Object.keys(jobTypes)
-const looks = [failLostJobs, () => refuseUnknownJobs(types), () => shortenWaits(types)]
+const tasks = [failLostJobs, () => refuseUnknownJobs(types), () => shortenWaits(types)]
 
 /**
- * Ends the attempts of workers that have died, and jobs that nobody could run, once a second. One look that fails keeps none of the
- * others from being taken.
+ * Once a second, ends the attempts of dead workers, and the jobs of types that this version can't run, and shortens waits that a wrong
+ * clock made too long. The tasks fail independently.
  */
-export function watchQueue(): Loop {
+export function startRescuer(): Loop {
   return startLoop(async () => {
-    for (const look of looks) {
-      await look().catch((error) => logger().error({ err: error }, 'the queue of jobs could not be looked after'))
+    for (const task of tasks) {
+      await task().catch((error) => logger().error({ err: error }, 'could not rescue jobs; it will try again'))
     }
-    return jittered(LOOK_MS)
+    return jittered(ROUND_MS)
   })
 }

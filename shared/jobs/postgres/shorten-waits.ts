@@ -1,21 +1,22 @@
 import type { Sql } from '#database'
+import { LEASE_MS, leaseEnd, workerTransaction } from '../claim.ts'
 import { andDispatch } from '../dispatches.ts'
-import { LEASE_MS, leaseEnd, WAIT_MAX_SECONDS, writing } from './queue.ts'
+import { WAIT_MAX_SECONDS } from '../end-attempt.ts'
 
-/** Waits that one look shortens: some 20 ms. */
+/** Waits that one round shortens: some 20 ms. */
 const SHORTENED_MAX = 1_000
 /**
- * What begins now may be begun by a statement somewhat later than this one. The bounds are of now(), which is one value for the whole
- * statement, so that an index finds what is past them; of clock_timestamp() every row would have to be compared with its own.
+ * A statement that runs after this one's now() may begin a later wait. The bounds use now() because it has one value for the whole
+ * statement, so that an index can be used; clock_timestamp() would be evaluated for every row.
  */
 const SLACK_SECONDS = 60
 
 /**
- * Lets no lease and no wait last longer from now than one that begins now: those that do were written by a clock that has been set back
- * since, and the jobs would stand still for as long as it was ahead.
+ * Shortens leases and waits that end later than any that begin now. A clock that was set back since wrote them, and their jobs would
+ * stand still for as long as it was ahead.
  */
 export function shortenWaits(types: readonly string[]): Promise<void> {
-  return writing(async (tx) => {
+  return workerTransaction(async (tx) => {
     const [running, waiting] = await Promise.all([
       tx<Array<{ id: string }>>`
         select id from jobs

@@ -1,16 +1,16 @@
 import type { Channel, ConsumeMessage } from 'amqplib'
 
 export interface Acknowledger {
-  /** To be called with each message as it is delivered. */
+  /** Call it with each message as it is delivered. */
   note: (message: ConsumeMessage) => void
   acknowledge: (message: ConsumeMessage) => void
-  /** Sends now what would be sent at the end of the turn. */
+  /** Sends at once what would be sent at the end of the turn. */
   flush: () => void
 }
 
 /**
- * Acknowledges what is done with in one turn of the event loop together, as far as it was delivered in a row: one command to the
- * broker instead of some hundred. What a longer job stands in front of is not held up by it. Nothing is sent once the channel is closed.
+ * Acknowledges together the messages that are done in one turn of the event loop, as far as they were delivered in a row: one command
+ * to the broker instead of some hundred. Messages behind a longer job are acknowledged one by one. A closed channel sends nothing.
  */
 export function createAcknowledger(channel: Pick<Channel, 'ack'>, isOpen: () => boolean): Acknowledger {
   const outstanding = new Map<number, ConsumeMessage>()

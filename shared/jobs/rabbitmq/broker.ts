@@ -38,7 +38,7 @@ export async function openBroker({ url, queue }: BrokerSettings): Promise<Broker
   })
   const destroy = (reason: string) => destroyStream(connection, new Error(reason))
   try {
-    return await withinTime({ destroy }, CONNECT_MAX_MS, async () => {
+    return await withDeadline({ destroy }, CONNECT_MAX_MS, async () => {
       const channel = await connection.createConfirmChannel()
       listenForErrors(channel, 'channel')
       for (const each of queuesOf(queue).all()) await declareQueue(channel, each)
@@ -65,7 +65,7 @@ function explained(error: unknown, queue: string): unknown {
 }
 
 /** Destroys the connection, and by that ends `work`, where it takes longer than `limitMs`. */
-export async function withinTime<Result>(
+export async function withDeadline<Result>(
   { destroy }: Pick<Broker, 'destroy'>,
   limitMs: number,
   work: () => Promise<Result>,
@@ -118,7 +118,8 @@ function createBroker(connection: ChannelModel, channel: ConfirmChannel, destroy
         onMessage(message)
       })
       return async () => {
-        if (isOpen()) await withinTime({ destroy }, CLOSE_MAX_MS, () => Promise.race([channel.cancel(consumerTag), closed]))
+        if (isOpen())
+          await withDeadline({ destroy }, CLOSE_MAX_MS, () => Promise.race([channel.cancel(consumerTag), closed]))
       }
     },
     acknowledge: acknowledger.acknowledge,
@@ -129,7 +130,7 @@ function createBroker(connection: ChannelModel, channel: ConfirmChannel, destroy
       beginClose()
       // Not awaited: the driver never settles it where the connection breaks meanwhile.
       connection.close().catch(() => {})
-      await withinTime({ destroy }, CLOSE_MAX_MS, () => closed)
+      await withDeadline({ destroy }, CLOSE_MAX_MS, () => closed)
     },
   }
 }

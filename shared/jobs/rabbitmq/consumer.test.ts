@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { blocked, inRabbit, inRivalSession, type JobsBroker, rabbitUrl, sql, useBroker } from '#testing'
-import { keepJob } from '../postgres/queue.ts'
+import { renewLease } from '../claim.ts'
 import { acknowledge, deferred, row, start, stopAll, submit, until } from '../testing/work.ts'
 import { claimDelivery } from './deliveries.ts'
 
@@ -41,7 +41,7 @@ describe.skipIf(rabbitUrl === undefined)(`a worker whose queue is ${inRabbit}`, 
   const waiting = async () => (await broker.withChannel((channel) => channel.checkQueue(queue()))).messageCount
 
   it.each([
-    ['is no JSON', '{"jobId":', 'It is no JSON.'],
+    ['is no JSON', '{"jobId":', 'It is not JSON.'],
     ['names no job', '{"job":1}', 'It names no job.'],
     ['is too large for one', JSON.stringify({ jobId: 'x'.repeat(20_000) }), 'It has 20012 bytes.'],
     ['names a job that is not there', JSON.stringify({ jobId: randomUUID() }), 'There is no such job.'],
@@ -84,21 +84,21 @@ describe.skipIf(rabbitUrl === undefined)(`a worker whose queue is ${inRabbit}`, 
   it('takes over the job of a message that comes again, under a new lease, and leaves the one before nothing to write', async () => {
     const { id: jobId } = await submit()
     const message = { jobId, messageId: randomUUID() }
-    const first = await claimDelivery({ ...message, isAgain: false })
+    const first = await claimDelivery({ ...message, isRedelivered: false })
     if (typeof first === 'string') throw new Error(first)
     // Another message of the same job is not enough.
-    expect(await claimDelivery({ ...message, messageId: randomUUID(), isAgain: true })).toBe('none')
-    const second = await claimDelivery({ ...message, isAgain: true })
+    expect(await claimDelivery({ ...message, messageId: randomUUID(), isRedelivered: true })).toBe('none')
+    const second = await claimDelivery({ ...message, isRedelivered: true })
     expect(await row(jobId)).toMatchObject({ state: 'running', attempts: 2, lease: (second as typeof first).id })
-    expect(await keepJob(first)).toBe(false)
+    expect(await renewLease(first)).toBe(false)
   })
 
   it('does not take over a last attempt: the worker may be alive, and its lease will tell', async () => {
     const { id: jobId } = await submit()
     await sql`update jobs set attempts = 4`
     const message = { jobId, messageId: randomUUID() }
-    const first = await claimDelivery({ ...message, isAgain: false })
-    expect(await claimDelivery({ ...message, isAgain: true })).toBe('none')
+    const first = await claimDelivery({ ...message, isRedelivered: false })
+    expect(await claimDelivery({ ...message, isRedelivered: true })).toBe('none')
     expect(await row(jobId)).toMatchObject({ attempts: 5, lease: (first as { id: string }).id })
   })
 
@@ -107,7 +107,7 @@ describe.skipIf(rabbitUrl === undefined)(`a worker whose queue is ${inRabbit}`, 
     const copies = [...jobs, ...jobs, ...jobs].map(({ id }) => ({
       jobId: id,
       messageId: randomUUID(),
-      isAgain: false,
+      isRedelivered: false,
     }))
     const claims = (await Promise.all(copies.map(claimDelivery))).filter((claim) => claim !== 'none')
     expect(claims.map((claim) => (claim as { jobId: string }).jobId).sort()).toEqual(jobs.map(({ id }) => id).sort())

@@ -1,53 +1,53 @@
 import type { ConsumeMessage } from 'amqplib'
 import { fullJitter, jittered, pause } from '#async'
 import { counter, logger } from '#telemetry'
-import { type Hand, handBackSafely } from '../in-flight.ts'
-import { watchQueue } from '../postgres/rescuer.ts'
+import { handBackSafely, type InFlightJobs } from '../in-flight.ts'
+import { startRescuer } from '../postgres/rescuer.ts'
 import { jobTypes } from '../schema.ts'
 import type { BrokerSettings } from '../settings.ts'
 import { createSlots, type Slots } from '../slots.ts'
 import type { Worker } from '../worker.ts'
-import { type Broker, openBroker, withinTime } from './broker.ts'
+import { type Broker, openBroker, withDeadline } from './broker.ts'
 import { claimDelivery, type Delivery, readDelivery } from './deliveries.ts'
 import { queuesOf } from './queues.ts'
 
 const RECONNECT = { baseMs: 100, maxMs: 5_000 }
 /** A healthy broker takes some milliseconds for it. */
 const SUBSCRIBE_MAX_MS = 5_000
-/** A claim fails while the database is away. Its message is kept meanwhile: given back, it would come again at once. */
-const CLAIM_AGAIN_MS = 1_000
+/** The pause between claims while the database is away. The message is kept meanwhile: requeued, it would return at once. */
+const CLAIM_RETRY_MS = 1_000
 
-const buried = counter('job_messages_buried_total', 'Messages that told of no job, and went to the dead ones.')
+const deadLettered = counter('job_messages_dead_lettered_total', 'Messages that named no job and were dead-lettered.')
 
 interface Consumer {
   settings: BrokerSettings
-  hand: Hand
-  /** A prefetch bounds what comes over one connection; what is in hand from the one before counts as well. */
+  jobs: InFlightJobs
+  /** A prefetch bounds one connection. Slots also count jobs in flight that came over earlier connections. */
   slots: Slots
   signal: AbortSignal
-  /** What is not in hand yet: claims that are being made, or given back because it is too late for them. */
+  /** Claims that are being made, or handed back because the worker is stopping. */
   claiming: Set<Promise<unknown>>
 }
 
-/** Works what the broker delivers. Without the broker, what is in hand goes on; it is looked for until it is back. */
-export function consume(settings: BrokerSettings, hand: Hand): Worker {
+/** Works what the broker delivers. While the broker is away, jobs in flight go on, and the consumer reconnects until it succeeds. */
+export function consume(settings: BrokerSettings, jobs: InFlightJobs): Worker {
   const stopping = new AbortController()
   const { signal } = stopping
   const claiming = new Set<Promise<unknown>>()
-  const running = consumeUntil({ settings, hand, signal, slots: createSlots(), claiming })
-  const watching = watchQueue()
+  const running = consumeUntil({ settings, jobs, signal, slots: createSlots(), claiming })
+  const rescuer = startRescuer()
   return {
     async stop() {
       stopping.abort()
       const broker = await running
-      await Promise.all([watching.stop(), hand.drain(), ...claiming])
-      // What was not acknowledged goes back into the queue, behind the hand-back of its job.
+      await Promise.all([rescuer.stop(), jobs.drain(), ...claiming])
+      // Last: unacknowledged messages return to the queue, and their jobs have to be handed back by then.
       await broker?.close()
     },
   }
 }
 
-/** Gives the connection that it used last, open still if nothing went wrong: there may be something to acknowledge on it. */
+/** Gives the last connection, which stays open for acknowledgements of the jobs in flight. */
 async function consumeUntil(consumer: Consumer): Promise<Broker | undefined> {
   const { settings, signal } = consumer
   let broker: Broker | undefined
@@ -59,8 +59,8 @@ async function consumeUntil(consumer: Consumer): Promise<Broker | undefined> {
       if (broker) await consumeFrom(broker, consumer)
       else opening.then(({ close }) => close()).catch(() => {})
     } catch (error) {
-      logger().error({ reason: (error as Error).message }, 'the broker does not answer')
-      broker?.destroy('it is of no use any more')
+      logger().error({ reason: (error as Error).message }, 'lost the broker; it will try again')
+      broker?.destroy('the consumer has failed')
     }
     failures = performance.now() - startedAt > RECONNECT.maxMs ? 0 : failures + 1
     await pause(fullJitter(failures, RECONNECT), signal)
@@ -68,11 +68,11 @@ async function consumeUntil(consumer: Consumer): Promise<Broker | undefined> {
   return broker
 }
 
-/** Until the connection ends, or it is to stop: then it takes no more messages. */
+/** Consumes until the connection ends, or `signal` is aborted. */
 async function consumeFrom(broker: Broker, consumer: Consumer): Promise<void> {
   const { settings, signal } = consumer
   const cancels: Array<() => Promise<void>> = []
-  await withinTime(broker, SUBSCRIBE_MAX_MS, async () => {
+  await withDeadline(broker, SUBSCRIBE_MAX_MS, async () => {
     for (const [type, { concurrency }] of Object.entries(jobTypes)) {
       const onMessage = (message: ConsumeMessage) => void take(message, type, broker, consumer)
       cancels.push(await broker.consume(queuesOf(settings.queue).work(type), concurrency, onMessage))
@@ -82,54 +82,59 @@ async function consumeFrom(broker: Broker, consumer: Consumer): Promise<void> {
   await Promise.all(cancels.map((cancel) => cancel()))
 }
 
-/** Never throws. A message that is not acknowledged here comes again when the connection ends. */
+/** Never throws. The broker redelivers a message that is not acknowledged here when the connection ends. */
 async function take(message: ConsumeMessage, type: string, broker: Broker, consumer: Consumer): Promise<void> {
-  const { hand, slots, claiming } = consumer
+  const { jobs, slots, claiming } = consumer
   const delivery = readDelivery(message)
-  if ('reason' in delivery) return bury(message, delivery.reason, broker, consumer)
-  // The connection was lost, and the message came back to the process that has its job in hand.
-  if (delivery.isAgain && hand.holds(`${delivery.messageId}:`)) return broker.acknowledge(message)
-  await slots.enter(type)
+  if ('reason' in delivery) return deadLetter(message, delivery.reason, broker, consumer)
+  // The message came over a lost connection, and returned to the process that runs its job.
+  if (delivery.isRedelivered && jobs.hasClaim(`${delivery.messageId}:`)) return broker.acknowledge(message)
+  await slots.acquire(type)
   try {
     const making = claimPatiently(delivery, broker, consumer)
     claiming.add(making)
     const claim = await making.finally(() => claiming.delete(making))
     if (claim === 'left') return
-    if (claim === 'unknown') return await bury(message, 'There is no such job.', broker, consumer)
-    if (claim !== 'none' && !(await hand.work(claim))) return
+    if (claim === 'unknown') return await deadLetter(message, 'There is no such job.', broker, consumer)
+    if (claim !== 'none' && !(await jobs.run(claim))) return
     broker.acknowledge(message)
   } finally {
-    slots.leave(type)
+    slots.release(type)
   }
 }
 
 async function claimPatiently(delivery: Delivery, broker: Broker, { signal }: Consumer) {
-  // For as long as the message is this process's: the broker takes back what is not acknowledged in half an hour.
+  // The broker ends this by closing the channel where a message is not acknowledged within half an hour.
   while (broker.isOpen() && !signal.aborted) {
     try {
       const claim = await claimDelivery(delivery)
       if (typeof claim === 'string' || !signal.aborted) return claim
       await handBackSafely([claim])
     } catch (error) {
-      logger().error({ job: delivery.jobId, err: error }, 'the job could not be claimed')
-      await pause(jittered(CLAIM_AGAIN_MS), signal)
+      logger().error({ job: delivery.jobId, err: error }, 'could not claim the job; it will try again')
+      await pause(jittered(CLAIM_RETRY_MS), signal)
     }
   }
   return 'left'
 }
 
-/** Puts a message that nobody can work on among the dead ones, with the reason, for somebody to look at. */
-async function bury(message: ConsumeMessage, reason: string, broker: Broker, { settings }: Consumer): Promise<void> {
+/** Moves a message that names no job to the dead-letter queue, with the reason, for an operator. */
+async function deadLetter(
+  message: ConsumeMessage,
+  reason: string,
+  broker: Broker,
+  { settings }: Consumer,
+): Promise<void> {
   const { messageId, type, contentType, headers } = message.properties
-  logger().error({ message: messageId, type, reason }, 'a message is dead')
+  logger().error({ message: messageId, type, reason }, 'message dead-lettered')
   try {
     const dead = { messageId, type, contentType, headers: { ...headers, reason } }
     await broker.send({ exchange: '', routingKey: queuesOf(settings.queue).dead }, message.content, dead)
-    buried.inc()
+    deadLettered.inc()
     broker.acknowledge(message)
   } catch (error) {
-    logger().error({ err: error }, 'a dead message could not be kept')
-    broker.destroy('it does not keep dead messages')
+    logger().error({ err: error }, 'could not dead-letter the message; it will be redelivered')
+    broker.destroy('a message could not be dead-lettered')
   }
 }
 

@@ -6,7 +6,7 @@ import { counter, logger } from '#telemetry'
 import { type Dispatch, dispatchOverdue, hasDispatches, readDispatches, removeDispatches } from '../dispatches.ts'
 import { jobTypes } from '../schema.ts'
 import { type BrokerSettings, brokerSettings } from '../settings.ts'
-import { type Broker, openBroker, withinTime } from './broker.ts'
+import { type Broker, openBroker, withDeadline } from './broker.ts'
 import type { JobMessage } from './deliveries.ts'
 import { queuesOf } from './queues.ts'
 
@@ -75,7 +75,7 @@ async function dispatchBatch(broker: Broker, { queue }: BrokerSettings, context:
     if (!(await takeTurn(tx))) return { read: 0 }
     const dispatches = await readDispatches(tx, BATCH_MAX)
     if (dispatches.length === 0) return { read: 0 }
-    const { done, failure } = await withinTime(broker, CONFIRM_MAX_MS, () => sendAll(broker, queue, dispatches))
+    const { done, failure } = await withDeadline(broker, CONFIRM_MAX_MS, () => sendAll(broker, queue, dispatches))
     await removeDispatches(tx, done)
     return { read: dispatches.length, failure }
   })
@@ -131,7 +131,7 @@ function send(broker: Broker, queue: string, job: NonNullable<Dispatch['job']>):
 async function lookForOverdue(broker: Broker, { queue }: BrokerSettings, context: RequestContext): Promise<void> {
   const { work } = queuesOf(queue)
   const types = Object.keys(jobTypes)
-  const counts = await withinTime(broker, CONFIRM_MAX_MS, () =>
+  const counts = await withDeadline(broker, CONFIRM_MAX_MS, () =>
     Promise.all(types.map((type) => broker.count(work(type)))),
   )
   const drained = types.filter((_, index) => counts[index] === 0)

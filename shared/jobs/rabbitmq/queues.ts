@@ -4,20 +4,20 @@ import { jobTypes } from '../schema.ts'
 export interface Queue {
   queue: string
   options: Options.AssertQueue
-  /** A fanout exchange that leads to it alone. Where there is none, it is reached by its name. */
+  /** A fanout exchange that leads to this queue alone. Without one, the queue is reached by its name. */
   exchange?: string
 }
 
-/** What a message is published with; the default exchange, '', takes it to the queue that the routing key names. */
+/** Where a message is published. The default exchange, '', routes it to the queue that the routing key names. */
 export interface Address {
   exchange: string
   routingKey: string
 }
 
 /**
- * The queues of one name: one for the jobs of each type, so that none holds up another, and one for each delay, which all types
- * share. Their arguments are for ever: a queue that is declared with others is refused by the broker, so a change here needs another
- * JOBS_QUEUE. Quorum queues keep what they have confirmed on the disks of most nodes of a cluster.
+ * The queues of one prefix: one for each type of job, so that no type holds up another, and one for each delay, which all types share.
+ * The broker refuses to declare an existing queue with other arguments, so a change here needs another JOBS_QUEUE. A quorum queue has
+ * confirmed messages on the disks of most nodes of a cluster.
  */
 export function queuesOf(name: string) {
   const dead = `${name}.dead`
@@ -25,13 +25,13 @@ export function queuesOf(name: string) {
   const retry = (ms: number) => `${name}.retry.${ms}`
   const ofType = (type: string): Queue => ({
     queue: work(type),
-    options: quorum({ ...WORK, ...PASSING_ON, 'x-dead-letter-routing-key': dead }),
+    options: quorum({ ...WORK, ...AT_LEAST_ONCE, 'x-dead-letter-routing-key': dead }),
   })
   return {
     dead,
     work,
     ofType,
-    /** Of a job that is to be worked on in `delayMs`: it waits in the first queue that holds it for as long, or else in the last. */
+    /** Where to publish a job that is due in `delayMs`: it waits in the queue of the next longer delay, or else of the longest. */
     address(type: string, delayMs: number): Address {
       if (delayMs <= 0) return { exchange: '', routingKey: work(type) }
       return { exchange: retry(DELAYS_MS.find((ms) => ms >= delayMs) ?? LONGEST_MS), routingKey: work(type) }
@@ -39,10 +39,10 @@ export function queuesOf(name: string) {
     all: (): Queue[] => [
       { queue: dead, options: quorum(DEAD) },
       ...Object.keys(jobTypes).map(ofType),
-      // What has waited goes on with the routing key that it came with: hence the exchange, which takes any.
+      // An expired message keeps its routing key, so that it reaches the queue of its type. A fanout exchange takes any key.
       ...DELAYS_MS.map((ms) => ({
         queue: retry(ms),
-        options: quorum({ ...PASSING_ON, 'x-message-ttl': ms }),
+        options: quorum({ ...AT_LEAST_ONCE, 'x-message-ttl': ms }),
         exchange: retry(ms),
       })),
     ],
@@ -52,22 +52,22 @@ export function queuesOf(name: string) {
 const LONGEST_MS = 600_000
 
 /**
- * Messages leave a queue at its head only, so those of one queue must all wait for as long: a queue for each of these. A retry waits
- * up to 2, 4, 8 … seconds, 600 at most, and then up to the next of these.
+ * A queue for each delay: messages expire at the head of a queue only, so all messages of a queue need the same delay. A retry waits
+ * up to 2, 4, 8 … seconds, 600 at most, rounded up to the next of these.
  */
 const DELAYS_MS = [1, 2, 4, 8, 16, 30, 60, 120, 240, 360, 480].map((seconds) => seconds * 1_000).concat(LONGEST_MS)
 
-/** More jobs than this wait in the database, until the broker takes messages again. */
+/** Past this the queue refuses messages, and their jobs wait in the database. */
 const LENGTH_MAX = 1_000_000
 
-/** A message that kills its worker comes again, up to this. A job has its own bound of attempts, which is lower. */
+/** Redeliveries of a message whose workers crash. A job has its own bound of attempts, which is lower. */
 const WORK = { 'x-delivery-limit': 20 }
 
-/** The oldest go first: of what belongs to a job, the database has a dead letter. */
+/** Drops the oldest first: a job has its dead letter in the database. */
 const DEAD = { 'x-max-length': 10_000, 'x-max-length-bytes': 64 * 1024 * 1024, 'x-overflow': 'drop-head' }
 
-/** Dead messages go to another queue, and are kept until they are safe there: which asks for a queue that refuses rather than drops. */
-const PASSING_ON = {
+/** A message that expires or dies is removed once it is safe in its next queue: at-least-once needs a queue that refuses rather than drops. */
+const AT_LEAST_ONCE = {
   'x-dead-letter-exchange': '',
   'x-dead-letter-strategy': 'at-least-once',
   'x-overflow': 'reject-publish',
@@ -78,7 +78,7 @@ function quorum(queueArguments: Record<string, unknown>): Options.AssertQueue {
   return { durable: true, arguments: { 'x-queue-type': 'quorum', ...queueArguments } }
 }
 
-/** Makes sure that the queue is there. Throws where one is there with other arguments. */
+/** Throws where the queue exists with other arguments. */
 export async function declareQueue(channel: Channel, { queue, options, exchange }: Queue): Promise<void> {
   await channel.assertQueue(queue, options)
   if (exchange === undefined) return
