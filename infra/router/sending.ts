@@ -1,0 +1,217 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Dispatcher } from 'undici'
+import type { ServiceError } from '#errors'
+import { type Exchange, originForm } from './exchange.ts'
+import { brokenAnswer, misdirected, ownError, unreachable, upstreamsFull } from './failures.ts'
+import { dispatchHeadFirst, type HeadFirstRequest } from './head-first.ts'
+import { upstreamHeaders } from './headers.ts'
+import type { Upstream } from './origin.ts'
+import { type ForwardedBody, isRepeatable, RequestBody } from './request-body.ts'
+import type { RouteEntry } from './route.ts'
+import { noteAnswer, type Rotation, skipForAMoment } from './upstreams.ts'
+
+/** First try and one more: a third would double the load of an outage and help in almost none. */
+const TRIES_MAX = 2
+/** RFC 9110, 15.5.20: the request has reached a process that it is not meant for. */
+const MISDIRECTED = 421
+
+/** What gets the answer of an upstream, or the reason why there is none. */
+export interface AnswerHandler {
+  /** The upstream wants the body. */
+  onContinue: () => void
+  onHead: (status: number, rawHeaders: readonly (Buffer | string)[]) => void
+  /** Gives false where the answer is to pause until `resume`. */
+  onChunk: (chunk: Buffer) => boolean
+  onEnd: () => void
+  onFailure: (failure: ServiceError) => void
+  /** The body has to be streamed, and no connection for a stream is free. */
+  onNoStream: () => void
+}
+
+/**
+ * `waiting`: nothing has been sent. `sent`: the upstream may have acted on the request. `answering`: the handler has the
+ * answer's head. `over`: what undici still reports is late.
+ */
+type State = 'waiting' | 'sent' | 'answering' | 'over'
+
+/**
+ * Sends an exchange's request to one upstream of a rotation, and to another one if the first has certainly not acted on it, or may
+ * do so again. A body that is at hand goes through the upstream's pool, a streamed one over a connection of its own.
+ */
+export class Sending implements Dispatcher.DispatchHandler {
+  readonly #exchange: Exchange
+  readonly #entry: RouteEntry
+  readonly #rotation: Rotation
+  readonly #body: ForwardedBody
+  readonly #handler: AnswerHandler
+  #state: State = 'waiting'
+  #tries = 0
+  /** By the headers that were sent, which are not all that came. */
+  #isRepeatable = false
+  /** Tries in which an upstream may have acted on the request: after one, no answer may say that nothing was done. */
+  #sent = 0
+  #upstream: Upstream | undefined
+  #isStreamed = false
+  #controller: Dispatcher.DispatchController | undefined
+
+  constructor(exchange: Exchange, entry: RouteEntry, rotation: Rotation, body: ForwardedBody, handler: AnswerHandler) {
+    this.#exchange = exchange
+    this.#entry = entry
+    this.#rotation = rotation
+    this.#body = body
+    this.#handler = handler
+  }
+
+  get isAnswering(): boolean {
+    return this.#state === 'answering'
+  }
+
+  get isPaused(): boolean {
+    return this.#controller?.paused === true
+  }
+
+  /** Whether an upstream may have acted on the request. */
+  get hasBeenSent(): boolean {
+    return this.#sent > 0
+  }
+
+  start(): void {
+    this.#begin()
+  }
+
+  resume(): void {
+    this.#controller?.resume()
+  }
+
+  /** Has the handler called no more. */
+  stop(): void {
+    this.#state = 'over'
+  }
+
+  abort(reason: Error): void {
+    this.#controller?.abort(reason)
+  }
+
+  /** The upstream has taken the request and is silent: the next ones go elsewhere for a moment. */
+  blameUpstream(): void {
+    if (this.#state !== 'waiting' && this.#upstream) skipForAMoment(this.#upstream)
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller
+    if (this.#state === 'over') {
+      controller.abort(new Error('The exchange ended while it was queued'))
+      return
+    }
+    this.#state = 'sent'
+    this.#sent += 1
+  }
+
+  onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
+    if (status === 100) this.#handler.onContinue()
+    // Interim answers (1xx) concern this connection; the final one follows.
+    if (status < 200) return
+    if (status === MISDIRECTED) {
+      // Another function has the address by now. Nothing was done, as if there had been no connection.
+      this.#state = 'waiting'
+      this.#sent -= 1
+      controller.abort(misdirected())
+      return
+    }
+    if (this.#upstream) noteAnswer(this.#upstream, status, headers.connection)
+    this.#handler.onHead(status, Array.isArray(controller.rawHeaders) ? controller.rawHeaders : [])
+    this.#state = 'answering'
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (!this.#handler.onChunk(chunk)) controller.pause()
+  }
+
+  onResponseEnd(): void {
+    this.#endTry()
+    this.#handler.onEnd()
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
+    const upstream = this.#endTry()
+    if (this.#state === 'over') return
+    const own = ownError(error)
+    const refused = !own && this.#state === 'waiting' ? upstream : undefined
+    if (refused) skipForAMoment(refused)
+    if (!own && this.#tries < TRIES_MAX && this.#canRepeat()) {
+      this.#state = 'waiting'
+      this.#begin(upstream, refused)
+      return
+    }
+    this.#handler.onFailure(own ?? (this.hasBeenSent ? brokenAnswer(error) : unreachable(error)))
+  }
+
+  /** Tries at once, without a promise, if an address is known. */
+  #begin(except?: Upstream, refused?: Upstream): void {
+    const lookup = this.#rotation.prepare(refused)
+    if (lookup) lookup.then(() => this.#state === 'waiting' && this.#try(except)).catch(this.#exchange.fail)
+    else this.#try(except)
+  }
+
+  #try(except: Upstream | undefined): void {
+    const upstream = this.#rotation.next(except)
+    if (!upstream) {
+      this.#handler.onFailure(this.#withoutUpstream())
+      return
+    }
+    const body = this.#body.next()
+    const isStreamed = body instanceof RequestBody
+    if (isStreamed && !upstream.streams.take(this.#exchange.req.headers.authorization, 1)) {
+      this.#handler.onNoStream()
+      return
+    }
+    this.#tries += 1
+    this.#upstream = upstream
+    this.#isStreamed = isStreamed
+    this.#controller = undefined
+    upstream.inFlight += 1
+    this.#dispatch(upstream, body)
+  }
+
+  #dispatch(upstream: Upstream, body: RequestBody | Buffer | null): void {
+    const { req } = this.#exchange
+    const headers = upstreamHeaders(this.#exchange, this.#entry.name)
+    this.#isRepeatable = isRepeatable(req.method, headers)
+    const request = { method: req.method ?? 'GET', path: originForm(req.url ?? '/'), headers, body }
+    if (body instanceof RequestBody) {
+      this.#stream({ ...request, headers: ['host', upstream.host, ...headers], body }, upstream)
+      return
+    }
+    // `reset: false` keeps the socket after a HEAD, which undici would close for the sake of servers that send a body to it.
+    upstream.pool.dispatch({ ...request, reset: false } as Dispatcher.DispatchOptions, this)
+  }
+
+  #stream(request: HeadFirstRequest, upstream: Upstream): void {
+    try {
+      dispatchHeadFirst(upstream.connect, request, this)
+    } catch (error) {
+      // undici reports this as it does every failure.
+      this.onResponseError(undefined, error as Error)
+    }
+  }
+
+  #withoutUpstream(): ServiceError {
+    const missing = this.#rotation.missing()
+    const failure = missing ? unreachable(missing) : upstreamsFull()
+    return this.hasBeenSent ? brokenAnswer(failure) : failure
+  }
+
+  /** A request can be sent again if nothing was done with it or it may be done twice, and if its body is at hand. */
+  #canRepeat(): boolean {
+    const mayRepeat = this.#state === 'waiting' || (this.#state === 'sent' && this.#isRepeatable)
+    return mayRepeat && this.#body.isAtHand()
+  }
+
+  #endTry(): Upstream | undefined {
+    const upstream = this.#upstream
+    this.#upstream = undefined
+    if (upstream) upstream.inFlight -= 1
+    if (this.#isStreamed) upstream?.streams.giveBack(this.#exchange.req.headers.authorization, 1)
+    return upstream
+  }
+}
