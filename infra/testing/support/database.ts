@@ -1,5 +1,7 @@
 import { expect, vi } from 'vitest'
+import { environment } from '#config'
 import { primary, type Sql } from '#database'
+import { connect } from '../../../shared/database/connections/connect.ts'
 
 /** A statement on the test's database, in a transaction of its own. */
 export const sql = Object.assign((strings: TemplateStringsArray, ...values: never[]) => primary()(strings, ...values), {
@@ -8,13 +10,13 @@ export const sql = Object.assign((strings: TemplateStringsArray, ...values: neve
 
 /** Runs `work` inside a transaction of another session, which holds its locks until `work` is done; it is rolled back unless `work` commits. */
 export async function inRivalSession<Result>(work: (rival: Sql) => Promise<Result>): Promise<Result> {
-  const rival = await primary().reserve()
+  const rival = connect(environment().DATABASE_URL ?? '', { max: 1, holdsTransactions: true })
   try {
     await rival`begin`
-    return await work(rival as unknown as Sql)
+    return await work(rival)
   } finally {
     await rival`rollback`
-    rival.release()
+    await rival.end()
   }
 }
 

@@ -1,6 +1,7 @@
 import { fullJitter } from '#async'
 import { arrayTypes } from './array-types.ts'
-import { createClient, type Sql } from './driver.ts'
+import type { Sql } from './driver.ts'
+import { createPool } from './pool.ts'
 import { parseServerUrl, type ServerUrl } from './server-url.ts'
 import { startupParameters } from './session.ts'
 
@@ -30,10 +31,9 @@ export function connect(url: string, options: ConnectOptions): Sql {
     synchronousCommit,
   } = options
   const server = parseServerUrl(url)
-  return createClient({
+  return createPool(max, {
     ...addressOf(server),
     ofSingles: !holdsTransactions,
-    max,
     connect_timeout: 5,
     idle_timeout: 60,
     // Seconds before another attempt to connect. The driver's own grow to 20: longer than a request waits for a server that is back.

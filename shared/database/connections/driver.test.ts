@@ -3,16 +3,16 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { environment } from '#config'
 import { sql as admin } from '#testing'
 import { addressOf } from './connect.ts'
-import { createClient, isOutdated, type Sql } from './driver.ts'
+import { isOutdated, type Sql } from './driver.ts'
+import { createPool } from './pool.ts'
 import { parseServerUrl } from './server-url.ts'
 
 const opened: Sql[] = []
 
 function open(max: number, ofSingles: boolean): Sql {
   const url = environment().DATABASE_URL ?? ''
-  const sql = createClient({
+  const sql = createPool(max, {
     ...addressOf(parseServerUrl(url)),
-    max,
     ofSingles,
     fetch_types: false,
     onnotice: () => {},
@@ -36,6 +36,25 @@ beforeEach(async () => {
 
 afterEach(async () => {
   await Promise.all(opened.splice(0).map((sql) => sql.end({ timeout: 0 })))
+})
+
+describe('a session that the server ends', () => {
+  it('fails what was on its way, and nothing that is asked afterwards', async () => {
+    const sql = open(1, true)
+    for (let turn = 0; turn < 3; turn++) {
+      const [session] = await sql<[{ pid: number }]>`select pg_backend_pid() as pid`
+      const ended = outcomeOf(sql`select pg_sleep(30)`)
+      await expect
+        .poll(async () => {
+          const rows = await admin`
+            select pg_terminate_backend(pid) from pg_stat_activity where pid = ${session.pid} and wait_event = 'PgSleep'`
+          return rows.length
+        })
+        .toBe(1)
+      expect(await ended).toMatch(/CONNECTION_CLOSED/)
+      expect(await sql`select ${turn}::int as turn`).toEqual([{ turn }])
+    }
+  })
 })
 
 describe('a statement whose table has changed', () => {

@@ -5,7 +5,7 @@ export type Sql = postgres.Sql<{ bigint: number }>
 
 type Options = postgres.Options<Record<string, postgres.PostgresType>>
 
-export interface ClientOptions extends Omit<Options, 'host' | 'port'> {
+export interface ClientOptions extends Omit<Options, 'host' | 'port' | 'max'> {
   /** Lists, which the driver takes as they are: a colon in a name would be taken for the one before a port. */
   host: string[]
   port: number[]
@@ -13,12 +13,15 @@ export interface ClientOptions extends Omit<Options, 'host' | 'port'> {
   ofSingles: boolean
 }
 
-/** What is used here of a query of the driver's, of version 3.4.9. */
-interface Query {
+/** What is used of a query of the driver's, of version 3.4.9. */
+export interface Query {
   args: unknown[]
   /** Hands a query to its client's connections. */
   handler: (query: Query) => void
+  /** Cancels a query of its client's. */
+  canceller: unknown
   handle: () => unknown
+  resolve: (result: unknown) => void
   reject: (error: unknown) => void
   cancel: () => unknown
   executed: boolean
@@ -44,20 +47,37 @@ let generation = 0
 /** The clients whose every statement is a transaction of its own. */
 const ofSingles = new WeakSet<Query['handler']>()
 
+/** What is called with each query of a client, right before it is sent. */
+const beforeSending = new WeakMap<Query['handler'], (query: Query) => void>()
+
 let isMended = false
 
 /**
- * A client, which connects when it is first used. Mends what makes postgres.js give one query's answer to another: see
- * docs/decisions/0016-whose-answer-it-is.md.
+ * A client of one connection, opened when it is first used; `createPool` gives more. Mends what makes postgres.js give one query's
+ * answer to another: see docs/decisions/0016-whose-answer-it-is.md.
  */
 export function createClient({ ofSingles: isOfSingles, types, ...options }: ClientOptions): Sql {
   const written = Object.entries({ ...ownTypes, ...types }).map(([name, type]) => [name, neverThrowing(type)])
-  const client: unknown = openWithoutVariables({ ...defaults, ...options, types: Object.fromEntries(written) })
+  const client: unknown = openWithoutVariables({
+    ...defaults,
+    ...options,
+    max: 1,
+    types: Object.fromEntries(written),
+  })
   const sql = client as Sql
-  const newQuery = () => sql`` as unknown as Query
-  if (!isMended) mend(newQuery)
-  if (isOfSingles) ofSingles.add(newQuery().handler)
+  if (!isMended) mend(() => newQuery(sql))
+  if (isOfSingles) ofSingles.add(newQuery(sql).handler)
   return sql
+}
+
+/** A query that is never sent. */
+export function newQuery(sql: Sql): Query {
+  return sql`` as unknown as Query
+}
+
+/** Has `work` done with each query of this client, right before it is sent. */
+export function onSending(sql: Sql, work: (query: Query) => void): void {
+  beforeSending.set(newQuery(sql).handler, work)
 }
 
 /** The driver's own, said aloud: for what it is not given it looks for variables, PGSSL, PGMAX and the like. */
@@ -171,9 +191,10 @@ function prepareToSend(query: Query): void {
   if (hasUndefined(query.args, Object.getPrototypeOf(query))) {
     query.executed = true
     query.reject(new TypeError('a parameter of a statement is undefined'))
-  } else if (ofSingles.has(query.handler)) {
-    runAgainIfOutdated(query)
+    return
   }
+  beforeSending.get(query.handler)?.(query)
+  if (ofSingles.has(query.handler)) runAgainOnce(query)
 }
 
 /**
@@ -188,12 +209,12 @@ function hasUndefined(args: readonly unknown[], prototype: Query): boolean {
   })
 }
 
-/** Once, behind all that is on its way: of what keeps changing its tables, whoever asks should know. */
-function runAgainIfOutdated(query: Query): void {
+/** Once, behind all that is on its way: the caller is told of a table that keeps changing. */
+function runAgainOnce(query: Query): void {
   const { reject } = query
   query.reject = (error) => {
     query.reject = reject
-    if (!isOutdated(error)) return reject(error)
+    if (!isOutdated(error) && !isOfEarlierSession(error, query)) return reject(error)
     query.active = false
     query.parameters = null
     // Not within the connection's turn: it has still to go on to its next query.
@@ -201,10 +222,18 @@ function runAgainIfOutdated(query: Query): void {
   }
 }
 
+/** PostgreSQL's codes for the end of a session that was open: terminated, crashed, idle for too long. */
+const SESSION_ENDED = new Set(['57P01', '57P02', '57P05', '25P03', '25P04'])
+
+/** The driver keeps what a server said as it ended a session, and fails the query with it that opens the next one, unsent. */
+function isOfEarlierSession(error: unknown, { state }: Query): boolean {
+  return state === null && error instanceof postgres.PostgresError && SESSION_ENDED.has(error.code)
+}
+
 /** Throws where another version of the driver does not work as this module takes it to. */
 function requireMended(query: Query): void {
   const error: { routine?: string } = Reflect.construct(postgres.PostgresError, [{ routine: 'a routine' }])
-  const own: Array<keyof Query> = ['args', 'handler', 'reject', 'executed', 'active', 'state']
+  const own: Array<keyof Query> = ['args', 'handler', 'canceller', 'resolve', 'reject', 'executed', 'active', 'state']
   const isKnown = own.every((name) => Object.hasOwn(query, name))
   if (isKnown && error.routine === undefined && !Object.hasOwn(query, 'signature')) return
   throw new Error('this version of postgres.js is not the one that shared/database/connections/driver.ts mends')

@@ -29,7 +29,6 @@ async function timelineOfPrimary(url: string): Promise<number | undefined> {
   const sql = createClient({
     ...addressOf(parseServerUrl(url)),
     ofSingles: true,
-    max: 1,
     connect_timeout: 1,
     onnotice: () => {},
     fetch_types: false,

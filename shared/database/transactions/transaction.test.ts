@@ -168,16 +168,28 @@ describe('connections for transactions', () => {
   it('are bounded: past 2,000 waiting requests the next is refused at once, and the others are served', async () => {
     await closeDatabase()
     overrideEnvironment({ DATABASE_POOL_MAX: '1' })
+    let begin = () => {}
     let finish = () => {}
+    const begun = new Promise<void>((resolve) => {
+      begin = resolve
+    })
     const finished = new Promise<void>((resolve) => {
       finish = resolve
     })
-    const first = transaction(context(), async () => finished)
+    const first = transaction(context(), async (tx) => {
+      await add(tx, 'first')
+      // However long 2,000 transactions take here, none waits for its connection too long.
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+      begin()
+      return finished
+    })
+    await begun
     const waiting = Array.from({ length: 2_000 }, (_, index) => transaction(context(), async () => index))
     await expect(transaction(context(), async () => 'too much')).rejects.toMatchObject({ code: 'overloaded' })
     finish()
     await first
     expect(await Promise.all(waiting)).toHaveLength(2_000)
+    vi.useRealTimers()
     await closeDatabase()
     overrideEnvironment({ DATABASE_POOL_MAX: undefined })
   })
