@@ -1,3 +1,4 @@
+export { pruneIdempotencyKeys } from '#database'
 export { accepted, created, type FunctionDefinition, noContent, ok } from './definition.ts'
 export {
   eventRequest,
@@ -13,5 +14,4 @@ export { pageOf, pageQuery } from './http/list.ts'
 export { preconditionsOf } from './http/request-headers.ts'
 export { Upload } from './http/upload.ts'
 export { problemDocument, problemHeaders, toServiceError } from './problem.ts'
-export { pruneIdempotencyKeys } from './prune.ts'
 export { requestIdOf } from './request-id.ts'

@@ -1,6 +1,7 @@
-import { prune, type RequestContext } from '#database'
+import { prune } from '../prune.ts'
+import type { RequestContext } from '../request-context.ts'
 
-/** Deletes idempotency records that no request can meet any more. Gives how many. */
+/** Deletes idempotency records that have expired. Gives their number. */
 export function pruneIdempotencyKeys(context: RequestContext): Promise<number> {
   return prune(
     context,
