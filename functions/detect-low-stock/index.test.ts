@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { eventTypes, ProductChange } from '#events'
+import { eventTypes } from '#events'
 import { eventRequest } from '#function'
+import { ProductChange } from '#stock/events'
 import { call, expectConsistent, expire, functionNamed, hold, inRivalSession, newProduct, sql, stockAt } from '#testing'
 import detectLowStock from './index.ts'
 

@@ -1,6 +1,6 @@
-import { ProductChange, stockChanges } from '#events'
 import { streamFunction } from '#function'
 import { detectAlert } from '#stock'
+import { ProductChange, stockChanges } from '#stock/events'
 
 const name = 'detect-low-stock'
 

@@ -1,4 +1,4 @@
-import type { EventType } from '../../shared/events/types.ts'
+import type { EventType } from '../../shared/events/event-types.ts'
 
 const productId = '019a0c3e-7b10-7c3a-9d52-5f0e8a4b1c77'
 const reservationId = '019a0c41-22f4-7e06-b1c8-3d9a6e5f0b12'

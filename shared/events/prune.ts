@@ -1,5 +1,5 @@
 import { prune, type RequestContext } from '#database'
-import { eventTypes } from './types.ts'
+import { eventTypes } from './event-types.ts'
 
 /**
  * Deletes events older than 7 days that every group has passed, and their inbox rows. Gives the number of rows. An inbox row outlives

@@ -1,6 +1,6 @@
 import * as z from 'zod'
-import { Intermediate } from '#events'
 import { anyJson, lineOfText, linesOfText } from '#input'
+import { Intermediate } from '#stock/events'
 import { QUANTITY_MAX, Sku, StockTotals } from '#stock/schema'
 import { isCurrency } from './minor-units.ts'
 

@@ -1,5 +1,6 @@
 import { pipeline, type RequestContext, type Sql, transaction } from '#database'
-import { oncePerEvent, type ProductChange, type StockAlert } from '#events'
+import { oncePerEvent } from '#events'
+import type { ProductChange, StockAlert } from './events.ts'
 import { lockStock } from './lock-stock.ts'
 
 /** What a product's last alert left it in: `low` and `out` last until a `stock.back` ends them. */

@@ -2,8 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Admin, ConfigResourceTypes, ITopicConfig, Kafka } from 'kafkajs'
 import { ServiceError } from '#errors'
 import { logger } from '#telemetry'
+import { eventTypes } from '../event-types.ts'
 import type { KafkaSettings } from '../settings.ts'
-import { eventTypes } from '../types.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1_000
 
