@@ -4,13 +4,13 @@ import { defineSettings } from '#config'
 import { decimalInteger } from '#input'
 
 const settingsSchema = z.object({
-  /** Proxies of our own that a request passes, each of which adds whom it was asked by to X-Forwarded-For: 1 behind the router. */
+  /** Our own proxies that a request passes, each of which appends its client's address to X-Forwarded-For: 1 behind the router. */
   TRUSTED_PROXIES: decimalInteger({ min: 0, max: 10 }).optional(),
-  /** The same, as it was called when there could be one. */
+  /** The older name, for one proxy. */
   TRUST_FORWARDED_FOR: z.enum(['0', '1']).default('0'),
 })
 
-/** How many entries of X-Forwarded-For, from the right, are our proxies' own. Throws a ConfigError. */
+/** How many entries of X-Forwarded-For, from the right, our own proxies wrote. Throws a ConfigError. */
 export const trustedProxies = defineSettings(
   settingsSchema,
   ({ TRUSTED_PROXIES, TRUST_FORWARDED_FOR }) => TRUSTED_PROXIES ?? Number(TRUST_FORWARDED_FOR),
@@ -18,13 +18,13 @@ export const trustedProxies = defineSettings(
 
 type Incoming = HttpBindings['incoming'] | undefined
 
-/** Whom a request comes from, for what is counted by that: the client's network, or `in process`. */
+/** What a request is counted under by its source: the client's network, or `in process`. */
 export function originOf(incoming: Incoming): string {
   const address = addressOf(incoming)
   return address === undefined ? 'in process' : networkOf(address)
 }
 
-/** Where a request comes from; undefined for one that did not come over HTTP. */
+/** The client's address; undefined for a request that did not come over HTTP. */
 export function addressOf(incoming: Incoming): string | undefined {
   if (!incoming) return undefined
   const hops = trustedProxies()
@@ -33,12 +33,12 @@ export function addressOf(incoming: Incoming): string | undefined {
     ?.toString()
     .split(',')
     .map((entry) => entry.trim())
-  // The outermost of our proxies wrote it. What is left of it a client can make up. With fewer entries the request did not pass all
-  // of our proxies, and the first one is of the outermost that it passed.
+  // The outermost of our proxies wrote this entry. Clients can forge all entries to its left. With fewer entries than proxies the
+  // request has passed only some of them, and the outermost of those wrote the first entry.
   return entries?.at(-Math.min(hops, entries.length)) || incoming.socket.remoteAddress
 }
 
-/** Of an IPv6 address the network, of which a single client has all addresses: https://www.rfc-editor.org/rfc/rfc6177 */
+/** The /64 network of an IPv6 address, since one client has all of its addresses (RFC 6177); an IPv4 address as it is. */
 export function networkOf(address: string): string {
   if (!address.includes(':') || address.includes('.')) return address
   const [head = '', tail = ''] = address.split('::')

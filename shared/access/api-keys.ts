@@ -51,7 +51,7 @@ function columns(sql: Sql) {
   return sql`id, name, scopes, prefix, expires_at as "expiresAt", created_at as "createdAt"`
 }
 
-/** Makes a key. `key` is in the first answer only: what is stored can't give it back. */
+/** Makes a key. Only the first answer has `key`: a repeat under the same idempotency key has none, since only a hash is stored. */
 export async function createApiKey(
   request: z.infer<typeof CreateApiKeyRequest>,
   context: RequestContext,
@@ -88,7 +88,7 @@ export function listApiKeys(page: PageRequest, context: RequestContext): Promise
   })
 }
 
-/** How long the use of a revoked key is seen. The bootstrap key's is remembered for good: it must not come back with a start. */
+/** How long the use of a revoked key is reported. A revoked bootstrap key is kept for ever: a restart must not restore it. */
 const REVOKED_KEPT_DAYS = 90
 
 /** Revokes a key. Throws `api_key_not_found`, or `last_admin_key` if no other key could administer the service for good. */
@@ -99,7 +99,7 @@ export async function deleteApiKey(id: string, context: RequestContext): Promise
     const [row] = await tx<[{ isAdmin: boolean }?]>`
       select 'admin' = any(scopes) and (expires_at is null or expires_at > now()) as "isAdmin" from api_keys where id = ${id}`
     if (!row) throw notFound('API key', id)
-    // One that expires does not count, however late: on that day nobody would be left.
+    // A key that expires does not count, however late: on that day no admin key would be left.
     const [other] = await tx`
       select 1 from api_keys where id <> ${id} and 'admin' = any(scopes) and expires_at is null limit 1`
     if (row.isAdmin && !other) {
@@ -120,7 +120,7 @@ export async function deleteApiKey(id: string, context: RequestContext): Promise
 const BOOTSTRAP_ID = '00000000-0000-7000-8000-000000000000'
 
 /**
- * Makes `key` the one bootstrap admin key; an earlier bootstrap key with another value stops working. One that was revoked stays so.
+ * Makes `key` the one bootstrap admin key; an earlier bootstrap key with another value stops working. A revoked key stays revoked.
  * Throws a ConfigError.
  */
 export async function ensureBootstrapKey(key: string): Promise<void> {

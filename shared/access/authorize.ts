@@ -3,7 +3,7 @@ import { ServiceError } from '#errors'
 import { originOf } from './address.ts'
 import { type Identity, identify } from './identify.ts'
 
-/** Who asks, by the `Authorization` header of a request. Throws `unauthenticated`. */
+/** Identifies a request's API key by its `Authorization` header. Throws `unauthenticated`. */
 export function authenticate(
   header: string | null,
   incoming: HttpBindings['incoming'] | undefined,

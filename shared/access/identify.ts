@@ -2,8 +2,8 @@ import { LRUCache } from 'lru-cache'
 import { readKey, requireAskedFor, type Scope, type Sql } from '#database'
 import { countSecurityEvent } from '#telemetry'
 import { DEVELOPMENT_KEY } from './bootstrap-key.ts'
+import { createFairSemaphore } from './fair-semaphore.ts'
 import { digestOf, hasBadChecksum } from './key-format.ts'
-import { createTurns } from './turns.ts'
 
 export interface Identity {
   apiKeyId: string
@@ -15,31 +15,31 @@ interface KnownKey extends Identity {
   expiresAt: number
 }
 
-/** A revoked key is refused everywhere within 5 s: this cache's 1.5 s, a replica's lag of 2 s, and the 1.5 s until that is noticed. */
+/** A revoked key is refused everywhere within 5 s: this cache's 1.5 s, a replica's lag of 2 s, and 1.5 s until the lag is noticed. */
 const known = new LRUCache<string, KnownKey>({ max: 10_000, ttl: 1_500 })
 
-/** Keys that were valid not long ago. */
-const valid = new LRUCache<string, true>({ max: 10_000, ttl: 600_000 })
+/** Keys that were valid in the last ten minutes. */
+const recentlyValid = new LRUCache<string, true>({ max: 10_000, ttl: 600_000 })
 
-/** Keys that were just found not to be valid, and of those that were revoked, the id: who goes on sending one costs the database little. */
+/** Keys that were just found to be invalid, with the id of a revoked one: a client that repeats one costs the database little. */
 const refused = new LRUCache<string, { revokedId?: string }>({ max: 10_000, ttl: 1_500 })
 
 /**
- * Keys that have not been seen lately are looked for by so many at a time; it is an index's look, and they share connections. Nobody
- * is refused for what others send: a key costs more than a guess does in nothing but a wait, of milliseconds while there is room for all
- * that a function has in flight from one origin.
+ * Bounds the look-ups of keys that were not valid recently: each is one look into an index, and all share a few connections. A
+ * recently valid key bypasses it, and origins take turns, so a flood of invalid keys costs other clients a wait of milliseconds and no
+ * refusal. One origin may have as many waiting as a function serves, and more.
  */
-const inTurn = createTurns({ atOnceMax: 16, waitingMax: 4_000, waitingOfOneMax: 1_000 })
+const inTurn = createFairSemaphore({ concurrencyMax: 16, waitingMax: 4_000, waitingPerOriginMax: 1_000 })
 
-/** Has every key looked for anew: one has been made, revoked or replaced. */
+/** Makes every key be looked up again: one has been made, revoked or replaced. */
 export function forgetKnownKeys(): void {
   known.clear()
   refused.clear()
 }
 
 /**
- * Who holds `key`; undefined for a key that is unknown, revoked or expired. `originOf` tells where it came from. Nearly every request
- * comes with a key that is known here, so that is answered at once.
+ * The identity that `key` proves; undefined for a key that is unknown, revoked or expired. `originOf` gives the request's source.
+ * A key in this process's cache, as nearly every one is, is answered without a promise.
  */
 export function identify(key: string, originOf: () => string): Identity | undefined | Promise<Identity | undefined> {
   const identity = known.get(key)
@@ -52,29 +52,29 @@ function unlessExpired(identity: KnownKey): Identity | undefined {
   return identity.expiresAt > Date.now() ? identity : undefined
 }
 
-/** Looks under way: those who come with the same key meanwhile share one. */
-const looks = new Map<string, Promise<KnownKey | undefined>>()
+/** Look-ups in flight: requests with the same key share one. */
+const lookUps = new Map<string, Promise<KnownKey | undefined>>()
 
 async function lookUp(key: string, origin: string): Promise<KnownKey | undefined> {
-  let look = looks.get(key)
-  if (!look && !refused.has(key)) {
-    look = findKnown(key, origin).finally(() => looks.delete(key))
-    looks.set(key, look)
+  let inFlight = lookUps.get(key)
+  if (!inFlight && !refused.has(key)) {
+    inFlight = findKnown(key, origin).finally(() => lookUps.delete(key))
+    lookUps.set(key, inFlight)
   }
-  const identity = await look
+  const identity = await inFlight
   const revokedId = identity ? undefined : refused.get(key)?.revokedId
   if (revokedId) countSecurityEvent('api_key_used_after_revocation', { api_key_id: revokedId, origin })
   return identity
 }
 
 async function findKnown(key: string, origin: string): Promise<KnownKey | undefined> {
-  const row = await (valid.has(key) ? findRow(key) : inTurn(origin, () => findRow(key)))
+  const row = await (recentlyValid.has(key) ? findRow(key) : inTurn(origin, () => findRow(key)))
   if (!row || row.isRevoked) {
-    valid.delete(key)
+    recentlyValid.delete(key)
     refused.set(key, row ? { revokedId: row.id } : {})
     return undefined
   }
-  valid.set(key, true)
+  recentlyValid.set(key, true)
   const expiresAt = row.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY
   const identity = { apiKeyId: row.id, scopes: row.scopes, expiresAt }
   known.set(key, identity)
@@ -88,18 +88,18 @@ interface Row {
   isRevoked: boolean
 }
 
-type Answer = { asked: Buffer | undefined } & (Row | { id: null })
+type LookUpRow = { asked: Buffer | undefined } & (Row | { id: null })
 
-function isFound(answer: Answer | undefined): answer is Answer & Row {
-  return answer?.id != null
+function isFound(row: LookUpRow | undefined): row is LookUpRow & Row {
+  return row?.id != null
 }
 
-/** On the replica first, so that reads outlive the primary; a key it does not have may be new, so the primary is asked too. */
+/** Asks the replica first, so that reads outlive the primary, and the primary for a key that the replica lacks: it may be new. */
 function findRow(key: string): Promise<Row | undefined> {
   const digest = digestOf(key)
   const find = async (sql: Sql) => {
-    // With the question in the answer: that there is no such key is no less to be sure of.
-    const [row] = await sql<[Answer?]>`
+    // The row repeats the question, since that a key does not exist has to be as certain as that it does.
+    const [row] = await sql<[LookUpRow?]>`
       select ${digest}::bytea as asked, found.* from (select) as one left join (
         select id, scopes, expires_at as "expiresAt", false as "isRevoked" from api_keys
         where key_hash = ${digest} and ${key === DEVELOPMENT_KEY ? isEmbedded(sql) : sql`true`}
@@ -113,8 +113,8 @@ function findRow(key: string): Promise<Row | undefined> {
 }
 
 /**
- * Whether the server is the embedded one: it says so itself, by a setting of its command line, which goes into no dump and no copy of
- * its data. So whatever is in its tables, no other database takes the development key.
+ * Whether the server is the embedded one, by a setting on its command line. No dump or copy of its data has that setting, so no other
+ * database accepts the development key, whatever is in its tables.
  */
 export function isEmbedded(sql: Sql) {
   return sql`coalesce(current_setting('stock_management.embedded', true), '') = 'on'`

@@ -2,8 +2,8 @@ import { createHash, randomBytes } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 
 /**
- * `smk_`, 8 digits by which people tell keys apart, 192 random bits, and a checksum: what was mistyped, cut off or made up is known
- * as such without a look into the database. https://github.blog/engineering/behind-githubs-new-authentication-token-formats/
+ * `smk_`, 8 digits by which people tell keys apart, 192 random bits, and a checksum, by which a key that was mistyped, cut off or made
+ * up is refused without the database. https://github.blog/engineering/behind-githubs-new-authentication-token-formats/
  */
 export function newKey(): { key: string; prefix: string } {
   const prefix = `smk_${randomBytes(4).toString('hex')}`
@@ -23,5 +23,5 @@ function checksumOf(body: string): string {
   return crc32(body).toString(16).padStart(8, '0')
 }
 
-/** What is kept of a key. It has 192 random bits, so a slow hash would protect nothing and cost every request. */
+/** The hash that is stored of a key. A key has 192 random bits, so a slow hash would cost every request and protect nothing. */
 export const digestOf = (key: string) => createHash('sha256').update(key).digest()

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { defineSettings, integerSetting } from '#config'
 import { ServiceError } from '#errors'
-import { type BucketSize, takeToken, type Withdrawal } from './token-bucket.ts'
+import { type BucketSize, type RateLimitResult, takeToken } from './token-bucket.ts'
 
 const settingsSchema = z.object({
   /** Requests a second of each API key; twice as many at once. 0: no limit. */
@@ -10,28 +10,28 @@ const settingsSchema = z.object({
 
 interface Limits {
   keys: BucketSize | undefined
-  /** The policy, as clients are told it. */
+  /** The value of `RateLimit-Policy`. */
   policy: string
 }
 
 /** Throws a ConfigError. */
 export const rateLimits = defineSettings(settingsSchema, ({ RATE_LIMIT: rate }): Limits => {
   const keys = rate === 0 ? undefined : { ratePerSecond: rate, burst: 2 * rate }
-  // A full bucket is the quota, and the window the time in which an empty one fills up.
+  // The quota is a full bucket, and the window is the time in which an empty one fills up.
   return { keys, policy: `"default";q=${2 * rate};w=2` }
 })
 
 /**
- * Counts a request of an API key: what is left to it, or undefined where there is no limit. What is over the limit is not refused
- * here, since a refusal tells what is left as well.
+ * Counts a request of an API key. Gives what is left to the key, or undefined if there is no limit. It does not throw for a request over
+ * the limit, since the headers of the refusal need the result.
  */
-export function countRequest(apiKeyId: string): Promise<Withdrawal> | Withdrawal | undefined {
+export function countRequest(apiKeyId: string): Promise<RateLimitResult> | RateLimitResult | undefined {
   const { keys } = rateLimits()
   return keys && takeToken(`key ${apiKeyId}`, keys)
 }
 
 /** Throws `rate_limited` if that request was over the limit. */
-export function requireToken({ isAllowed, tokenAfterSeconds }: Withdrawal): void {
+export function requireToken({ isAllowed, tokenAfterSeconds }: RateLimitResult): void {
   if (isAllowed) return
   throw new ServiceError('rate_limited', 'This API key has sent too many requests. Slow down.', {
     retryAfterSeconds: tokenAfterSeconds,
@@ -39,9 +39,9 @@ export function requireToken({ isAllowed, tokenAfterSeconds }: Withdrawal): void
 }
 
 /** The headers of https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/ */
-export function rateLimitHeaders(withdrawal: Withdrawal | undefined): Record<string, string> {
-  if (!withdrawal) return {}
-  const { remaining, fullAfterSeconds } = withdrawal
+export function rateLimitHeaders(result: RateLimitResult | undefined): Record<string, string> {
+  if (!result) return {}
+  const { remaining, fullAfterSeconds } = result
   return {
     'ratelimit-policy': rateLimits().policy,
     ratelimit: `"default";r=${remaining};t=${Math.ceil(fullAfterSeconds)}`,

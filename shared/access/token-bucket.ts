@@ -9,9 +9,10 @@ export interface BucketSize {
   burst: number
 }
 
-export interface Withdrawal {
+/** What taking a token gave. */
+export interface RateLimitResult {
   isAllowed: boolean
-  /** Whole tokens that are left. */
+  /** Whole tokens left. */
   remaining: number
   /** Until the bucket is full again. */
   fullAfterSeconds: number
@@ -20,12 +21,12 @@ export interface Withdrawal {
 }
 
 export interface TokenBuckets {
-  /** Takes a token from the bucket with this name, if it has one. A bucket that nobody knows is full. */
-  take: (name: string, size: BucketSize) => Promise<Withdrawal> | Withdrawal
+  /** Takes a token from the bucket with this name, if it has one. An unknown bucket is full. */
+  take: (name: string, size: BucketSize) => Promise<RateLimitResult> | RateLimitResult
   close: () => Promise<void> | void
 }
 
-/** Buckets of one process: the least recently used are forgotten, which fills them. */
+/** Buckets in one process. Past it the least recently used are forgotten, which refills them. */
 const BUCKETS_MAX = 100_000
 
 /** Token buckets in this process. https://en.wikipedia.org/wiki/Token_bucket */
@@ -38,15 +39,15 @@ export function createMemoryBuckets(now: () => number = () => performance.now())
       const tokens = Math.min(size.burst, before.tokens + ((at - before.at) / 1_000) * size.ratePerSecond)
       const isAllowed = tokens >= 1
       const left = isAllowed ? tokens - 1 : tokens
-      // What is not touched fills by itself.
+      // An empty bucket is left as it is: it fills with time.
       if (left < tokens) buckets.set(name, { tokens: left, at })
-      return toWithdrawal(isAllowed, left, size)
+      return toRateLimitResult(isAllowed, left, size)
     },
     close: () => buckets.clear(),
   }
 }
 
-/** KEYS: bucket. ARGV: tokens a second, tokens at most. Gives whether there was a token, and what is left. By Redis's own clock. */
+/** KEYS: bucket. ARGV: tokens a second, tokens at most. Gives whether there was a token, and what is left, by Redis's clock. */
 const TAKE = `
   local time = redis.call('time')
   local now = time[1] * 1000 + time[2] / 1000
@@ -57,10 +58,10 @@ const TAKE = `
   tokens = math.min(burst, tokens + elapsed / 1000 * rate)
   local allowed = tokens >= 1 and 1 or 0
   local left = string.format('%.17g', tokens - allowed)
-  -- What is not touched fills by itself.
+  -- An empty bucket is left as it is: it fills with time.
   if allowed > 0 then
     redis.call('hset', KEYS[1], 'tokens', left, 'at', string.format('%.17g', now))
-    -- By then it is full, and as good as forgotten.
+    -- By then it is full, as an unknown bucket is.
     redis.call('pexpire', KEYS[1], math.ceil(burst / rate * 1000) + 1000)
   end
   return { allowed, left }`
@@ -71,13 +72,13 @@ export function createRedisBuckets(connection: RedisConnection): TokenBuckets {
   return {
     async take(name, size) {
       const [allowed, left] = await take([`bucket:${name}`], [size.ratePerSecond, size.burst])
-      return toWithdrawal(allowed === 1, Number(left), size)
+      return toRateLimitResult(allowed === 1, Number(left), size)
     },
     close: connection.close,
   }
 }
 
-function toWithdrawal(isAllowed: boolean, tokens: number, { ratePerSecond, burst }: BucketSize): Withdrawal {
+function toRateLimitResult(isAllowed: boolean, tokens: number, { ratePerSecond, burst }: BucketSize): RateLimitResult {
   return {
     isAllowed,
     remaining: Math.floor(tokens),
@@ -86,15 +87,15 @@ function toWithdrawal(isAllowed: boolean, tokens: number, { ratePerSecond, burst
   }
 }
 
-const local = counter('rate_limit_local_total', 'Requests counted in this process alone, since Redis did not answer.')
+const local = counter('rate_limit_local_total', 'Requests counted in this process because Redis did not answer.')
 
 let opened: { shared: TokenBuckets | undefined; own: TokenBuckets } | undefined
 
 /**
- * Takes a token: from a bucket in Redis that all processes share, or, where there is no Redis or it does not answer, from one of
- * this process alone.
+ * Takes a token from a bucket in Redis that all processes share; without Redis, or while it does not answer, from one of this
+ * process.
  */
-export function takeToken(name: string, size: BucketSize): Promise<Withdrawal> | Withdrawal {
+export function takeToken(name: string, size: BucketSize): Promise<RateLimitResult> | RateLimitResult {
   opened ??= open()
   const { shared, own } = opened
   return shared ? takeShared(shared, own, name, size) : own.take(name, size)
@@ -104,7 +105,7 @@ async function takeShared(
   shared: TokenBuckets,
   own: TokenBuckets,
   ...request: Parameters<TokenBuckets['take']>
-): Promise<Withdrawal> {
+): Promise<RateLimitResult> {
   try {
     return await shared.take(...request)
   } catch {
@@ -117,7 +118,7 @@ function open() {
   const { CACHE_URL } = cacheSettings()
   onShutdown(closeBuckets)
   const isShared = CACHE_URL !== undefined && CACHE_URL !== 'memory:'
-  // A connection of its own: what it has to wait for is a token, and not a product of 100 kB.
+  // A connection of its own, so that a token never waits behind a cached product of 100 kB.
   return { shared: isShared ? createRedisBuckets(connectRedis(CACHE_URL)) : undefined, own: createMemoryBuckets() }
 }
 

@@ -1,25 +1,25 @@
-import type { Identity, Withdrawal } from '#access'
+import type { Identity, RateLimitResult } from '#access'
 import { authenticate, countRequest, requireToken } from '#access'
 import { withTimeout } from '#async'
 import { late } from './admission.ts'
 import type { Exchange } from './http-response.ts'
 
 /**
- * Who asks, if they may now: at once for a key that is known here. It takes no place of the function's: to look for a key is bounded by
- * itself, and guesses must not take the places of those who are known. Throws `unauthenticated`, `rate_limited`, or `overloaded` where
- * the look takes longer than `timeoutMs`.
+ * Authenticates a request and counts it; without a promise for a key that this process knows. It takes none of the function's slots:
+ * look-ups have a bound of their own, and invalid keys must not take slots from valid ones. Throws `unauthenticated`, `rate_limited`, or
+ * `overloaded` if the look-up takes longer than `timeoutMs`.
  */
 export function admit(exchange: Exchange, timeoutMs: number): Identity | Promise<Identity> {
-  const checked = (identity: Identity, withdrawal: Withdrawal | undefined) => {
-    exchange.withdrawal = withdrawal
-    if (withdrawal) requireToken(withdrawal)
+  const checked = (identity: Identity, rateLimit: RateLimitResult | undefined) => {
+    exchange.rateLimit = rateLimit
+    if (rateLimit) requireToken(rateLimit)
     return identity
   }
   const counted = (identity: Identity) => {
-    const withdrawal = countRequest(identity.apiKeyId)
-    return withdrawal instanceof Promise
-      ? withdrawal.then((taken) => checked(identity, taken))
-      : checked(identity, withdrawal)
+    const rateLimit = countRequest(identity.apiKeyId)
+    return rateLimit instanceof Promise
+      ? rateLimit.then((result) => checked(identity, result))
+      : checked(identity, rateLimit)
   }
   const identity = authenticate(exchange.headers.get('authorization'), exchange.http?.incoming)
   if (!(identity instanceof Promise)) return counted(identity)

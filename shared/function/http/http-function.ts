@@ -133,7 +133,7 @@ async function respond(
     trace,
     headers,
     identity: undefined,
-    withdrawal: undefined,
+    rateLimit: undefined,
     response: responseState(headers.get('consistency-token') ?? undefined),
     http,
     isGone,
@@ -147,7 +147,7 @@ async function respond(
     // A replayed failure is the first answer again, its request id included.
     const { replayedFrom } = exchange.response
     const extra = {
-      ...rateLimitHeaders(exchange.withdrawal),
+      ...rateLimitHeaders(exchange.rateLimit),
       ...(replayedFrom && error.status < 500 && { 'idempotent-replayed': 'true' }),
     }
     return problem(request, error, requestId, extra, replayedFrom)

@@ -1,5 +1,5 @@
 import type { HttpBindings } from '@hono/node-server'
-import type { Identity, Withdrawal } from '#access'
+import type { Identity, RateLimitResult } from '#access'
 import { originOf, rateLimitHeaders } from '#access'
 import type { ResponseState } from '#database'
 import { isRefusal, type ServiceError } from '#errors'
@@ -17,8 +17,8 @@ export interface Exchange {
   headers: RequestHeaders
   /** Undefined until the request is authenticated. */
   identity: Identity | undefined
-  /** What is left to the API key. */
-  withdrawal: Withdrawal | undefined
+  /** Undefined until the request is counted, and if there is no limit. */
+  rateLimit: RateLimitResult | undefined
   response: ResponseState
   /** Where the request came over HTTP: node-server hands it on as Hono's environment. */
   http: Partial<HttpBindings> | undefined
@@ -28,10 +28,10 @@ export interface Exchange {
 /** A handler's answer, with the headers that every answer has. Throws `overloaded` where clients take too little of what they ask for. */
 export function toResponse(
   { status, body, headers }: Answer,
-  { requestId, response, withdrawal, http }: Exchange,
+  { requestId, response, rateLimit, http }: Exchange,
 ): Response {
   // A plain object with lower-case names: a Headers would be taken apart again on its way out.
-  const all: Record<string, string> = { 'request-id': requestId, ...rateLimitHeaders(withdrawal), ...headers }
+  const all: Record<string, string> = { 'request-id': requestId, ...rateLimitHeaders(rateLimit), ...headers }
   if (response.consistencyToken) all['consistency-token'] = response.consistencyToken
   if (response.replayedFrom) all['idempotent-replayed'] = 'true'
   if (body === undefined) return new Response(null, { status, headers: all })

@@ -1,36 +1,35 @@
 import { ServiceError } from '#errors'
 
-interface TurnsOptions {
-  /** Works at a time. */
-  atOnceMax: number
-  /** Works that may wait, and those of one origin among them. */
+interface FairSemaphoreOptions {
+  concurrencyMax: number
+  /** Calls that may wait, in all and from one origin. */
   waitingMax: number
-  waitingOfOneMax: number
+  waitingPerOriginMax: number
 }
 
 /**
- * Bounds how much is done at a time: who comes while all places are taken waits, and the origins take turns, so that one that sends a
- * thousand keeps another's one for no longer than a place takes to come free. Throws `rate_limited` where too many wait.
+ * Bounds how many calls run at a time. Further calls wait, and the origins take turns: one call waits for one slot to come free, however
+ * many calls another origin has waiting. Throws `rate_limited` if too many wait.
  */
-export function createTurns({ atOnceMax, waitingMax, waitingOfOneMax }: TurnsOptions) {
-  /** By their origin, the one whose turn is next in front. */
+export function createFairSemaphore({ concurrencyMax, waitingMax, waitingPerOriginMax }: FairSemaphoreOptions) {
+  /** By origin; the origin whose turn is next comes first. */
   const waiting = new Map<string, Array<() => void>>()
   let waitingCount = 0
   let running = 0
 
-  async function takeTurn(origin: string): Promise<void> {
-    if (running < atOnceMax) {
+  async function acquire(origin: string): Promise<void> {
+    if (running < concurrencyMax) {
       running++
       return
     }
     const own = waiting.get(origin) ?? []
-    if (own.length >= waitingOfOneMax || waitingCount >= waitingMax) throw tooMany()
+    if (own.length >= waitingPerOriginMax || waitingCount >= waitingMax) throw tooMany()
     waiting.set(origin, own)
     waitingCount++
     await new Promise<void>((resolve) => own.push(resolve))
   }
 
-  function passOn(): void {
+  function release(): void {
     for (const [origin, own] of waiting) {
       waiting.delete(origin)
       const next = own.shift()
@@ -44,11 +43,11 @@ export function createTurns({ atOnceMax, waitingMax, waitingOfOneMax }: TurnsOpt
   }
 
   return async <Result>(origin: string, work: () => Promise<Result>): Promise<Result> => {
-    await takeTurn(origin)
+    await acquire(origin)
     try {
       return await work()
     } finally {
-      passOn()
+      release()
     }
   }
 }

@@ -1,8 +1,8 @@
 import { setImmediate as turnOfLoop } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
-import { createTurns } from './turns.ts'
+import { createFairSemaphore } from './fair-semaphore.ts'
 
-/** Works that end when they are told to. */
+/** Calls that end when the test says so. */
 function works() {
   const started: string[] = []
   const ends: Array<() => void> = []
@@ -13,9 +13,9 @@ function works() {
   return { started, work, endFirst: () => ends.shift()?.() }
 }
 
-describe('turns', () => {
-  it('let so many work at a time, and the origins one after the other', async () => {
-    const inTurn = createTurns({ atOnceMax: 2, waitingMax: 100, waitingOfOneMax: 100 })
+describe('a fair semaphore', () => {
+  it('runs so many calls at a time, of each origin in turn', async () => {
+    const inTurn = createFairSemaphore({ concurrencyMax: 2, waitingMax: 100, waitingPerOriginMax: 100 })
     const { started, work, endFirst } = works()
     const all = ['a1', 'a2', 'a3', 'a4', 'a5', 'b1', 'c1', 'b2'].map((name) => inTurn(name.slice(0, 1), work(name)))
     for (let count = 0; count < all.length; count++) {
@@ -27,8 +27,8 @@ describe('turns', () => {
     expect(started).toEqual(['a1', 'a2', 'a3', 'b1', 'c1', 'a4', 'b2', 'a5'])
   })
 
-  it('refuse who comes when too many wait, of one origin or in all, and nobody after they are through', async () => {
-    const inTurn = createTurns({ atOnceMax: 1, waitingMax: 3, waitingOfOneMax: 2 })
+  it('refuses a call when too many wait, from one origin or in all, and none once they are through', async () => {
+    const inTurn = createFairSemaphore({ concurrencyMax: 1, waitingMax: 3, waitingPerOriginMax: 2 })
     const { work, endFirst } = works()
     const all = ['a', 'a', 'a'].map((origin) => inTurn(origin, work(origin)))
     await expect(inTurn('a', work('a'))).rejects.toMatchObject({ code: 'rate_limited', retryAfterSeconds: 1 })
@@ -42,8 +42,8 @@ describe('turns', () => {
     await inTurn('a', async () => {})
   })
 
-  it('go on after a work that fails', async () => {
-    const inTurn = createTurns({ atOnceMax: 1, waitingMax: 1, waitingOfOneMax: 1 })
+  it('goes on after a call that fails', async () => {
+    const inTurn = createFairSemaphore({ concurrencyMax: 1, waitingMax: 1, waitingPerOriginMax: 1 })
     const failing = inTurn('a', () => Promise.reject(new Error('no')))
     const next = inTurn('a', async () => 'done')
     await expect(failing).rejects.toThrow('no')
