@@ -6,14 +6,20 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { type Counts, runEndToEnd } from './collection/run.ts'
 
-const USAGE = `npm test [-- --suites]
+const USAGE = `npm test
 
 Lint, types, dead code; then every suite (vitest) and the Postman collection (Newman) on a stack of their own.
 The last line counts what passed, failed and was skipped.
 
   TEST_REDIS_URL, TEST_KAFKA_URL, TEST_RABBIT_URL in the environment: servers to use instead of ones that are started
 
-  --suites   only vitest's suites, on the Node that runs this: for trying another version of Node
+Parts of it:
+
+  npm run test:unit                          the tests that need no server
+  npm run test:related                       the tests that import what has changed since this branch left main, committed or not
+  npm run test:related -- --project pure     those of them that need no server
+  npx vitest run --project engines           the tests on servers, without those that kill, cut and pause things (--project faults)
+  npx vitest run shared/stock                a folder's
 `
 
 const root = fileURLToPath(new URL('../', import.meta.url))
@@ -59,18 +65,17 @@ async function suites(): Promise<Counts> {
 const seconds = (startedAt: number) => ((performance.now() - startedAt) / 1000).toFixed(0)
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { suites: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } } })
+  const { values } = parseArgs({ options: { help: { type: 'boolean', short: 'h' } } })
   if (values.help) {
     process.stdout.write(USAGE)
     return
   }
   const startedAt = performance.now()
-  if (!values.suites && !(await check())) {
+  if (!(await check())) {
     process.stdout.write('0 passed, 1 failed\n')
     process.exit(1)
   }
-  const counts = [await suites()]
-  if (!values.suites) counts.push(await runEndToEnd({}))
+  const counts = [await suites(), await runEndToEnd({})]
   const sum = (name: keyof Counts) => counts.reduce((total, count) => total + count[name], 0)
   process.stdout.write(`all of it took ${seconds(startedAt)} s on Node ${process.version}\n`)
   process.stdout.write(`${sum('passed')} passed, ${sum('failed')} failed, ${sum('skipped')} skipped\n`)

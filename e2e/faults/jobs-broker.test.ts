@@ -3,7 +3,9 @@ import fc from 'fast-check'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { systemContext } from '#database'
 import { dispatchJobs } from '#jobs'
-import { inRabbit, type JobsBroker, openProxy, rabbitUrl, sql, type TcpProxy, useBroker } from '#testing'
+import { sql } from '#testing'
+import { openProxy, type TcpProxy } from '#testing/proxy'
+import { inRabbit, type JobsBroker, rabbitUrl, useBroker } from '#testing/rabbit'
 import { ensureRabbit, type RunningRabbit, startRabbit } from '../../infra/local/engines/rabbitmq.ts'
 import {
   draw,

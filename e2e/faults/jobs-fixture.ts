@@ -5,7 +5,8 @@ import { expect, vi } from 'vitest'
 import { environment } from '#config'
 import { systemContext, transaction } from '#database'
 import { submitJob } from '#jobs'
-import { type JobsBroker, sql } from '#testing'
+import { sql } from '#testing'
+import type { JobsBroker } from '#testing/rabbit'
 import { listeningUrl, type Started, startNode } from './processes.ts'
 
 /** A process of dispatch-jobs or process-job that can be killed. */

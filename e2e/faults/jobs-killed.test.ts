@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { inRabbit, inRivalSession, type JobsBroker, rabbitUrl, sql, useBroker } from '#testing'
+import { inRivalSession, sql } from '#testing'
+import { inRabbit, type JobsBroker, rabbitUrl, useBroker } from '#testing/rabbit'
 import { draw, expectAllDone, type JobsProcess, killAll, seeds, startProcess, submitMany } from './jobs-fixture.ts'
 
 // Processes that take jobs from a broker, or tell it of jobs, are killed in the middle of it. In the end each job is done, once.

@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { overrideEnvironment } from '#config'
 import { systemContext } from '#database'
 import { closeJobs, dispatchJobs } from '#jobs'
-import { inRabbit, rabbitUrl } from '#testing'
+import '#testing'
+import { inRabbit, rabbitUrl } from '#testing/rabbit'
 import { type RunningRabbit, startRabbit } from '../../infra/local/engines/rabbitmq.ts'
 
 vi.setConfig({ hookTimeout: 90_000, testTimeout: 30_000 })

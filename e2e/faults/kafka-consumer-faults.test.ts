@@ -3,7 +3,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { environment, overrideEnvironment } from '#config'
 import { systemContext } from '#database'
 import { closeRelay, relayOutbox } from '#events'
-import { inKafka, kafkaUrl, sql } from '#testing'
+import { sql } from '#testing'
+import { inKafka, kafkaUrl } from '#testing/kafka'
 import { type KafkaStack, planOf, play, seeds, startKafkaStack } from './kafka-stack.ts'
 import { listeningUrl, type Started, startNode } from './processes.ts'
 

@@ -2,18 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Webhook } from 'standardwebhooks'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { environment, overrideEnvironment } from '#config'
-import {
-  ADMIN_KEY,
-  call,
-  inKafka,
-  inRabbit,
-  kafkaUrl,
-  newProduct,
-  openReceiver,
-  type Receiver,
-  rabbitUrl,
-  sql,
-} from '#testing'
+import { ADMIN_KEY, call, newProduct, openReceiver, type Receiver, sql } from '#testing'
+import { inKafka, kafkaUrl } from '#testing/kafka'
+import { inRabbit, rabbitUrl } from '#testing/rabbit'
 import createWebhook from '../../functions/create-webhook/index.ts'
 import { type RunningRabbit, startRabbit } from '../../infra/local/engines/rabbitmq.ts'
 import { readTopic } from '../../shared/events/testing/kafka.ts'

@@ -1,7 +1,8 @@
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { environment } from '#config'
-import { openProxy, sql, type TcpProxy } from '#testing'
+import { sql } from '#testing'
+import { openProxy, type TcpProxy } from '#testing/proxy'
 import { startNode } from './processes.ts'
 
 /** The test's server, which says of itself that it is PostgreSQL 14. */

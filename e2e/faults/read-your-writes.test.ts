@@ -4,7 +4,8 @@ import { closeCache } from '#cache'
 import { overrideEnvironment } from '#config'
 import { closeDatabase } from '#database'
 import type { FunctionDefinition } from '#function'
-import { call, expectConsistent, functionNamed, inRedis, newProduct, redisUrl } from '#testing'
+import { call, expectConsistent, functionNamed, newProduct } from '#testing'
+import { inRedis, redisUrl } from '#testing/redis'
 import { type Pair, startPair } from './replica-fixture.ts'
 
 // Writers that read what they have just written, with the token of the write, while the replica has every kind of trouble. And

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { ADMIN_KEY, inRedis, newProduct, redisUrl } from '#testing'
+import { ADMIN_KEY, newProduct } from '#testing'
+import { inRedis, redisUrl } from '#testing/redis'
 import { type Fleet, startFleet } from './fleet.ts'
 
 const PROCESSES = 4

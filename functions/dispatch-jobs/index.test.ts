@@ -1,7 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { eventRequest } from '#function'
 import { closeJobs } from '#jobs'
-import { call, functionNamed, inRabbit, type JobsBroker, rabbitUrl, sql, useBroker } from '#testing'
+import { call, functionNamed, sql } from '#testing'
+import { inRabbit, type JobsBroker, rabbitUrl, useBroker } from '#testing/rabbit'
 import dispatchJobs from './index.ts'
 
 const submitJob = await functionNamed('submit-job')

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
 import * as z from 'zod'
-import { allFunctions } from '#testing'
+import { allFunctions } from '#testing/functions'
 
 const Service = z.object({
   image: z.string().optional(),

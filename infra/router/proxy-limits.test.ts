@@ -7,7 +7,7 @@ import { routerTo, upstreamWith } from './testing/proxy-fixtures.ts'
 test('silent for too long: 504, and the upstream is told', async () => {
   const left = signal()
   const { origin, seen } = await upstreamWith((_req, res) => res.on('close', () => left.resolve()))
-  const { url, logged } = await routerTo([origin], { timeoutMs: 50 })
+  const { url, logged } = await routerTo([origin], { timeoutMs: 500 })
   const answer = await ask(url, '/thing', { headers: { 'request-id': 'late' } })
   expect([answer.status, answer.headers['request-id']]).toEqual([504, 'late'])
   expect(answer.json()).toMatchObject({ code: 'gateway_timeout', requestId: 'late', instance: '/thing' })
@@ -78,7 +78,7 @@ test('an answer that takes longer than the limit in all is not cut while it goes
 
 test('an answer that stops half-way is cut', async () => {
   const { origin } = await upstreamWith((_req, res) => res.write('half'))
-  const { url } = await routerTo([origin], { timeoutMs: 50 })
+  const { url } = await routerTo([origin], { timeoutMs: 500 })
   await expect(ask(url, '/thing')).rejects.toThrow('aborted')
 })
 

@@ -1,4 +1,7 @@
+import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import postgres from 'postgres'
@@ -12,35 +15,8 @@ import { startCluster } from '../local/postgres/cluster.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
-    serverUrl: string
-    /** Undefined where there is no Redis: what needs it is skipped. */
-    redisUrl: string | undefined
-    /** The same, of Kafka and of RabbitMQ. */
-    kafkaUrl: string | undefined
-    rabbitUrl: string | undefined
-  }
-}
-
-/**
- * One real PostgreSQL for the whole run, with a migrated template that each test file gets a copy of; one real Redis, Kafka
- * and RabbitMQ. They start side by side; where one does not, those that do are stopped again.
- */
-export default async function setup(project: TestProject) {
-  const starting = [startDatabase(), findRedis(), findKafka(), findRabbit()] as const
-  const stop = async () => {
-    const settled = await Promise.allSettled(starting)
-    await Promise.all(settled.map((engine) => engine.status === 'fulfilled' && engine.value?.stop()))
-  }
-  try {
-    const [database, redis, kafka, rabbit] = await Promise.all(starting)
-    project.provide('serverUrl', database.url)
-    project.provide('redisUrl', redis?.url)
-    project.provide('kafkaUrl', kafka?.url)
-    project.provide('rabbitUrl', rabbit?.url)
-    return stop
-  } catch (error) {
-    await stop()
-    throw error
+    /** Where test files ask for engines (support/engine.ts); undefined in the project that has none. */
+    enginesUrl: string | undefined
   }
 }
 
@@ -49,43 +25,81 @@ interface Engine {
   stop: () => Promise<void>
 }
 
+/** Undefined where there is no such engine: what needs it is skipped. */
+const starters: Record<string, () => Promise<Engine | undefined>> = {
+  postgres: startDatabase,
+  redis: () =>
+    find('redis', process.env.TEST_REDIS_URL, async (say) => {
+      const version = await ensureRedis(say)
+      const started = await startRedis()
+      return { ...started, description: `${started.description}, version ${version}` }
+    }),
+  kafka: () =>
+    find('kafka', process.env.TEST_KAFKA_URL, async (say) => {
+      await ensureKafka(say)
+      return startKafka({}, say)
+    }),
+  rabbitmq: () =>
+    find('rabbitmq', process.env.TEST_RABBIT_URL, async (say) => {
+      await ensureRabbit(say)
+      return startRabbit()
+    }),
+}
+
+/**
+ * One real PostgreSQL, Redis, Kafka and RabbitMQ for the whole run. Each starts when the first test file asks for it, and stops at the
+ * end: a run whose files ask for none starts none.
+ */
+export default async function setup(project: TestProject) {
+  const started = new Map<string, Promise<Engine | undefined>>()
+  const engineNamed = (name: string) => {
+    const engine = started.get(name) ?? starters[name]?.() ?? Promise.reject(new Error(`there is no engine ${name}`))
+    started.set(name, engine)
+    return engine
+  }
+  const server = createServer((request, response) => void answer(response, engineNamed(request.url?.slice(1) ?? '')))
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  project.provide('enginesUrl', `http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+  return async () => {
+    server.close()
+    const settled = await Promise.allSettled(started.values())
+    await Promise.all(settled.map((engine) => engine.status === 'fulfilled' && engine.value?.stop()))
+  }
+}
+
+async function answer(response: ServerResponse, engine: Promise<Engine | undefined>): Promise<void> {
+  try {
+    response.end(JSON.stringify({ url: (await engine)?.url }))
+  } catch (error) {
+    response.writeHead(500).end((error as Error).message)
+  }
+}
+
+/** With a migrated template, of which a test file gets a copy. */
 async function startDatabase(): Promise<Engine> {
   const dataDir = await mkdtemp(join(tmpdir(), 'stock-test-'))
   // Nothing here outlives the run, and a killed process loses nothing that it wrote: fsync only guards against power cuts.
   const cluster = await startCluster({ dataDir, replica: false, fsync: false })
-  const templateUrl = new URL(cluster.primaryUrl)
-  templateUrl.pathname = '/template_stock'
-  const admin = postgres(cluster.primaryUrl, { max: 1, onnotice: () => {} })
-  await admin`create database template_stock`
-  await admin.end()
-  overrideEnvironment({ DATABASE_URL: templateUrl.href })
-  await migrate()
-  await closeDatabase()
   const stop = async () => {
     await cluster.stop()
     await rm(dataDir, { recursive: true, force: true })
   }
-  return { url: cluster.primaryUrl, stop }
+  try {
+    const templateUrl = new URL(cluster.primaryUrl)
+    templateUrl.pathname = '/template_stock'
+    const admin = postgres(cluster.primaryUrl, { max: 1, onnotice: () => {} })
+    await admin`create database template_stock`
+    await admin.end()
+    overrideEnvironment({ DATABASE_URL: templateUrl.href })
+    await migrate()
+    await closeDatabase()
+    return { url: cluster.primaryUrl, stop }
+  } catch (error) {
+    await stop()
+    throw error
+  }
 }
-
-const findRedis = () =>
-  find('redis', process.env.TEST_REDIS_URL, async (say) => {
-    const version = await ensureRedis(say)
-    const started = await startRedis()
-    return { ...started, description: `${started.description}, version ${version}` }
-  })
-
-const findKafka = () =>
-  find('kafka', process.env.TEST_KAFKA_URL, async (say) => {
-    await ensureKafka(say)
-    return startKafka({}, say)
-  })
-
-const findRabbit = () =>
-  find('rabbitmq', process.env.TEST_RABBIT_URL, async (say) => {
-    await ensureRabbit(say)
-    return startRabbit()
-  })
 
 /** The engine at `given`, or one that is started. A line says which; without any, what needs it is skipped, but not in CI. */
 async function find(

@@ -13,7 +13,7 @@ import {
   transaction,
 } from '#database'
 import { renderMetrics } from '#telemetry'
-import { openProxy, type TcpProxy } from '#testing'
+import { openProxy, type TcpProxy } from '#testing/proxy'
 import { type Pair, startPair, urlOfBoth } from '../../e2e/faults/replica-fixture.ts'
 
 let pair: Pair

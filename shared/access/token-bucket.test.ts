@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, describe, expect, it, vi } from 'vitest'
 import { connectRedis } from '#redis'
-import { inRedis, redisUrl } from '#testing'
+import { inRedis, redisUrl } from '#testing/redis'
 import { createMemoryBuckets, createRedisBuckets, type TokenBuckets } from './token-bucket.ts'
 
 let counter = 0

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { allFunctions } from '#testing'
+import { allFunctions } from '#testing/functions'
 import { openApiOf } from './index.ts'
 
 type Json = Record<string, unknown>

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
-import { allFunctions } from '#testing'
+import { allFunctions } from '#testing/functions'
 import { openApiOf } from './index.ts'
 
 const patterns = [...new Set(patternsIn(openApiOf(await allFunctions(), '0.0.0')))]

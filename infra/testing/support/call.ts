@@ -2,9 +2,7 @@ import * as z from 'zod'
 import type { FunctionDefinition } from '#function'
 import { openApiOf } from '#openapi'
 import { type CheckAnswer, contractOf } from './contract.ts'
-
-/** The admin key of every test database. */
-export const ADMIN_KEY = 'test-admin-key'
+import { ADMIN_KEY } from './database-per-file.ts'
 
 export interface CallOptions {
   params?: Record<string, string>

@@ -2,6 +2,7 @@ import { expect, vi } from 'vitest'
 import { environment } from '#config'
 import { primary, type Sql } from '#database'
 import { connect } from '../../../shared/database/connections/connect.ts'
+import './database-per-file.ts'
 
 /** A statement on the test's database, in a transaction of its own. */
 export const sql = Object.assign((strings: TemplateStringsArray, ...values: never[]) => primary()(strings, ...values), {

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import { inject } from 'vitest'
+import { engineUrl } from './engine.ts'
 
 /**
  * An EVENTS_URL on the Kafka of this test run, whose topics and groups are this file's own. Where there is no Kafka it is
  * undefined, the run says why, and what needs it is skipped; in CI the run fails instead (infra/testing/global-setup.ts).
  */
-export const kafkaUrl = prefixed(inject('kafkaUrl'))
+export const kafkaUrl = prefixed(await engineUrl('kafka'))
 
 /** Part of a suite's title, so that a skipped one tells its reason. */
 export const inKafka = kafkaUrl === undefined ? 'in Kafka (skipped: there is none that could be started)' : 'in Kafka'

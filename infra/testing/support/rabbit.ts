@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { inject } from 'vitest'
 import { overrideEnvironment } from '#config'
 import { systemContext } from '#database'
 import { closeJobs, dispatchJobs } from '#jobs'
 import { withChannel } from '#jobs/fixture'
+import { engineUrl } from './engine.ts'
 
 /** The RabbitMQ of this test run; undefined where there is none, as with `redisUrl`. */
-export const rabbitUrl = inject('rabbitUrl')
+export const rabbitUrl = await engineUrl('rabbitmq')
 
 /** Part of a suite's title, so that a skipped one tells its reason. */
 export const inRabbit = rabbitUrl === undefined ? 'in RabbitMQ (skipped: there is no rabbitmq-server)' : 'in RabbitMQ'

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 import { connectRedis } from '#redis'
-import { inRedis, redisUrl } from '#testing'
+import { inRedis, redisUrl } from '#testing/redis'
 import { createMemoryStore } from './memory-store.ts'
 import { createRedisStore } from './redis-store.ts'
 import type { CacheStore, Entry } from './store.ts'

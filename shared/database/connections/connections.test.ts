@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { environment, overrideEnvironment } from '#config'
 import { closeDatabase, type Sql, systemContext, transaction } from '#database'
-import { blocked, inRivalSession, openProxy, sql, type TcpProxy } from '#testing'
+import { blocked, inRivalSession, sql } from '#testing'
+import { openProxy, type TcpProxy } from '#testing/proxy'
 
 const context = () => systemContext('function:test')
 const add = (tx: Sql, code: string) => tx`insert into locations (code, name, priority) values (${code}, 'new', 1)`

@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest'
+import '#testing'
 import { primary } from '../connections/connections.ts'
 import { failureReason, refusedInput } from './failures.ts'
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { parseToken, systemContext, transaction } from '#database'
+import '#testing'
 import { justBefore } from './token.ts'
 
 describe('parseToken', () => {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { overrideEnvironment } from '#config'
-import { inKafka, kafkaUrl, sql } from '#testing'
+import { sql } from '#testing'
+import { inKafka, kafkaUrl } from '#testing/kafka'
 import { toEvent } from '../kafka/message.ts'
 import { closeRelay } from '../relay.ts'
 import { readTopic, withAdmin } from './kafka.ts'

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { inRabbit, openProxy, rabbitUrl, useBroker } from '#testing'
+import { openProxy } from '#testing/proxy'
+import { inRabbit, rabbitUrl, useBroker } from '#testing/rabbit'
 import { jobTypes } from '../schema.ts'
 import { acknowledge, deferred, row, start, stopAll, submit, until } from '../testing/work.ts'
 

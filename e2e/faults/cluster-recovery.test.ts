@@ -2,11 +2,19 @@ import { spawn } from 'node:child_process'
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest'
-import { birthOf } from '../processes.ts'
-import { add, createGround, type Ground, kill, killServer, values, valuesSoon } from '../testing/cluster.ts'
-import { waitUntil } from '../waits.ts'
-import type { Cluster } from './cluster.ts'
-import { type Connection, withConnection } from './sql.ts'
+import type { Cluster } from '../../infra/local/postgres/cluster.ts'
+import { type Connection, withConnection } from '../../infra/local/postgres/sql.ts'
+import { birthOf } from '../../infra/local/processes.ts'
+import {
+  add,
+  createGround,
+  type Ground,
+  kill,
+  killServer,
+  values,
+  valuesSoon,
+} from '../../infra/local/testing/cluster.ts'
+import { waitUntil } from '../../infra/local/waits.ts'
 
 // Each test starts servers several times, half a second to four seconds each.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 })

@@ -1,20 +1,24 @@
 import { randomBytes } from 'node:crypto'
 import postgres from 'postgres'
-import { afterAll, inject } from 'vitest'
+import { afterAll } from 'vitest'
 import { ensureBootstrapKey } from '#access'
 import { shutDown } from '#async'
 import { overrideEnvironment } from '#config'
+import { engineUrl } from './engine.ts'
 
-/** Gives this test file a fresh database of its own, with the admin key that `call` sends. */
-const serverUrl = inject('serverUrl')
+/** The admin key of every test database. */
+export const ADMIN_KEY = 'test-admin-key'
+
+// Gives the test file that imports this a fresh database of its own, with the admin key that `call` sends.
+const serverUrl = (await engineUrl('postgres')) ?? ''
 const name = `test_${randomBytes(6).toString('hex')}`
 const admin = postgres(serverUrl, { max: 1, onnotice: () => {} })
 await admin`create database ${admin(name)} template template_stock`
 
 const url = new URL(serverUrl)
 url.pathname = `/${name}`
-overrideEnvironment({ DATABASE_URL: url.href, DATABASE_REPLICA_URL: undefined, LOG_LEVEL: 'silent' })
-await ensureBootstrapKey('test-admin-key')
+overrideEnvironment({ DATABASE_URL: url.href })
+await ensureBootstrapKey(ADMIN_KEY)
 
 afterAll(async () => {
   await shutDown()

@@ -6,10 +6,12 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { DEVELOPMENT_KEY } from '#access/bootstrap-key'
-import { inKafka, inRabbit, inRedis, kafkaUrl, rabbitUrl, redisUrl } from '#testing'
-import type { Stack } from './data-dir.ts'
-import { withConnection } from './postgres/sql.ts'
-import { processesNaming, signalAll } from './processes.ts'
+import { inKafka, kafkaUrl } from '#testing/kafka'
+import { inRabbit, rabbitUrl } from '#testing/rabbit'
+import { inRedis, redisUrl } from '#testing/redis'
+import type { Stack } from '../../infra/local/data-dir.ts'
+import { withConnection } from '../../infra/local/postgres/sql.ts'
+import { processesNaming, signalAll } from '../../infra/local/processes.ts'
 
 const START_MAX_MS = 120_000
 const isMissing = [redisUrl, kafkaUrl, rabbitUrl].includes(undefined)
@@ -36,7 +38,7 @@ async function start(): Promise<{ child: ChildProcess; stack: Stack }> {
     SEED: '0',
     LOG_LEVEL: 'warn',
   }
-  const entry = fileURLToPath(new URL('./start.ts', import.meta.url))
+  const entry = fileURLToPath(new URL('../../infra/local/start.ts', import.meta.url))
   const child = spawn(process.execPath, ['--import', 'tsx', entry, '--engines'], { env, stdio: 'ignore' })
   const stack = await vi.waitFor(
     async () => {
