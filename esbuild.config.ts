@@ -1,6 +1,6 @@
 import { copyFile, cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { type BuildOptions, build, type Metafile } from 'esbuild'
+import { type BuildOptions, build, type Plugin } from 'esbuild'
 import type { FunctionDefinition } from '#function'
 import type * as triggers from '#function/triggers'
 import { openApiOf } from '#openapi'
@@ -49,35 +49,57 @@ const outboxStartersOf = { events: 'startEventOutbox', jobs: 'startJobOutbox' } 
   keyof typeof triggers
 >
 
-function bundleFunction(definition: FunctionDefinition, dist: URL) {
-  return build({
+/** Bundles functions in one go, so that what they share is read once. Gives, for each, the source files that have code in its bundle. */
+async function bundleFunctions(definitions: FunctionDefinition[], dist: URL): Promise<Map<string, string[]>> {
+  const entries: Plugin = {
+    name: 'entries',
+    setup({ onResolve, onLoad }) {
+      onResolve({ filter: /^entry:/ }, ({ path }) => ({ path: path.slice('entry:'.length), namespace: 'entry' }))
+      onLoad({ filter: /./, namespace: 'entry' }, ({ path: name }) => {
+        const definition = definitions.find((candidate) => candidate.name === name)
+        return definition && { contents: entryOf(definition), resolveDir: root, loader: 'ts' }
+      })
+    },
+  }
+  const { metafile } = await build({
     ...common,
-    stdin: { contents: entryOf(definition), resolveDir: root, sourcefile: `${definition.name}.ts`, loader: 'ts' },
-    outfile: fileURLToPath(new URL(bundleOf(definition), dist)),
+    entryPoints: definitions.map(({ name }) => ({ in: `entry:${name}`, out: `functions/${name}/index` })),
+    outdir: fileURLToPath(dist),
+    outExtension: { '.js': '.mjs' },
+    plugins: [entries],
     metafile: true,
   })
+  return new Map(
+    Object.values(metafile.outputs).flatMap((output) =>
+      output.entryPoint ? [[output.entryPoint.slice('entry:'.length), bundledSources(output)]] : [],
+    ),
+  )
 }
 
 const bundleOf = ({ name }: FunctionDefinition) => `functions/${name}/index.mjs`
 
-async function bundleRouter(dist: URL) {
-  const outfile = fileURLToPath(new URL('router/index.mjs', dist))
-  const result = await build({ ...common, entryPoints: ['infra/router/index.ts'], outfile, metafile: true })
+/** Bundles what one file needs to run. Gives the source files that have code in it. */
+export async function bundleFile(file: string, outfile: string): Promise<string[]> {
+  const { metafile } = await build({ ...common, entryPoints: [file], outfile, metafile: true })
+  return Object.values(metafile.outputs).flatMap(bundledSources)
+}
+
+async function bundleRouter(dist: URL): Promise<string[]> {
+  const sources = await bundleFile('infra/router/index.ts', fileURLToPath(new URL('router/index.mjs', dist)))
   await mkdir(new URL('router/docs/', dist), { recursive: true })
   for (const name of Object.keys(docsAssets)) {
     await copyFile(new URL(name, docsFolder()), new URL(`router/docs/${name}`, dist))
   }
-  return result
+  return sources
 }
 
 /** What a deployment runs before its functions; it reads its SQL files beside it. */
-async function bundleMigrations(dist: URL) {
-  const outfile = fileURLToPath(new URL('migrate/index.mjs', dist))
-  const result = await build({ ...common, entryPoints: ['infra/migrate/index.ts'], outfile, metafile: true })
+async function bundleMigrations(dist: URL): Promise<string[]> {
+  const sources = await bundleFile('infra/migrate/index.ts', fileURLToPath(new URL('migrate/index.mjs', dist)))
   await cp(new URL('shared/database/migrations/', import.meta.url), new URL('migrate/migrations/', dist), {
     recursive: true,
   })
-  return result
+  return sources
 }
 
 /** What the router, and whoever deploys the functions, needs to know of them. */
@@ -120,28 +142,28 @@ export async function buildAll(dist: URL): Promise<Map<string, string[]>> {
   }
   await rm(dist, { recursive: true, force: true })
   await mkdir(dist, { recursive: true })
-  const others = [bundleRouter(dist), bundleMigrations(dist)]
-  const results = await Promise.all([...functions.map((one) => bundleFunction(one, dist)), ...others])
+  const [bundles, router, migrate] = await Promise.all([
+    bundleFunctions(functions, dist),
+    bundleRouter(dist),
+    bundleMigrations(dist),
+  ])
   await writeFile(new URL('manifest.json', dist), `${JSON.stringify(await manifestOf(functions, version), null, 2)}\n`)
-  const names = [...functions.map(({ name }) => name), 'router', 'migrate']
-  return new Map(results.map(({ metafile }, index) => [names[index] ?? '', bundledSources(metafile)]))
+  return bundles.set('router', router).set('migrate', migrate)
 }
 
 /** Builds the bundles of some functions alone into `dist`. Throws for a name that no function has. */
 export async function buildFunctions(names: Iterable<string>, dist: URL): Promise<void> {
   const functions = await loadFunctions()
-  await Promise.all(
-    Array.from(new Set(names), (name) => {
-      const definition = functions.find((candidate) => candidate.name === name)
-      if (!definition) throw new Error(`There is no function named ${name}.`)
-      return bundleFunction(definition, dist)
-    }),
-  )
+  const wanted = Array.from(new Set(names), (name) => {
+    const definition = functions.find((candidate) => candidate.name === name)
+    if (!definition) throw new Error(`There is no function named ${name}.`)
+    return definition
+  })
+  await bundleFunctions(wanted, dist)
 }
 
-function bundledSources(metafile: Metafile | undefined): string[] {
-  const inputs = Object.values(metafile?.outputs ?? {}).flatMap((output) => Object.entries(output.inputs))
-  return inputs.filter(([, { bytesInOutput }]) => bytesInOutput > 0).map(([file]) => file)
+function bundledSources({ inputs }: { inputs: Record<string, { bytesInOutput: number }> }): string[] {
+  return Object.entries(inputs).flatMap(([file, { bytesInOutput }]) => (bytesInOutput > 0 ? [file] : []))
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {

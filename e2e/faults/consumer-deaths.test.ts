@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { connect } from 'node:net'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { environment, overrideEnvironment } from '#config'
 import { systemContext } from '#database'
@@ -11,11 +10,10 @@ import { inKafka, kafkaUrl } from '#testing/kafka'
 import { publish } from '../../shared/events/outbox.ts'
 import { kafkaSettings, readTopic, withAdmin } from '../../shared/events/testing/kafka.ts'
 import { ATTEMPTS_MAX } from '../../shared/events/waits.ts'
-import { startNode } from './processes.ts'
+import { startFixture } from './processes.ts'
 
 // An event kills each process that handles it, which is started again each time, as whatever runs processes does.
 
-const FIXTURE = fileURLToPath(new URL('consumer-fixture.ts', import.meta.url))
 const GROUP = 'count-effects'
 const TOPIC = 'stock-events'
 /** A poison message is identified after two or three crashes, and each of them costs the start of a process. */
@@ -52,9 +50,9 @@ async function startUntil(
   { url = 'postgres:', removeDeadMembers }: Log,
 ): Promise<number> {
   const { DATABASE_URL = '' } = environment()
-  const settings = { DATABASE_URL, EVENTS_URL: url, PORT: '0', HOST: '127.0.0.1', NODE_OPTIONS: '--import tsx' }
+  const settings = { DATABASE_URL, EVENTS_URL: url, PORT: '0', HOST: '127.0.0.1' }
   for (let deaths = 0; deaths <= DEATHS_MAX; deaths++) {
-    const member = startNode(FIXTURE, settings)
+    const member = await startFixture('consumer-fixture.ts', settings)
     let isDead = false
     void member.exit.then(() => {
       isDead = true

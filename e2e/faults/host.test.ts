@@ -1,29 +1,27 @@
 import { once } from 'node:events'
 import { Agent, type IncomingMessage, request } from 'node:http'
 import { connect } from 'node:net'
-import { fileURLToPath } from 'node:url'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { environment } from '#config'
 import { ADMIN_KEY } from '#testing'
-import { listeningUrl, type Started, startNode } from './processes.ts'
+import { listeningUrl, type Started, startFixture } from './processes.ts'
 
 const HEADERS = { authorization: `Bearer ${ADMIN_KEY}`, 'content-type': 'application/json' }
 const CHUNKED = { 'transfer-encoding': 'chunked' }
-const FIXTURE = fileURLToPath(new URL('host-fixture.ts', import.meta.url))
 
 let host: Started
 let url: string
 
-beforeEach(async () => {
+async function start(): Promise<void> {
   const { DATABASE_URL = '' } = environment()
-  host = startNode(FIXTURE, { DATABASE_URL, PORT: '0', HOST: '127.0.0.1', NODE_OPTIONS: '--import tsx' })
+  host = await startFixture('host-fixture.ts', { DATABASE_URL, PORT: '0', HOST: '127.0.0.1' })
   url = await listeningUrl(host)
-})
+}
 
-afterEach(async () => {
+async function stop(): Promise<void> {
   host.process.kill('SIGKILL')
   await host.exit
-})
+}
 
 /** Posts over a connection that stays open, and gives the answer's head. */
 function post(body: object | Buffer, framing: Record<string, string> = {}): Promise<IncomingMessage> {
@@ -43,6 +41,9 @@ const handling = (count: number) =>
   host.line(() => (host.lines.filter((line) => line === 'handling').length >= count ? true : undefined))
 
 describe('a function’s process', () => {
+  beforeEach(start)
+  afterEach(stop)
+
   it.each([
     ['SIGTERM', 1],
     ['SIGTERM', 3],
@@ -75,25 +76,6 @@ describe('a function’s process', () => {
     const told = () => host.lines.filter((line) => line.startsWith('the client')).map((line) => line.split(' ').at(-1))
     await host.line(() => (told().length === 3 ? true : undefined))
     expect(told()).toEqual(['gone', 'gone', 'there'])
-  })
-
-  const framings = ['length', 'chunks', 'mark and length', 'mark and chunks']
-  const notUtf8 = ['ff', 'c0af', 'eda080', 'f09f', 'f09f98', 'ff20e282']
-  it.each(framings.flatMap((framing) => notUtf8.map((bytes) => [bytes, framing] as const)))(
-    'refuses a body with the bytes %s, which are not UTF-8, with %s',
-    async (bytes, framing) => {
-      const mark = framing.startsWith('mark') ? '\ufeff' : ''
-      const json = [Buffer.from(`${mark}{"crash":"`), Buffer.from(bytes, 'hex'), Buffer.from('"}')]
-      const response = await post(Buffer.concat(json), framing.endsWith('chunks') ? CHUNKED : {})
-      expect(await bodyOf(response)).toMatchObject({ status: 400, code: 'malformed_json' })
-    },
-  )
-
-  it.each(framings)('reads a body that has U+FFFD itself, with %s', async (framing) => {
-    const mark = framing.startsWith('mark') ? '\ufeff' : ''
-    const body = Buffer.from(`${mark}{"crash":"größe \uFFFD 🚚"}`)
-    const response = await post(body, framing.endsWith('chunks') ? CHUNKED : {})
-    expect(await bodyOf(response)).toMatchObject({ status: 422, errors: [{ path: 'crash' }] })
   })
 
   it.each([{ 'content-length': '1000' }, { 'transfer-encoding': 'chunked' }])(
@@ -159,5 +141,29 @@ describe('a function’s process', () => {
     const response = await fetch(`${url}/healthz`, { headers: { padding: 'x'.repeat(17 * 1024) } })
     expect(response.status).toBe(431)
     expect(await response.json()).toMatchObject({ code: 'headers_too_large' })
+  })
+})
+
+describe('a function’s process, of a body,', () => {
+  beforeAll(start)
+  afterAll(stop)
+
+  const framings = ['length', 'chunks', 'mark and length', 'mark and chunks']
+  const notUtf8 = ['ff', 'c0af', 'eda080', 'f09f', 'f09f98', 'ff20e282']
+  it.each(framings.flatMap((framing) => notUtf8.map((bytes) => [bytes, framing] as const)))(
+    'refuses a body with the bytes %s, which are not UTF-8, with %s',
+    async (bytes, framing) => {
+      const mark = framing.startsWith('mark') ? '\ufeff' : ''
+      const json = [Buffer.from(`${mark}{"crash":"`), Buffer.from(bytes, 'hex'), Buffer.from('"}')]
+      const response = await post(Buffer.concat(json), framing.endsWith('chunks') ? CHUNKED : {})
+      expect(await bodyOf(response)).toMatchObject({ status: 400, code: 'malformed_json' })
+    },
+  )
+
+  it.each(framings)('reads a body that has U+FFFD itself, with %s', async (framing) => {
+    const mark = framing.startsWith('mark') ? '\ufeff' : ''
+    const body = Buffer.from(`${mark}{"crash":"größe \uFFFD 🚚"}`)
+    const response = await post(body, framing.endsWith('chunks') ? CHUNKED : {})
+    expect(await bodyOf(response)).toMatchObject({ status: 422, errors: [{ path: 'crash' }] })
   })
 })

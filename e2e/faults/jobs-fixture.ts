@@ -1,5 +1,4 @@
 import { randomInt } from 'node:crypto'
-import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { expect, vi } from 'vitest'
 import { environment } from '#config'
@@ -7,7 +6,7 @@ import { systemContext, transaction } from '#database'
 import { submitJob } from '#jobs'
 import { sql } from '#testing'
 import type { JobsBroker } from '#testing/rabbit'
-import { listeningUrl, type Started, startNode } from './processes.ts'
+import { listeningUrl, type Started, startFixture } from './processes.ts'
 
 /** A process of dispatch-jobs or process-job that can be killed. */
 export interface JobsProcess {
@@ -22,7 +21,6 @@ export async function startProcess(
   { settings }: Pick<JobsBroker, 'settings'>,
   workMs = 0,
 ): Promise<JobsProcess> {
-  const file = fileURLToPath(new URL('jobs-process.ts', import.meta.url))
   const { DATABASE_URL = '' } = environment()
   let started: Started | undefined
   const process: JobsProcess = {
@@ -33,13 +31,12 @@ export async function startProcess(
       started = undefined
     },
     async restart() {
-      started = startNode(file, {
+      started = await startFixture('jobs-process.ts', {
         ...settings,
         DATABASE_URL,
         ROLE: role,
         WORK_MS: String(workMs),
         PORT: '0',
-        NODE_OPTIONS: '--import tsx',
       })
       await listeningUrl(started)
     },

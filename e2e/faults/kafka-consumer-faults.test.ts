@@ -1,4 +1,3 @@
-import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { environment, overrideEnvironment } from '#config'
 import { systemContext } from '#database'
@@ -6,7 +5,7 @@ import { closeRelay, relayOutbox } from '#events'
 import { sql } from '#testing'
 import { inKafka, kafkaUrl } from '#testing/kafka'
 import { type KafkaStack, planOf, play, seeds, startKafkaStack } from './kafka-stack.ts'
-import { listeningUrl, type Started, startNode } from './processes.ts'
+import { listeningUrl, type Started, startFixture } from './processes.ts'
 
 // Two processes of one consumer group write down every event, in the transaction that remembers it, while they, their broker
 // and the network between them fail. In the end every event must have been written down once, in the order of its product.
@@ -14,9 +13,8 @@ import { listeningUrl, type Started, startNode } from './processes.ts'
 // A cycle's seed is in its name. `KAFKA_SEED=<seed> npx vitest run e2e/faults/kafka-consumer-faults.test.ts` plays that
 // cycle alone.
 
-const FIXTURE = fileURLToPath(new URL('consumer-fixture.ts', import.meta.url))
 const MEMBERS = 2
-/** A group waits 10 s for a member that was killed, and as long for those that were cut off, and there are two blows. */
+/** A group waits 3 s for a member that was killed, and as long for those that were cut off, and there are two blows. */
 const TIMEOUT_MS = 120_000
 
 let stack: KafkaStack
@@ -26,8 +24,8 @@ let relaying: { stop: () => Promise<void> }
 
 async function startMember(index: number): Promise<void> {
   const { DATABASE_URL = '' } = environment()
-  const settings = { DATABASE_URL, EVENTS_URL: url, PORT: '0', HOST: '127.0.0.1', NODE_OPTIONS: '--import tsx' }
-  const member = startNode(FIXTURE, settings)
+  const settings = { DATABASE_URL, EVENTS_URL: url, PORT: '0', HOST: '127.0.0.1' }
+  const member = await startFixture('consumer-fixture.ts', settings)
   members[index] = member
   await listeningUrl(member)
 }

@@ -68,7 +68,10 @@ describe.skipIf(kafkaUrl === undefined)(
       const productIds = await whileRemovalWaits(async (relay) => {
         resume = relay.pause()
       })
-      // Its lock is its transaction's, which the server ends after 10 s of silence.
+      // Its lock is its transaction's, which the server ends after 10 s of silence, or now.
+      await sql`
+        select pg_terminate_backend(pid) from pg_stat_activity
+        where datname = current_database() and state = 'idle in transaction'`
       await startRelays()
       await drained()
       resume()

@@ -1,6 +1,9 @@
-import { beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it, vi } from 'vitest'
 import { call, expectNoEffect, sql } from '#testing'
 import createWebhook from './index.ts'
+
+// Every webhook that is made waits for this.
+vi.mock('../../shared/webhooks/list-age.ts', () => ({ LIST_AGE_MAX_MS: 10 }))
 
 const fit = { url: 'https://shop.example/hooks?shop=1', events: ['stock.low', 'reservation.expired'] }
 const send = (members: object = {}, headers = {}) => call(createWebhook, { body: { ...fit, ...members }, headers })

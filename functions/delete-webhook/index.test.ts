@@ -1,6 +1,9 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { call, expectNoEffect, functionNamed, sql } from '#testing'
 import deleteWebhook from './index.ts'
+
+// Every webhook that is made waits for this.
+vi.mock('../../shared/webhooks/list-age.ts', () => ({ LIST_AGE_MAX_MS: 10 }))
 
 const createWebhook = await functionNamed('create-webhook')
 const make = async () =>

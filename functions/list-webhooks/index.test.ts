@@ -1,6 +1,9 @@
-import { beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it, vi } from 'vitest'
 import { call, expectPaging, functionNamed, sql, walk } from '#testing'
 import listWebhooks from './index.ts'
+
+// Every webhook that is made waits for this.
+vi.mock('../../shared/webhooks/list-age.ts', () => ({ LIST_AGE_MAX_MS: 10 }))
 
 const createWebhook = await functionNamed('create-webhook')
 const make = async (url = 'https://shop.example/') =>

@@ -1,12 +1,11 @@
-import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { connect, type Socket } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import * as z from 'zod'
 import { httpFunction, ok } from '#function'
 import { createHttpServer } from '#function/http-server'
 import { ADMIN_KEY } from '#testing'
+import { type RawRequest, sendRaw } from '#testing/raw-request'
 import { ask, serve } from './testing/fixtures.ts'
 import { routerTo } from './testing/proxy-fixtures.ts'
 
@@ -43,34 +42,11 @@ async function routerToReader() {
   return { url, unfinished }
 }
 
-interface Sent {
-  socket: Socket
-  /** All that has come so far, once `pattern` is in it; rejects when the connection ends before. */
-  answer: (pattern?: RegExp) => Promise<string>
-}
-
 /** Sends a head, and what of the body is given with it. */
-function send(url: string, headers: Record<string, string | number>, body = ''): Sent {
-  const all = { host: 'localhost', 'content-type': 'application/json', ...headers }
-  const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`)
-  const socket = connect(Number(new URL(url).port), '127.0.0.1').setEncoding('latin1')
-  onTestFinished(() => void socket.destroy())
-  socket.on('error', () => {})
-  let text = ''
-  socket.on('data', (part: string) => {
-    text += part
-  })
-  socket.write(`POST /thing HTTP/1.1\r\n${lines.join('')}\r\n${body}`)
-  const answer = async (pattern = /\r\n\r\n.+/s) => {
-    while (!pattern.test(text)) {
-      await Promise.race([
-        once(socket, 'data'),
-        once(socket, 'close').then(() => Promise.reject(new Error(`closed after ${JSON.stringify(text)}`))),
-      ])
-    }
-    return text
-  }
-  return { socket, answer }
+function send(url: string, headers: Record<string, string | number>, body = ''): RawRequest {
+  const sent = sendRaw(`${url}/thing`, { 'content-type': 'application/json', ...headers }, { body })
+  onTestFinished(() => void sent.socket.destroy())
+  return sent
 }
 
 const authorization = `Bearer ${ADMIN_KEY}`

@@ -1,10 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import * as z from 'zod'
 import { type Scope, scopes } from '#database'
 import { eventRequest, type FunctionDefinition } from '#function'
 import { allFunctions, call, expectNoEffect, hold, newKey, newProduct, sql } from '#testing'
+
+// Every webhook that is made waits for this.
+vi.mock('../webhooks/list-age.ts', () => ({ LIST_AGE_MAX_MS: 10 }))
 
 // What docs and clients may expect of every function, whatever it does: the functions are read from their folder.
 const definitions = await allFunctions()

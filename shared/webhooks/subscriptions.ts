@@ -1,11 +1,6 @@
 import { primary } from '#database'
+import { LIST_AGE_MAX_MS } from './list-age.ts'
 import type { WebhookEvent } from './schema.ts'
-
-/**
- * How old the list may be of what webhooks ask for: four queries a second, however many events there are. Whoever makes a
- * webhook waits this long before the answer, so by then nobody goes by a list that lacks it.
- */
-export const LIST_AGE_MAX_MS = 250
 
 let list: { askedAt: number; awaited: Promise<ReadonlySet<string>> } | undefined
 

@@ -5,10 +5,10 @@ import { invalid, notFound, ServiceError } from '#errors'
 import { newId } from '#ids'
 import { securityEvent } from '#telemetry'
 import { isPublicHost } from './addresses.ts'
+import { LIST_AGE_MAX_MS } from './list-age.ts'
 import type { CreateWebhookRequest, UpdateWebhookRequest, Webhook } from './schema.ts'
 import { newSecret } from './secret.ts'
 import { allowsPrivate } from './settings.ts'
-import { LIST_AGE_MAX_MS } from './subscriptions.ts'
 
 /** An event may become a job for each of them, all in one transaction. */
 const WEBHOOKS_MAX = 100

@@ -158,6 +158,8 @@ function propertiesOf(port: number, advertisedPort: number, controllerPort: numb
     'share.coordinator.state.topic.replication.factor': 1,
     'share.coordinator.state.topic.min.isr': 1,
     'group.initial.rebalance.delay.ms': 0,
+    // A test's consumer is taken for dead sooner than the 6 s that are the least by default.
+    'group.min.session.timeout.ms': 1_000,
     // One that is started again after a kill has to wait until its former self is taken for dead.
     'broker.session.timeout.ms': 1_500,
     'broker.heartbeat.interval.ms': 300,

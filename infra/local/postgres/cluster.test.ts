@@ -72,6 +72,7 @@ test('a killed server is reported and comes back on the same port', async () => 
   const exits: string[] = []
   const back: string[] = []
   const cluster = await ground.start({
+    restartAfterMs: 100,
     onUnexpectedExit: (role, detail) => exits.push(`${role} ${detail.split(';')[0]}`),
     onRestart: (role) => back.push(role),
   })
@@ -107,6 +108,7 @@ test('a server that ends again and again is given up', async () => {
   const back: string[] = []
   const cluster = await ground.start({
     replica: false,
+    restartAfterMs: 10,
     onUnexpectedExit: (_role, detail) => details.push(detail),
     onRestart: (role) => back.push(role),
   })

@@ -20,6 +20,8 @@ export interface ClusterOptions {
   binaries?: Binaries
   /** More server settings, for both servers. */
   settings?: Record<string, string>
+  /** How long a server that has ended stays down. Default: 1 s, a primary with a replica 5 s, in which that may be promoted. */
+  restartAfterMs?: number
   progress?: (line: string) => void
   /** A server ended by itself; it is restarted, five times in ten minutes at most. */
   onUnexpectedExit?: (role: Role, detail: string) => void
@@ -176,13 +178,13 @@ function superviseAll(options: ClusterOptions, servers: Servers, dataDir: string
     }).settled
 
   const settled = [
-    watch('primary', primary, replica ? PRIMARY_RESTART_MS : RESTART_MS, async () =>
+    watch('primary', primary, options.restartAfterMs ?? (replica ? PRIMARY_RESTART_MS : RESTART_MS), async () =>
       replica && (await isPromoted(join(dataDir, 'replica')))
         ? 'the replica was promoted: leaving the old primary down'
         : undefined,
     ),
   ]
-  if (replica) settled.push(watch('replica', replica, RESTART_MS, async () => undefined))
+  if (replica) settled.push(watch('replica', replica, options.restartAfterMs ?? RESTART_MS, async () => undefined))
   return settled
 }
 

@@ -25,6 +25,12 @@ import { kafkaSettings, readTopic, withAdmin } from '../testing/kafka.ts'
 import { createSender } from './producer.ts'
 import { eventTopics } from './topics.ts'
 
+// Enough for a consumer that can leave its group. One test has one that can't.
+vi.mock('../waits.ts', async (original) => ({
+  ...(await original<typeof import('../waits.ts')>()),
+  STOP_MAX_MS: 2_000,
+}))
+
 const dead = (group: string) => readTopic(currentKafkaUrl(), `${topic}.${group}.dead`)
 
 /** Sends what no relay would. */

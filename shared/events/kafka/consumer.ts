@@ -3,7 +3,7 @@ import { pause, withTimeout } from '#async'
 import { counter, logger } from '#telemetry'
 import type { Following, Subscription } from '../delivery.ts'
 import type { KafkaSettings } from '../settings.ts'
-import { backoffMs } from '../waits.ts'
+import { backoffMs, STOP_MAX_MS } from '../waits.ts'
 import { createBatchHandler } from './batch-handler.ts'
 import { briefRetry, createKafka } from './client.ts'
 import { createPartitionStates, readBegunAttempts } from './partition-state.ts'
@@ -19,8 +19,6 @@ const HEARTBEAT_MS = 1_000
 const FETCH_WAIT_MS = 500
 /** Partitions that are worked on at once: an effect mostly waits for the database, to which a process has ten connections. */
 const PARTITIONS_AT_ONCE = 4
-/** How long a stop waits for deliveries and joins under way. Events that take longer are delivered again, to another follower. */
-const STOP_MAX_MS = 10_000
 /**
  * While Kafka is away, the consumer retries with pauses that grow to 6 s. The first failure after success is logged, and then every
  * tenth. At a start the second failure is the first to be logged: a broker that has just started fails one attempt while it finds the

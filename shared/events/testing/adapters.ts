@@ -4,7 +4,10 @@ import { sql } from '#testing'
 import { inKafka, kafkaUrl } from '#testing/kafka'
 import { toEvent } from '../kafka/message.ts'
 import { closeRelay } from '../relay.ts'
-import { readTopic, withAdmin } from './kafka.ts'
+import { readTopic, tuneConsumers, withAdmin } from './kafka.ts'
+
+// A partition is tried again, and a consumer stops, when a request for events has come back; a member hears of others with a heartbeat.
+tuneConsumers({ maxWaitTimeInMs: 50, heartbeatInterval: 100 })
 
 /** An event as a test sees it, wherever it was published. */
 export interface Published {

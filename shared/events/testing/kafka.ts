@@ -1,9 +1,18 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Admin, KafkaMessage } from 'kafkajs'
+import { type Admin, type ConsumerConfig, Kafka, type KafkaMessage } from 'kafkajs'
 import { createKafka } from '../kafka/client.ts'
 import { type KafkaSettings, parseKafkaUrl } from '../settings.ts'
 import { ATTEMPTS_MAX, backoffMs } from '../waits.ts'
+
+const { consumer } = Kafka.prototype
+
+/** Gives all consumers that this process makes from now on other settings: shorter waits, for tests. */
+export function tuneConsumers(settings: Partial<ConsumerConfig>): void {
+  Kafka.prototype.consumer = function (config) {
+    return consumer.call(this, { ...config, ...settings } as ConsumerConfig)
+  }
+}
 
 /** A message as it is in a topic. */
 export type ReadMessage = KafkaMessage & { partition: number }

@@ -1,10 +1,11 @@
 import { once } from 'node:events'
-import { type AddressInfo, connect, type Socket } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import * as z from 'zod'
 import { type FunctionDefinition, httpFunction, ok, Upload } from '#function'
 import { ADMIN_KEY, newKey } from '#testing'
+import { type RawRequest, sendRaw } from '#testing/raw-request'
 import { createHttpServer } from '../host/http-server.ts'
 
 const MIB = 1024 * 1024
@@ -32,33 +33,11 @@ beforeAll(async () => {
 })
 afterAll(() => server.close(0))
 
-interface Sent {
-  socket: Socket
-  /** All that has come so far, once `pattern` is in it; rejects when the connection ends before. */
-  answer: (pattern?: RegExp) => Promise<string>
-}
-
-/** Sends a head, and what of the body is given with it. */
-function send(headers: Record<string, string | number>, body = '', version = '1.1'): Sent {
-  const all = { host: 'localhost', authorization: `Bearer ${ADMIN_KEY}`, 'content-type': 'text/csv', ...headers }
-  const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`)
-  const socket = connect(port, '127.0.0.1').setEncoding('latin1')
-  socket.on('error', () => {})
-  let text = ''
-  socket.on('data', (part: string) => {
-    text += part
-  })
-  socket.write(`POST /v1/upload HTTP/${version}\r\n${lines.join('')}\r\n${body}`)
-  const answer = async (pattern = /\r\n\r\n.*\}$/s) => {
-    while (!pattern.test(text)) {
-      await Promise.race([
-        once(socket, 'data'),
-        once(socket, 'close').then(() => Promise.reject(new Error(`closed after ${JSON.stringify(text)}`))),
-      ])
-    }
-    return text
-  }
-  return { socket, answer }
+/** Sends a head to it, and what of the body is given with it. */
+function send(headers: Record<string, string | number>, body = '', version = '1.1'): RawRequest {
+  const all = { authorization: `Bearer ${ADMIN_KEY}`, 'content-type': 'text/csv', ...headers }
+  const { socket, answer } = sendRaw(`http://127.0.0.1:${port}/v1/upload`, all, { body, version })
+  return { socket, answer: (pattern = /\r\n\r\n.*\}$/s) => answer(pattern) }
 }
 
 describe('a body that stops', () => {
