@@ -1,14 +1,15 @@
 import { defineConfig, type TestProjectConfiguration } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
 import { type Project, testFiles } from './infra/testing/projects.ts'
 
 const files = testFiles()
 
 const project = (name: Project, options: object = {}): TestProjectConfiguration => ({
-  // A test that loads the service anew, as another process would, gets another driver with it: the service changes what it loads.
   test: {
     name,
     include: files[name],
     setupFiles: ['infra/testing/setup.ts'],
+    // A test that loads the service anew, as another process would, gets another driver with it: the service changes what it loads.
     server: { deps: { inline: ['postgres'] } },
     testTimeout: 30_000,
     hookTimeout: 60_000,
@@ -16,12 +17,23 @@ const project = (name: Project, options: object = {}): TestProjectConfiguration 
   },
 })
 
+const projects: readonly string[] = ['faults', 'engines', 'pure'] satisfies Project[]
+
+/** What takes longest begins first, so that no worker is left alone with it at the end. */
+class LongestFirst extends BaseSequencer {
+  override async sort(specifications: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = ({ project: { name } }: TestSpecification) => projects.indexOf(name)
+    return (await super.sort(specifications)).sort((a, b) => rank(a) - rank(b))
+  }
+}
+
 /** Three projects: infra/testing/projects.ts says which file is in which. */
 export default defineConfig({
   test: {
     globalSetup: ['infra/testing/global-setup.ts'],
-    // Files run side by side, but the machine's cores also run the engines.
-    maxWorkers: 2,
+    // More than there are cores: what kills, cuts and pauses things waits for them to come back most of its time.
+    maxWorkers: 4,
+    sequence: { sequencer: LongestFirst },
     projects: [
       project('pure', { provide: { enginesUrl: undefined }, isolate: false }),
       project('engines'),
