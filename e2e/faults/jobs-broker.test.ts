@@ -36,15 +36,17 @@ beforeEach(async () => {
 
 describe.skipIf(rabbitUrl === undefined)(`a broker of their own ${inRabbit}, which fails,`, () => {
   let rabbit: RunningRabbit
-  beforeEach(async () => {
+  beforeAll(async () => {
     await ensureRabbit(() => {})
     rabbit = await startRabbit()
-    broker = await useBroker(rabbit.url, { dispatch: false })
   }, 90_000)
+  afterAll(() => rabbit?.stop())
+  beforeEach(async () => {
+    broker = await useBroker(rabbit.url, { dispatch: false })
+  })
   afterEach(async () => {
     await killAll(processes)
     await broker.stop()
-    await rabbit.stop()
   })
 
   it.each(seeds(1))(

@@ -69,7 +69,7 @@ async function use(url: string, mayDescribe: boolean): Promise<string[]> {
 
 describe.skipIf(kafkaUrl === undefined)(`events ${inKafka} with access control lists`, () => {
   beforeAll(async () => {
-    kafka = await startKafka({ hasAcls: true })
+    kafka = await startKafka({ hasAcls: true, isBrief: true })
   }, 120_000)
   afterAll(async () => {
     overrideEnvironment({ EVENTS_URL: undefined })

@@ -20,10 +20,12 @@ export interface KafkaStack {
 export async function startKafkaStack(): Promise<KafkaStack> {
   const port = await freePort()
   const proxy = await openProxy(`kafka://127.0.0.1:${port}`)
-  const kafka = await startKafka({ port, advertisedPort: Number(new URL(proxy.url).port) }).catch(async (error) => {
-    await proxy.close()
-    throw error
-  })
+  const kafka = await startKafka({ port, isBrief: true, advertisedPort: Number(new URL(proxy.url).port) }).catch(
+    async (error) => {
+      await proxy.close()
+      throw error
+    },
+  )
   return {
     kafka,
     proxy,

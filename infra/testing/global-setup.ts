@@ -37,7 +37,7 @@ const starters: Record<string, () => Promise<Engine | undefined>> = {
   kafka: () =>
     find('kafka', process.env.TEST_KAFKA_URL, async (say) => {
       await ensureKafka(say)
-      return startKafka({}, say)
+      return startKafka({ isBrief: true }, say)
     }),
   rabbitmq: () =>
     find('rabbitmq', process.env.TEST_RABBIT_URL, async (say) => {
