@@ -6,7 +6,7 @@ const sku = 'TEA-POT'
 
 const stock = (onHand: number, reserved: number) => ({ onHand, reserved, available: onHand - reserved })
 
-/** One product's life: ten pieces arrive, some are held, sold, given back and lost, and it runs low, out, and is back. */
+/** One product's life: ten pieces arrive, some are held, sold, released and lost; it runs low, is out, and is back. */
 const product = {
   id: productId,
   sku,

@@ -12,7 +12,7 @@ const types = Object.keys(jobTypes).sort()
 const works = types.map(queues.work)
 const bindingVersion = '0.3.0'
 
-/** The queues in RabbitMQ, and who sends and takes their messages, as parts of an AsyncAPI document. */
+/** The queues in RabbitMQ, and who sends and receives their messages, as parts of an AsyncAPI document. */
 export function jobQueues(definitions: readonly FunctionDefinition[], schemas: Json) {
   return {
     channels: Object.fromEntries(queues.all().map((queue) => [queue.queue, channelOf(queue)])),
@@ -21,7 +21,7 @@ export function jobQueues(definitions: readonly FunctionDefinition[], schemas: J
       job: jobMessage(schemas),
       'dead-job': {
         name: 'dead-job',
-        summary: 'The message as it was, whatever that is; with the reason, if it is one that tells of no job.',
+        summary: 'The message as it was; with the reason, if it names no job.',
         headers: { type: 'object', properties: { reason: { type: 'string' } } },
         payload: {},
       },
@@ -51,11 +51,11 @@ function channelOf({ queue, options, exchange }: Queue): Json {
 
 function descriptionOf(queue: string, { 'x-message-ttl': ttl }: Json): string {
   if (ttl !== undefined) {
-    return `Jobs that are due in up to ${Number(ttl) / 1_000} s: after that, their messages go to the queue of their type, which is their routing key.`
+    return `Jobs that are due within ${Number(ttl) / 1_000} s. Then their messages go to the queue of their type, which is their routing key.`
   }
   return queue === queues.dead
-    ? 'Messages that tell of no job, and those that were delivered too often. Kept until somebody looks.'
-    : 'Jobs of one type that are due. A message says which job to look at; the database has all the rest.'
+    ? 'Messages that name no job, and those that were delivered too often. The oldest go when it is full.'
+    : 'Jobs of one type that are due. A message names a job; the database has all the rest.'
 }
 
 function jobMessage(schemas: Json): Json {
@@ -71,7 +71,7 @@ function jobMessage(schemas: Json): Json {
       required: ['traceparent'],
     },
     payload: toSchema(JobMessage, 'output', schemas),
-    // AMQP has a property of its own for the type of a message.
+    // AMQP has a property of its own for a message's type.
     bindings: { amqp: { messageType: types.join(' | '), bindingVersion } },
     examples: [
       {

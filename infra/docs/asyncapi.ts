@@ -14,7 +14,7 @@ import { jobQueues } from './asyncapi-jobs.ts'
 type Json = Record<string, unknown>
 type EventType = keyof typeof eventTypes
 
-/** What each type of event tells. */
+/** The schema of each type of event. */
 export const payloads: Record<EventType, z.ZodType> = {
   'product.created': ProductEvent,
   'product.updated': ProductEvent,
@@ -34,7 +34,7 @@ const types = Object.keys(eventTypes) as EventType[]
 const reference = (kind: string, name: string) => ({ $ref: `#/components/${kind}/${name}` })
 const settings = parseKafkaUrl('kafka://localhost:9092')
 
-/** The AsyncAPI document of topics and queues, and of who sends and takes their messages, made from what the code goes by. */
+/** The AsyncAPI document of topics and queues, and of who sends and receives their messages, made from the code's own schemas and settings. */
 export function asyncApiOf(definitions: readonly FunctionDefinition[], version: string): Json {
   const schemas: Json = {}
   const followers = definitions.flatMap(({ name, summary, trigger }) =>
@@ -51,8 +51,8 @@ export function asyncApiOf(definitions: readonly FunctionDefinition[], version: 
       title: 'stock-management-service',
       version,
       description:
-        'What happened, as CloudEvents 1.0 in the binary mode of Kafka, keyed by the product: the events of one product keep ' +
-        'their order. What is still to be done, as messages in RabbitMQ that name a job. Each comes at least once.',
+        'Events, as CloudEvents 1.0 in the binary mode of Kafka, keyed by product: the events of one product keep their ' +
+        'order. Jobs, as messages in RabbitMQ that name one. Each message is delivered at least once.',
       license: { name: 'MIT' },
     },
     defaultContentType: 'application/json',
@@ -63,7 +63,7 @@ export function asyncApiOf(definitions: readonly FunctionDefinition[], version: 
   }
 }
 
-/** On their usual ports: where they are, EVENTS_URL and JOBS_URL say. */
+/** On their usual ports; EVENTS_URL and JOBS_URL say where they are. */
 const servers = {
   kafka: { host: 'localhost:9092', protocol: 'kafka', description: 'The log of events, named by EVENTS_URL.' },
   rabbitmq: { host: 'localhost:5672', protocol: 'amqp', description: 'The queue of jobs, named by JOBS_URL.' },
@@ -89,7 +89,7 @@ function topicChannels(): Json {
 function deadLetterChannels(followers: readonly Follower[]): Json {
   return Object.fromEntries(
     followers.map(({ topic, group }) => {
-      const description = `Messages of ${topic} that ${group} could not deal with, with the reason. Kept until somebody looks.`
+      const description = `Messages of ${topic} that ${group} could not handle, with the reason. Kept without a limit.`
       return [
         `${topic}.${group}.dead`,
         channelOf(`${topic}.${group}.dead`, description, ['dead'], deadTopic(topic, group)),
@@ -134,14 +134,14 @@ function messageOf(type: EventType, schemas: Json): Json {
   }
 }
 
-/** A schema with a name, from which a generator makes a model that is called so. */
+/** A named schema, so that a generator's model gets that name. */
 function headersOf(type: EventType, schemas: Json): Json {
   const { properties, required, ...rest } = toSchema(EventHeaders, 'input', schemas)
   const written = {
     ...(properties as Json),
     ce_type: { const: type },
     ce_source: { const: `/topics/${eventTypes[type]}` },
-    // A header of Kafka's is text.
+    // Kafka's headers are text.
     ce_version: { type: 'string', pattern: '^[0-9]+$', description: 'Counts the events of the product; +1 each time.' },
   }
   const name = `${type.replaceAll(/(?:^|\.)(\w)/g, (_, first: string) => first.toUpperCase())}Headers`
@@ -152,7 +152,7 @@ function headersOf(type: EventType, schemas: Json): Json {
 function deadLetterMessage(schemas: Json): Json {
   return {
     name: 'dead',
-    summary: 'The message as it was, whatever that is, with more headers.',
+    summary: 'The message as it was, with more headers.',
     headers: toSchema(DeadLetterHeaders, 'input', schemas),
     payload: {},
   }

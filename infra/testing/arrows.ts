@@ -11,14 +11,14 @@ interface Allowed {
 
 const allow = (modules: readonly string[], packages: readonly string[]): Allowed => ({ modules, packages })
 
-/** What every module stands on. */
+/** Modules that every other may import. */
 const ground = ['async', 'config', 'errors', 'ids', 'input', 'telemetry']
 const domain = ['stock', 'products', 'webhooks']
 const shared = [...ground, 'redis', 'database', 'cache', 'events', 'jobs', 'access', 'function', 'openapi', ...domain]
 
 /**
- * The arrows of the project: each module with the modules and packages that it may import, types included. A driver stands in the line
- * of its one owner. A module is a folder of `shared/` or `infra/`; all functions are one, and so are all end-to-end tests.
+ * The arrows of the project: each module with the modules and packages that it may import, types included. A driver is listed
+ * at its one owner. A module is a folder of `shared/` or `infra/`; all functions are one, and so are all end-to-end tests.
  */
 export const arrows: Readonly<Record<string, Allowed>> = {
   async: allow([], []),
@@ -50,17 +50,17 @@ export const arrows: Readonly<Record<string, Allowed>> = {
   build: allow([...shared, 'infra/local', 'infra/router'], ['esbuild', 'vitest']),
 }
 
-/** What tests import besides what their module does. Helpers of tests are tests in this. */
+/** Packages that tests may import besides those of their module. Helpers of tests count as tests. */
 const ofTests = ['ajv', 'ajv-formats', 'fast-check', 'hono', 'standardwebhooks', 'vitest', 'yaml', 'zod']
 const isOfTests = (file: string) =>
   /\.test\.ts$|[-/]fixtures?\.ts$|\/testing\//.test(file) || moduleOf(file) === 'e2e' || file === 'vitest.config.ts'
 
-/** By the name that stands for it, where a folder is left. */
+/** Files by their `#name`. */
 const names: Record<string, string> = JSON.parse(
   readFileSync(fileURLToPath(new URL('../../package.json', import.meta.url)), 'utf8'),
 ).imports
 
-/** The imports in `source`, the text of `file` (a path from the root of the project), that the arrows forbid, each in words. */
+/** The imports in `source`, the text of `file` (a path from the root of the project), that the arrows forbid, each with the reason. */
 export function forbiddenImports(file: string, source: string): string[] {
   const { importedFiles } = ts.preProcessFile(source, true, true)
   return importedFiles.flatMap(({ fileName: name }) => whyForbidden(file, name) ?? [])
@@ -89,7 +89,7 @@ function whyNotOfFunction(file: string, target: string, refusal: (reason: string
   return dirname(file) === dirname(target) ? undefined : refusal('functions do not import each other')
 }
 
-/** Tests of the whole, which break things where they are made and speak to the service as a client would, and documents about all of it. */
+/** Modules that may import any file: tests of the whole, which break things on the inside, and documents about all of it. */
 const seesInside = (from: string) => ['e2e', 'infra/docs', 'infra/testing'].includes(from)
 
 function allowsPackage(file: string, from: string, name: string): boolean {
@@ -104,7 +104,7 @@ function moduleOf(file: string): string {
   return file.includes('/') ? top : 'build'
 }
 
-/** `@scope/name/part` is of the package `@scope/name`. */
+/** `@scope/name/part` belongs to the package `@scope/name`. */
 function packageOf(name: string): string {
   return name
     .split('/')

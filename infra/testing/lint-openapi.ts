@@ -6,7 +6,7 @@ import { openApiOf } from '#openapi'
 import { loadFunctions } from '../local/functions.ts'
 import { readExamples } from '../local/invocation.ts'
 
-// Two linters on the OpenAPI document. They are 135 MB of packages, which nobody else needs: npm fetches them when they are asked for.
+// Two linters on the OpenAPI document. They are 135 MB of packages that nothing else needs, so npm fetches them on each run.
 const REDOCLY = '@redocly/cli@2'
 const SPECTRAL = '@stoplight/spectral-cli@6'
 

@@ -60,7 +60,7 @@ async function brokenChains() {
   ]
 }
 
-/** Lines that hold although their reservation does not, the other way round, or until another moment. */
+/** Lines that are held although their reservation is not, or the reverse, or until another moment; and reservations without lines. */
 async function wrongHolds() {
   return [
     ...(await sql`
@@ -72,7 +72,7 @@ async function wrongHolds() {
   ]
 }
 
-/** Reservations whose ledger rows do not add up to what they hold, or have taken. */
+/** Reservations whose ledger rows do not add up to what they hold, or have confirmed. */
 async function wrongReservations() {
   return [
     ...(await sql`
@@ -89,7 +89,7 @@ async function wrongReservations() {
   ]
 }
 
-/** Every event, published or not, in the order in which they were written: what is published is older than what is not. */
+/** Every event, published or not, in the order of writing: published events are older than the outbox. */
 const events = () => sql`(
   select 0 as stage, position as sequence, topic, type, product_id, version, data from event_log
   union all select 1, sequence, topic, type, product_id, version, data from outbox

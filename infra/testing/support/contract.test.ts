@@ -28,7 +28,7 @@ const answer = (
     text: JSON.stringify(body),
   })
 
-it('an answer is one that the document describes, whatever else it tells', () => {
+it('an answer that the document describes passes, whatever members it has besides', () => {
   expect(() => answer({ ...problem, shortages: [shortage] })).not.toThrow()
   expect(() => answer({ ...problem, shortages: [{ ...shortage, another: 1 }], another: 1 })).not.toThrow()
   expect(() => answer({ ...problem, code: 'request_in_progress' })).not.toThrow()
@@ -38,12 +38,15 @@ it.each([
   ['a problem without a member of its code', () => answer(problem)],
   ['a member of another shape', () => answer({ ...problem, shortages: [{ ...shortage, requested: '2' }] })],
   ['a code of another operation', () => answer({ ...problem, code: 'sku_taken' })],
-  ['a code that there is not', () => answer({ ...problem, code: 'sold_out' })],
+  ['an unknown code', () => answer({ ...problem, code: 'sold_out' })],
   ['a status of another operation', () => answer({ ...problem, status: 412, code: 'version_mismatch' }, 412)],
   ['another media type', () => answer({ ...problem, shortages: [shortage] }, 409, 'application/json')],
-  ['an answer without a header of all', () => answer({ ...problem, code: 'request_in_progress' }, 409, undefined, {})],
   [
-    'a header that nothing tells of',
+    'an answer without a header that every answer has',
+    () => answer({ ...problem, code: 'request_in_progress' }, 409, undefined, {}),
+  ],
+  [
+    'a header that is not described',
     () => answer({ ...problem, code: 'request_in_progress' }, 409, undefined, { 'request-id': 'r', sunset: 'x' }),
   ],
   ['a body of another shape', () => answer({ id: 1 }, 201, 'application/json')],

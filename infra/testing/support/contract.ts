@@ -17,13 +17,13 @@ interface Described {
   content?: Record<string, unknown>
 }
 
-/** Headers of HTTP itself, which a description of an API leaves out. */
-const UNTOLD = new Set(['connection', 'content-length', 'content-type', 'date', 'keep-alive', 'transfer-encoding'])
+/** Headers of HTTP itself, which OpenAPI leaves out. */
+const OF_HTTP = new Set(['connection', 'content-length', 'content-type', 'date', 'keep-alive', 'transfer-encoding'])
 
 /** Throws unless the answer is one that the document describes. */
 export type CheckAnswer = (answered: Answered) => void
 
-/** A check of answers by an OpenAPI document alone, with a validator that has nothing to do with the service's own. */
+/** Checks answers against an OpenAPI document alone, with another validator than the service's own. */
 export function contractOf(document: object): CheckAnswer {
   const ajv = new Ajv2020({ strict: false, allErrors: true, validateSchema: false })
   addFormats.default(ajv)
@@ -56,13 +56,13 @@ export function contractOf(document: object): CheckAnswer {
   }
 }
 
-/** A check of problem documents that belong to no operation: such as a router's for a path that there is not. */
+/** Checks problem documents that belong to no operation, such as a router's for an unknown path. */
 export function problemsOf(document: object): (problem: unknown) => void {
   const ajv = new Ajv2020({ strict: false, allErrors: true, validateSchema: false })
   addFormats.default(ajv)
   ajv.addSchema(document, 'openapi')
   const { components } = document as { components: { schemas: Record<string, Json> } }
-  // Each says in its own part which codes are its.
+  // Each lists its codes in its own part.
   const names = Object.keys(components.schemas).filter((name) => 'allOf' in (components.schemas[name] ?? {}))
   const $refs = names.map((name) => ({ $ref: `openapi#/components/schemas/${name}` }))
   const validate = ajv.compile({ oneOf: $refs })
@@ -72,11 +72,11 @@ export function problemsOf(document: object): (problem: unknown) => void {
   }
 }
 
-/** What a document with these headers says against those that came, if anything. */
+/** How the headers that were sent differ from those that the document describes; undefined if they do not. */
 function wrongHeader(document: Json, described: NonNullable<Described['headers']>, sent: Headers): string | undefined {
   const names = new Set(Object.keys(described).map((name) => name.toLowerCase()))
-  const untold = [...sent.keys()].find((name) => !names.has(name) && !UNTOLD.has(name))
-  if (untold !== undefined) return `with ${untold}, which is not described`
+  const undescribed = [...sent.keys()].find((name) => !names.has(name) && !OF_HTTP.has(name))
+  if (undescribed !== undefined) return `with ${undescribed}, which is not described`
   const missing = Object.entries(described).find(([name, header]) => {
     const { required } = header.$ref
       ? (at(document, header.$ref.slice(2).split('/')) as { required?: boolean })

@@ -9,7 +9,7 @@ import { sql } from './database.ts'
 const context = (): RequestContext => systemContext('function:test')
 let made = 0
 
-/** A product, with a sku of its own unless told, and its stock at `main`. */
+/** A product, with a sku of its own unless one is given, and its stock at `main`. */
 export async function newProduct(
   request: { sku?: string; name?: string; attributes?: object; [member: string]: unknown } = {},
 ): Promise<Product> {
@@ -18,14 +18,14 @@ export async function newProduct(
   return (await createProduct(complete, context())).product
 }
 
-/** Puts stock at a location, which is made if it is not there: with `priority`, or after `main`. */
+/** Puts stock at a location, which is created with `priority` (after `main` by default) if it does not exist. */
 export async function stockAt(productId: string, location: string, quantity: number, priority = 10): Promise<void> {
   const [known] = await sql`select 1 from locations where code = ${location}`
   if (!known) await createLocation({ code: location, name: location, priority }, context())
   if (quantity !== 0) await adjustStock(productId, { quantity, reason: 'received', location }, context())
 }
 
-/** A reservation, held for 15 minutes unless told. */
+/** A reservation, held for 15 minutes by default. */
 export function hold(
   lines: Array<{ productId: string; quantity: number; location?: string }>,
   request: { reference?: string; holder?: string; ttlSeconds?: number } = {},

@@ -7,7 +7,7 @@ import { call } from './call.ts'
 import { sql } from './database.ts'
 import { functionNamed } from './functions.ts'
 
-/** A job that was tried once, and has died of `error`; whatever else is queued dies with it. Gives its id. */
+/** A job that is dead after one attempt, with `error`; all other queued jobs die with it. Gives its id. */
 export async function deadJob(error = 'validation_failed: nonsense'): Promise<string> {
   const { id } = await submitJob({ type: 'export-stock', payload: {} }, systemContext('api-key:test'))
   const worker = work({ queue: 'jobs', deliver: async () => ({ verdict: 'reject', error }) })
@@ -20,12 +20,12 @@ export async function deadJob(error = 'validation_failed: nonsense'): Promise<st
   return id
 }
 
-/** Runners that do the same, whatever the type of the job. */
+/** Runners that do the same for every type of job. */
 export function everyType(run: Runners['export-stock']): Runners {
   return Object.fromEntries(Object.keys(jobTypes).map((type) => [type, run])) as unknown as Runners
 }
 
-/** Runs a job as its delivery would, and gives what became of it: the answer's status, and its code if it failed. */
+/** Runs a job as its delivery would. Gives the answer's status, and its code if it failed. */
 export async function runQueued(jobId: string): Promise<{ status: number; code?: string; detail?: string }> {
   const { app } = await functionNamed('process-job')
   const attributes = { id: crypto.randomUUID(), source: 'test', specversion: '1.0', type: 'job.due' } as const
@@ -36,7 +36,7 @@ export async function runQueued(jobId: string): Promise<{ status: number; code?:
 
 const contentTypes = { ndjson: 'application/x-ndjson', csv: 'text/csv' } as const
 
-/** Uploads a file of products. Gives the id of its job, which nobody has run. */
+/** Uploads a file of products. Gives the id of its job, which has not run. */
 export async function uploadProducts(format: keyof typeof contentTypes, body: string | Uint8Array): Promise<string> {
   const headers = { 'content-type': contentTypes[format] }
   return (await call(await functionNamed('import-products'), { body, headers })).body.id

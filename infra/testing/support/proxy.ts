@@ -6,28 +6,25 @@ import { setTimeout as sleep } from 'node:timers/promises'
 export interface TcpProxy {
   /** The address to use in place of the server's. */
   url: string
-  /** Cuts what is connected, and every connection as soon as it is made. */
+  /** Closes every connection, and each new one as soon as it is made. */
   cut: () => void
-  /** Holds back every byte, in both directions and on connections that are made meanwhile too, without closing anything. */
+  /** Holds back every byte, in both directions, on new connections too, and closes nothing. */
   silence: () => void
   /** How long each byte takes from now on, in both directions. */
   delay: (ms: number) => void
   /**
-   * Stops passing bytes on, in both directions, without closing anything: for what is connected for good, as a peer that has
-   * vanished and forgotten it, and for what connects until this is mended.
+   * Passes no more bytes, in both directions, and closes nothing. Connections that are open stay so for good, as with a peer that
+   * has vanished; new ones until this is mended.
    */
   freeze: () => void
   /** How many connections were made while it was frozen. */
   swallowed: () => number
-  /**
-   * Lets connections be made again, from now on to the server at `target` if one is given, passes on what was held back, and is as
-   * quick as before.
-   */
+  /** Accepts connections again, to the server at `target` if one is given, passes on what was held back, and ends the delay. */
   mend: (target?: string) => void
   close: () => Promise<void>
 }
 
-/** A network that can fail, in front of the server at `firstTarget`. What the server says goes through `answer`, some bytes at a time. */
+/** A network that can fail, in front of the server at `firstTarget`. `answer` may rewrite the server's bytes, chunk by chunk. */
 export async function openProxy(firstTarget: string, answer = (bytes: Buffer): Buffer => bytes): Promise<TcpProxy> {
   const sockets = new Set<Socket>()
   let target = new URL(firstTarget)
@@ -40,7 +37,7 @@ export async function openProxy(firstTarget: string, answer = (bytes: Buffer): B
   /** Closed together with `partner`. */
   function keep(socket: Socket, partner?: Socket): void {
     sockets.add(socket)
-    // A cut connection is what this is for.
+    // Errors are expected: `cut` causes them.
     socket.on('error', () => {})
     socket.on('close', () => {
       sockets.delete(socket)

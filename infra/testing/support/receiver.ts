@@ -5,12 +5,12 @@ import type { AddressInfo } from 'node:net'
 export interface Receiver {
   url: string
   port: number
-  /** What has come so far, in order. */
+  /** The requests so far, in order. */
   received: Array<{ method: string | undefined; headers: IncomingHttpHeaders; body: string }>
   close: () => Promise<void>
 }
 
-/** A server that takes webhooks; it answers each with a status, 204 unless told, or in any way it likes. */
+/** A receiver of webhooks. `answer` gives the status, 204 by default, or answers itself and gives undefined. */
 export async function openReceiver(
   answer: (response: ServerResponse) => number | undefined = () => 204,
 ): Promise<Receiver> {
