@@ -4,9 +4,10 @@ import { overrideEnvironment } from '#config'
 import { type RequestContext, responseState, type Sql, systemContext } from '#database'
 import '#testing'
 import { inRedis, redisUrl } from '#testing/redis'
-import { type CacheOptions, type Loaded, cached as read, throughCache } from './cached.ts'
+import { cached as read, throughCache } from './cached.ts'
 import { closeCache } from './close.ts'
 import { invalidate } from './invalidate.ts'
+import type { CacheOptions, Loaded } from './shared-loads.ts'
 import { openStore } from './stores/open-store.ts'
 
 let counter = 0
@@ -18,13 +19,13 @@ const contextWith = (token?: string): RequestContext => ({
 })
 
 function cached<Value>(
-  place: CacheOptions,
+  options: CacheOptions,
   context: RequestContext,
   load: (by: RequestContext) => Promise<Loaded<Value>>,
 ): Promise<Value> {
   const store = openStore()
   if (!store) throw new Error('there is no cache')
-  return throughCache(store, place, context, load)
+  return throughCache(store, options, context, load)
 }
 
 /** A thing that changes: a load gives what it is, and where the log is, when it begins; each takes until `finish` is called. */

@@ -1,7 +1,7 @@
 import { flushInvalidations } from './invalidate.ts'
 import { closeStore } from './stores/open-store.ts'
 
-/** Sends the invalidations that wait, closes what is open to Redis, and forgets what this process has cached. A later call opens it anew. */
+/** Sends pending invalidations, closes the connection to Redis, and drops the cache of this process. A later call opens another. */
 export async function closeCache(): Promise<void> {
   await flushInvalidations()
   await closeStore()

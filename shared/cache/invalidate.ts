@@ -1,32 +1,35 @@
 import { onShutdown } from '#async'
 import { counter, gauge, logger } from '#telemetry'
-import { later } from './floor.ts'
 import { openStore } from './stores/open-store.ts'
-import { FLOOR_TTL_MS } from './stores/store.ts'
+import { WATERMARK_TTL_MS } from './stores/store.ts'
+import { later } from './token-order.ts'
 
-/** Groups that may wait to be invalidated while the cache does not answer. Past it, entries live as long as they live. */
+/** Groups that may wait to be invalidated while the cache does not answer. Past this, entries stay until they expire. */
 const PENDING_MAX = 100_000
 const RETRY_MS = 250
 const FLUSH_MAX_MS = 500
 const FLUSH_POLL_MS = 10
-/** Groups in one turn: a change of a thousand products must not keep the process from everything else. */
-const BUNCH_MAX = 500
+/** Groups a batch: a change of a thousand products must not block the event loop. */
+const BATCH_MAX = 500
 
-const dropped = counter('cache_invalidations_dropped_total', 'Invalidations given up: the cache was away for too long.')
+const dropped = counter('cache_invalidations_dropped_total', 'Invalidations dropped because the cache was away for too long.')
 const pendingGroups = gauge('cache_invalidations_pending', 'Groups that wait to be invalidated.', [], observePending)
 
 function observePending(): void {
   pendingGroups.set(pending.size)
 }
 
-/** The token to invalidate each group with, and since when it waits. */
+/** The new watermark of each group, and since when it waits. */
 const pending = new Map<string, { asOf: string; since: number }>()
 let isSending = false
 
 /**
- * Makes sure that nothing of these groups is served any more that is older than the token `asOf`: that of the commit which changed
- * them. It is done at once in this process's own cache, and shortly in a shared one; while that does not answer, it is tried
- * again until no older entry can be left. Whoever brings a token does not depend on it.
+ * Raises the watermark of these groups to the token `asOf` of the commit that changed them: older entries are served no more. In the
+ * cache of this process it takes effect at once, in Redis shortly after. While Redis does not answer, it is retried until older entries
+ * have expired. Requests with a token do not depend on it.
+ *
+ * @example
+ * afterCommit(tx, (token) => invalidate([`product:${id}`], token))
  */
 export function invalidate(groups: Iterable<string>, asOf: string): void {
   const store = openStore()
@@ -34,39 +37,39 @@ export function invalidate(groups: Iterable<string>, asOf: string): void {
   const since = performance.now()
   for (const group of groups) keep(group, asOf, since)
   if (isSending) return
-  // After the store has registered: what waits is sent before it is closed.
+  // Registered after the store, so that pending invalidations are sent before the store is closed.
   onShutdown(flushInvalidations)
   void send()
 }
 
-/** One bunch at a time: what comes meanwhile, however often, is the next. */
+/** Sends one batch at a time. Invalidations that arrive meanwhile make the next. */
 async function send(): Promise<void> {
   isSending = true
   while (pending.size > 0) {
-    const bunch = new Map([...pending].slice(0, BUNCH_MAX))
-    for (const group of bunch.keys()) pending.delete(group)
+    const batch = new Map([...pending].slice(0, BATCH_MAX))
+    for (const group of batch.keys()) pending.delete(group)
     try {
-      const sending = openStore()?.invalidate(new Map(Array.from(bunch, ([group, { asOf }]) => [group, asOf])))
-      // A cache in this process is done already: its next reader must not come first.
+      const sending = openStore()?.invalidate(new Map(Array.from(batch, ([group, { asOf }]) => [group, asOf])))
+      // The store of this process is synchronous: its next reader must already see the watermark.
       if (sending) await sending
     } catch (error) {
-      logger().debug({ err: error }, 'the cache was not invalidated yet')
-      for (const [group, { asOf, since }] of bunch) keep(group, asOf, since)
+      logger().debug({ err: error }, 'could not invalidate the cache; it will try again')
+      for (const [group, { asOf, since }] of batch) keep(group, asOf, since)
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref())
     }
   }
   isSending = false
 }
 
-/** Has a group wait, unless no entry can be left that is older than its change. */
+/** Queues a group, unless all entries older than its change have expired. */
 function keep(group: string, asOf: string, since: number): void {
   const waiting = pending.get(group)
-  const isOver = performance.now() - since > FLOOR_TTL_MS
+  const isOver = performance.now() - since > WATERMARK_TTL_MS
   if (!waiting && (isOver || pending.size >= PENDING_MAX)) dropped.inc()
   else pending.set(group, { asOf: later(waiting?.asOf, asOf) ?? asOf, since: Math.max(since, waiting?.since ?? 0) })
 }
 
-/** Lets go what waits, for half a second at most: the process is about to end, and forgets the rest. */
+/** Waits for pending invalidations, half a second at most, and drops the rest: the process is about to end. */
 export async function flushInvalidations(): Promise<void> {
   for (let waitedMs = 0; isSending && waitedMs < FLUSH_MAX_MS; waitedMs += FLUSH_POLL_MS) {
     await new Promise((resolve) => setTimeout(resolve, FLUSH_POLL_MS))

@@ -1,8 +1,8 @@
 import { BlockList, isIP } from 'node:net'
 
 /**
- * https://www.iana.org/assignments/iana-ipv4-special-registry, with multicast and what is reserved; and the one address that Azure
- * answers its machines on: https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16
+ * https://www.iana.org/assignments/iana-ipv4-special-registry, multicast and reserved addresses, and Azure's address for its virtual
+ * machines: https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16
  */
 const special4 = blockList('ipv4', [
   ['0.0.0.0', 8],
@@ -23,7 +23,7 @@ const special4 = blockList('ipv4', [
   ['240.0.0.0', 4],
 ])
 
-/** All that is in use on the internet. Loopback, link-local, unique-local, multicast, IPv4-mapped, NAT64: all are outside. */
+/** Global unicast. Loopback, link-local, unique-local, multicast, IPv4-mapped and NAT64 addresses are outside of it. */
 const global6 = blockList('ipv6', [['2000::', 3]])
 
 /** Within that, by https://www.iana.org/assignments/iana-ipv6-special-registry: protocols (Teredo), documentation, 6to4. */
@@ -34,23 +34,23 @@ const special6 = blockList('ipv6', [
   ['3fff::', 20],
 ])
 
-/** Names that never lead to the internet. Any other name shows where it leads when it is resolved. */
+/** Names that never resolve to a public address. Other names are checked when they are resolved. */
 const PRIVATE_NAME = /(?:^|\.)(?:localhost|localdomain|local|internal|home\.arpa)$/
 
-/** Whether an IP address is one of the internet, not of this machine, of a private network, or for a special purpose. */
+/** Whether an IP address is public: not of this machine, nor of a private network, nor for a special purpose. */
 export function isPublicAddress(address: string): boolean {
   switch (isIP(address)) {
     case 4:
       return !special4.check(address)
     case 6:
-      // One with a zone is of a link, and nothing that can be looked up in a list.
+      // An address with a zone is link-local, and BlockList does not take it.
       return !address.includes('%') && global6.check(address, 'ipv6') && !special6.check(address, 'ipv6')
     default:
       return false
   }
 }
 
-/** Whether a URL's host may be public, as far as can be told without resolving it. */
+/** Whether a URL's host may be public, as far as is known before it is resolved. */
 export function isPublicHost({ hostname }: URL): boolean {
   const literal = addressIn(hostname)
   if (literal !== undefined) return isPublicAddress(literal)
@@ -58,7 +58,7 @@ export function isPublicHost({ hostname }: URL): boolean {
   return name.includes('.') && !PRIVATE_NAME.test(name)
 }
 
-/** The address, where a URL's host is one instead of a name. */
+/** The IP address that a URL's host is; undefined for a name. */
 function addressIn(hostname: string): string | undefined {
   const bare = hostname.replace(/^\[(.*)\]$/, '$1')
   return isIP(bare) === 0 ? undefined : bare

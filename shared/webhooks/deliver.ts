@@ -3,29 +3,29 @@ import { primary, type RequestContext, requireAskedFor, transaction } from '#dat
 import { ServiceError } from '#errors'
 import type { PayloadOf } from '#jobs/schema'
 import { counter, histogram, logger } from '#telemetry'
+import { isClosed, receiverOf, recordRequest } from './circuit-breaker.ts'
 import { type Posted, type PostOptions, post } from './post.ts'
 import { sign } from './secret.ts'
 import { allowsPrivate } from './settings.ts'
-import { mayBeAsked, noteAnswer, receiverOf } from './silence.ts'
 
-/** As long as the specification allows receivers, at the most. */
+/** The longest that the specification allows a receiver. */
 const TIMEOUT_MS = 15_000
 
 const deliveries = counter(
   'webhook_deliveries_total',
-  'Attempts to deliver an event to a webhook, by what came of it.',
+  'Attempts to deliver an event to a webhook, by outcome.',
   ['outcome'],
 )
-const durations = histogram('webhook_delivery_duration_seconds', 'Time until a webhook has answered, or has not.')
+const durations = histogram('webhook_delivery_duration_seconds', 'Time until a webhook answered, or the attempt ended.')
 
 type Delivery =
   | { delivered: true; status: number }
   | { delivered: false; reason: 'webhook_deleted' | 'webhook_disabled' }
 
 /**
- * Sends an event to a webhook, as CloudEvents JSON, signed as https://www.standardwebhooks.com has it. A webhook that is
- * deleted, or not enabled, gets nothing, which is no failure. Throws `webhook_gone` for one that does not want to be sent anything any
- * more, and is disabled by that, and `bad_gateway` for whatever else is no success: it is worth another attempt.
+ * Sends an event to a webhook, as CloudEvents JSON with the signature of https://www.standardwebhooks.com. Sends nothing, and succeeds,
+ * where the webhook is deleted or disabled. Throws `webhook_gone` where the receiver answers 410, which disables the webhook, and
+ * `bad_gateway` for any other failure, which is worth another attempt.
  */
 export async function deliverWebhook(
   { webhookId, event }: PayloadOf<'deliver-webhook'>,
@@ -39,12 +39,12 @@ export async function deliverWebhook(
     return { delivered: false, reason }
   }
   const receiver = receiverOf(webhook)
-  if (!mayBeAsked(receiver)) {
-    deliveries.inc({ outcome: 'paused' })
+  if (!isClosed(receiver)) {
+    deliveries.inc({ outcome: 'circuit_open' })
     throw new ServiceError('bad_gateway', 'The receiver has not answered lately, and is asked again in a while.')
   }
   const body = JSON.stringify({ specversion: '1.0', datacontenttype: 'application/json', ...event })
-  // The same for every attempt, so that the receiver can tell them from a new event.
+  // The same at every attempt, so that the receiver can detect repetitions.
   const id = `msg_${event.id}_${webhookId}`
   const timestamp = Math.floor(Date.now() / 1000)
   const headers = {
@@ -59,7 +59,7 @@ export async function deliverWebhook(
   const endTimer = durations.startTimer()
   const posted = await post(new URL(webhook.url), headers, body, { ...defaults, ...options })
   endTimer()
-  noteAnswer(receiver, posted.outcome !== 'timed_out')
+  recordRequest(receiver, posted.outcome !== 'timed_out')
   const outcome = outcomeOf(posted)
   deliveries.inc({ outcome })
   if (outcome === 'gone') await disable(webhook, context)
@@ -71,11 +71,11 @@ interface Target {
   url: string
   secret: string
   enabled: boolean
-  /** As text: a Date has not all of its digits. */
+  /** As text: a Date has fewer digits. */
   enabledAt: string
 }
 
-/** From the primary: a replica may still have what is deleted. */
+/** From the primary: a replica may still have a deleted webhook. */
 async function findTarget(id: string): Promise<Target | undefined> {
   const [webhook] = await primary()<Target[]>`
     select id, url, secret, enabled, enabled_at::text as "enabledAt" from webhooks where id = ${id}`
@@ -83,10 +83,7 @@ async function findTarget(id: string): Promise<Target | undefined> {
   return webhook
 }
 
-/**
- * It was the receiver at this URL that has gone: one that the webhook leads to since then has said nothing, nor has one that somebody
- * has enabled again meanwhile.
- */
+/** Only as it was at the request: the 410 says nothing about another URL, nor about a webhook that was enabled again meanwhile. */
 async function disable({ id, url, enabledAt }: Target, context: RequestContext): Promise<void> {
   const { count } = await transaction(
     context,
@@ -94,7 +91,7 @@ async function disable({ id, url, enabledAt }: Target, context: RequestContext):
       update webhooks set enabled = false, disabled_reason = 'gone'
       where id = ${id} and url = ${url} and enabled and enabled_at = ${enabledAt}::timestamptz`,
   )
-  if (count > 0) logger().warn({ webhook: id }, 'the receiver of a webhook answered 410: it is sent nothing any more')
+  if (count > 0) logger().warn({ webhook: id }, 'webhook disabled: its receiver answered 410')
 }
 
 function outcomeOf(posted: Posted): string {

@@ -2,16 +2,16 @@ import { type RequestContext, type Sql, transaction } from '#database'
 import { oncePerEvent } from '#events'
 import { submitJob } from '#jobs'
 import type { PayloadOf } from '#jobs/schema'
-import { isAwaited } from './subscriptions.ts'
+import { hasSubscribers } from './subscriptions.ts'
 
 type SentEvent = PayloadOf<'deliver-webhook'>['event']
 
 /**
- * Submits, on behalf of `consumer`, a job for each webhook that asks for the event: once, however often it is told of it. Gives
- * how many. The jobs are in the commit of what remembers the event.
+ * Submits a job for each webhook that subscribes to the event: once, however often `consumer` gets the event, because the jobs commit with
+ * the inbox row. Gives the number of jobs.
  */
 export async function notifyWebhooks(event: SentEvent, consumer: string, context: RequestContext): Promise<number> {
-  if (!(await isAwaited(event.type))) return 0
+  if (!(await hasSubscribers(event.type))) return 0
   return transaction(context, async (tx) => {
     if (!(await oncePerEvent(tx, consumer, event.id))) return 0
     const ids = await webhooksFor(tx, event)
@@ -23,9 +23,9 @@ export async function notifyWebhooks(event: SentEvent, consumer: string, context
 }
 
 /**
- * Whoever has made a webhook, or enabled it again, does not ask for what was long before: those who read the log may be far behind. An
- * event bears the time at which its transaction began, so it may look older than that and still be newer; no transaction takes a minute.
- * None was enabled later than now: one that says so was made while the clock was ahead.
+ * Not the webhooks that were created or enabled after the event, which a consumer that lags may still get. An event has the time at which
+ * its transaction began, so it may be committed after a later `enabled_at`: no transaction takes a minute. An `enabled_at` in the
+ * future was written while the clock was ahead.
  */
 async function webhooksFor(tx: Sql, { type, time }: SentEvent): Promise<string[]> {
   const rows = await tx<Array<{ id: string }>>`

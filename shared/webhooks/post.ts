@@ -4,27 +4,27 @@ import type { LookupFunction } from 'node:net'
 import { isPublicAddress, isPublicHost } from './addresses.ts'
 
 export interface PostOptions {
-  /** Of connection, request and answer, together. */
+  /** For connection, request and response together. */
   timeoutMs: number
   /** How a name is resolved. */
   lookup: LookupFunction
   allowsPrivate: boolean
 }
 
-/** What came of a request; whoever answered, with whatever status, has answered. */
+/** The outcome of a request. Any status is an answer. */
 export type Posted =
   | { outcome: 'answered'; status: number }
   | { outcome: 'private_address' | 'timed_out' | 'unreachable'; reason: string }
 
-/** Nobody reads the answer. As much of it is taken as spares a receiver the sight of a broken connection. */
+/** The response body is not used. This much of it is read, so that most receivers see no broken connection. */
 const ANSWER_BYTES_MAX = 16 * 1024
 const ANSWER_MS_MAX = 1_000
 
 const PRIVATE: Posted = { outcome: 'private_address', reason: 'The address is private.' }
 
 /**
- * Sends one request, on a connection of its own: one that is kept could be asked for again by another name. Redirects are not
- * followed. Never rejects for what the other side does.
+ * Sends one request, on a connection of its own: a pooled connection could be reused for another name. It follows no redirects. It never
+ * rejects, whatever the receiver does.
  */
 export function post(
   url: URL,
@@ -55,7 +55,7 @@ export function post(
         bytes += chunk.length
         if (bytes > ANSWER_BYTES_MAX) sent.destroy()
       })
-      // The status has said it all.
+      // Only the status matters.
       answer.on('error', () => {})
     })
     sent.on('error', (error: NodeJS.ErrnoException) => {
@@ -74,8 +74,8 @@ class PrivateAddress extends Error {
 }
 
 /**
- * Resolves a name, and fails where any of its addresses is private. What it gives is what is connected to: a name that leads
- * elsewhere the next time it is asked for gains nothing.
+ * Resolves a name, and fails where any of its addresses is private. The connection uses the result of this look-up, so a name that
+ * resolves to another address later gains nothing.
  */
 function onlyPublic(lookup: LookupFunction): LookupFunction {
   return (hostname, options, callback) =>
@@ -86,7 +86,7 @@ function onlyPublic(lookup: LookupFunction): LookupFunction {
     })
 }
 
-/** Without the address: it may be of a network that is none of the reader's business. */
+/** Without the address, which may be internal. */
 function reasonOf({ code, message }: NodeJS.ErrnoException): string {
   return `The receiver could not be reached: ${code ?? message}.`
 }

@@ -3,11 +3,11 @@ import { eventTypes } from '#events'
 
 type EventType = keyof typeof eventTypes
 
-/** What a webhook may be told of: every event that is published, and the end of a reservation that nobody ended. */
+/** The events that a webhook may subscribe to: every published event, and the expiry of a reservation. */
 const webhookEvents = [...(Object.keys(eventTypes) as EventType[]), 'reservation.expired'] as const
 export type WebhookEvent = (typeof webhookEvents)[number]
 
-/** What all software on the way of a request can be relied on to take. */
+/** A length that proxies and servers can be relied on to take. */
 const URL_LENGTH_MAX = 2_048
 
 const Url = z

@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { defineSettings } from '#config'
 
 const settingsSchema = z.object({
-  /** 1 lets webhooks lead to private addresses: for receivers on the service's own network. Anything else does not. */
+  /** 1 allows webhooks to private addresses, for receivers on the service's own network. Any other value forbids them. */
   WEBHOOK_ALLOW_PRIVATE: z.string().optional(),
 })
 

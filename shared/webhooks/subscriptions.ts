@@ -2,17 +2,17 @@ import { primary } from '#database'
 import { LIST_AGE_MAX_MS } from './list-age.ts'
 import type { WebhookEvent } from './schema.ts'
 
-let list: { askedAt: number; awaited: Promise<ReadonlySet<string>> } | undefined
+let cache: { queriedAt: number; types: Promise<ReadonlySet<string>> } | undefined
 
-/** Whether some webhook asks for events of this type. It counts for events that were committed before it was asked. */
-export async function isAwaited(type: string): Promise<boolean> {
+/** Whether some webhook subscribes to events of this type. Holds for events that were committed before the call. */
+export async function hasSubscribers(type: string): Promise<boolean> {
   const now = performance.now()
-  // By when it was asked for, not by when it came: what was committed between the two may not be in it.
-  if (!list || now - list.askedAt > LIST_AGE_MAX_MS) list = { askedAt: now, awaited: readAwaited() }
-  return (await list.awaited).has(type)
+  // Its age counts from the query, not the answer: a webhook that was committed in between may not be in it.
+  if (!cache || now - cache.queriedAt > LIST_AGE_MAX_MS) cache = { queriedAt: now, types: readSubscribedTypes() }
+  return (await cache.types).has(type)
 }
 
-async function readAwaited(): Promise<ReadonlySet<string>> {
+async function readSubscribedTypes(): Promise<ReadonlySet<string>> {
   const rows = await primary()<
     Array<{ type: WebhookEvent }>
   >`select distinct unnest(events) as type from webhooks where enabled`

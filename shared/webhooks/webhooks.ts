@@ -10,7 +10,7 @@ import type { CreateWebhookRequest, UpdateWebhookRequest, Webhook } from './sche
 import { newSecret } from './secret.ts'
 import { allowsPrivate } from './settings.ts'
 
-/** An event may become a job for each of them, all in one transaction. */
+/** One transaction submits a job for each of them. */
 const WEBHOOKS_MAX = 100
 
 interface WebhookRow extends Omit<Webhook, 'createdAt'> {
@@ -19,13 +19,16 @@ interface WebhookRow extends Omit<Webhook, 'createdAt'> {
 
 const toWebhook = ({ createdAt, ...row }: WebhookRow): Webhook => ({ ...row, createdAt: createdAt.toISOString() })
 
-function columns(sql: Sql) {
+function webhookColumns(sql: Sql) {
   return sql`id, url, events, enabled, disabled_reason as "disabledReason", created_at as "createdAt"`
 }
 
 /**
- * Makes a webhook: every event that it asks for and that is committed after the answer will be sent there. `secret` is in the
- * first answer only. Throws `validation_failed` for a private address, or `too_many_webhooks`.
+ * Creates a webhook: it gets every event that it subscribes to and that is committed after the answer. `secret` is in the first answer
+ * only, not in replayed ones. Throws `validation_failed` for a private address, or `too_many_webhooks`.
+ *
+ * @example
+ * const { id, secret } = await createWebhook({ url: 'https://shop.example/hook', events: ['stock.low'] }, context)
  */
 export async function createWebhook(
   { url, events }: z.infer<typeof CreateWebhookRequest>,
@@ -34,7 +37,7 @@ export async function createWebhook(
   requireAllowed(url)
   const secret = newSecret()
   const webhook = await transaction(context, async (tx) => {
-    // Two that are made at once must not both be the last.
+    // Two concurrent creations must not both be the last.
     await tx`lock table webhooks in share row exclusive mode`
     const [{ count }] = await tx<[{ count: number }]>`select count(*)::int as count from webhooks`
     if (count >= WEBHOOKS_MAX) {
@@ -42,7 +45,7 @@ export async function createWebhook(
     }
     const [row] = await tx<[WebhookRow]>`
       insert into webhooks (id, url, events, secret) values (${newId()}, ${url}, ${events}, ${secret})
-      returning ${columns(tx)}`
+      returning ${webhookColumns(tx)}`
     return toWebhook(row)
   })
   if (!context.response.replayedFrom) {
@@ -57,9 +60,8 @@ function requireAllowed(url: string): void {
 }
 
 /**
- * Changes what is named of a webhook. What was asked for before is asked for until the answer, and what is asked for from then on comes
- * from what is committed after it; what a webhook missed while it was not enabled is not sent later.
- * Throws `webhook_not_found`, or `validation_failed` for a private address.
+ * Changes the given members of a webhook. The old subscription applies until the answer, the new one to events committed after it. Events
+ * that a disabled webhook missed are not sent later. Throws `webhook_not_found`, or `validation_failed` for a private address.
  */
 export async function updateWebhook(
   id: string,
@@ -73,7 +75,7 @@ export async function updateWebhook(
       set url = ${url ?? tx`url`}, events = ${events ?? tx`events`}, enabled = ${enabled ?? tx`enabled`},
           disabled_reason = ${enabled === true ? null : tx`disabled_reason`},
           enabled_at = ${enabled === true ? tx`case when enabled then enabled_at else clock_timestamp() end` : tx`enabled_at`}
-      where id = ${id} returning ${columns(tx)}`
+      where id = ${id} returning ${webhookColumns(tx)}`
     if (!row) throw notFound('webhook', id)
     return toWebhook(row)
   })
@@ -93,7 +95,7 @@ export function listWebhooks(page: PageRequest, context: RequestContext): Promis
       read(
         context,
         (sql) => sql<WebhookRow[]>`
-          select ${columns(sql)} from webhooks
+          select ${webhookColumns(sql)} from webhooks
           where ${after ? sql`id < ${after[0]}` : sql`true`}
           order by id desc limit ${limit}`,
       ),
@@ -102,7 +104,7 @@ export function listWebhooks(page: PageRequest, context: RequestContext): Promis
   })
 }
 
-/** Nothing is sent to it from now on, but what is on its way. Throws `webhook_not_found`. */
+/** Deletes a webhook. Deliveries under way may still reach it. Throws `webhook_not_found`. */
 export async function deleteWebhook(id: string, context: RequestContext): Promise<void> {
   await transaction(context, async (tx) => {
     const { count } = await tx`delete from webhooks where id = ${id}`

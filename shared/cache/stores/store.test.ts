@@ -16,72 +16,72 @@ for (const { where, open, isThere } of [
 ]) {
   describe.skipIf(!isThere)(`a cache ${where}`, () => {
     const store: CacheStore = open()
-    let place: { key: string; group: string }
+    let entryKey: { key: string; group: string }
 
     beforeEach(() => {
       counter++
-      place = { key: `key-${process.pid}-${counter}`, group: `group-${process.pid}-${counter}` }
+      entryKey = { key: `key-${process.pid}-${counter}`, group: `group-${process.pid}-${counter}` }
     })
     afterAll(() => store.close())
 
     it('gives nothing for a key that it does not have, and what was put there after that', async () => {
-      expect((await store.get(place, false)).entry).toBeUndefined()
+      expect((await store.get(entryKey, false)).entry).toBeUndefined()
       const put = entry('{"name":"Tea pot, 1.2 l — “é”"}', '1-0/A0')
-      await store.put(place, put, 5_000)
-      const { entry: found } = await store.get(place, false)
+      await store.put(entryKey, put, 5_000)
+      const { entry: found } = await store.get(entryKey, false)
       expect(found?.value).toEqual(put.value)
       expect(Math.abs((found?.freshUntil ?? 0) - put.freshUntil)).toBeLessThan(1)
-      expect((await store.get({ ...place, key: `${place.key}-other` }, false)).entry).toBeUndefined()
+      expect((await store.get({ ...entryKey, key: `${entryKey.key}-other` }, false)).entry).toBeUndefined()
     })
 
     it('forgets an entry at the end of its life', async () => {
-      await store.put(place, entry('1', '1-0/1'), 30)
+      await store.put(entryKey, entry('1', '1-0/1'), 30)
       await sleep(60)
-      expect((await store.get(place, false)).entry).toBeUndefined()
+      expect((await store.get(entryKey, false)).entry).toBeUndefined()
     })
 
     it('gives nothing that is older than the last invalidation, and says how new it has to be', async () => {
-      await store.put(place, entry('"old"', '1-0/FF'), 5_000)
-      await store.invalidate(new Map([[place.group, '1-0/100']]))
-      const { entry: found, floor } = await store.get(place, false)
+      await store.put(entryKey, entry('"old"', '1-0/FF'), 5_000)
+      await store.invalidate(new Map([[entryKey.group, '1-0/100']]))
+      const { entry: found, watermark } = await store.get(entryKey, false)
       expect(found).toBeUndefined()
-      expect(floor).toMatch(/^0*1-0*\/0*100$/)
+      expect(watermark).toMatch(/^0*1-0*\/0*100$/)
     })
 
     it('takes nothing that was loaded before the last invalidation, however late it comes', async () => {
-      await store.invalidate(new Map([[place.group, '1-0/100']]))
-      await store.put(place, entry('"old"', '1-0/FF'), 5_000)
-      expect((await store.get(place, false)).entry).toBeUndefined()
-      await store.put(place, entry('"new"', '1-0/100'), 5_000)
-      await store.put(place, entry('"older than that"', '1-0/F0'), 5_000)
-      expect((await store.get(place, false)).entry?.value).toBe('new')
+      await store.invalidate(new Map([[entryKey.group, '1-0/100']]))
+      await store.put(entryKey, entry('"old"', '1-0/FF'), 5_000)
+      expect((await store.get(entryKey, false)).entry).toBeUndefined()
+      await store.put(entryKey, entry('"new"', '1-0/100'), 5_000)
+      await store.put(entryKey, entry('"older than that"', '1-0/F0'), 5_000)
+      expect((await store.get(entryKey, false)).entry?.value).toBe('new')
     })
 
     it('compares positions as numbers, and a later timeline as later', async () => {
-      await store.invalidate(new Map([[place.group, '1-9/FFFFFFFF']]))
-      await store.put(place, entry('1', '1-A/0'), 5_000)
-      expect((await store.get(place, false)).entry?.value).toBe(1)
-      await store.invalidate(new Map([[place.group, '2-0/1']]))
-      expect((await store.get(place, false)).entry).toBeUndefined()
-      await store.put(place, entry('2', '1-FF/0'), 5_000)
-      expect((await store.get(place, false)).entry).toBeUndefined()
-      await store.put(place, entry('3', '2-0/1'), 5_000)
-      expect((await store.get(place, false)).entry?.value).toBe(3)
+      await store.invalidate(new Map([[entryKey.group, '1-9/FFFFFFFF']]))
+      await store.put(entryKey, entry('1', '1-A/0'), 5_000)
+      expect((await store.get(entryKey, false)).entry?.value).toBe(1)
+      await store.invalidate(new Map([[entryKey.group, '2-0/1']]))
+      expect((await store.get(entryKey, false)).entry).toBeUndefined()
+      await store.put(entryKey, entry('2', '1-FF/0'), 5_000)
+      expect((await store.get(entryKey, false)).entry).toBeUndefined()
+      await store.put(entryKey, entry('3', '2-0/1'), 5_000)
+      expect((await store.get(entryKey, false)).entry?.value).toBe(3)
     })
 
-    it('never lowers a floor: invalidations may arrive in any order', async () => {
-      await store.invalidate(new Map([[place.group, '1-0/200']]))
-      await store.invalidate(new Map([[place.group, '1-0/100']]))
-      await store.put(place, entry('1', '1-0/150'), 5_000)
-      expect((await store.get(place, false)).entry).toBeUndefined()
+    it('never lowers a watermark: invalidations may arrive in any order', async () => {
+      await store.invalidate(new Map([[entryKey.group, '1-0/200']]))
+      await store.invalidate(new Map([[entryKey.group, '1-0/100']]))
+      await store.put(entryKey, entry('1', '1-0/150'), 5_000)
+      expect((await store.get(entryKey, false)).entry).toBeUndefined()
     })
 
     it('invalidates all of a group, and nothing else', async () => {
-      const beside = { key: `${place.key}-beside`, group: `${place.group}-beside` }
-      const second = { ...place, key: `${place.key}-second` }
-      for (const each of [place, second, beside]) await store.put(each, entry('1', '1-0/1'), 5_000)
-      await store.invalidate(new Map([[place.group, '1-0/2']]))
-      expect((await store.get(place, false)).entry).toBeUndefined()
+      const beside = { key: `${entryKey.key}-beside`, group: `${entryKey.group}-beside` }
+      const second = { ...entryKey, key: `${entryKey.key}-second` }
+      for (const each of [entryKey, second, beside]) await store.put(each, entry('1', '1-0/1'), 5_000)
+      await store.invalidate(new Map([[entryKey.group, '1-0/2']]))
+      expect((await store.get(entryKey, false)).entry).toBeUndefined()
       expect((await store.get(second, false)).entry).toBeUndefined()
       expect((await store.get(beside, false)).entry?.value).toBe(1)
     })
@@ -109,15 +109,15 @@ it.skipIf(redisUrl === undefined)(
   `a cache ${inRedis} lets one load, and the next once that has put or given up`,
   async () => {
     const store = createRedisStore(connectRedis(redisUrl ?? ''))
-    const place = { key: `leased-${process.pid}`, group: `leased-${process.pid}` }
-    expect((await store.get(place, true)).isLeased).toBe(true)
-    expect((await store.get(place, true)).isLeased).toBe(false)
-    await store.release(place)
-    expect((await store.get(place, true)).isLeased).toBe(true)
-    await store.put(place, entry('1', '1-0/1'), 5_000)
-    expect(await store.get(place, true)).toMatchObject({ entry: { value: 1 }, isLeased: false })
-    await store.invalidate(new Map([[place.group, '1-0/2']]))
-    expect((await store.get(place, true)).isLeased).toBe(true)
+    const entryKey = { key: `leased-${process.pid}`, group: `leased-${process.pid}` }
+    expect((await store.get(entryKey, true)).isLeased).toBe(true)
+    expect((await store.get(entryKey, true)).isLeased).toBe(false)
+    await store.release(entryKey)
+    expect((await store.get(entryKey, true)).isLeased).toBe(true)
+    await store.put(entryKey, entry('1', '1-0/1'), 5_000)
+    expect(await store.get(entryKey, true)).toMatchObject({ entry: { value: 1 }, isLeased: false })
+    await store.invalidate(new Map([[entryKey.group, '1-0/2']]))
+    expect((await store.get(entryKey, true)).isLeased).toBe(true)
     await store.close()
   },
 )

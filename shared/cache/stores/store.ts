@@ -1,41 +1,41 @@
-/** What is kept under a key: a value that JSON can hold, and a token for what it covers. It may be newer than that, but not older. */
+/** A cached value, which JSON can hold, and a token for what it covers: the value may be newer than that, but not older. */
 export interface Entry {
   value: unknown
   asOf: string
-  /** In milliseconds of the epoch, by the clock of whoever put it there: from then on it is served while it is loaded anew. */
+  /** In milliseconds of the epoch, by the clock of the process that put it. After this, the value is stale and loaded again. */
   freshUntil: number
 }
 
-/** Where a value is: its key, and the group with which it is invalidated. */
-export interface Place {
+/** The key of an entry, and the group with which it is invalidated. */
+export interface EntryKey {
   key: string
   group: string
 }
 
 export interface Found {
   entry?: Entry | undefined
-  /** Nothing older than this may be served or kept: the token of the group's last invalidation. */
-  floor?: string | undefined
-  /** True where this process is the one to load it: others wait for it, shortly. */
+  /** The token of the group's last invalidation: older values may neither be served nor cached. */
+  watermark?: string | undefined
+  /** True where this reader has the lease to load the value. Readers in other processes wait for it for a moment. */
   isLeased: boolean
 }
 
 /**
- * A cache behind a fence: each group has a floor, which an invalidation raises and nothing lowers. An entry below its group's
- * floor is neither given nor taken, so a load that began before a change can't put the old value back after it.
+ * A cache with an invalidation watermark a group, which only rises. An entry below its group's watermark is neither served nor
+ * accepted, so a load that began before a change can't put the old value back after it.
  */
 export interface CacheStore {
-  /** With `lease`, a miss asks to be the one that loads. */
-  get: (place: Place, lease: boolean) => Promise<Found> | Found
-  put: (place: Place, entry: Entry, ttlMs: number) => Promise<void> | void
-  /** Gives back a lease without a value. */
-  release: (place: Place) => Promise<void> | void
-  /** Raises the floor of groups: what they are by now is at `asOf` or past it. */
-  invalidate: (groups: ReadonlyMap<string, string>) => Promise<void> | void
+  /** With `lease`, a miss tries to get the lease to load the value. */
+  get: (entryKey: EntryKey, lease: boolean) => Promise<Found> | Found
+  put: (entryKey: EntryKey, entry: Entry, ttlMs: number) => Promise<void> | void
+  /** Ends a lease without a value. */
+  release: (entryKey: EntryKey) => Promise<void> | void
+  /** Raises the watermarks of groups to these tokens. */
+  invalidate: (watermarks: ReadonlyMap<string, string>) => Promise<void> | void
   close: () => Promise<void> | void
 }
 
-/** Longer than any entry lives, and than any load takes: an entry must not outlive the floor that it lies below. */
-export const FLOOR_TTL_MS = 120_000
-/** As long as a load may take; after that, another process may try. */
+/** Longer than any entry lives and any load takes: a watermark must outlive the entries below it. */
+export const WATERMARK_TTL_MS = 120_000
+/** How long a load may take before another process gets the lease. */
 export const LEASE_MS = 2_000

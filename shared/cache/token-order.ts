@@ -1,6 +1,6 @@
 /**
- * A token whose order as a string is the order of log positions: every number at its full width, the timeline first. It is a token
- * still. A later timeline counts as later: what was promoted is what everybody reads from then on.
+ * A token whose order as a string is the order of log positions: the timeline first, and every number at its full width. It is still a
+ * token. A later timeline counts as later, because all reads go to the promoted server from then on.
  */
 export function comparable(token: string): string {
   const [timeline = '', high = '', low = ''] = token.split(/[-/]/)
@@ -13,7 +13,7 @@ export function later(one: string | undefined, other: string | undefined): strin
   return comparable(one) >= comparable(other) ? one : other
 }
 
-/** Whether what covers `here` covers `there` too. Of another timeline, nobody can tell. */
+/** Whether `here` has all that the log had at `there`. False between timelines, where that is unknown. */
 export function reaches(here: string | undefined, there: string): boolean {
   if (here === undefined) return false
   const [a, b] = [comparable(here), comparable(there)]
@@ -25,7 +25,7 @@ export function isPast(here: string | undefined, there: string): boolean {
   return reaches(here, there) && here !== undefined && comparable(here) !== comparable(there)
 }
 
-/** Whether `here` is from after the promotion that ended the timeline of `there`. */
+/** Whether a promotion has ended the timeline of `there` before `here`. */
 export function isOnLaterTimeline(here: string, there: string): boolean {
   return comparable(here).slice(0, 8) > comparable(there).slice(0, 8)
 }
