@@ -4,8 +4,8 @@ import { environment } from '#config'
 import { queueFunction } from '#function'
 import { runProcess, startHost } from '#function/host'
 import { startJobOutbox, startQueue } from '#function/triggers'
-import { type JobRun, runJob } from '#jobs'
-import { jobTypes } from '#jobs/schema'
+import { runJob, runner } from '#jobs'
+import { jobTypes } from '#jobs/types'
 import dispatchJobs from '../../functions/dispatch-jobs/index.ts'
 
 // A process of dispatch-jobs, or of process-job with work that does nothing but take its time, and leave a trace.
@@ -13,12 +13,12 @@ import dispatchJobs from '../../functions/dispatch-jobs/index.ts'
 /** Up to this, in ms. */
 const { WORK_MS = '0', ROLE } = environment()
 
-async function work(_: unknown, { save }: JobRun): Promise<object> {
+const work = runner(z.looseObject({}), async (_, { save }) => {
   process.stdout.write('began\n')
   await sleep(Math.random() * Number(WORK_MS))
   await save([{ pid: process.pid }], 1, 1)
   return {}
-}
+})
 
 const processJob = queueFunction({
   name: 'process-job',

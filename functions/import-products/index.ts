@@ -2,7 +2,7 @@ import { invalid } from '#errors'
 import { accepted, httpFunction, Upload } from '#function'
 import { submitJob } from '#jobs'
 import { Job } from '#jobs/schema'
-import { ImportQuery } from '#products/schema'
+import { ImportPayload, ImportQuery } from '#products/schema'
 
 const description = `A row for each product, which is added, or changed where its sku is known; its stock is left alone then.
 
@@ -28,7 +28,7 @@ export default httpFunction({
     const { format: name, currency } = query
     const format = body.type === 'text/csv' ? 'csv' : 'ndjson'
     if (name && format !== 'csv') throw invalid('format', 'is for text/csv: no shop exports NDJSON')
-    const payload = { format, ...(name && { shop: { name, currency } }) }
+    const payload = ImportPayload.parse({ format, ...(name && { shop: { name, currency } }) })
     const job = await submitJob({ type: 'import-products', payload, input: body.blocks }, context)
     return accepted(`/v1/jobs/${job.id}`, job)
   },

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { eventRequest } from '#function'
-import { jobTypes } from '#jobs/schema'
+import { jobTypes } from '#jobs/types'
 import { call, expire, functionNamed, hold, newProduct, sql, stockAt } from '#testing'
 import processJob from './index.ts'
 

@@ -1,9 +1,11 @@
 import * as z from 'zod'
 import { queueFunction } from '#function'
 import { runJob } from '#jobs'
-import { importProducts } from '#products'
-import { auditStock, exportStock } from '#stock'
-import { deliverWebhook } from '#webhooks'
+import { productJobs } from '#products/jobs'
+import { stockJobs } from '#stock/jobs'
+import { webhookJobs } from '#webhooks/jobs'
+
+const runners = { ...productJobs, ...stockJobs, ...webhookJobs }
 
 export default queueFunction({
   name: 'process-job',
@@ -12,11 +14,5 @@ export default queueFunction({
   data: z.strictObject({ jobId: z.guid().toLowerCase() }),
   // The longest job reads one snapshot, which lasts 5 minutes at most.
   limits: { timeoutMs: 360_000 },
-  handler: ({ attributes, data, context }) =>
-    runJob(data.jobId, attributes.id, context, {
-      'verify-ledger': (_, run) => auditStock(run.progress),
-      'deliver-webhook': (payload, run) => deliverWebhook(payload, run.context),
-      'import-products': importProducts,
-      'export-stock': async ({ format }, run) => ({ format, ...(await exportStock(run.save)) }),
-    }),
+  handler: ({ attributes, data, context }) => runJob(data.jobId, attributes.id, context, runners),
 })

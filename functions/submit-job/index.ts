@@ -1,6 +1,26 @@
+import * as z from 'zod'
 import { accepted, httpFunction } from '#function'
 import { requestJob } from '#jobs'
-import { Job, SubmitJobRequest } from '#jobs/schema'
+import { Job, resultFormats } from '#jobs/schema'
+import { ExportPayload, VerifyPayload } from '#stock/schema'
+
+/** The types that a client may request by name. */
+const payloads = { 'export-stock': ExportPayload, 'verify-ledger': VerifyPayload } as const
+
+/** One object with a check, not a union of types: a client learns all that is wrong at once, each by its path. */
+const SubmitJobRequest = z
+  .strictObject({
+    type: z.enum(['export-stock', 'verify-ledger']),
+    payload: z.strictObject({
+      format: z.enum(resultFormats).optional().describe('Of export-stock; `csv` unless told.'),
+    }),
+  })
+  .superRefine(({ type, payload }, context) => {
+    const { error } = payloads[type].safeParse(payload)
+    for (const issue of error?.issues ?? []) {
+      context.addIssue({ ...issue, path: ['payload', ...issue.path] })
+    }
+  })
 
 export default httpFunction({
   name: 'submit-job',
@@ -10,8 +30,8 @@ export default httpFunction({
   summary: 'Queue a job.',
   request: { body: SubmitJobRequest },
   responses: { 202: Job, 409: ['too_many_jobs'] },
-  handler: async ({ body, context }) => {
-    const job = await requestJob(body, context)
+  handler: async ({ body: { type, payload }, context }) => {
+    const job = await requestJob({ type, payload: payloads[type].parse(payload) }, context)
     return accepted(`/v1/jobs/${job.id}`, job)
   },
 })

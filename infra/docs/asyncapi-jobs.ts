@@ -1,5 +1,5 @@
 import type { FunctionDefinition } from '#function'
-import { jobTypes } from '#jobs/schema'
+import { jobTypes } from '#jobs/types'
 import { toSchema } from '#openapi'
 import { JobMessage } from '../../shared/jobs/rabbitmq/deliveries.ts'
 import { type Queue, queuesOf } from '../../shared/jobs/rabbitmq/queues.ts'

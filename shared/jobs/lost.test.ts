@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { sql } from '#testing'
 import { renewLease } from './claim.ts'
 import { handBack, recordFailure } from './end-attempt.ts'
-import { jobTypes } from './schema.ts'
+import { jobTypes } from './job-types.ts'
 import {
   acknowledge,
   adapters,

@@ -1,5 +1,5 @@
 import { prune, type RequestContext, type Sql, transaction } from '#database'
-import { jobTypes } from './schema.ts'
+import { jobTypes } from './job-types.ts'
 
 /** The file of a dead job. */
 const INPUT_KEPT_DAYS = 30

@@ -3,7 +3,8 @@ import { type RequestContext, read, requireScope, type Sql } from '#database'
 import { ServiceError } from '#errors'
 import { isKept } from './prune.ts'
 import { csvHeader, type Row, toCsv, toNdjson } from './rows.ts'
-import { type ResultFormat, resultFormats, scopeOf } from './schema.ts'
+import { scopeOf } from './job-types.ts'
+import { type ResultFormat, resultFormats } from './schema.ts'
 
 /** The result of a job whose rows are a table. */
 const TableResult = z.object({ format: z.enum(resultFormats), columns: z.array(z.string()) })

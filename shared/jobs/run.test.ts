@@ -6,7 +6,7 @@ import { invalid } from '#errors'
 import { getJob, type JobRun, runJob, submitJob, UnfitInput } from '#jobs'
 import { everyType, expectNoEffect, sql } from '#testing'
 import { recordFailure } from './end-attempt.ts'
-import { jobTypes } from './schema.ts'
+import { jobTypes } from './job-types.ts'
 import { adapters, claimOne } from './testing/work.ts'
 
 const context = () => systemContext('function:process-job')

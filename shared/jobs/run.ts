@@ -1,3 +1,4 @@
+import type * as z from 'zod'
 import { withTimeout } from '#async'
 import { type RequestContext, type Sql, systemContext, transaction } from '#database'
 import { cutText, invalid, ServiceError } from '#errors'
@@ -6,7 +7,7 @@ import { claimById, leaseEnd } from './claim.ts'
 import { type ClaimedJob, takeClaimed } from './claimed-jobs.ts'
 import { ERROR_MAX, refuse, succeed } from './end-attempt.ts'
 import { readInput } from './input.ts'
-import { type JobType, jobTypes, type PayloadOf } from './schema.ts'
+import { isJobType, type JobType, jobTypes } from './job-types.ts'
 
 /** One attempt at a job, for its runner. Its methods throw `busy` once the attempt no longer holds the job's lease. */
 export interface JobRun {
@@ -42,8 +43,26 @@ export interface Step {
   checkpoint: object
 }
 
-/** The runner of each type. It gives the job's result. UnfitInput or a 4xx ends the job; any other error is retried. */
-export type Runners = { [Type in JobType]: (payload: PayloadOf<Type>, run: JobRun) => Promise<object> }
+/** Runs the jobs of a type, whose payloads `schema` describes. It gives a job's result. UnfitInput or a 4xx ends the job; any other error is retried. */
+export interface Runner {
+  schema: z.ZodType
+  run: (payload: never, run: JobRun) => Promise<object>
+}
+
+export type Runners = Readonly<Record<JobType, Runner>>
+
+/**
+ * A runner whose payload has the type of its schema.
+ *
+ * @example
+ * const stockJobs = { 'verify-ledger': runner(z.strictObject({}), (_, run) => auditStock(run.progress)) }
+ */
+export function runner<Schema extends z.ZodType>(
+  schema: Schema,
+  run: (payload: z.output<Schema>, run: JobRun) => Promise<object>,
+): Runner {
+  return { schema, run }
+}
 
 /**
  * Runs the job by its type and records its success. `deliveryId` is the lease: the worker has claimed the job under it, or else it is
@@ -51,7 +70,7 @@ export type Runners = { [Type in JobType]: (payload: PayloadOf<Type>, run: JobRu
  * `job_not_found`, `validation_failed` for an unknown type or an unfit payload, or what the runner throws.
  *
  * @example
- * await runJob(data.jobId, attributes.id, context, { 'verify-ledger': (_, run) => auditStock(run.progress), … })
+ * await runJob(data.jobId, attributes.id, context, { ...productJobs, ...stockJobs, ...webhookJobs })
  */
 export async function runJob(
   jobId: string,
@@ -80,17 +99,14 @@ export async function runJob(
 
 /** The runner with its payload. Both are checked here, because another version of this service may have queued the job. */
 function workOf({ type, payload }: ClaimedJob, runners: Runners) {
-  if (!Object.hasOwn(jobTypes, type)) throw invalid('type', `'${type}' is no type of job`)
-  const known = type as JobType
-  const { payload: schema, timeoutMs } = jobTypes[known]
+  if (!isJobType(type)) throw invalid('type', `'${type}' is no type of job`)
+  const { schema, run } = runners[type]
   const parsed = schema.safeParse(payload)
   if (!parsed.success) {
     const [issue] = parsed.error.issues
     throw invalid(['payload', ...(issue?.path ?? [])].join('.'), issue?.message ?? 'is unfit')
   }
-  // The payload has the runner's type, which the compiler can't follow through a lookup by name.
-  const runner = runners[known] as (payload: unknown, run: JobRun) => Promise<object>
-  return { timeoutMs, work: (run: JobRun) => runner(parsed.data, run) }
+  return { timeoutMs: jobTypes[type].timeoutMs, work: (attempt: JobRun) => run(parsed.data as never, attempt) }
 }
 
 function startRun(jobId: string, lease: string, context: RequestContext, checkpoint: unknown): JobRun {

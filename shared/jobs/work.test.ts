@@ -4,7 +4,7 @@ import { systemContext, transaction } from '#database'
 import { closeJobs, submitJob } from '#jobs'
 import { sql } from '#testing'
 import type { Claim } from './claim.ts'
-import { jobTypes } from './schema.ts'
+import { jobTypes } from './job-types.ts'
 import { acknowledge, adapters, deferred, letters, row, start, stopAll, submit, until } from './testing/work.ts'
 import { work } from './work.ts'
 

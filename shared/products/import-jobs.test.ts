@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { systemContext } from '#database'
-import { getJob, type JobRun, runJob } from '#jobs'
+import { getJob, runJob, runner } from '#jobs'
 import type { Job } from '#jobs/schema'
 import { logger } from '#telemetry'
 import {
@@ -13,6 +13,7 @@ import {
   sql,
   uploadProducts,
 } from '#testing'
+import { ImportPayload } from './import-payload.ts'
 import { importProducts } from './import-products.ts'
 
 const context = () => systemContext('function:test')
@@ -79,8 +80,8 @@ describe('a file that is unfit', () => {
 
 /** Runs the job, and fails, as the database might, in the step of which `fails` is told how many rows were done before. */
 function runUntil(id: string, fails: (done: number) => boolean) {
-  const work = (format: { format: 'csv' | 'ndjson' }, run: JobRun) =>
-    importProducts(format, {
+  const work = runner(ImportPayload, (payload, run) =>
+    importProducts(payload, {
       ...run,
       step: (inStep) =>
         run.step(async (tx) => {
@@ -88,7 +89,8 @@ function runUntil(id: string, fails: (done: number) => boolean) {
           if (fails(step.done)) throw new Error('in the middle')
           return step
         }),
-    })
+    }),
+  )
   return runJob(id, crypto.randomUUID(), context(), { ...everyType(async () => ({})), 'import-products': work })
 }
 

@@ -4,7 +4,8 @@ import { cutText, invalid, ServiceError } from '#errors'
 import { validate } from '#input'
 import { type JobRun, UnfitInput } from '#jobs'
 import type { ImportFile, ImportRow } from './import-file.ts'
-import { type ImportFormat, openFile } from './open-file.ts'
+import type { ImportPayload } from './import-payload.ts'
+import { openFile } from './open-file.ts'
 import { CreateProductRequest, type ImportResult } from './schema.ts'
 import { type Upserted, type UpsertRow, upsertProducts } from './upsert.ts'
 
@@ -36,7 +37,7 @@ type Checkpoint = z.infer<typeof Checkpoint>
  * or has too many rows, UnfitInput is thrown before any row has had an effect. An attempt goes on behind the last batch
  * that was committed, so each row has its effect once.
  */
-export async function importProducts(format: ImportFormat, run: JobRun): Promise<ImportResult> {
+export async function importProducts(format: ImportPayload, run: JobRun): Promise<ImportResult> {
   let reached = Checkpoint.nullable().parse(run.checkpoint) ?? (await lookThrough(format, run))
   await run.progress(reached.done, reached.total)
   const file = await openFile(format, run.input())
@@ -53,7 +54,7 @@ export async function importProducts(format: ImportFormat, run: JobRun): Promise
 }
 
 /** Reads the whole file, and tells where to begin. */
-async function lookThrough(format: ImportFormat, run: JobRun): Promise<Checkpoint> {
+async function lookThrough(format: ImportPayload, run: JobRun): Promise<Checkpoint> {
   let total = 0
   try {
     const { rows, ignoredColumns } = await openFile(format, run.input())

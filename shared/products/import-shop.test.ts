@@ -2,9 +2,10 @@ import { readFile } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
 import type { ServiceError } from '#errors'
 import type { ImportRow } from './import-file.ts'
-import { type ImportFormat, openFile } from './open-file.ts'
+import type { ImportPayload } from './import-payload.ts'
+import { openFile } from './open-file.ts'
 
-type ShopName = NonNullable<ImportFormat['shop']>['name']
+type ShopName = NonNullable<ImportPayload['shop']>['name']
 
 async function opened(name: ShopName, file: string | Uint8Array, currency = 'EUR') {
   async function* blocks() {

@@ -1,4 +1,3 @@
 export { createProduct, deleteProduct, updateProduct } from './catalogue.ts'
 export { entityTag, isNotModified, requireMatch, versionCondition } from './entity-tag.ts'
-export { importProducts } from './import-products.ts'
 export { getProduct, listProducts } from './read-products.ts'

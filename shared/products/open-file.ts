@@ -1,8 +1,8 @@
-import type { PayloadOf } from '#jobs/schema'
 import { layOutProducts } from './import-columns.ts'
 import { openCsv } from './import-csv.ts'
 import type { ImportFile } from './import-file.ts'
 import { readNdjson } from './import-ndjson.ts'
+import type { ImportPayload } from './import-payload.ts'
 import { layOutShop } from './import-shop.ts'
 import { decode } from './import-text.ts'
 import { shopify } from './shopify.ts'
@@ -10,11 +10,8 @@ import { woocommerce } from './woocommerce.ts'
 
 const shops = { shopify, woocommerce }
 
-/** What a file is said to be. */
-export type ImportFormat = PayloadOf<'import-products'>
-
 /** Throws `validation_failed` for a file that can't be read at all: not UTF-8, or without the columns that it must have. */
-export async function openFile({ format, shop }: ImportFormat, blocks: AsyncIterable<Uint8Array>): Promise<ImportFile> {
+export async function openFile({ format, shop }: ImportPayload, blocks: AsyncIterable<Uint8Array>): Promise<ImportFile> {
   const texts = decode(blocks)
   if (format === 'ndjson') return { rows: readNdjson(texts), inItsWords: (issue) => issue }
   if (!shop) return openCsv(texts, layOutProducts)

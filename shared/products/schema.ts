@@ -4,6 +4,8 @@ import { Intermediate } from '#stock/events'
 import { QUANTITY_MAX, Sku, StockTotals } from '#stock/schema'
 import { isCurrency } from './minor-units.ts'
 
+export { ImportPayload } from './import-payload.ts'
+
 const Name = lineOfText(200).min(1)
 const Description = linesOfText(10_000)
 

@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { exactlyOne, lineOfText, linesOfText } from '#input'
 
 export { Audit } from './audit-schema.ts'
+export { ExportPayload, VerifyPayload } from './job-payloads.ts'
 export { ProductLimits, SetLimitRequest } from './limit-schema.ts'
 
 /** One location can't hold more of a product than this: the balance is a 32-bit integer, and this leaves room to notice. */

@@ -1,9 +1,9 @@
 import { lookup } from 'node:dns'
 import { primary, type RequestContext, requireAskedFor, transaction } from '#database'
 import { ServiceError } from '#errors'
-import type { PayloadOf } from '#jobs/schema'
 import { counter, histogram, logger } from '#telemetry'
 import { isClosed, receiverOf, recordRequest } from './circuit-breaker.ts'
+import type { DeliveryPayload } from './delivery-payload.ts'
 import { type Posted, type PostOptions, post } from './post.ts'
 import { sign } from './secret.ts'
 import { allowsPrivate } from './settings.ts'
@@ -28,7 +28,7 @@ type Delivery =
  * `bad_gateway` for any other failure, which is worth another attempt.
  */
 export async function deliverWebhook(
-  { webhookId, event }: PayloadOf<'deliver-webhook'>,
+  { webhookId, event }: DeliveryPayload,
   context: RequestContext,
   options: Partial<PostOptions> = {},
 ): Promise<Delivery> {

@@ -1,4 +1,3 @@
-export { deliverWebhook } from './deliver.ts'
 export { notifyWebhooks } from './notify.ts'
 export { hasSubscribers } from './subscriptions.ts'
 export { createWebhook, deleteWebhook, listWebhooks, updateWebhook } from './webhooks.ts'

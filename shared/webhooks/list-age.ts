@@ -1,5 +1,5 @@
 /**
- * How old the list may be of what webhooks ask for: four queries a second, however many events there are. Whoever makes a
- * webhook waits this long before the answer, so by then nobody goes by a list that lacks it.
+ * How long a process caches the types that webhooks subscribe to: four queries a second, however many events there are. The creation
+ * of a webhook is answered after this time, when every process's cache has it.
  */
 export const LIST_AGE_MAX_MS = 250

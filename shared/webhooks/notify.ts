@@ -1,10 +1,8 @@
 import { type RequestContext, type Sql, transaction } from '#database'
 import { oncePerEvent } from '#events'
 import { submitJob } from '#jobs'
-import type { PayloadOf } from '#jobs/schema'
+import { DeliveryPayload, type SentEvent } from './delivery-payload.ts'
 import { hasSubscribers } from './subscriptions.ts'
-
-type SentEvent = PayloadOf<'deliver-webhook'>['event']
 
 /**
  * Submits a job for each webhook that subscribes to the event: once, however often `consumer` gets the event, because the jobs commit with
@@ -15,9 +13,8 @@ export async function notifyWebhooks(event: SentEvent, consumer: string, context
   return transaction(context, async (tx) => {
     if (!(await oncePerEvent(tx, consumer, event.id))) return 0
     const ids = await webhooksFor(tx, event)
-    await Promise.all(
-      ids.map((webhookId) => submitJob({ type: 'deliver-webhook', payload: { webhookId, event } }, context, tx)),
-    )
+    const payloads = ids.map((webhookId) => DeliveryPayload.parse({ webhookId, event }))
+    await Promise.all(payloads.map((payload) => submitJob({ type: 'deliver-webhook', payload }, context, tx)))
     return ids.length
   })
 }

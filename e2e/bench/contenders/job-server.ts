@@ -2,13 +2,13 @@ import * as z from 'zod'
 import { queueFunction } from '#function'
 import { runProcess, startHost } from '#function/host'
 import { startQueue } from '#function/triggers'
-import { runJob } from '#jobs'
-import { jobTypes } from '#jobs/schema'
+import { runJob, runner } from '#jobs'
+import { jobTypes } from '#jobs/types'
 
 /** Jobs in flight at once. */
 const CONCURRENCY = 512
 
-const nothing = async () => ({})
+const nothing = runner(z.looseObject({}), async () => ({}))
 
 /** process-job, with work that does nothing. */
 const definition = queueFunction({

@@ -1,8 +1,10 @@
 import { expect, vi } from 'vitest'
 import { systemContext } from '#database'
 import { eventRequest } from '#function'
-import { type Runners, submitJob, work } from '#jobs'
-import { jobTypes } from '#jobs/schema'
+import { type JobRun, type Runners, runner, submitJob, work } from '#jobs'
+import { ImportPayload } from '#products/schema'
+import { ExportPayload, VerifyPayload } from '#stock/schema'
+import { DeliveryPayload } from '../../../shared/webhooks/delivery-payload.ts'
 import { call } from './call.ts'
 import { sql } from './database.ts'
 import { functionNamed } from './functions.ts'
@@ -20,9 +22,14 @@ export async function deadJob(error = 'validation_failed: nonsense'): Promise<st
   return id
 }
 
-/** Runners that do the same for every type of job. */
-export function everyType(run: Runners['export-stock']): Runners {
-  return Object.fromEntries(Object.keys(jobTypes).map((type) => [type, run])) as unknown as Runners
+/** Runners that do the same, whatever the type of the job, with the payloads of each. */
+export function everyType(run: (payload: object, run: JobRun) => Promise<object>): Runners {
+  return {
+    'deliver-webhook': runner(DeliveryPayload, run),
+    'export-stock': runner(ExportPayload, run),
+    'import-products': runner(ImportPayload, run),
+    'verify-ledger': runner(VerifyPayload, run),
+  }
 }
 
 /** Runs a job as its delivery would. Gives the answer's status, and its code if it failed. */

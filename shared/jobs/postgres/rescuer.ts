@@ -1,7 +1,7 @@
 import { jittered, type Loop, startLoop } from '#async'
 import { logger } from '#telemetry'
 import { failLostJobs, refuseUnknownJobs } from '../end-attempt.ts'
-import { jobTypes } from '../schema.ts'
+import { jobTypes } from '../job-types.ts'
 import { shortenWaits } from './shorten-waits.ts'
 
 const ROUND_MS = 1_000

@@ -4,7 +4,7 @@ import { onShutdown } from '#async'
 import { primary, type RequestContext, type Sql, transaction } from '#database'
 import { counter, logger } from '#telemetry'
 import { type Dispatch, dispatchOverdue, hasDispatches, readDispatches, removeDispatches } from '../dispatches.ts'
-import { jobTypes } from '../schema.ts'
+import { isJobType, jobTypes } from '../job-types.ts'
 import { type BrokerSettings, brokerSettings } from '../settings.ts'
 import { type Broker, openBroker, withDeadline } from './broker.ts'
 import type { JobMessage } from './deliveries.ts'
@@ -102,18 +102,16 @@ async function sendAll(
 ): Promise<{ done: number[]; failure?: Error }> {
   // Each time: somebody may have deleted one.
   for (const type of new Set(dispatches.flatMap(({ job }) => job?.type ?? []))) {
-    if (isKnown(type)) await broker.declare(queuesOf(queue).ofType(type))
+    if (isJobType(type)) await broker.declare(queuesOf(queue).ofType(type))
   }
   // Of what nobody could run, nobody is told: it dies.
   const settled = await Promise.allSettled(
-    dispatches.map(({ job }) => job && isKnown(job.type) && send(broker, queue, job)),
+    dispatches.map(({ job }) => job && isJobType(job.type) && send(broker, queue, job)),
   )
   const done = dispatches.filter((_, index) => settled[index]?.status === 'fulfilled').map(({ sequence }) => sequence)
   const failed = settled.find((each) => each.status === 'rejected')
   return failed ? { done, failure: failed.reason as Error } : { done }
 }
-
-const isKnown = (type: string) => Object.hasOwn(jobTypes, type)
 
 function send(broker: Broker, queue: string, job: NonNullable<Dispatch['job']>): Promise<void> {
   const { id, type, delayMs, traceparent, tracestate } = job

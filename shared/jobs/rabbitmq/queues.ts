@@ -1,5 +1,5 @@
 import type { Channel, Options } from 'amqplib'
-import { jobTypes } from '../schema.ts'
+import { jobTypes } from '../job-types.ts'
 
 export interface Queue {
   queue: string

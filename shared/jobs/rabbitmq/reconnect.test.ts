@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { openProxy } from '#testing/proxy'
 import { inRabbit, rabbitUrl, useBroker } from '#testing/rabbit'
-import { jobTypes } from '../schema.ts'
+import { jobTypes } from '../job-types.ts'
 import { acknowledge, deferred, row, start, stopAll, submit, until } from '../testing/work.ts'
 
 afterEach(stopAll)

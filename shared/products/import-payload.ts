@@ -1,0 +1,10 @@
+import * as z from 'zod'
+import { resultFormats } from '#jobs/schema'
+
+/** The payload of `import-products`: what the file is said to be. */
+export const ImportPayload = z.strictObject({
+  format: z.enum(resultFormats),
+  /** The shop whose export the file is. */
+  shop: z.strictObject({ name: z.enum(['shopify', 'woocommerce']), currency: z.string() }).optional(),
+})
+export type ImportPayload = z.infer<typeof ImportPayload>
