@@ -16,7 +16,7 @@ import {
   startStream,
 } from '#function/triggers'
 import { openApiOf } from '#openapi'
-import { tellRepeated } from '#telemetry'
+import { logRepeated } from '#telemetry'
 import { logFailures } from '../router/exchange.ts'
 import { createRouter } from '../router/router.ts'
 import type { EngineUrls } from './engines.ts'
@@ -81,7 +81,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     async stop() {
       await Promise.all([server.close(DRAIN_MS), ...triggers.map((trigger) => trigger.stop())])
       await router.close()
-      tellRepeated()
+      logRepeated()
       await shutDown()
     },
   }

@@ -5,9 +5,12 @@ interface Waiting<Item, Result> {
 }
 
 /**
- * Makes one of many: the items that are given while a batch is in flight, and those of one turn of the event loop, are worked on
- * together, `max` at most. `run` gives a result for each, in their order. If it fails, each gets a run of its own, so that none
- * fails for another. How many may wait is the affair of those who give.
+ * Runs items in batches of at most `max`: those that arrive in one turn of the event loop, or while a batch is in flight, make the next.
+ * `run` gives the results in the order of the items. If it fails, each item gets a run of its own, so that none fails for another. Bound
+ * the number of waiting items where you call it.
+ *
+ * @example
+ * const insert = batched(200, (rows: Row[]) => insertAll(rows))
  */
 export function batched<Item, Result>(
   max: number,

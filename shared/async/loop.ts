@@ -1,15 +1,22 @@
 import { pause } from './waits.ts'
 
 export interface Loop {
-  /** Begins no further round. Resolves when the one under way is over. */
+  /** Begins no further round. Resolves when the round under way has ended. */
   stop: () => Promise<void>
   /** True from the call of `stop` on. */
   isStopped: () => boolean
 }
 
 /**
- * Runs `round` again and again, never two at a time, and waits after each for as many milliseconds as it gives. It must not throw: it
- * knows what its failures mean. `ref: false`: a wait keeps no process from ending.
+ * Runs `round` again and again, one at a time, with the pause between that it gives in milliseconds. `round` must not throw. With
+ * `ref: false` a pause does not keep the process alive.
+ *
+ * @example
+ * const loop = startLoop(async () => {
+ *   await sweep().catch((error) => logger().error({ err: error }, 'could not sweep'))
+ *   return jittered(1_000)
+ * })
+ * onShutdown(loop.stop)
  */
 export function startLoop(round: () => Promise<number>, { firstPauseMs = 0, ref = true } = {}): Loop {
   const stopping = new AbortController()

@@ -1,15 +1,15 @@
-/** So much of it one actor may take at most, so that the requests of others always find some. */
+/** What one actor may take at most, so that the requests of others find some. */
 const SHARE_OF_ONE = 3 / 4
 
 export interface Shares {
-  /** What is taken of it. */
+  /** What is taken, by all. */
   taken: () => number
-  /** Takes some of it for an actor, an API key mostly, or for nobody yet. False where there is not so much, or it has its share. */
+  /** Takes some for an actor, mostly an API key, or for none that is known yet. False where less is left, or the actor has its share. */
   take: (actor: string | undefined, amount: number) => boolean
   giveBack: (actor: string | undefined, amount: number) => void
 }
 
-/** Something that all requests share: a function's places, a process's memory for bodies, or what it reads at a time. */
+/** Divides what all requests share: a function's places, a process's memory for bodies, or the pages that it reads at a time. */
 export function createShares(total: number): Shares {
   const shareMax = Math.ceil(total * SHARE_OF_ONE)
   const ofActors = new Map<string, number>()

@@ -1,16 +1,16 @@
 const closers = new Set<() => unknown>()
 
 /**
- * Has `close` called when the process shuts down, once, however often it is registered. A module registers when it opens something, so
- * that nobody has to keep a list of all that may be open. What is opened after a shutdown is registered anew.
+ * Registers `close` for the shutdown of the process. It is called once, however often it is registered. A module registers when it opens
+ * something, and again when it opens it after a shutdown.
  */
 export function onShutdown(close: () => unknown): void {
   closers.add(close)
 }
 
 /**
- * Closes all that was registered, one after the other, what was registered last first: what stands on something else is closed before
- * it. Throws the first failure, after all have been tried.
+ * Closes all that is registered, one after the other, the last registered first: dependents are closed before what they depend on. Throws
+ * the first failure, after it has tried all.
  */
 export async function shutDown(): Promise<void> {
   const closing = [...closers].reverse()

@@ -1,6 +1,6 @@
 /**
- * What `work` gives; once it has taken longer than `limitMs`, throws what `late` makes. `work` itself goes on: end it in `late` where
- * that can be done.
+ * The result of `work`. Throws the error of `late` once `work` has taken longer than `limitMs`. That does not stop `work`: stop it in `late`
+ * where you can.
  */
 export async function withTimeout<Result>(
   limitMs: number,

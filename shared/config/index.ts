@@ -3,22 +3,22 @@ import { decimalInteger } from '#input'
 
 const overrides: Record<string, string | undefined> = {}
 
-/** How often the environment has been overridden: what was read before then is read anew. */
+/** Counts the overrides: settings that were read before the last one are read again. */
 let generation = 0
 
-/** Settings that stand in for environment variables of this process: how the local stack hands its URLs to the functions. */
+/** Overrides environment variables of this process. The local stack passes its URLs to the functions this way. */
 export function overrideEnvironment(values: Record<string, string | undefined>): void {
   Object.assign(overrides, values)
   generation++
 }
 
-/** The environment as it counts: overrides first, and an empty variable is an absent one. */
+/** The environment with the overrides. An empty variable counts as absent. */
 export function environment(): Record<string, string | undefined> {
   const merged = { ...process.env, ...overrides }
   return Object.fromEntries(Object.entries(merged).filter(([, value]) => value !== undefined && value !== ''))
 }
 
-/** A setting that is missing or unfit; its message names every one of them, a line each. */
+/** Missing or invalid settings. The message names each of them, one a line. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
 }
@@ -31,8 +31,11 @@ export function readConfig<Schema extends z.ZodObject>(schema: Schema): z.infer<
 }
 
 /**
- * The settings of one module, as a function that reads them once, and again after an override. `derive` makes of the variables what the
- * module wants to know. The function throws a ConfigError: call it at the start, to fail then rather than later.
+ * The settings of one module, as a function that reads them once, and again after an override. `derive` turns the variables into what the
+ * module needs. The function throws a ConfigError: call it at the start of the process, so that invalid settings fail then.
+ *
+ * @example
+ * export const stockSettings = defineSettings(z.object({ HOLD_MAX_SECONDS: integerSetting({ min: 1, max: 86_400, default: 900 }) }))
  */
 export function defineSettings<Schema extends z.ZodObject, Settings = z.infer<Schema>>(
   schema: Schema,
@@ -45,7 +48,7 @@ export function defineSettings<Schema extends z.ZodObject, Settings = z.infer<Sc
   }
 }
 
-/** A whole number in an environment variable, with its bounds. */
+/** The schema of a whole number in an environment variable. */
 export function integerSetting(bounds: { min: number; max: number; default: number }) {
   return decimalInteger(bounds).default(bounds.default)
 }

@@ -31,8 +31,8 @@ export function listDeadLetters(page: PageRequest, context: RequestContext): Pro
 }
 
 /**
- * Queues dead jobs again, under their ids, with all of their attempts: those of these dead letters, or the oldest 10,000.
- * A letter that is not there, or was redriven before, is passed over. Gives how many it redrove.
+ * Queues dead jobs again, under their ids, with all of their attempts: those of these dead letters, or else of the oldest 10,000. Skips
+ * unknown letters, and those that were redriven before. Gives the number of redriven jobs.
  */
 export async function redriveDeadLetters(
   { ids }: z.infer<typeof RedriveRequest>,
@@ -56,6 +56,6 @@ export async function redriveDeadLetters(
     ])
     return letters.length
   })
-  logger().info({ actor: context.actor, redriven }, 'dead jobs were redriven')
+  logger().info({ actor: context.actor, redriven }, 'dead jobs redriven')
   return redriven
 }

@@ -2,8 +2,8 @@ import type { Sql } from '#database'
 import { brokerSettings } from './settings.ts'
 
 /**
- * An item for the end of a statement's `with`, comma included, which has the broker told of the jobs that `jobIds` selects once
- * the transaction has committed. Nothing where there is no broker.
+ * A last item for a statement's `with`, comma included: it has the jobs that `jobIds` selects dispatched to the broker once the transaction
+ * has committed. Empty where there is no broker.
  */
 export function andDispatch(sql: Sql, jobIds: ReturnType<Sql>) {
   return brokerSettings() ? sql`, dispatch as (insert into job_dispatches (job_id) ${jobIds})` : sql``
@@ -11,7 +11,7 @@ export function andDispatch(sql: Sql, jobIds: ReturnType<Sql>) {
 
 export interface Dispatch {
   sequence: number
-  /** Undefined for a job that does not wait any more: nobody is to be told of it. */
+  /** Undefined for a job that no longer waits: it is not dispatched. */
   job: { id: string; type: string; delayMs: number; traceparent: string; tracestate: string | null } | undefined
 }
 
@@ -24,7 +24,7 @@ interface DispatchRow {
   tracestate: string | null
 }
 
-/** The first `limit` dispatches, with what their messages are to say. */
+/** The first `limit` dispatches, with the contents of their messages. */
 export async function readDispatches(tx: Sql, limit: number): Promise<Dispatch[]> {
   const rows = await tx<DispatchRow[]>`
     select dispatch.sequence, job.id, job.type, job.traceparent, job.tracestate,
@@ -45,8 +45,8 @@ export async function hasDispatches(sql: Sql): Promise<boolean> {
 }
 
 /**
- * Dispatches up to `limit` jobs of these types again that have been due for `overdueMs` and have no dispatch, and gives how many.
- * Each is due anew, so that it is not found again before it has been overdue for as long once more.
+ * Dispatches up to `limit` jobs of these types again that have been due for `overdueMs` and have no dispatch. Gives their number. It makes
+ * each due now, so that the job is not found again before it has been overdue for as long once more.
  */
 export async function dispatchOverdue(tx: Sql, types: string[], overdueMs: number, limit: number): Promise<number> {
   const { count } = await tx`

@@ -1,18 +1,18 @@
 import { prune, type RequestContext, type Sql, transaction } from '#database'
 import { jobTypes } from './job-types.ts'
 
-/** The file of a dead job. */
+/** How long the file of a dead job is kept. */
 const INPUT_KEPT_DAYS = 30
-/** Files that one run deletes: each may have 32 MiB, and more than a few would take longer than a statement may. */
+/** Files a run: each may have 32 MiB, and more than some would exceed the time-out of a statement. */
 const INPUTS_MAX = 10
 
 /**
- * Deletes jobs that succeeded long enough ago, with their results, and those whose submitters sent what was unfit. Other dead ones
- * stay until they are redriven, but for their files, which go after 30 days.
+ * Deletes succeeded jobs past their type's `keptDays`, with their results, and jobs whose input was unfit. Other dead jobs stay until they
+ * are redriven; their files are deleted after 30 days. Gives the number of deleted rows.
  */
 export async function pruneJobs(context: RequestContext): Promise<number> {
-  // The rows of results first: a job may have thousands of them, too many to go with it in one statement. What a dead one has left is
-  // half a result, which another attempt would begin anew.
+  // Results first: a job may have thousands of rows, too many to delete with it in one statement. A dead job's rows are half a result,
+  // which another attempt would start again.
   const rows = await prune(
     context,
     (tx, limit) => tx`
@@ -50,7 +50,7 @@ export async function pruneJobs(context: RequestContext): Promise<number> {
   return rows + jobs + refused + blocks
 }
 
-/** Whether a job that succeeded is still shown: a result that is being deleted must not be read. */
+/** Whether a succeeded job is still shown: a result must not be read while it is being deleted. */
 export function isKept(sql: Sql) {
   return sql`updated_at > now() - ${daysOf(sql)} * interval '1 day'`
 }
@@ -61,7 +61,7 @@ function daysOf(sql: Sql) {
   return sql`coalesce((${days}::int[])[array_position(${names}::text[], type)], ${Math.max(...days)}::int)`
 }
 
-/** Also in words that the index understands, so that nobody looks at the millions of the last day. */
+/** The bound on `updated_at` repeats a part of the condition in a form that the index supports: it skips the millions of the last day. */
 function isOld(sql: Sql) {
   const shortest = Math.min(...Object.values(jobTypes).map(({ keptDays }) => keptDays))
   return sql`state = 'succeeded' and updated_at <= now() - ${shortest}::int * interval '1 day' and not ${isKept(sql)}`

@@ -6,17 +6,17 @@ import { csvHeader, type Row, toCsv, toNdjson } from './rows.ts'
 import { scopeOf } from './job-types.ts'
 import { type ResultFormat, resultFormats } from './schema.ts'
 
-/** The result of a job whose rows are a table. */
+/** The result of a job that has a table. */
 const TableResult = z.object({ format: z.enum(resultFormats), columns: z.array(z.string()) })
 
 export interface JobResult {
   /** As `get-job` shows it. */
   result: unknown
-  /** The table, if it is one: in the format that was asked for with the job, or another. */
+  /** The table, if the job has one, with the format that was requested with the job. It opens in either format. */
   table: { format: ResultFormat; open: (format: ResultFormat) => ReadableStream<Uint8Array> } | undefined
 }
 
-/** Throws `job_not_found` as long as the job has no result, or `forbidden`. */
+/** The result of a succeeded job. Throws `job_not_found` while there is none, or `forbidden`. */
 export async function getJobResult(id: string, context: RequestContext): Promise<JobResult> {
   const find = async (sql: Sql) => {
     const [row] = await sql<Array<{ type: string; result: unknown; isThere: boolean }>>`
@@ -34,7 +34,7 @@ export async function getJobResult(id: string, context: RequestContext): Promise
   return { result: job.result, table: { format, open: (asked) => openTable(id, columns, asked, context) } }
 }
 
-/** Read a chunk at a time, as fast as the reader takes it: a table may be larger than the memory of a function. */
+/** Reads a chunk at a time, as fast as the reader takes it: a table may be larger than the memory of a function. */
 function openTable(
   id: string,
   columns: string[],
@@ -55,7 +55,7 @@ function openTable(
   })
 }
 
-/** Undefined past the last chunk. What the replica lacks may only be late there, so the primary has the last word. */
+/** Undefined past the last chunk. The primary confirms that, because a replica may lag. */
 function readChunk(id: string, number: number, context: RequestContext): Promise<Row[] | undefined> {
   const find = async (sql: Sql) => {
     const [chunk] = await sql<Array<{ rows: Row[] }>>`

@@ -1,4 +1,4 @@
-/** A row of a table that is a job's result. */
+/** A row of a job's table. */
 export type Row = Record<string, string | number | boolean | null>
 
 export function toNdjson(rows: Row[]): string {

@@ -2,7 +2,7 @@ import { hasScope, type RequestContext, read, requireScope, type Sql, transactio
 import { notFound, ServiceError } from '#errors'
 import { newId } from '#ids'
 import { andDispatch } from './dispatches.ts'
-import { keepInput } from './input.ts'
+import { storeInput } from './input.ts'
 import { findJob, type JobRow, jobColumns, toJob } from './job-rows.ts'
 import { type JobRules, type JobType, jobTypes, scopeOf } from './job-types.ts'
 import type { Job } from './schema.ts'
@@ -59,7 +59,7 @@ async function insertJob(tx: Sql, { type, payload, input }: NewJob, context: Req
       returning *
     ) ${andDispatch(tx, tx`select id from job`)}
     select ${jobColumns(tx)} from job`
-  if (input) await keepInput(tx, { id: row.id, actor }, input)
+  if (input) await storeInput(tx, { id: row.id, actor }, input)
   return toJob(row)
 }
 

@@ -3,25 +3,25 @@ import { ConsecutiveBreaker, circuitBreaker, handleAll } from 'cockatiel'
 import type { Redis } from 'ioredis'
 import { fullJitter } from '#async'
 import { gauge, logger } from '#telemetry'
-import { createReasons, isOfReplica } from './failures.ts'
+import { createFailureLog, isReplica } from './failures.ts'
 
 /**
- * A healthy Redis near by answers in well under a millisecond, but a process that is busy may notice it a tenth of a second later.
- * One that needs longer than this is no help to a read.
+ * A healthy Redis near by answers in well under a millisecond, but a busy process may see the answer a tenth of a second later. A slower
+ * one does not help a read.
  */
 const COMMAND_MAX_MS = 250
 const CONNECT_MAX_MS = 1_000
-/** After this many failures in a row nothing is asked of it, but for one try after each pause. */
+/** Failures in a row that open the circuit breaker. It lets one call through after each pause. */
 const FAILURES_MAX = 5
 const PAUSE_MS = 1_000
 const RECONNECT_MAX_MS = 1_000
-/** A replica behind the address may stay one for a while, and each write to it asks for another connection. */
+/** The server may stay a replica for a while, and each write to it asks for a reconnection. */
 const RECONNECT_PAUSE_MS = 1_000
 
-const isOpen = gauge('redis_breaker_open', 'Whether Redis is left alone because it has failed.')
+const isOpen = gauge('redis_breaker_open', 'Whether the circuit breaker of Redis is open.')
 
 export interface RedisConnection {
-  /** A Lua script: loaded once, run atomically. */
+  /** A Lua script: loaded once, and run atomically. */
   script: <Reply>(
     name: string,
     lua: string,
@@ -32,11 +32,15 @@ export interface RedisConnection {
 }
 
 /**
- * One connection to Redis, made at the first use. A call fails within 250 ms, and at once while Redis is known not to answer: who
- * calls goes on without it. Commands of one turn of the event loop travel together.
+ * One connection to Redis, opened at its first use. A call fails within 250 ms, and at once while the circuit breaker is open: callers go
+ * on without Redis. The commands of one turn of the event loop are sent together.
+ *
+ * @example
+ * const redis = connectRedis(url)
+ * const value = await redis.call((client) => client.get('key'))
  */
 export function connectRedis(url: string): RedisConnection {
-  const tell = createReasons()
+  const logFailure = createFailureLog()
   const scripts = new Map<string, { lua: string; numberOfKeys: number }>()
   const breaker = createBreaker()
   let opening: Promise<Redis> | undefined
@@ -44,7 +48,7 @@ export function connectRedis(url: string): RedisConnection {
   let becoming: Promise<void> | undefined
 
   async function open(): Promise<Redis> {
-    const redis = await createClient(url, tell)
+    const redis = await createClient(url, logFailure)
     for (const [name, definition] of scripts) redis.defineCommand(name, definition)
     if (isClosed) redis.disconnect()
     return redis
@@ -61,13 +65,13 @@ export function connectRedis(url: string): RedisConnection {
       try {
         return await work(redis)
       } catch (error) {
-        if (!isClosed) tell(error as Error)
+        if (!isClosed) logFailure(error as Error)
         throw error
       }
     })
   }
 
-  /** One wait for all who come meanwhile; bounded, since a Redis that loads its data is not ready for as long as that takes. */
+  /** All calls share one wait. It is bounded, because a Redis that loads its data is not ready for as long as that takes. */
   async function becomeReady(redis: Redis): Promise<void> {
     const signal = AbortSignal.timeout(COMMAND_MAX_MS)
     try {
@@ -95,31 +99,31 @@ export function connectRedis(url: string): RedisConnection {
   }
 }
 
-/** The driver is loaded by those who use it: to have it costs a function a sixth of its start. */
-async function createClient(url: string, tell: (error: Error) => void): Promise<Redis> {
+/** Loads the driver, so that a function without Redis does not: it takes a sixth of a function's start. */
+async function createClient(url: string, logFailure: (error: Error) => void): Promise<Redis> {
   const { Redis } = await import('ioredis')
-  let leftAt = Number.NEGATIVE_INFINITY
+  let reconnectedAt = Number.NEGATIVE_INFINITY
   const redis = new Redis(url, {
     lazyConnect: true,
-    // What can't be sent now is of no use later.
+    // A command that can't be sent now is useless later.
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
     enableAutoPipelining: true,
-    // One of these is many questions already. In a pipeline it would wait for another turn: with eight readers that took a fifth of the rate.
+    // Already a batch: a pipeline would delay it by a turn, which cost a fifth of the rate with eight readers.
     autoPipeliningIgnoredCommands: ['mget'],
     commandTimeout: COMMAND_MAX_MS,
     connectTimeout: CONNECT_MAX_MS,
-    // A peer that has vanished without a word: its connection is given up after this.
+    // Gives up the connection to a server that has vanished.
     socketTimeout: 5_000,
     reconnectOnError(error) {
-      if (!isOfReplica(error) || performance.now() - leftAt < RECONNECT_PAUSE_MS) return false
-      leftAt = performance.now()
+      if (!isReplica(error) || performance.now() - reconnectedAt < RECONNECT_PAUSE_MS) return false
+      reconnectedAt = performance.now()
       return true
     },
     retryStrategy: (attempt) => fullJitter(attempt, { baseMs: 50, maxMs: RECONNECT_MAX_MS }),
   })
-  // Each call learns of its own failure; without a listener the connection's would end the process.
-  redis.on('error', tell)
+  // Calls get their own failures. Without a listener, one of the connection would end the process.
+  redis.on('error', logFailure)
   return redis
 }
 
@@ -130,7 +134,7 @@ function createBreaker() {
   })
   breaker.onBreak(() => {
     isOpen.set(1)
-    logger().warn('Redis does not answer: going on without it')
+    logger().warn('Redis does not answer; going on without it')
   })
   breaker.onReset(() => {
     isOpen.set(0)

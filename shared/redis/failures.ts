@@ -1,11 +1,11 @@
 import { logger } from '#telemetry'
 
-/** A reason that stays is said again so often: who looks for it finds it, and it fills no log. */
-const SAY_AGAIN_MS = 60_000
-/** Of replies that nobody has heard of, so many kinds; more say no more. */
+/** How often a lasting failure is logged: often enough to be found, and too rarely to fill the log. */
+const LOG_AGAIN_MS = 60_000
+/** Kinds of failures that are logged. */
 const KINDS_MAX = 20
 
-/** What to do about a failure, by the kind that the server or the connection gives it. */
+/** What to do about a failure, by the code of the server or the connection. */
 const ADVICE: Record<string, string> = {
   WRONGPASS: 'Redis refuses the user and password of CACHE_URL',
   NOAUTH: 'Redis asks for a password: CACHE_URL has none (redis://user:password@host:port)',
@@ -29,24 +29,24 @@ const ADVICE: Record<string, string> = {
   ),
 }
 
-/** `WRONGPASS`, `ECONNREFUSED`; a script's failure has the kind within its text, before Redis 7. */
+/** `WRONGPASS`, `ECONNREFUSED`. Before Redis 7, a script's failure has the code in its text. */
 export function kindOf(error: Error): string {
   const { code } = error as NodeJS.ErrnoException
   return code ?? /(?:^|-)([A-Z]{3,}) /.exec(error.message)?.[1] ?? error.name
 }
 
-/** What the server says is about itself as it is now: another connection by the same name may lead to the primary. */
-export const isOfReplica = (error: Error) => ['READONLY', 'MASTERDOWN'].includes(kindOf(error))
+/** The server is a replica. A new connection to the same name may lead to the primary. */
+export const isReplica = (error: Error) => ['READONLY', 'MASTERDOWN'].includes(kindOf(error))
 
-/** Logs why Redis fails, each kind of reason at once and then once a minute. The error itself may have the password within. */
-export function createReasons(): (error: Error) => void {
-  const saidAt = new Map<string, number>()
+/** Logs why Redis fails: each kind at once, and then once a minute. Not the error itself, which may contain the password. */
+export function createFailureLog(): (error: Error) => void {
+  const loggedAt = new Map<string, number>()
   return (error) => {
     const kind = kindOf(error)
-    const before = saidAt.get(kind)
+    const before = loggedAt.get(kind)
     const now = performance.now()
-    if (before !== undefined ? now - before < SAY_AGAIN_MS : saidAt.size >= KINDS_MAX) return
-    saidAt.set(kind, now)
+    if (before !== undefined ? now - before < LOG_AGAIN_MS : loggedAt.size >= KINDS_MAX) return
+    loggedAt.set(kind, now)
     logger().warn({ reason: error.message }, ADVICE[kind] ?? 'Redis has failed')
   }
 }

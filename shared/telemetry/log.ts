@@ -4,16 +4,19 @@ import { counter } from './metrics.ts'
 
 export type { Logger }
 
-/** Lines that stdout does not take wait in memory, up to this many characters: about a minute of a busy process. */
+/** Characters of log lines that may wait in memory for stdout: about a minute of a busy process. */
 const UNWRITTEN_MAX = 4 * 1024 * 1024
 
-const dropped = counter('log_lines_dropped_total', 'Log lines that were dropped because stdout did not take them.')
+const dropped = counter('log_lines_dropped_total', 'Log lines dropped because stdout did not take them.')
 
 let root: Logger | undefined
 
 /**
- * The process's logger: JSON lines on stdout, `LOG_LEVEL` from the environment (default `info`). Where stdout is a pipe that is not
- * read, requests go on, and lines past 4 MiB are dropped and counted.
+ * The process's logger: JSON lines on stdout, from `LOG_LEVEL` on (default `info`). It never blocks requests: while nothing reads stdout,
+ * lines past 4 MiB are dropped and counted.
+ *
+ * @example
+ * logger().warn({ reason }, 'replica removed from rotation')
  */
 export function logger(): Logger {
   root ??= pino(
@@ -30,7 +33,7 @@ export function logger(): Logger {
 }
 
 function openStdout() {
-  // Not `sync`: a write to a full pipe would hold up the event loop.
+  // Not `sync`: a write to a full pipe would block the event loop.
   const stdout = pino.destination({ dest: 1, sync: false, maxLength: UNWRITTEN_MAX })
   stdout.on('drop', () => dropped.inc())
   return stdout

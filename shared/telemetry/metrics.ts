@@ -5,12 +5,18 @@ let collectingDefaults = false
 
 export const metricsContentType = registry.contentType
 
-/** A counter that all copies of a module in this process share. Labels must come from a bounded set. */
+/**
+ * A counter, whose name ends in `_total`. Label values must come from a bounded set.
+ *
+ * @example
+ * const retries = counter('database_transaction_retries_total', 'Transactions run again, by reason.', ['reason'])
+ * retries.inc({ reason: 'deadlock_detected' })
+ */
 export function counter<Label extends string>(name: string, help: string, labelNames: readonly Label[] = []) {
   return new Counter({ name, help, labelNames: [...labelNames], registers: [registry] })
 }
 
-/** A gauge; `collect`, if given, sets it when it is asked for. */
+/** A gauge. `collect`, if given, sets it at each scrape. */
 export function gauge<Label extends string>(
   name: string,
   help: string,
@@ -20,7 +26,7 @@ export function gauge<Label extends string>(
   return new Gauge({ name, help, labelNames: [...labelNames], registers: [registry], collect })
 }
 
-/** A histogram; durations are in seconds. The default buckets run from 1 ms to 10 s, around the latencies a function has. */
+/** A histogram. Durations are in seconds; the default buckets, from 1 ms to 10 s, fit a function's latencies. */
 export function histogram<Label extends string>(
   name: string,
   help: string,
@@ -30,7 +36,7 @@ export function histogram<Label extends string>(
   return new Histogram({ name, help, labelNames: [...labelNames], buckets, registers: [registry] })
 }
 
-/** All metrics in the Prometheus text format. The process's own metrics are collected from the first call on. */
+/** All metrics in the Prometheus text format. From the first call on they include the process's own. */
 export async function renderMetrics(): Promise<string> {
   if (!collectingDefaults) {
     collectingDefaults = true

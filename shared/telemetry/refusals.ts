@@ -1,13 +1,13 @@
 import { logger } from './log.ts'
 
-/** Under overload, thousands a second are refused for one reason; a line each would be a load of its own. */
+/** Under overload thousands of requests a second are refused for one reason. A line each would add to the load. */
 const INTERVAL_MS = 10_000
 
 const repeated = new Map<string, number>()
 
 /**
- * Tells the log that a request was refused as it was meant to be, for want of a place or of something that is away: the first of a
- * kind at once, without a stack, and how often it came again once the interval is over. `about`: of a bounded set, since it is kept.
+ * Logs that a request was refused by design, because of a bound or an outage: the first of a kind at once, without a stack, and the number
+ * of further ones every 10 s. `about` must come from a bounded set.
  */
 export function logRefusal(about: { function: string; code: string }, detail: string, reason?: string): void {
   const kind = `${about.function} ${about.code}`
@@ -21,6 +21,6 @@ export function logRefusal(about: { function: string; code: string }, detail: st
   setTimeout(() => {
     const more = repeated.get(kind) ?? 0
     repeated.delete(kind)
-    if (more > 0) logger().warn({ ...about, repeated: more }, 'refused for the same reason meanwhile')
+    if (more > 0) logger().warn({ ...about, repeated: more }, 'refused again for the same reason')
   }, INTERVAL_MS).unref()
 }

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { logger } from './log.ts'
-import { countSecurityEvent, securityEvent, tellRepeated } from './security.ts'
+import { countSecurityEvent, securityEvent, logRepeated } from './security.ts'
 
 let told: object[]
 
@@ -13,8 +13,8 @@ beforeEach(() => {
 })
 afterEach(() => {
   // Forgets what has not come again.
-  tellRepeated()
-  tellRepeated()
+  logRepeated()
+  logRepeated()
   vi.restoreAllMocks()
   vi.useRealTimers()
 })
@@ -59,7 +59,7 @@ describe('security events', () => {
   it('are told when the process ends, as far as they were only counted', () => {
     refused('192.0.2.1')
     refused('192.0.2.1')
-    tellRepeated()
+    logRepeated()
     expect(told).toHaveLength(2)
   })
 })

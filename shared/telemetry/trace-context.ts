@@ -1,6 +1,6 @@
 import { randomFillSync } from 'node:crypto'
 
-/** W3C Trace Context of the work in hand, as it is carried in headers and stored in the outbox. */
+/** The W3C Trace Context of the current work, as headers carry it and the outbox stores it. */
 export interface TraceContext {
   traceparent: string
   tracestate: string | undefined
@@ -9,7 +9,7 @@ export interface TraceContext {
 /** Version 00 only, with neither id all zero: https://www.w3.org/TR/trace-context/#traceparent-header */
 const TRACEPARENT = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})$/
 
-/** What must be passed on at least, and all that is: https://www.w3.org/TR/trace-context/#tracestate-limits */
+/** The length that has to be passed on. Longer ones are dropped: https://www.w3.org/TR/trace-context/#tracestate-limits */
 const TRACESTATE_LENGTH_MAX = 512
 
 /** The client's trace with a new span id of our own; a new, unsampled trace where the client sent none or a broken one. */
@@ -22,18 +22,18 @@ export function childTrace(traceparent: string | null | undefined, tracestate?: 
   return { traceparent: `00-${parent[1]}-${spanId}-${parent[2]}`, tracestate: isFit ? tracestate : undefined }
 }
 
-/** Random bytes come in stocks of 512 traces, at a tenth of the price of asking for each. */
-const stock = Buffer.alloc(24 * 512)
-let used = stock.length
+/** A pool of random bytes for 512 traces, at a tenth of the cost of drawing them one by one. */
+const pool = Buffer.alloc(24 * 512)
+let used = pool.length
 
 /** 48 hexadecimal digits: a trace id and a span id. */
 function randomHex(): string {
-  if (used === stock.length) {
-    randomFillSync(stock)
+  if (used === pool.length) {
+    randomFillSync(pool)
     used = 0
   }
   used += 24
-  return stock.toString('hex', used - 24, used)
+  return pool.toString('hex', used - 24, used)
 }
 
 /** The trace id, for a log line. */

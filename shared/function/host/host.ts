@@ -8,7 +8,7 @@ import { ConfigError, integerSetting, readConfig } from '#config'
 import { checkDatabase, databaseSettings, requireSupportedServer } from '#database'
 import { ServiceError } from '#errors'
 import { cacheSettings } from '#redis'
-import { logger, metricsContentType, renderMetrics, tellRepeated } from '#telemetry'
+import { logger, metricsContentType, renderMetrics, logRepeated } from '#telemetry'
 import type { FunctionDefinition } from '../definition.ts'
 import type { RunningTrigger } from '../events/trigger.ts'
 import { problemDocument, problemHeaders, toServiceError } from '../problem.ts'
@@ -74,7 +74,7 @@ export async function startHost(
     async drain(maxMs = DRAIN_MAX_MS) {
       draining = true
       await Promise.all([server.close(maxMs, settings.DRAIN_DELAY_MS), trigger?.stop()])
-      tellRepeated()
+      logRepeated()
       await shutDown()
     },
   }

@@ -12,30 +12,30 @@ import { queuesOf } from './queues.ts'
 
 /** Jobs a transaction: some 50 ms, most of it the broker's. */
 const BATCH_MAX = 1_000
-/** Batches a run: 20,000 jobs take some seconds, well below the time-out of a run. */
+/** Batches a run: 20,000 jobs take some seconds, well below a run's time-out. */
 const BATCHES_MAX = 20
-/** A healthy broker confirms a batch in some 20 ms. Below what a transaction may take. */
+/** A healthy broker confirms a batch in some 20 ms. Less than a transaction may take. */
 const CONFIRM_MAX_MS = 5_000
 /** Any fixed number that no other advisory lock of this database uses: "jobs" in ASCII. */
 const DISPATCH_LOCK = 0x6a6f6273
-/** How often jobs are looked for whose message the broker has lost, how late such a job is, and how many are found at once. */
-const LOOK_MS = 10_000
+/** How often overdue jobs are dispatched again, how long a job has to be due for that, and how many a round. */
+const OVERDUE_ROUND_MS = 10_000
 const OVERDUE_MS = 60_000
 const OVERDUE_MAX = 1_000
 
-const dispatched = counter('jobs_dispatched_total', 'Jobs that the broker was told of.')
+const dispatched = counter('jobs_dispatched_total', 'Jobs dispatched to the broker.')
 const overdue = counter(
   'jobs_dispatched_again_total',
-  'Jobs that were long due although the broker had no message of their type left.',
+  'Overdue jobs dispatched again, because the broker had no message of their type left.',
 )
 
 let opening: Promise<Broker> | undefined
-let lookAt = 0
+let nextOverdueRoundAt = 0
 
 /**
- * Tells the broker of the jobs that wait for it, in batches, and forgets each once the broker has it safe. One process does so at a
- * time, whichever it is. A job may be told of twice, which is harmless: it is taken by its row. Gives how many it told of; throws
- * where the broker does not take them. Does nothing where the table is the queue.
+ * Dispatches waiting jobs to the broker, in batches, and deletes each dispatch once the broker has confirmed it. Of all processes, one works
+ * at a time. A job may be dispatched twice, which is harmless, because workers claim its row. Gives the number of jobs. Throws where the
+ * broker does not take them. Does nothing where the table is the queue.
  */
 export async function dispatchJobs(context: RequestContext): Promise<number> {
   const settings = brokerSettings()
@@ -46,18 +46,18 @@ export async function dispatchJobs(context: RequestContext): Promise<number> {
     total += count
     if (count < BATCH_MAX) break
   }
-  if (performance.now() >= lookAt) {
-    lookAt = performance.now() + LOOK_MS
-    await lookForOverdue(await currentBroker(settings), settings, context)
+  if (performance.now() >= nextOverdueRoundAt) {
+    nextOverdueRoundAt = performance.now() + OVERDUE_ROUND_MS
+    await redispatchOverdue(await currentBroker(settings), settings, context)
   }
   return total
 }
 
-/** Closes what is open to the broker, but for workers, which close their own. A later call opens it anew, with the settings of then. */
+/** Closes the dispatcher's connection. Workers close their own. A later call opens another, with the settings of then. */
 export async function closeJobs(): Promise<void> {
   const closing = opening
   opening = undefined
-  lookAt = 0
+  nextOverdueRoundAt = 0
   await (await closing?.catch(() => undefined))?.close()
 }
 
@@ -80,7 +80,7 @@ async function dispatchBatch(broker: Broker, { queue }: BrokerSettings, context:
     return { read: dispatches.length, failure }
   })
   if (failure) {
-    // The next connection makes sure that the queues are there.
+    // The next connection declares the queues again.
     broker.destroy('it did not take every message')
     throw failure
   }
@@ -88,23 +88,23 @@ async function dispatchBatch(broker: Broker, { queue }: BrokerSettings, context:
   return read
 }
 
-/** The lock lasts until the commit is visible, so what one has dispatched is gone for the next. */
+/** The lock lasts until the commit is visible, so the next dispatcher does not see what this one has dispatched. */
 async function takeTurn(tx: Sql): Promise<boolean> {
   const [row] = await tx<[{ taken: boolean }]>`select pg_try_advisory_xact_lock(${DISPATCH_LOCK}) as taken`
   return row.taken
 }
 
-/** Gives those that are done with, and why others are not. */
+/** Gives the sequences of the sent dispatches, and the failure of another if there is one. */
 async function sendAll(
   broker: Broker,
   queue: string,
   dispatches: Dispatch[],
 ): Promise<{ done: number[]; failure?: Error }> {
-  // Each time: somebody may have deleted one.
+  // At each batch: an operator may have deleted a queue.
   for (const type of new Set(dispatches.flatMap(({ job }) => job?.type ?? []))) {
     if (isJobType(type)) await broker.declare(queuesOf(queue).ofType(type))
   }
-  // Of what nobody could run, nobody is told: it dies.
+  // Jobs of unknown types are not sent: the rescuer refuses them.
   const settled = await Promise.allSettled(
     dispatches.map(({ job }) => job && isJobType(job.type) && send(broker, queue, job)),
   )
@@ -122,11 +122,11 @@ function send(broker: Broker, queue: string, job: NonNullable<Dispatch['job']>):
 }
 
 /**
- * A broker that has lost its messages (a new one, perhaps, at the same address) would leave their jobs waiting for ever. When it
- * has none left for a type, a job of that type that has been due for a minute, and that it is not to be told of anyway, is one of
- * those, or in a queue for a delay that is longer than its own; then telling of it twice does no harm.
+ * Finds the jobs of a broker that has lost its messages (perhaps a new one at the same address), which would wait for ever: where the broker
+ * has no message of a type left, they are the jobs of that type that have been due for a minute without a dispatch. Some of these may still
+ * be in a queue for a longer delay; a second message does no harm.
  */
-async function lookForOverdue(broker: Broker, { queue }: BrokerSettings, context: RequestContext): Promise<void> {
+async function redispatchOverdue(broker: Broker, { queue }: BrokerSettings, context: RequestContext): Promise<void> {
   const { work } = queuesOf(queue)
   const types = Object.keys(jobTypes)
   const counts = await withDeadline(broker, CONFIRM_MAX_MS, () =>
@@ -140,6 +140,6 @@ async function lookForOverdue(broker: Broker, { queue }: BrokerSettings, context
   overdue.inc(count)
   logger().warn(
     { count },
-    'jobs were long due although the broker has no message of their type left: it is told of them again',
+    'overdue jobs dispatched again: the broker has no message of their type left',
   )
 }
