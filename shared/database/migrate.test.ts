@@ -109,14 +109,14 @@ describe('migrate', () => {
       expect(await running).toEqual(['0002_column.sql'])
       expect(warn.mock.calls[0]).toEqual([
         { holders: [pid] },
-        `0002_column.sql has not got a lock that the sessions of pid ${pid} hold; it is tried again until they end`,
+        `0002_column.sql could not get a lock that the sessions of pid ${pid} hold; it will be tried again`,
       ])
     })
 
     it('ends with an error where that does not end in time, and changes nothing', async () => {
       await duringRead((pid) =>
         expect(migrate(directory, 0)).rejects.toThrow(
-          `0002_column.sql has not got a lock that the sessions of pid ${pid} hold`,
+          `0002_column.sql could not get a lock that the sessions of pid ${pid} hold`,
         ),
       )
       expect(await applied()).toEqual(['0001_table.sql'])

@@ -8,25 +8,25 @@ import { requireSupportedServer } from './connections/server-version.ts'
 import { isLockTimeout } from './transactions/failures.ts'
 
 const FILE_NAME = /^\d{4}_[a-z0-9_]+\.sql$/
-/** Any fixed number, as long as nothing else in this database uses it: "stock" in ASCII, cut to 32 bits. */
+/** A fixed number that no other advisory lock of this database uses: "stock" in ASCII, cut to 32 bits. */
 const MIGRATION_LOCK = 0x746f636b
 
 /**
- * A statement that waits for a table has everybody wait behind it who comes for that table later. So it waits for less than they do, who
- * give up after 3 s, and lets them pass before it comes again.
+ * A statement that waits for a lock on a table blocks all later ones on that table. So it waits for less than the 3 s of theirs, and lets
+ * them pass before it tries again.
  */
 const LOCK_WAIT_MS = 2_000
-const LOOK_MS = 700
+const HOLDERS_MS = 700
 const PAUSE_MS = 2_000
-/** The service itself keeps a table for 5 minutes at most, for an export. What keeps one longer needs somebody to look. */
+/** The service itself locks a table for 5 minutes at most, for an export. A longer lock needs an operator. */
 const LOCK_TRIES_MS = 10 * 60_000
 
 /**
- * Brings the schema to the newest version: every file in `migrations/`, in the order of its name, each in a transaction
- * of its own, once. Several processes may start at once: an advisory lock lets one work and the rest wait for it.
- * A file that needs a table which others use is tried again for `lockTriesMs`, and holds nobody up for longer than 2 s meanwhile.
- * Gives the names of the files it ran. Throws if a file that ran before is gone: the code is older than the database; a ConfigError
- * if the server is older than the code can use, or not what its URL says.
+ * Migrates the schema to the newest version: runs every file in `migrations/` once, in the order of their names, each in a transaction of
+ * its own. Several processes may call it at once: an advisory lock lets one work while the others wait. A file that needs a locked table is
+ * retried for `lockTriesMs`, and blocks other statements for 2 s at most each time. Gives the names of the files that it ran. Throws
+ * where the database has a file that the code lacks, since the code is then older, and a ConfigError where the server is too old, or not
+ * what its URL says.
  */
 export async function migrate(
   directory = new URL('./migrations/', import.meta.url),
@@ -43,20 +43,20 @@ export async function migrate(
       applied.push(file)
     }
   } finally {
-    // Ends the session, and a transaction with it that has failed.
+    // Ends the session, and with it a failed transaction.
     lease.abandon()
     lease.release()
   }
 }
 
-/** A file has waited for a lock as long as it may. */
+/** A file could not get a lock in time. */
 class LockedOut extends Error {
   override readonly name = 'LockedOut'
   readonly holders: number[]
 
   constructor(file: string, holders: number[], cause: unknown) {
     const whose = holders.length > 0 ? `the sessions of pid ${holders.join(', ')} hold` : 'others hold'
-    super(`${file} has not got a lock that ${whose}`, { cause })
+    super(`${file} could not get a lock that ${whose}`, { cause })
     this.holders = holders
   }
 }
@@ -70,13 +70,13 @@ async function untilUnlocked<Result>({ sql }: Lease, triesMs: number, work: () =
     } catch (error) {
       if (!(error instanceof LockedOut) || performance.now() >= until) throw error
       await sql.unsafe('rollback')
-      logger().warn({ holders: error.holders }, `${error.message}; it is tried again until they end`)
+      logger().warn({ holders: error.holders }, `${error.message}; it will be tried again`)
       await sleep(PAUSE_MS * (0.5 + Math.random()))
     }
   }
 }
 
-/** Runs the first of the files that is missing, and gives its name; undefined where none is. The lock is the transaction's: a pooler has no sessions. */
+/** Runs the first missing file, and gives its name; undefined where none is missing. The lock is the transaction's, since a pooler has no sessions. */
 async function applyNext({ sql, opening }: Lease, directory: URL, files: string[]): Promise<string | undefined> {
   await sql.unsafe(`${opening}; set local statement_timeout = 0; set local lock_timeout = 0;
     set local idle_in_transaction_session_timeout = 0`)
@@ -100,21 +100,21 @@ async function run(sql: Sql, file: string, text: string): Promise<void> {
   const [{ pid }] = await sql<[{ pid: number }]>`select pg_backend_pid() as pid`
   await sql.unsafe(`set local lock_timeout = ${LOCK_WAIT_MS}`)
   let holders: number[] = []
-  // While it waits: afterwards nobody can tell for whom it did.
-  const look = setInterval(async () => {
+  // During the wait: afterwards the holders are unknown.
+  const finding = setInterval(async () => {
     const found = await holdersBefore(pid)
     if (found.length > 0) holders = found
-  }, LOOK_MS)
+  }, HOLDERS_MS)
   try {
     await sql.unsafe(text)
   } catch (error) {
     throw isLockTimeout(error) ? new LockedOut(file, holders, error) : error
   } finally {
-    clearInterval(look)
+    clearInterval(finding)
   }
 }
 
-/** The sessions that a session waits for; none where that can't be found out. */
+/** The sessions that block a session; empty where that is unknown. */
 async function holdersBefore(pid: number): Promise<number[]> {
   const find = primary()<[{ pids: number[] }?]>`select pg_blocking_pids(${pid}) as pids`
   const [row] = await find.catch(() => [])

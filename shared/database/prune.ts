@@ -2,13 +2,17 @@ import type { Sql } from './connections/connect.ts'
 import type { RequestContext } from './request-context.ts'
 import { transaction } from './transactions/transaction.ts'
 
-/** Rows a statement, and statements a run: a run never holds locks for long, and a backlog of 200,000 is gone in one. */
+/** Rows a statement, and statements a run: locks are short, and one run deletes a backlog of 200,000 rows. */
 const BATCH_MAX = 10_000
 const BATCHES_MAX = 20
 
 /**
- * Runs a statement that deletes up to `limit` rows, a transaction each, until there are no more. Gives how many it deleted.
- * Choose the rows as an array (`ctid = any(array(select …))`): planned for few rows, a join with them looks at all for each.
+ * Repeats a statement that deletes up to `limit` rows, each time in a transaction of its own, until none are left or the run's bound is
+ * reached. Gives the number of deleted rows. Select the rows as an array (`ctid = any(array(select …))`): a join that is planned for few
+ * rows reads all for each.
+ *
+ * @example
+ * await prune(context, (tx, limit) => tx`delete from inbox where ctid = any(array(select ctid from inbox limit ${limit}))`)
  */
 export async function prune(
   context: RequestContext,

@@ -22,7 +22,7 @@ export function hasScope({ scopes: granted }: Granted, scope: Scope): boolean {
   return granted.includes(scope) || granted.includes('admin')
 }
 
-/** Throws `forbidden` for a request without the scope. `what` is what needs it, at the beginning of a sentence. */
+/** Throws `forbidden` for a request without the scope. `what` begins the detail: what needs the scope. */
 export function requireScope(context: Granted, scope: Scope, what = 'This'): void {
   if (!hasScope(context, scope)) throw lacking(scope, what)
 }

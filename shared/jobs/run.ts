@@ -49,7 +49,7 @@ export interface Runner {
   run: (payload: never, run: JobRun) => Promise<object>
 }
 
-export type Runners = Readonly<Record<JobType, Runner>>
+type Runners = Readonly<Record<JobType, Runner>>
 
 /**
  * A runner whose payload has the type of its schema.

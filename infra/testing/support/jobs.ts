@@ -1,7 +1,7 @@
 import { expect, vi } from 'vitest'
 import { systemContext } from '#database'
 import { eventRequest } from '#function'
-import { type JobRun, type Runners, runner, submitJob, work } from '#jobs'
+import { type JobRun, runner, submitJob, work } from '#jobs'
 import { ImportPayload } from '#products/schema'
 import { ExportPayload, VerifyPayload } from '#stock/schema'
 import { DeliveryPayload } from '../../../shared/webhooks/delivery-payload.ts'
@@ -23,7 +23,7 @@ export async function deadJob(error = 'validation_failed: nonsense'): Promise<st
 }
 
 /** Runners that do the same, whatever the type of the job, with the payloads of each. */
-export function everyType(run: (payload: object, run: JobRun) => Promise<object>): Runners {
+export function everyType(run: (payload: object, run: JobRun) => Promise<object>) {
   return {
     'deliver-webhook': runner(DeliveryPayload, run),
     'export-stock': runner(ExportPayload, run),

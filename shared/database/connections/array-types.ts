@@ -1,16 +1,16 @@
 type Element = string | number | null | undefined
 
 /**
- * PostgreSQL's literal for an array of one dimension, each element by `write`. A batch's statements are mostly such literals,
- * one for each column: the driver's own, which quotes every element and makes a Date of every time, took several times as
- * long. Throws a TypeError for an undefined element.
+ * PostgreSQL's literal of a one-dimensional array, each element by `write`. A batch's statements consist mostly of such literals, one a
+ * column, and the driver's own function took several times as long: it quotes every element, and makes a Date of every time. Throws a
+ * TypeError for an undefined element.
  */
 function toArrayLiteral(values: readonly Element[], write: (element: string | number) => string): string {
   let literal = ''
   let last: Element
   let written = ''
   for (const value of values) {
-    // Of a batch, whole columns are often the same.
+    // All values of a batch's column are often the same.
     if (value !== last) {
       last = value
       written = value === null || value === undefined ? 'NULL' : write(value)
@@ -21,10 +21,10 @@ function toArrayLiteral(values: readonly Element[], write: (element: string | nu
   return `{${literal.slice(1)}}`
 }
 
-/** What can't be taken for anything but itself within an array. */
+/** Elements that need no quotes. */
 const PLAIN = /^(?!null$)[\w.:+-]+$/i
 
-/** An element that may have any character. */
+/** Writes an element that may have any character. */
 function quote(element: string | number): string {
   const text = String(element)
   return PLAIN.test(text) ? text : `"${text.replaceAll(/["\\]/g, '\\$&')}"`
@@ -32,7 +32,7 @@ function quote(element: string | number): string {
 
 const ELEMENTS = /"((?:[^"\\]|\\.)*)"|[^{},]+/gs
 
-/** What is in an array literal of one dimension, each element by `parse`. */
+/** The elements of a one-dimensional array literal, each by `parse`. */
 function fromArrayLiteral<Value>(literal: string, parse: (element: string) => Value): Array<Value | null> {
   return [...literal.matchAll(ELEMENTS)].map(([element, quoted]) => {
     if (quoted !== undefined) return parse(quoted.replaceAll(/\\(.)/gs, '$1'))
@@ -40,7 +40,7 @@ function fromArrayLiteral<Value>(literal: string, parse: (element: string) => Va
   })
 }
 
-/** An element of a type that has no text with a character in question: the server refuses it, as long as it stays one. */
+/** Writes an element of a type without special characters. One with a comma is quoted, so that the server refuses it as one element. */
 function keepWhole(element: string | number): string {
   const text = String(element)
   return text.includes(',') ? quote(text) : text
@@ -56,8 +56,8 @@ function arrayType(oid: number, parse: (element: string) => unknown, write = kee
 }
 
 /**
- * The array types in use, for the driver's `types`, by their oids (pg_type.dat in PostgreSQL's source). With these it need
- * not ask the server for its types on every new connection.
+ * The array types in use, for the driver's `types`, with their oids (pg_type.dat in PostgreSQL's source). Without these the driver would
+ * query the server's types on every new connection.
  */
 export const arrayTypes = {
   texts: arrayType(1009, String, quote),

@@ -9,18 +9,18 @@ export type { Sql } from './driver.ts'
 
 interface ConnectOptions {
   max: number
-  /** A connection has dropped, or was closed because it was idle. */
+  /** Called when a connection has dropped, or was closed because it was idle. */
   onclose?: () => void
-  /** Its statements may belong together: a connection is kept however old it is, and no statement is sent again. */
+  /** Keeps connections of any age, and never sends a statement twice: it may belong to a transaction. */
   holdsTransactions?: boolean
-  /** Refuses a server that is a standby: what is asked of it fails as if it could not be reached. */
+  /** Refuses a standby: statements fail as if the server could not be reached. */
   isPrimary?: boolean
   /** Default 10 s. */
   statementMaxMs?: number
   synchronousCommit?: string | undefined
 }
 
-/** A pool that connects when it is first used. */
+/** A pool, whose connections open at their first use. */
 export function connect(url: string, options: ConnectOptions): Sql {
   const {
     max,
@@ -36,13 +36,13 @@ export function connect(url: string, options: ConnectOptions): Sql {
     ofSingles: !holdsTransactions,
     connect_timeout: 5,
     idle_timeout: 60,
-    // Seconds before another attempt to connect. The driver's own grow to 20: longer than a request waits for a server that is back.
+    // Seconds before another attempt to connect. The driver's own grow to 20, longer than a request waits for a server that has returned.
     backoff: (failures: number) => fullJitter(failures, { baseMs: 10, maxMs: 500 }) / 1_000,
     types: { bigint: { to: 20, from: [20], parse: Number, serialize: String }, ...arrayTypes },
     fetch_types: false,
     onnotice: () => {},
     ...(onclose && { onclose }),
-    // The driver would end one that is old between two statements, even of one transaction.
+    // The driver would close an old connection between two statements, even of one transaction.
     ...(holdsTransactions && { max_lifetime: null }),
     ...(isPrimary && { target_session_attrs: 'primary' as const }),
     connection: startupParameters(server, { statementMaxMs, synchronousCommit }),
@@ -57,10 +57,10 @@ export function addressOf({ host, port, user, password, database, tls, isPooled 
     port: [port],
     user,
     database,
-    // A function, so that none is not taken for one that has yet to be found.
+    // A function: the driver would replace an empty password by a variable's.
     password: () => password,
     ssl: tls,
-    // Behind a pooler, the next statement may run on another of the server's connections, which does not have it.
+    // Behind a pooler, the next statement may run on another server connection, which has not prepared it.
     prepare: !isPooled,
   }
 }

@@ -8,17 +8,17 @@ import { withServerTimeout } from './server-timeout.ts'
 import { parseServerUrl } from './server-url.ts'
 import { databaseSettings, serverUrls } from './settings.ts'
 
-/** Between two questions to the primary: half as much again or less, at random, so that processes don't ask in step. */
-const ASK_MS = 1_000
+/** Between two checks of the primary: half as much again or less, at random, so that processes do not check in step. */
+const CHECK_MS = 1_000
 const ANSWER_MAX_MS = 1_000
-/** As long as a request may take: whoever asked has been told by then, and nobody waits any more. */
+/** As long as a request may take: nothing waits for the answer after that. */
 const PRIMARY_STATEMENT_MAX_MS = 5_000
-/** Beyond what any statement for some rows takes, and short enough for the primary to be asked instead of one that is stuck. */
+/** More than any look-up by index takes, and little enough to leave time for the primary. */
 export const REPLICA_STATEMENT_MAX_MS = 2_000
 const RETIRED_MAX_SECONDS = 10
-/** Exports and audits of a process: they are the database's work for minutes, of which two are for a request and two for a job. */
+/** Exports and audits of a process, which keep the database busy for minutes: two for requests and two for jobs. */
 const SNAPSHOTS_MAX = 4
-/** One that waits is a job, which has the time, or an audit. */
+/** Only jobs and audits wait, and they have the time. */
 const SNAPSHOT_WAIT_MS = 30_000
 
 let writers: LeasePool | undefined
@@ -27,33 +27,33 @@ let toPrimary: Readers | undefined
 let toReplica: Readers | undefined
 let replicaProbes: Sql | undefined
 let primaryUrl: string | undefined
-/** The search for the primary that is under way. */
+/** The search for the primary under way. */
 let searching: Promise<void> | undefined
-/** Ends when the connections are closed: what was asked before that is of no use to those opened later. */
+/** Aborted when the connections are closed: results of searches before that are ignored. */
 let session = new AbortController()
-/** Asks whether the primary is there, where there are others that might be. */
-let asking: Loop | undefined
-/** The latest timeline that a primary was found on; 0 until one is. */
+/** Checks the primary, where there are other servers. */
+let checks: Loop | undefined
+/** The latest timeline of a primary that was found; 0 before the first. */
 let timeline = 0
 let epoch = 0
 
-/** The server that is written to: the first that is named, until another is found to be the primary, which is looked for at once. */
+/** The URL of the server to write to: the first of DATABASE_URL, until the search, which begins here, finds another. */
 function currentPrimary(): string {
   if (primaryUrl === undefined) {
     onShutdown(closeConnections)
     primaryUrl = serverUrls(databaseSettings().DATABASE_URL)[0] ?? ''
     suspectPrimary()
-    // Without a second server there is nothing to be found.
-    if (searching) asking = keepAsking()
+    // Only where there is a second server.
+    if (searching) checks = checkPrimary()
   }
   return primaryUrl
 }
 
 /**
- * Asks the primary about once a second whether it is there. One that stands still, machine and all, fails nothing by itself until a
- * statement's time is up, and that is longer than a fail-over may take. One question at a time, however long it has no answer.
+ * Queries the primary about once a second, one query at a time, however long its answer takes. Without it, a primary whose machine stands
+ * still would not fail before a statement's time-out, and that is longer than a fail-over may take.
  */
-function keepAsking(): Loop {
+function checkPrimary(): Loop {
   let asked: Promise<unknown> | undefined
   return startLoop(
     async () => {
@@ -61,13 +61,13 @@ function keepAsking(): Loop {
         asked = undefined
       })
       await withServerTimeout(ANSWER_MAX_MS, async () => asked).catch(suspectPrimary)
-      return jittered(ASK_MS)
+      return jittered(CHECK_MS)
     },
-    { firstPauseMs: jittered(ASK_MS), ref: false },
+    { firstPauseMs: jittered(CHECK_MS), ref: false },
   )
 }
 
-/** Resolves once it is known which of several servers is the primary, or that none is for now; undefined where that is known. */
+/** Resolves when the first search has ended, whether or not it has found the primary; undefined after that. */
 export function primaryKnown(): Promise<void> | undefined {
   currentPrimary()
   return timeline === 0 ? searching : undefined
@@ -81,27 +81,27 @@ export async function leaseWriter(): Promise<Lease> {
   return writers.lease()
 }
 
-/** The same for long reads, of which the primary has no more than some at a time: what is sold does not wait for them. */
+/** The same for long reads, in a small pool of their own: reservations do not wait for them. Waits at most 30 s. */
 export async function leaseSnapshot(): Promise<Lease> {
   await primaryKnown()
   snapshots ??= createLeasePool(currentPrimary(), { max: SNAPSHOTS_MAX, waitMs: SNAPSHOT_WAIT_MS })
   return snapshots.lease()
 }
 
-/** Connections to the primary for single statements of some rows. */
+/** Connections to the primary for single statements on some rows. */
 export function primary(): Sql {
   return primaryReaders().rows
 }
 
-/** Connections to the primary for what changes nothing. */
+/** Connections to the primary for reads. */
 export function primaryReaders(): Readers {
   toPrimary ??= openReaders(currentPrimary(), { isPrimary: true, statementMaxMs: PRIMARY_STATEMENT_MAX_MS })
   return toPrimary
 }
 
 /**
- * Has reads connect to the primary anew from now on, where one that was asked on `stalled` has had no answer: a connection may be
- * dead without a sign. Those that are in flight beside it may well be answered, and are let be.
+ * Makes later reads open new connections to the primary, after a read on `stalled` had no answer: a connection may be dead without a sign.
+ * Other reads in flight on the old connections get 10 s to finish.
  */
 export function retirePrimaryReaders(stalled: Readers): void {
   if (toPrimary !== stalled) return
@@ -110,8 +110,8 @@ export function retirePrimaryReaders(stalled: Readers): void {
 }
 
 /**
- * Looks for the primary among the servers that are named, where there are several, because the one that was it has failed.
- * If another is found, all connections go there from now on, and what is in flight fails. One search runs at a time.
+ * Searches the servers of DATABASE_URL for the primary, where there are several, because the last one has failed. If it finds another, all
+ * connections move there, and what is in flight fails. One search runs at a time.
  */
 export function suspectPrimary(): void {
   if (primaryUrl === undefined || searching) return
@@ -129,7 +129,7 @@ export function suspectPrimary(): void {
 
 function moveTo(url: string): void {
   const { host } = parseServerUrl(url)
-  logger().warn({ host }, `the primary is at ${host} now`)
+  logger().warn({ host }, `primary changed to ${host}`)
   primaryUrl = url
   void toPrimary?.end(0)
   toPrimary = undefined
@@ -145,7 +145,7 @@ export function replicaReaders(): Readers | undefined {
   return toReplica
 }
 
-/** A connection to the replica that no read is on: it tells how the replica is, however busy the others are. */
+/** A connection to the replica for probes alone: they are answered however busy the others are. */
 export function replicaForProbes(): Sql {
   const { DATABASE_REPLICA_URL } = databaseSettings()
   if (!DATABASE_REPLICA_URL) throw new Error('there is no replica to probe')
@@ -154,8 +154,8 @@ export function replicaForProbes(): Sql {
 }
 
 /**
- * Changes whenever a connection to the replica ends: behind its address there may be another server from then on, one that
- * has not replayed what the one before had.
+ * Changes whenever a connection to the replica ends: from then on its address may lead to another server, which has not replayed as
+ * much.
  */
 export function replicaEpoch(): number {
   return epoch
@@ -165,7 +165,7 @@ function nextEpoch(): void {
   epoch++
 }
 
-/** Drops the replica's connections with whatever waits on them; the next use connects anew. */
+/** Drops the replica's connections and the statements on them. The next use opens new ones. */
 export function resetReplica(): void {
   nextEpoch()
   void toReplica?.end(0)
@@ -177,7 +177,7 @@ export function resetReplica(): void {
 export async function closeConnections(): Promise<void> {
   session.abort()
   session = new AbortController()
-  void asking?.stop()
+  void checks?.stop()
   const closing = [
     writers?.end(),
     snapshots?.end(),
@@ -192,7 +192,7 @@ export async function closeConnections(): Promise<void> {
   replicaProbes = undefined
   primaryUrl = undefined
   searching = undefined
-  asking = undefined
+  checks = undefined
   timeline = 0
   await Promise.all(closing)
 }

@@ -3,7 +3,7 @@ import { createClient } from './driver.ts'
 import { withServerTimeout } from './server-timeout.ts'
 import { parseServerUrl } from './server-url.ts'
 
-/** A server that takes longer to say what it is would be no good as a primary. */
+/** A server that takes longer to answer would be no good as a primary. */
 const ANSWER_MAX_MS = 1_000
 
 export interface FoundPrimary {
@@ -12,9 +12,9 @@ export interface FoundPrimary {
 }
 
 /**
- * The server that takes writes; undefined if there is none now. All are asked at once. Of several, which happens when a primary
- * that was taken for dead comes back, it is the one on the latest timeline: it was promoted last. One on an earlier timeline than
- * `timelineMin` was the primary once, and what it is given now would be lost.
+ * The server that takes writes; undefined if there is none now. It asks all servers at once. Two primaries, as after the return of one that
+ * was replaced, differ in their timelines: the latest was promoted last. A primary below `timelineMin` was replaced, and writes to it
+ * would be lost.
  */
 export async function findPrimary(urls: readonly string[], timelineMin: number): Promise<FoundPrimary | undefined> {
   const answers = await Promise.all(urls.map(async (url) => ({ url, timeline: await timelineOfPrimary(url) })))
@@ -42,7 +42,7 @@ async function timelineOfPrimary(url: string): Promise<number | undefined> {
     )
     return row.timeline ?? undefined
   } catch {
-    // Whatever is wrong with it, it is no primary.
+    // A server that fails is no primary.
     return undefined
   } finally {
     void sql.end({ timeout: 0 })

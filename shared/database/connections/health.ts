@@ -5,7 +5,7 @@ import { primary, primaryKnown, replicaReaders, suspectPrimary } from './connect
 
 const ANSWER_MAX_MS = 2_000
 
-/** What is wrong with the database, by server; empty if all is well. A replica that is down is no reason to be: reads go to the primary. */
+/** The failures of the database, by server; empty while the primary answers: without a replica, reads go there. */
 export async function checkDatabase(): Promise<Record<string, string>> {
   await primaryKnown()
   const primaryFailure = await failureOf(primary())

@@ -6,17 +6,17 @@ import { databaseSettings, isPooled } from './settings.ts'
 const INSTEAD = 'add pgbouncer=true to it, or name the server itself'
 
 /**
- * Throws a ConfigError, in one line, where a pooler stands before the server and DATABASE_URL does not say so: it refuses the settings
- * of a connection, or drops them, and statements are sought where they were not prepared. And where one does that is said to be
- * there, for a role whose own settings are not what this service needs.
+ * Throws a ConfigError, in one line, where a pooler stands before the server and DATABASE_URL does not say so: a pooler refuses or drops the
+ * settings of a connection, and runs statements where they are not prepared. Also throws where DATABASE_URL says so and the settings of
+ * the role are not those that this service needs.
  */
 export async function requireNoHiddenPooler(sql: Sql): Promise<void> {
   const names = [probe.name, ...Object.keys(needed)].map((name) => `('${name}')`)
   const rows = await sql
-    // Without parameters it is sent as it is, and nothing is prepared for it.
+    // Without parameters, so that nothing is prepared.
     .unsafe<Setting[]>(`select name, current_setting(name) as value from (values ${names.join()}) as setting (name)`)
     .catch((error) => {
-      // In PgBouncer's own words.
+      // PgBouncer's message.
       if (!String(error).includes('unsupported startup parameter')) throw error
       throw new ConfigError(`DATABASE_URL: leads to a pooler that refuses settings: ${INSTEAD}`)
     })

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import type { ConnectionOptions } from 'node:tls'
 
-/** A server, as a URL of libpq's (https://www.postgresql.org/docs/current/libpq-connect.html) or Prisma's names it. */
+/** A server, as named by a URL of libpq (https://www.postgresql.org/docs/current/libpq-connect.html) or Prisma. */
 export interface ServerUrl {
   /** A name, an address, or the folder of a socket. */
   host: string
@@ -12,17 +12,17 @@ export interface ServerUrl {
   database: string
   tls: false | 'prefer' | ConnectionOptions
   applicationName: string | undefined
-  /** Prisma's: where the tables are, if the server's own search path does not lead there. */
+  /** Prisma's: the schema of the tables, if it is not in the server's search path. */
   schema: string | undefined
-  /** Settings for the server, as on its command line. */
+  /** Settings of the session, as on the server's command line. */
   options: string | undefined
-  /** Prisma's `pgbouncer=true`: transactions of one connection may run on as many of the server's, and statements too. */
+  /** Prisma's `pgbouncer=true`: each transaction, and each single statement, may run on another server connection. */
   isPooled: boolean
-  /** Parameters without effect here. */
+  /** Parameters that have no effect here. */
   ignored: string[]
 }
 
-/** What others let a URL say, and this service decides by settings of its own, or has no use for. */
+/** Parameters of other clients that this service has own settings for, or does not need. */
 const IGNORED = new Set(
   `connect_timeout connection_limit pool_timeout socket_timeout statement_cache_size max_connection_lifetime
   max_idle_connection_lifetime fallback_application_name keepalives keepalives_idle keepalives_interval keepalives_count
@@ -34,7 +34,7 @@ const IGNORED = new Set(
 const PARTS =
   /^postgres(?:ql)?:\/\/(?:([^:@/?#]*)(?::([^@/?#]*))?@)?(\[[^\]]+\]|[^:@/?#,]*)(?::(\d+))?(?:\/([^?#]*))?(?:\?([^#]*))?$/i
 
-/** Throws an error whose message says what the URL must be. It never has the URL in it, which has a password. */
+/** Throws an error whose message says what the URL must be. The message never contains the URL, which has a password. */
 export function parseServerUrl(url: string): ServerUrl {
   const [, user = '', password = '', host = '', port = '', database = '', query = ''] = PARTS.exec(url) ?? []
   const parameters = new Map(new URLSearchParams(query))
@@ -84,7 +84,7 @@ function isTrue(name: string, value: string): boolean {
   throw new Error(`must have ${name}=true or ${name}=false`)
 }
 
-/** By https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION, but that TLS is asked for by name. */
+/** As https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION, except that the default is no TLS. */
 function tlsOf(host: string, take: (name: string) => string): ServerUrl['tls'] {
   const [root, cert, key] = [take('sslrootcert'), take('sslcert'), take('sslkey')]
   const mode = take('sslmode') || (root === 'system' ? 'verify-full' : '')
@@ -109,7 +109,7 @@ function tlsOf(host: string, take: (name: string) => string): ServerUrl['tls'] {
     case 'verify-ca':
       return { ...files, rejectUnauthorized: true, checkServerIdentity: () => undefined }
     case 'verify-full':
-      // The driver names the server for names alone, and Node would look for localhost in the certificate of an address.
+      // The driver sets the server name only for names. For an address, Node would verify the certificate for localhost.
       return { ...files, rejectUnauthorized: true, host }
     default:
       throw new Error('must have one of disable, allow, prefer, require, verify-ca and verify-full as its sslmode')
@@ -124,7 +124,7 @@ function readPem(name: string, path: string): Buffer {
   }
 }
 
-/** What it would prove, that nobody sits in between, a verified certificate proves too. */
+/** A verified certificate proves what channel binding would: that there is no man in the middle. */
 function channelBinding(value: string, tls: ServerUrl['tls']): string[] {
   const isVerified = typeof tls === 'object' && tls.rejectUnauthorized === true
   if (value === 'require' && !isVerified) {

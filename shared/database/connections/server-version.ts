@@ -3,10 +3,10 @@ import type { Sql } from './connect.ts'
 import { primary } from './connections.ts'
 import { requireNoHiddenPooler } from './pooler.ts'
 
-/** The first with what the schema is written in, of those that its makers still mend. */
+/** The oldest supported major version that has all that the schema uses. */
 const VERSION_MIN = 15
 
-/** Throws a ConfigError, in one line, for a server that is too old, a database in which not every text can be stored, or a pooler that the URL does not tell of. */
+/** Throws a ConfigError, in one line, for a server that is too old, a database that is not in UTF8, or a pooler that the URL does not mention. */
 export async function requireSupportedServer(sql: Sql = primary()): Promise<void> {
   await requireNoHiddenPooler(sql)
   const [server] = await sql<[{ version: string; number: number; encoding: string }]>`

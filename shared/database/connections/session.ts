@@ -1,8 +1,8 @@
 import type { ServerUrl } from './server-url.ts'
 
 /**
- * What this service relies on, whatever the server's, the database's or the role's defaults are: statements outside of a transaction
- * see and change the latest, and values are written as they are read here.
+ * Settings that this service relies on, whatever the defaults of the server, the database and the role are: for statements outside of a
+ * transaction, and for the text format of values.
  */
 const pinned = {
   default_transaction_isolation: 'read committed',
@@ -16,20 +16,20 @@ const pinned = {
   row_security: 'on',
 }
 
-/** Those that a pooler keeps apart for each of its clients: https://www.pgbouncer.org/config.html#track_extra_parameters */
+/** Settings that a pooler tracks for each of its clients: https://www.pgbouncer.org/config.html#track_extra_parameters */
 const tracked = { DateStyle: 'ISO, MDY', TimeZone: 'UTC', standard_conforming_strings: 'on' }
 
 const bounds = {
-  // Bounds for a stuck client or a stuck query; a request's own time-out (5 s by default) is the tighter one.
+  // For a stuck client or query. A request's own time-out, 5 s by default, is tighter.
   statement_timeout: '10s',
   lock_timeout: '3s',
   idle_in_transaction_session_timeout: '10s',
-  // What is asked for often is in memory, where a page found by index costs no more than the next one.
+  // Hot pages are in memory, where a random page costs hardly more than the next one.
   random_page_cost: '1.1',
   jit: 'off',
 }
 
-/** What a connection tells the server at its start. A pooler refuses what it does not know, unless it is told to ignore it. */
+/** The parameters of a connection's start-up message. A pooler refuses those that it does not know. */
 export function startupParameters(
   { applicationName, options, schema, isPooled }: ServerUrl,
   { statementMaxMs, synchronousCommit }: { statementMaxMs: number; synchronousCommit: string | undefined },
@@ -47,7 +47,7 @@ export function startupParameters(
   }
 }
 
-/** What a transaction begins with: behind a pooler, the server's connection has not been told anything by this one. */
+/** The statements that begin a transaction. Behind a pooler they include the settings, which the server connection does not have. */
 export function openingOf({ isPooled }: Pick<ServerUrl, 'isPooled'>, synchronousCommit?: string): string {
   const begin = 'begin isolation level read committed read write not deferrable'
   if (!isPooled) return begin
@@ -58,12 +58,12 @@ export function openingOf({ isPooled }: Pick<ServerUrl, 'isPooled'>, synchronous
   return [begin, ...locals].join('; ')
 }
 
-/** Settings by which values are read and written wrong, or not at all, where a role has another default and none can be sent. */
+/** Settings that the role must have where a pooler passes none on: other values break reads or writes. */
 export const needed: Record<string, string> = {
   default_transaction_read_only: pinned.default_transaction_read_only,
   bytea_output: pinned.bytea_output,
   array_nulls: pinned.array_nulls,
 }
 
-/** A setting that tells whether the server has been told of the others. */
+/** The setting that shows whether the server has got the start-up parameters. */
 export const probe = { name: 'lock_timeout', value: bounds.lock_timeout }

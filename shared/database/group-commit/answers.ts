@@ -1,7 +1,7 @@
 import type { ServiceError } from '#errors'
 import type { Sql } from '../connections/connect.ts'
 import type { RequestContext } from '../request-context.ts'
-import { type Answer, claimKeys, storableFailure, storeAnswers, toFailure } from '../transactions/idempotency.ts'
+import { claimKeys, type ResultOrFailure, storableFailure, storeAnswers, toFailure } from '../transactions/idempotency.ts'
 
 export interface Member<Request> {
   request: Request
@@ -10,7 +10,7 @@ export interface Member<Request> {
 
 export type Decision<Result> = { result: Result } | { error: ServiceError }
 
-/** What is decided already: by the answer stored under a key, or because the key can't be used now. */
+/** The members that are decided already: by the answer stored under their key, or because the key can't be used now. */
 export async function claim<Request, Result>(tx: Sql, batch: ReadonlyArray<Member<Request>>) {
   const decided = new Map<Member<Request>, Decision<Result>>()
   const keyed = batch.flatMap((member) => {
@@ -33,7 +33,7 @@ export async function claim<Request, Result>(tx: Sql, batch: ReadonlyArray<Membe
   return decided
 }
 
-/** Stores the answers of those that came with a key, but for refusals that the same request need not meet again. */
+/** Stores the answers of members with a key, except for refusals that the same request may not meet again. */
 export function store<Request, Result>(sql: Sql, decisions: Map<Member<Request>, Decision<Result> | undefined>) {
   const entries = [...decisions].flatMap(([{ context }, decision]) => {
     const answer = decision && answerOf(decision)
@@ -42,7 +42,7 @@ export function store<Request, Result>(sql: Sql, decisions: Map<Member<Request>,
   return entries.length === 0 ? undefined : storeAnswers(sql, entries)
 }
 
-function answerOf<Result>(decision: Decision<Result>): Answer | undefined {
+function answerOf<Result>(decision: Decision<Result>): ResultOrFailure | undefined {
   if ('result' in decision) return { result: decision.result }
   const failure = storableFailure(decision.error)
   return failure && { failure }

@@ -7,22 +7,19 @@ import type { Entry, Queue } from './queue.ts'
 
 export type Batch<Item> = [Item, ...Item[]]
 
-/** What a batch is decided with, while its locks are held. */
+/** Decides a batch, while its locks are held. */
 export interface Group<Request, Result> {
-  /** Whether a request that came while the locks were waited for can be decided under them. */
+  /** Whether a late joiner, which arrived during the wait for the locks, can be decided under them. */
   covers: (request: Request) => boolean
-  /** Decides one request; called in the order of arrival. A refusal is a decision and leaves no write. */
+  /** Decides one request, in the order of arrival. A refusal is a decision, and leaves no write. */
   decide: (member: Member<Request>) => Decision<Result>
-  /** Sends the writes of all that was decided, which it is told once more: the commit travels right behind them. */
+  /** Sends the writes of all decisions. The commit is sent right behind them. */
   write: (decisions: Iterable<Decision<Result>>) => Promise<unknown>
 }
 
 type Decisions<Request, Result> = Map<Member<Request>, Decision<Result>>
 
-/**
- * Decides a batch, and what joins it from the queue, and commits it. `batch` has whoever has joined by the end, also by a
- * failed one.
- */
+/** Decides a batch and its late joiners from the queue, and commits it. It adds the late joiners to `batch`, even where it fails. */
 export async function commitBatch<Request, Result>(
   lease: Lease,
   batch: Batch<Entry<Request, Result>>,
@@ -31,17 +28,17 @@ export async function commitBatch<Request, Result>(
 ): Promise<{ decisions: Decisions<Request, Result>; token: string }> {
   const { tx, close } = begin(lease)
   try {
-    // Sent together. A member whose answer is stored already has locks taken for nothing, which harms nobody.
+    // Sent together. The locks for members whose answer is stored already are not needed, and do no harm.
     const [claimed, group] = await pipeline([claim<Request, Result>(tx, batch), open(tx)])
     const decided: Decisions<Request, Result> = new Map()
     for (const member of batch) if (!claimed.has(member)) decided.set(member, group.decide(member))
     if (queue) {
-      const joined = await letJoin(tx, batch, group, queue)
-      for (const [member, decision] of joined.claimed) claimed.set(member, decision)
-      for (const [member, decision] of joined.decided) decided.set(member, decision)
+      const late = await addLateJoiners(tx, batch, group, queue)
+      for (const [member, decision] of late.claimed) claimed.set(member, decision)
+      for (const [member, decision] of late.decided) decided.set(member, decision)
     }
     const written = group.write(decided.values())
-    // Should the connection be gone by now, nobody waits for it.
+    // Where the connection has dropped by now, nothing awaits this.
     written.catch(() => {})
     close()
     const token = await commit(lease, tx, () => pipeline([written, store(lease.sql, decided)]))
@@ -53,15 +50,15 @@ export async function commitBatch<Request, Result>(
   }
 }
 
-/** Adds those that have come since the batch was closed, as far as its locks do for them, and decides on them. */
-async function letJoin<Request, Result>(
+/** Adds the requests that have arrived since the batch was taken and that its locks cover, and decides them. */
+async function addLateJoiners<Request, Result>(
   tx: Sql,
   batch: Batch<Entry<Request, Result>>,
   group: Group<Request, Result>,
   queue: Queue<Request, Result>,
 ) {
   const late = queue.take(batch, ({ request }) => group.covers(request))
-  // Before anything can fail: whoever is in the batch is told.
+  // Before anything can fail: every member of the batch gets an answer.
   batch.push(...late)
   const claimed = await claim<Request, Result>(tx, late)
   const decided: Decisions<Request, Result> = new Map()
@@ -72,7 +69,7 @@ async function letJoin<Request, Result>(
     if ('result' in decision) decided.set(entry, decision)
     else refused.push(entry)
   }
-  // What stands in their way may have ended between the group's look and their coming: the next group looks anew.
+  // The cause of a refusal may have ended between the batch's reads and their arrival: the next batch reads again.
   for (const entry of refused) batch.splice(batch.indexOf(entry), 1)
   queue.giveBack(refused)
   return { claimed, decided }

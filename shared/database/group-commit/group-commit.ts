@@ -26,11 +26,10 @@ const commitTime = histogram('group_commit_transaction_seconds', 'Time that a tr
 const singles = counter('group_commit_failed_batches_total', 'Batches whose members were run one by one.', ['group'])
 
 /**
- * Runs the requests that wait while a transaction is in flight as the next one: a hot row is then locked, and the log
- * flushed, once for many. Those that come while it waits for its locks join it, where the locks do for them too. Each is
- * answered after the commit that holds its effect, under its own idempotency key, as `transaction` would have it. Rejects
- * with `overloaded` when the queue is full or the wait too long, and with `client_closed_request`, having done nothing,
- * where the client is gone when its turn comes.
+ * Runs the requests that arrive while a transaction is in flight together, as the next one: it locks a hot row, and flushes the log, once
+ * for many. Late joiners, which arrive during the wait for the locks, are added where the locks cover them. Each request is answered after
+ * the commit of its effect, under its own idempotency key, as by `transaction`. Rejects with `overloaded` where the queue is full or the
+ * wait too long, and with `client_closed_request`, without an effect, where the client is gone by then.
  */
 export function groupCommit<Request, Result>(options: GroupCommitOptions<Request, Result>) {
   const queue = createQueue<Request, Result>(options)
@@ -42,8 +41,8 @@ export function groupCommit<Request, Result>(options: GroupCommitOptions<Request
       const [first, ...others] = queue.take([])
       if (!first) continue
       const settle = await runBatch([first, ...others], options, queue)
-      // The next batch's statements go out first (the driver sends at the end of a turn of the event loop): the database then
-      // works while this one's answers are written.
+      // Sends the next batch's statements first (the driver sends at the end of a turn of the event loop), so that the database works
+      // while this batch's answers are written.
       if (queue.length() === 0) settle()
       else setImmediate(setImmediate, settle)
     }
@@ -57,7 +56,7 @@ export function groupCommit<Request, Result>(options: GroupCommitOptions<Request
     })
 }
 
-/** Runs a batch to its end, with whoever joins it from the queue, and gives what tells every member of it. */
+/** Runs a batch, with late joiners from the queue. Gives a function that answers every member. */
 async function runBatch<Request, Result>(
   batch: Batch<Entry<Request, Result>>,
   options: GroupCommitOptions<Request, Result>,
@@ -75,7 +74,7 @@ async function runBatch<Request, Result>(
       for (const entry of batch) settle(entry, decisions.get(entry), token)
     }
   } catch (error) {
-    // Without a database, one by one would only take longer to fail.
+    // Without a database, single runs would fail too, and take longer.
     if (batch.length === 1 || isUnavailable(error)) {
       return () => {
         for (const entry of batch) entry.reject(error)
@@ -97,7 +96,7 @@ function settle<Request, Result>(
   token: string,
 ): void {
   context.response.consistencyToken = token
-  if (decision === undefined) reject(new Error('a group left a request undecided'))
+  if (decision === undefined) reject(new Error('a batch left a request undecided'))
   else if ('error' in decision) reject(decision.error)
   else resolve(decision.result)
 }

@@ -16,11 +16,11 @@ export interface QueueOptions<Request> {
   batchMax: number
   /** Requests that may wait for the next one. */
   queueMax: number
-  /** What no two requests of one transaction may have in common. */
+  /** Keys that no two requests of one transaction may share. */
   keysOf?: (request: Request) => string[]
 }
 
-/** Past this, whoever asked has given up (a function's default time-out is 5 s): its place in the batch is better used. */
+/** A function's default time-out is 5 s: past this, the client has almost given up, and its place in the batch is better used. */
 const WAIT_MAX_MS = 4_000
 
 const queueWait = histogram('group_commit_wait_seconds', 'Time from a request until it is in a transaction.', ['group'])
@@ -48,14 +48,14 @@ export function createQueue<Request, Result>({ name: group, batchMax, queueMax, 
       else entry.reject(overloaded(`${queueMax} requests already wait for their turn. Try again shortly.`))
     },
 
-    /** Puts back what was taken, for another batch. */
+    /** Puts requests back at the head of the queue. */
     giveBack(entries: readonly Waiting[]): void {
       waiting = [...entries, ...waiting]
     },
 
     /**
-     * Takes what fits into a batch, up to its bound. A request that has something in common with one of the batch, or before it,
-     * stays for the next; those whose client is gone, or that have waited for too long, are rejected.
+     * Takes the requests that fit into a batch, up to its bound. A request that shares a key with one of the batch, or with one before it in
+     * the queue, stays for the next batch. Rejects requests whose client is gone, or that have waited for too long.
      */
     take(batch: readonly Waiting[], fits: (entry: Waiting) => boolean = () => true): Waiting[] {
       const taken: Waiting[] = []
@@ -72,7 +72,7 @@ export function createQueue<Request, Result>({ name: group, batchMax, queueMax, 
         const isFull = batch.length + taken.length === batchMax
         if (isFull || keys.some((key) => seen.has(key)) || !fits(entry)) left.push(entry)
         else taken.push(entry)
-        // Those left behind count too, so that equals stay in their order.
+        // Also those of requests that stay, so that requests with the same key keep their order.
         for (const key of keys) seen.add(key)
       }
       for (const { enqueuedAt } of taken) wait.observe((now - enqueuedAt) / 1000)
@@ -83,10 +83,10 @@ export function createQueue<Request, Result>({ name: group, batchMax, queueMax, 
   }
 }
 
-/** Why a request that has waited is not worth running any more; undefined if it is. */
+/** Why a request is no longer worth running; undefined if it is. */
 export function refusalOf({ context, enqueuedAt }: Entry<unknown, never>, now: number): ServiceError | undefined {
   if (context.isGone())
-    return new ServiceError('client_closed_request', 'Whoever asked has gone before the work began.')
+    return new ServiceError('client_closed_request', 'The client disconnected before the work began.')
   return now - enqueuedAt > WAIT_MAX_MS
     ? overloaded('The request has waited for too long. Try again shortly.')
     : undefined

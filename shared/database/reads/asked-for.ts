@@ -2,8 +2,8 @@ import { ServiceError } from '#errors'
 import { logger } from '#telemetry'
 
 /**
- * The second wall behind the driver, which has been seen to give another's answer: nothing that tells who somebody is, or what is
- * whose, is taken from a row that is not the one asked for. Throws `unavailable`.
+ * Throws `unavailable` for a row other than the requested one. The driver has been seen to give one query the answer of another: this is
+ * the second defence, for rows that decide identity or ownership.
  */
 export function requireAskedFor(isAskedFor: boolean, what: string): void {
   if (isAskedFor) return

@@ -2,16 +2,16 @@ import { bulkhead } from 'cockatiel'
 import { databaseSettings } from '../connections/settings.ts'
 
 /**
- * Reads that the primary is asked at a time while it stands in for the replica, for each connection: the driver sends them one
- * behind the other. And those that wait for that: at 1 ms a read, they are through in 50 ms.
+ * Reads in flight on the primary while it stands in for the replica, for each connection (the driver pipelines them), and reads that wait
+ * for that: at 1 ms a read, the queue takes 50 ms.
  */
 const STAND_IN_MAX = 4
 const STAND_IN_WAITING_MAX = 500
-/** The same where there is no replica, and the primary is there for reads too; a function's own limit is below that. */
+/** The same without a replica, where the primary serves all reads. A function's own limit is lower. */
 const ALONE_MAX = 50
 const ALONE_WAITING_MAX = 10_000
 
-/** Bounds what the primary is asked: a replica that lags must not bring it down. */
+/** A bulkhead for reads of the primary: a replica that lags must not overload it. */
 export function boundOfPrimary() {
   const { DATABASE_REPLICA_URL, DATABASE_POOL_MAX } = databaseSettings()
   return DATABASE_REPLICA_URL === undefined

@@ -7,7 +7,7 @@ const lagBytes = gauge(
 )
 const lagSeconds = gauge('database_replica_lag_seconds', 'How long ago the primary was where the replica is now.')
 
-/** Measures a replica's lag, look by look, for the metrics too. */
+/** Measures a replica's lag at each probe, and sets the metrics. */
 export function createLagMeter() {
   const clock = createLagClock()
   return (here: LogPosition, there: LogPosition): { bytes: number; ms: number } => {
@@ -19,22 +19,22 @@ export function createLagMeter() {
   }
 }
 
-/** At a look a second, ten minutes. A replica further behind is as far behind as this. */
+/** At a probe a second, ten minutes. Older samples are thinned out. */
 const SAMPLES_MAX = 600
 
 /**
- * Measures how far behind a replica is in time: how long ago the primary's log was first seen to be longer than what the
- * replica has of it. The replica's own clock of its last transaction would tell how long the primary has been idle as well.
+ * Measures a replica's lag in time: how long ago the primary's log was first seen beyond what the replica has replayed. The time of the
+ * replica's last transaction would include the time in which the primary was idle.
  */
 export function createLagClock(now: () => number = () => performance.now()) {
-  /** The primary's log at some moments, each further than the one before. */
+  /** Ends of the primary's log, each beyond the one before. */
   const samples: Array<{ at: number; offset: number }> = []
   return {
-    /** Milliseconds; by offsets in bytes of the replica's and the primary's log. */
+    /** The lag in milliseconds, given the ends of the replica's and the primary's log as offsets in bytes. */
     measure(here: number, there: number): number {
       const at = now()
       const last = samples.at(-1)?.offset ?? -1
-      // A shorter log is another primary's: what was promoted had not got all of it.
+      // A shorter log belongs to another primary, which was promoted without all of the old one's.
       if (there < last) samples.length = 0
       if (there !== last) samples.push({ at, offset: there })
       while (samples.length > 1 && (samples[0]?.offset ?? 0) <= here) samples.shift()

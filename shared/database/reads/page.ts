@@ -1,37 +1,37 @@
 import * as z from 'zod'
 import { invalid } from '#errors'
 import { decimalInteger } from '#input'
-import { createPlaces, type Occupant } from './places.ts'
+import { createFairLimit, type Requester } from './fair-limit.ts'
 
-/** The JSON in a cursor: a name of 200 characters of four bytes each is the longest key that there is, beside some 100 bytes. */
+/** The JSON in a cursor. The longest key is a name of 200 characters of four bytes; the rest takes some 100 bytes. */
 const CURSOR_BYTES_MAX = 1_200
 
 const NO_CURSOR = 'is not a nextCursor of this list in this order'
 
-/** Whatever `nextCursor` this service gives, it takes: base64url, whose four characters hold three bytes. */
+/** Accepts every `nextCursor` that this service gives: base64url, in which four characters hold three bytes. */
 export const Cursor = z
   .string()
   .max(Math.ceil((CURSOR_BYTES_MAX * 4) / 3))
   .regex(/^[A-Za-z0-9_-]+$/, NO_CURSOR)
 
-/** The members every list's query has. */
+/** The members of every list's query. */
 export const PageQuery = z.strictObject({
   limit: decimalInteger({ min: 1, max: 200 }).default(50).describe('How many items to answer with, at most.'),
   cursor: Cursor.optional().describe('`nextCursor` of the page before.'),
 })
 
-/** A page ends before the item that would make it larger, as JSON: 200 products may be 12 MB. */
+/** The size of a page as JSON. It ends before the item that would exceed it: 200 products may be 12 MB. */
 const PAGE_BYTES_MAX = 1024 * 1024
-/** What a page's JSON has besides its items: a cursor and some names. */
+/** The size of a page's JSON besides its items: a cursor and some names. */
 const FRAME_BYTES_MAX = 2_048
-/** Rows that are read before their size is known, and rows that are read at once: of the largest, products of 60 kB, 2 and 4 MB. */
+/** Rows of the first statement, when their size is unknown, and of any statement: 2 and 4 MB of the largest products, of 60 kB. */
 const FIRST_ROWS_MAX = 32
 const ROWS_MAX = 64
-/** Pages that are read at a time: with the rows, items and JSON of each, some 50 MB at worst. And those that wait for that. */
+/** Pages that are read at once, which take 50 MB at worst with their rows, items and JSON, and pages that wait for that. */
 const PAGES_MAX = 8
 const WAITING_MAX = 500
 
-const inPlace = createPlaces({
+const limited = createFairLimit({
   atOnceMax: PAGES_MAX,
   waitingMax: WAITING_MAX,
   tooMany: 'Too many lists are being read, or by this API key.',
@@ -48,29 +48,29 @@ export interface Page<Item> {
 }
 
 export interface List<Row, Item, Keys extends z.ZodType> {
-  /** Names the list and its order, so that a cursor works only where it came from. */
+  /** Names the list and its order: a cursor works only for the list that it comes from. */
   kind: string
   keys: Keys
-  /** Gives up to `limit` rows, those behind the row that had the keys `after`; the first ones where that is undefined. */
+  /** Gives up to `limit` rows behind the row with the keys `after`, or the first rows where that is undefined. */
   fetch: (after: z.infer<Keys> | undefined, limit: number) => Promise<Row[]>
   keysOf: (row: Row) => z.infer<Keys>
   toItem: (row: Row) => Item
 }
 
 /**
- * Reads one page by keyset: up to `limit` items, and fewer where they would take more than 1 MiB. Throws `validation_failed` for a
- * cursor of another list, `overloaded` where too many pages are being read, `client_closed_request` where its turn comes too late.
+ * Reads one page by keyset pagination: up to `limit` items, and fewer where they would exceed 1 MiB. Throws `validation_failed` for a cursor
+ * of another list, `overloaded` where too many pages are being read, and `client_closed_request` where the client is gone before its turn.
  */
 export async function readPage<Row, Item, const Keys extends z.ZodType>(
   request: PageRequest,
-  by: Occupant,
+  by: Requester,
   list: List<Row, Item, Keys>,
 ): Promise<Page<Item>> {
   const after = request.cursor === undefined ? undefined : decodeCursor(request.cursor, list.kind, list.keys)
-  return inPlace(by, () => collect(list, after, request.limit))
+  return limited(by, () => collect(list, after, request.limit))
 }
 
-/** Reads some rows, to see how large they are, and then as many as will fit. At most a page's rows and steps. */
+/** Reads some rows to learn their size, and then as many as fit. It takes at most `limit + 1` statements. */
 async function collect<Row, Item, Keys extends z.ZodType>(
   list: List<Row, Item, Keys>,
   firstAfter: z.infer<Keys> | undefined,
@@ -81,7 +81,7 @@ async function collect<Row, Item, Keys extends z.ZodType>(
   let bytesLeft = PAGE_BYTES_MAX - FRAME_BYTES_MAX
   let rowsMax = FIRST_ROWS_MAX
   for (;;) {
-    // One more than the page has: it tells whether there is another page.
+    // One more than the page has, to learn whether there is another page.
     const wanted = Math.min(limit + 1 - items.length, rowsMax)
     const rows = await list.fetch(after, wanted)
     for (const row of rows) {
@@ -112,7 +112,7 @@ function decodeCursor<Keys extends z.ZodType>(cursor: string, kind: string, keys
     const [cursorKind, values] = CursorParts.parse(JSON.parse(Buffer.from(cursor, 'base64url').toString()))
     if (cursorKind === kind) return keys.parse(values)
   } catch {
-    // Whatever is wrong with it, it did not come from this list.
+    // Anything malformed is not a cursor of this list.
   }
   throw invalid('cursor', NO_CURSOR)
 }

@@ -21,38 +21,38 @@ import { boundOfPrimary } from './bound-of-primary.ts'
 import { monitorReplica, type ReplicaMonitor } from './replica-monitor.ts'
 import { inScan } from './scan.ts'
 
-/** The server ends a statement after 5 s, and those ahead of it on its connection; this ends the wait for one that has gone silent. */
+/** The server ends a statement, and one ahead of it on its connection, after 5 s each. This ends the wait for a silent server. */
 const PRIMARY_READ_MAX_MS = 11_000
-/** A scan's wait for its turn, its own time, and a moment more. */
+/** A scan's wait for a connection, its own time, and some slack. */
 const SCAN_READ_MAX_MS = 7_000
-/** Whatever lag the settings allow other reads: a key that is revoked must soon be refused. */
+/** For look-ups of API keys, whatever lag the settings allow: a revoked key must soon be refused. */
 const KEY_LAG_MAX_MS = 2_000
-/** A position this old is as good as the current one where any will do: what is read can only be newer. */
-const LATELY_MS = 100
+/** How long a position of the primary's log is reused for reads without a token: what they read can only be newer. */
+const POSITION_MS = 100
 
 const reads = counter('database_reads_total', 'Reads, by the server that answered and why.', ['server', 'reason'])
 
 type Query<Result> = (sql: Sql) => Promise<Result>
 
-/** Which of a server's connections a query is for. */
+/** The kind of a server's connections that a query uses. */
 type Lane = 'rows' | 'keys' | 'scans'
 
 interface Routing {
   monitor: ReplicaMonitor | undefined
-  /** Bounds what the primary is asked: a replica that lags must not bring it down. Scans have a bound of their own on each server. */
+  /** Bulkheads of the primary. Scans have a bound of their own on each server. */
   toPrimary: Record<Exclude<Lane, 'scans'>, ReturnType<typeof boundOfPrimary>>
-  /** Where the primary's log was, and when it was asked. */
-  lately: { position: LogPosition; at: number } | undefined
+  /** The last known end of the primary's log, and when it was read. */
+  lastPosition: { position: LogPosition; at: number } | undefined
 }
 
 let routing: Routing | undefined
 
 function openRouting(): Routing {
-  // Has the connections register first, so that they are closed after what asks on them.
+  // The connections register for the shutdown first, so that they are closed after the monitor that uses them.
   void primaryKnown()
   onShutdown(stopReading)
   const monitor = databaseSettings().DATABASE_REPLICA_URL === undefined ? undefined : monitorReplica()
-  return { monitor, toPrimary: { rows: boundOfPrimary(), keys: boundOfPrimary() }, lately: undefined }
+  return { monitor, toPrimary: { rows: boundOfPrimary(), keys: boundOfPrimary() }, lastPosition: undefined }
 }
 
 /** Stops monitoring the replica. The next read starts anew. */
@@ -62,10 +62,13 @@ export function stopReading(): void {
 }
 
 /**
- * Runs a query that finds some rows by an index: on the replica if it is well and, for a request with a consistency token, has
- * replayed that far; else on the primary. `query` may run twice, but never because it was slow. With `unless`, a replica's answer for
- * which it holds is asked for again on the primary: a thing that is missing there may only be late. Throws ServiceErrors only, but for
- * defects: `overloaded` where too many wait for the primary, or the query takes too long.
+ * Runs a query that finds some rows by an index: on the replica if that is in rotation and, for a request with a consistency token, has
+ * replayed that far; else on the primary. `query` may run twice, but never because it was slow. An answer of the replica for which
+ * `unless` holds is confirmed on the primary: a missing row may only be late. Throws ServiceErrors only, except for defects: `overloaded`
+ * where too many reads wait for the primary, or the query takes too long.
+ *
+ * @example
+ * const product = await read(context, (sql) => findProduct(sql, id), (found) => found === undefined)
  */
 export async function read<Result>(
   context: RequestContext,
@@ -75,12 +78,12 @@ export async function read<Result>(
   return readBy('rows', context, query, unless)
 }
 
-/** The same for a query that may look through a table. Few run at a time, so that all others go on; the rest wait, or are refused. */
+/** The same for a query that may scan a table. Two run at once on a server; the rest wait, or are refused. */
 export async function scan<Result>(context: RequestContext, query: Query<Result>): Promise<Result> {
   return readBy('scans', context, query, () => false)
 }
 
-/** The same for the look-up of an API key, on connections that nothing else is on; from no replica that is 2 s behind, or more. */
+/** The same for the look-up of an API key, on connections of its own, and from no replica that lags by more than 2 s. */
 export async function readKey<Result>(query: Query<Result>, unless: (result: Result) => boolean): Promise<Result> {
   return readBy('keys', systemContext('function:auth'), query, unless)
 }
@@ -95,18 +98,18 @@ async function readBy<Result>(
   if (fromReplica && !unless(fromReplica.result)) return fromReplica.result
   const position = hasOldTimeline(context) ? await primaryPosition(context) : undefined
   const result = await onPrimary(lane, query, fromReplica ? 'missing_on_replica' : 'not_replayed_or_down')
-  // With a token of what was promoted since, the request's next read need not be here.
+  // With a token of the promoted server, the request's next read may use a replica.
   if (position) context.response.consistencyToken = formatToken(position)
   return result
 }
 
-/** Whether the request's token is from before a fail-over: no replica can tell whether it has all of that. */
+/** Whether the request's token is from before a fail-over: then no replica is known to cover it. */
 function hasOldTimeline({ response: { consistencyToken: token } }: RequestContext): boolean {
   const known = routing?.monitor?.replayed()
   return token !== undefined && known !== undefined && parseToken(token).timeline < known.timeline
 }
 
-/** As `read`, with a token for what the answer covers: it may be newer, but not older. */
+/** As `read`, and gives a token that the answer covers: the answer may be newer, but not older. */
 export async function readAsOf<Result>(
   context: RequestContext,
   query: Query<Result>,
@@ -116,23 +119,23 @@ export async function readAsOf<Result>(
   if (fromReplica?.asOf && !unless(fromReplica.result)) return { result: fromReplica.result, asOf: fromReplica.asOf }
   const position = await primaryPosition(context)
   const result = await onPrimary('rows', query, fromReplica ? 'missing_on_replica' : 'not_replayed_or_down')
-  // On the primary a commit is in the log before it can be seen, and with a replica to be waited for, long before. A transaction
-  // that the query has not seen has a token of this position, at the least, since it is read when the commit is over.
+  // One byte less: a commit is in the log before it is visible, and with synchronous replication long before. A transaction that the query
+  // has not seen has a token of at least this position, since that is read after its commit.
   return { result, asOf: formatToken(justBefore(position)) }
 }
 
-/** Where the primary's log was a moment ago, which is all that a request needs that has no token. */
+/** The end of the primary's log; for a request without a token, as it was up to 100 ms ago. */
 async function primaryPosition({ response }: RequestContext): Promise<LogPosition> {
   routing ??= openRouting()
-  const { lately } = routing
+  const { lastPosition } = routing
   const now = performance.now()
-  if (response.consistencyToken === undefined && lately && now - lately.at < LATELY_MS) return lately.position
+  if (response.consistencyToken === undefined && lastPosition && now - lastPosition.at < POSITION_MS) return lastPosition.position
   const [position] = await onPrimary('rows', (sql) => currentPosition(sql), 'position')
-  if (routing) routing.lately = { position, at: now }
+  if (routing) routing.lastPosition = { position, at: now }
   return position
 }
 
-/** The replica's answer, or undefined where the primary should be asked instead. */
+/** The replica's answer; undefined where the primary has to answer instead. */
 async function onReplica<Result>(
   lane: Lane,
   context: RequestContext,
@@ -146,23 +149,23 @@ async function onReplica<Result>(
   if (!monitor || !readers) return undefined
   if (lane === 'keys' && monitor.lagMs() > KEY_LAG_MAX_MS) return undefined
   if (position && !(await monitor.hasReplayed(position))) return undefined
-  // Before the query: what it sees is this, or later.
+  // Read before the query, which sees this position or a later one.
   const replayed = monitor.replayed()
   const epoch = replicaEpoch()
   try {
     const limitMs = lane === 'scans' ? SCAN_READ_MAX_MS : REPLICA_STATEMENT_MAX_MS
     const result = await withServerTimeout(limitMs, () => ask(readers, lane, query))
-    // A connection has ended meanwhile: the query may have been answered by a server that has been restarted and is behind.
+    // A connection has ended meanwhile: the answer may come from another server, which has replayed less.
     if (position && replicaEpoch() !== epoch) return undefined
     reads.inc({ server: 'replica', reason: position ? 'replayed' : 'no_token' })
     return { result, asOf: replicaEpoch() === epoch && replayed ? formatToken(replayed) : undefined }
   } catch (error) {
     if (error instanceof ServiceError) throw error
-    // A recovery conflict (40001) cancels one query; the replica itself is well.
+    // A recovery conflict (40001) cancels one query. The replica itself is healthy.
     if (retryReason(error)) return undefined
     if (!isConnectionFailure(error) && !isCancelled(error)) throw toPublicError(error)
     const isSlow = isCancelled(error) || (isServerTimeout(error) && (await monitor.suspect()))
-    // What a replica that is well can't answer in time would only burden the primary as well.
+    // A query that is too slow for a healthy replica would only burden the primary as well.
     if (isSlow) throw tooSlow(error)
     void monitor.suspect()
     return undefined

@@ -2,14 +2,17 @@ import type { Sql } from '../connections/connect.ts'
 import { leaseSnapshot } from '../connections/connections.ts'
 import { toPublicError } from '../transactions/failures.ts'
 
-/** Longer, and the rows that it keeps from being vacuumed would slow down everybody else. */
+/** A longer snapshot would keep so many dead rows from vacuum that other statements slow down. */
 const SNAPSHOT_MAX_MS = 300_000
 /** A chunk of a long read may take longer than a request's statement. */
 const STATEMENT_MAX_MS = 60_000
 
 /**
- * Runs `work` over one unchanging view of the primary: each of its statements sees the same moment. It can't write, waits for one of
- * a few connections for this alone, and is cut off after 5 minutes. Throws ServiceErrors only, but for defects.
+ * Runs `work` on one snapshot of the primary, read-only: all of its statements see the same moment. It waits for one of a few connections of
+ * their own, and is cut off after 5 minutes. Throws ServiceErrors only, except for defects.
+ *
+ * @example
+ * const levels = await snapshot((sql) => sql`select product_id, on_hand from stock_levels`)
  */
 export async function snapshot<Result>(work: (sql: Sql) => Promise<Result>): Promise<Result> {
   const lease = await leaseSnapshot()
@@ -24,7 +27,7 @@ export async function snapshot<Result>(work: (sql: Sql) => Promise<Result>): Pro
     throw toPublicError(error)
   } finally {
     clearTimeout(watchdog)
-    // Fails only where the connection is gone, and the transaction with it.
+    // Fails only where the connection is lost, and the transaction with it.
     if (!lease.isLost()) await lease.sql.unsafe('rollback').catch(() => {})
     lease.release()
   }

@@ -8,17 +8,17 @@ import { isConnectionFailure, retryReason, toPublicError } from './failures.ts'
 import { pipeline } from './pipeline.ts'
 import { currentPosition, formatToken } from './token.ts'
 
-/** Six attempts back off for about half a second in all, the median life of a pile-up; then the client should know. */
+/** Six attempts back off for half a second in all, the median life of a pile-up. After that, the client has to retry. */
 const ATTEMPTS_MAX = 6
 const BACKOFF = { baseMs: 10, maxMs: 400 }
-/** The server's own time-outs end a statement after 10 s; this one ends the wait for a server that has gone silent. */
+/** The server ends a statement after 10 s. This ends the wait for a silent server. */
 const TRANSACTION_MAX_MS = 12_000
 
 const retries = counter('database_transaction_retries_total', 'Transactions run again, by reason.', ['reason'])
 
 /**
- * Runs a transaction's attempt (`count` is 1 for the first) on a connection of its own, and runs it again, a bounded number of times, after a deadlock, a
- * serialisation failure, a lock time-out, a change of the schema or a StaleRead. Throws what the last attempt threw, as a public error.
+ * Runs an attempt at a transaction (`count` is 1 for the first) on a leased connection, and retries it, six attempts in all, after a deadlock,
+ * a serialisation failure, a lock time-out, a change of the schema or a StaleRead. Throws the last attempt's error, as a public error.
  */
 export async function withRetries<Result>(attempt: (lease: Lease, count: number) => Promise<Result>): Promise<Result> {
   for (let count = 1; ; count++) {
@@ -28,7 +28,7 @@ export async function withRetries<Result>(attempt: (lease: Lease, count: number)
       return await attempt(lease, count)
     } catch (error) {
       if (isConnectionFailure(error)) suspectPrimary()
-      // With it goes what was prepared on it, which nothing uses any more.
+      // Drops the connection, and with it the outdated prepared statements.
       if (isOutdated(error)) lease.abandon()
       const reason = retryReason(error)
       if (reason === undefined || count === ATTEMPTS_MAX) throw toPublicError(error)
@@ -42,8 +42,8 @@ export async function withRetries<Result>(attempt: (lease: Lease, count: number)
 }
 
 /**
- * Begins a transaction. The handle refuses statements that would run outside of it: behind its end, or on a new connection.
- * BEGIN is not awaited: it travels with the first statement, and if it fails, so does that one.
+ * Begins a transaction. `tx` refuses statements that would run outside of it: after `close`, or on a new connection. BEGIN is not awaited: it
+ * is sent together with the first statement, which fails if BEGIN does.
  */
 export function begin(lease: Lease): { tx: Sql; close: () => void } {
   lease.sql.unsafe(lease.opening).catch(() => {})
@@ -61,10 +61,10 @@ export function begin(lease: Lease): { tx: Sql; close: () => void } {
   return { tx, close }
 }
 
-/** What is to be done right behind a transaction's commit, with the token that covers it. */
+/** The work to do right after each transaction's commit. */
 const afterwards = new WeakMap<Sql, Array<(token: string) => void>>()
 
-/** Has `work` done once the transaction of `tx` has committed, before anyone is told: it must be quick, and not throw. */
+/** Registers `work` to run after the commit of `tx`, before its answer, with the token that covers it. It must be quick, and not throw. */
 export function afterCommit(tx: Sql, work: (token: string) => void): void {
   const works = afterwards.get(tx)
   if (works) works.push(work)
@@ -72,8 +72,8 @@ export function afterCommit(tx: Sql, work: (token: string) => void): void {
 }
 
 /**
- * Sends the last statements, if there are any, and COMMIT, together. Gives the consistency token that covers the commit.
- * Throws what a statement failed with. COMMIT of a failed transaction succeeds as ROLLBACK: its command tag tells.
+ * Sends the last statements, if any, together with COMMIT. Gives the consistency token that covers the commit. Throws the error of a failed
+ * statement. COMMIT of a failed transaction succeeds as ROLLBACK, which its command tag shows.
  */
 export async function commit(lease: Lease, tx: Sql, lastStatements: () => unknown): Promise<string> {
   if (lease.isLost()) throw connectionLost()
@@ -88,7 +88,7 @@ export async function commit(lease: Lease, tx: Sql, lastStatements: () => unknow
   return token
 }
 
-/** Fails only where the connection is gone, and the transaction with it. */
+/** Never throws: it fails only where the connection is lost, and the transaction with it. */
 export async function rollback(lease: Lease): Promise<void> {
   if (!lease.isLost()) await lease.sql.unsafe('rollback').catch(() => {})
 }

@@ -6,7 +6,7 @@ import { pipeline } from './pipeline.ts'
 export interface IdempotencyKey {
   apiKeyId: string
   key: string
-  /** A digest of method, path and body: the same key with another digest is a client's mistake. */
+  /** A digest of method, path and body. The same key with another digest is a client's mistake. */
   fingerprint: Buffer
   requestId: string
 }
@@ -18,35 +18,35 @@ export interface StoredFailure {
   issues?: Issue[]
 }
 
-interface StoredAnswer {
+interface StoredRow {
   fingerprint: Buffer
   requestId: string
   result: unknown
   failure: StoredFailure | null
 }
 
-/** What became of a key: it is ours for this transaction, or has an answer, or can't be used: `request_in_progress`, `idempotency_key_reused`. */
+/** The result of claiming a key: taken for this transaction; its stored answer; or `request_in_progress` or `idempotency_key_reused`. */
 export type Claim =
   | { kind: 'taken' }
-  | { kind: 'stored'; answer: StoredAnswer }
+  | { kind: 'stored'; answer: StoredRow }
   | { kind: 'refused'; error: ServiceError }
 
-/** What identifies a key in this process: an API key has its keys for itself. */
+/** Identifies an idempotency key: each API key has its own. */
 export function nameOf({ apiKeyId, key }: IdempotencyKey): string {
   return `${apiKeyId} ${key}`
 }
 
 /**
- * Takes each key for this transaction, unless it has an answer. A key is an advisory lock rather than a row so that a
- * second request learns at once that the first still runs, instead of waiting for its row. Both statements are sent
- * together; the second has its own snapshot, so it sees what the last holder committed.
+ * Takes each key for this transaction, unless it has an answer. A key is an advisory lock rather than a row, so that a second request learns
+ * at once that the first still runs, instead of waiting for its row. Both statements are sent together. The second has a snapshot of its
+ * own, so it sees what the last holder of the lock committed.
  */
 export async function claimKeys(tx: Sql, keys: readonly IdempotencyKey[]): Promise<Claim[]> {
   const [locks, answers] = await pipeline([
     tx<Array<{ taken: boolean }>>`
       select ${takeKey(tx)} as taken from unnest(${keys.map(nameOf)}::text[]) with ordinality as key (name, line)
       order by line`,
-    tx<Array<StoredAnswer & { line: number }>>`
+    tx<Array<StoredRow & { line: number }>>`
       select asked.line, fingerprint, request_id as "requestId", result, failure
       from unnest(${keys.map(({ apiKeyId }) => apiKeyId)}::uuid[], ${keys.map(({ key }) => key)}::text[])
         with ordinality as asked (api_key_id, key, line)
@@ -56,7 +56,7 @@ export async function claimKeys(tx: Sql, keys: readonly IdempotencyKey[]): Promi
   const answerAt = new Map(answers.map((answer) => [answer.line - 1, answer]))
   return keys.map((key, index) => {
     const answer = answerAt.get(index)
-    // A stored answer is final, so it does not matter who holds the lock: another replay of it, for one.
+    // A stored answer is final, whoever holds the lock: it may be another replay.
     if (answer) return replay(answer, key)
     return locks[index]?.taken ? { kind: 'taken' } : { kind: 'refused', error: inProgress() }
   })
@@ -66,7 +66,7 @@ function takeKey(sql: Sql) {
   return sql`pg_try_advisory_xact_lock(hashtextextended(key.name, 0))`
 }
 
-function replay(answer: StoredAnswer, key: IdempotencyKey): Claim {
+function replay(answer: StoredRow, key: IdempotencyKey): Claim {
   if (!answer.fingerprint.equals(key.fingerprint)) {
     const detail = 'This Idempotency-Key was used for another request. Use a new key.'
     const issues = [{ path: 'Idempotency-Key', message: 'was used for another request' }]
@@ -81,13 +81,13 @@ function inProgress(): ServiceError {
   })
 }
 
-export type Answer = { result: unknown } | { failure: StoredFailure }
+export type ResultOrFailure = { result: unknown } | { failure: StoredFailure }
 
 /**
- * Keeps the answers of requests with their effects: both are committed, or neither is. Gives no row for a key that has an
- * answer already, or that a twin has taken since: a failure is stored after its transaction, and its locks, are gone.
+ * Stores answers, in the transactions of their effects. Gives no row for a key that has an answer already, or that a concurrent equal request
+ * has taken since: a failure is stored after its transaction has ended, and without that transaction's lock.
  */
-export function storeAnswers(sql: Sql, entries: ReadonlyArray<{ key: IdempotencyKey; answer: Answer }>) {
+export function storeAnswers(sql: Sql, entries: ReadonlyArray<{ key: IdempotencyKey; answer: ResultOrFailure }>) {
   const results = entries.map(({ answer }) => ('result' in answer ? JSON.stringify(answer.result ?? null) : null))
   const failures = entries.map(({ answer }) => ('failure' in answer ? JSON.stringify(answer.failure) : null))
   return sql`
@@ -110,7 +110,7 @@ export function storeAnswers(sql: Sql, entries: ReadonlyArray<{ key: Idempotency
     returning key`
 }
 
-/** What is kept of a failure that an equal request would meet again: 404, 409 and 412, but for a race lost to a twin. */
+/** The stored form of a failure that an equal request would meet again: 404, 409 and 412, except `request_in_progress`. */
 export function storableFailure(error: unknown): StoredFailure | undefined {
   if (!(error instanceof ServiceError) || error.code === 'request_in_progress') return undefined
   if (![404, 409, 412].includes(error.status)) return undefined
@@ -118,6 +118,6 @@ export function storableFailure(error: unknown): StoredFailure | undefined {
 }
 
 export function toFailure({ code, detail, extra, issues }: StoredFailure): ServiceError {
-  // It was one when it was stored.
+  // Only arguments of a ServiceError are stored.
   return new ServiceError(...([code, detail, { extra, issues }] as ErrorArguments))
 }

@@ -1,8 +1,11 @@
 type Results<Sent extends readonly unknown[]> = { -readonly [Index in keyof Sent]: Awaited<Sent[Index]> }
 
 /**
- * The results of a transaction's statements that are sent one behind the other, in this order, without a wait in between. Of
- * those that fail it throws the first: it is the cause, and the server has only refused what came behind it.
+ * The results of statements of one transaction that are sent in this order without waiting in between. Throws the first failure, which is the
+ * cause: the server refuses the statements behind it.
+ *
+ * @example
+ * const [levels, [product]] = await pipeline([readLevels(tx, id), tx`select name from products where id = ${id}`])
  */
 export async function pipeline<const Sent extends readonly unknown[]>(sent: Sent): Promise<Results<Sent>> {
   const settled = await Promise.allSettled(sent)

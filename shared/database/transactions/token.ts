@@ -1,7 +1,7 @@
 import { invalid } from '#errors'
 import type { Sql } from '../connections/connect.ts'
 
-/** A place in the write-ahead log: what `Consistency-Token` carries, written `<timeline>-<hi>/<lo>`, all hexadecimal. */
+/** A position in the write-ahead log. As a `Consistency-Token` it is written `<timeline>-<hi>/<lo>`, all hexadecimal. */
 export interface LogPosition {
   timeline: number
   lsn: string
@@ -13,21 +13,21 @@ export function formatToken({ timeline, lsn }: LogPosition): string {
   return `${timeline.toString(16).toUpperCase()}-${lsn}`
 }
 
-/** Throws `validation_failed` for anything that was never a token. */
+/** Throws `validation_failed` for a text that is not a token. */
 export function parseToken(token: string): LogPosition {
   const [, timeline, lsn] = TOKEN.exec(token) ?? []
   if (!timeline || !lsn) throw invalid('Consistency-Token', 'is not a token that this service gave out')
   return { timeline: Number.parseInt(timeline, 16), lsn }
 }
 
-/** The bytes of log before a position: two positions of one timeline are as far apart as these. */
+/** The bytes of log before a position. Their difference is the distance of two positions of one timeline. */
 export function offsetOf(lsn: string): number {
   const [high = '', low = ''] = lsn.split('/')
   // Exact below 2^53: eight pebibytes of log.
   return Number.parseInt(high, 16) * 2 ** 32 + Number.parseInt(low, 16)
 }
 
-/** Whether whoever is at `here` has all that the log had at `there`. Of another timeline, nobody can tell. */
+/** Whether a server at `here` has all that the log had at `there`. False between timelines, where that is unknown. */
 export function covers(here: LogPosition, there: LogPosition): boolean {
   return here.timeline === there.timeline && offsetOf(here.lsn) >= offsetOf(there.lsn)
 }
@@ -40,8 +40,8 @@ export function justBefore({ timeline, lsn }: LogPosition): LogPosition {
 }
 
 /**
- * The end of the log at this moment. Sent right behind a COMMIT on its connection, it lies at or past that commit.
- * The timeline is the first eight digits of the log file's name.
+ * The end of the log at this moment. Sent right behind a COMMIT on its connection, it is at or past that commit. The timeline is the first
+ * eight digits of the log file's name.
  */
 export function currentPosition(sql: Sql) {
   return sql<[LogPosition]>`
