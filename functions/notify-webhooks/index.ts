@@ -17,7 +17,8 @@ export default streamFunction({
     const { type, time } = attributes
     const { specversion: _, ...event } = attributes
     const jobs = await notifyWebhooks({ ...event, data }, name, context)
-    if (type !== 'stock.expired' || !data.reservationId || !(await hasSubscribers('reservation.expired'))) return { jobs }
+    if (type !== 'stock.expired' || !data.reservationId || !(await hasSubscribers('reservation.expired')))
+      return { jobs }
     // Each line of a reservation has an event, and the reservation has one, which has its id.
     const reservation = await getReservation(data.reservationId, context)
     const { id } = reservation

@@ -12,7 +12,10 @@ const FLUSH_POLL_MS = 10
 /** Groups a batch: a change of a thousand products must not block the event loop. */
 const BATCH_MAX = 500
 
-const dropped = counter('cache_invalidations_dropped_total', 'Invalidations dropped because the cache was away for too long.')
+const dropped = counter(
+  'cache_invalidations_dropped_total',
+  'Invalidations dropped because the cache was away for too long.',
+)
 const pendingGroups = gauge('cache_invalidations_pending', 'Groups that wait to be invalidated.', [], observePending)
 
 function observePending(): void {

@@ -1,9 +1,9 @@
 import * as z from 'zod'
 import { type RequestContext, read, requireScope, type Sql } from '#database'
 import { ServiceError } from '#errors'
+import { scopeOf } from './job-types.ts'
 import { isKept } from './prune.ts'
 import { csvHeader, type Row, toCsv, toNdjson } from './rows.ts'
-import { scopeOf } from './job-types.ts'
 import { type ResultFormat, resultFormats } from './schema.ts'
 
 /** The result of a job that has a table. */

@@ -11,7 +11,10 @@ import { woocommerce } from './woocommerce.ts'
 const shops = { shopify, woocommerce }
 
 /** Throws `validation_failed` for a file that can't be read at all: not UTF-8, or without the columns that it must have. */
-export async function openFile({ format, shop }: ImportPayload, blocks: AsyncIterable<Uint8Array>): Promise<ImportFile> {
+export async function openFile(
+  { format, shop }: ImportPayload,
+  blocks: AsyncIterable<Uint8Array>,
+): Promise<ImportFile> {
   const texts = decode(blocks)
   if (format === 'ndjson') return { rows: readNdjson(texts), inItsWords: (issue) => issue }
   if (!shop) return openCsv(texts, layOutProducts)

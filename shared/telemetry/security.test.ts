@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { logger } from './log.ts'
-import { countSecurityEvent, securityEvent, logRepeated } from './security.ts'
+import { countSecurityEvent, logRepeated, securityEvent } from './security.ts'
 
 let told: object[]
 

@@ -11,11 +11,9 @@ import { allowsPrivate } from './settings.ts'
 /** The longest that the specification allows a receiver. */
 const TIMEOUT_MS = 15_000
 
-const deliveries = counter(
-  'webhook_deliveries_total',
-  'Attempts to deliver an event to a webhook, by outcome.',
-  ['outcome'],
-)
+const deliveries = counter('webhook_deliveries_total', 'Attempts to deliver an event to a webhook, by outcome.', [
+  'outcome',
+])
 const durations = histogram('webhook_delivery_duration_seconds', 'Time until a webhook answered, or the attempt ended.')
 
 type Delivery =

@@ -20,7 +20,8 @@ export function createMemoryStore(now: () => number = () => performance.now()): 
     perf,
   })
   const watermarks = new LRUCache<string, string>({ max: WATERMARKS_MAX, ttl: WATERMARK_TTL_MS, perf })
-  const isCurrent = (asOf: string, watermark: string | undefined) => watermark === undefined || comparable(asOf) >= watermark
+  const isCurrent = (asOf: string, watermark: string | undefined) =>
+    watermark === undefined || comparable(asOf) >= watermark
   return {
     get({ key, group }) {
       const entry = entries.get(key)

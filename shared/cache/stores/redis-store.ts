@@ -95,7 +95,9 @@ export function createRedisStore(connection: RedisConnection): CacheStore {
       await connection.call((redis) => redis.del(keysOf(group, key)[2] ?? ''))
     },
     async invalidate(watermarks) {
-      await Promise.all([...watermarks].map(([group, asOf]) => raise([watermarkOf(group)], [comparable(asOf), WATERMARK_TTL_MS])))
+      await Promise.all(
+        [...watermarks].map(([group, asOf]) => raise([watermarkOf(group)], [comparable(asOf), WATERMARK_TTL_MS])),
+      )
     },
     close: connection.close,
   }

@@ -1,7 +1,13 @@
 import type { ServiceError } from '#errors'
 import type { Sql } from '../connections/connect.ts'
 import type { RequestContext } from '../request-context.ts'
-import { claimKeys, type ResultOrFailure, storableFailure, storeAnswers, toFailure } from '../transactions/idempotency.ts'
+import {
+  claimKeys,
+  type ResultOrFailure,
+  storableFailure,
+  storeAnswers,
+  toFailure,
+} from '../transactions/idempotency.ts'
 
 export interface Member<Request> {
   request: Request

@@ -129,7 +129,8 @@ async function primaryPosition({ response }: RequestContext): Promise<LogPositio
   routing ??= openRouting()
   const { lastPosition } = routing
   const now = performance.now()
-  if (response.consistencyToken === undefined && lastPosition && now - lastPosition.at < POSITION_MS) return lastPosition.position
+  if (response.consistencyToken === undefined && lastPosition && now - lastPosition.at < POSITION_MS)
+    return lastPosition.position
   const [position] = await onPrimary('rows', (sql) => currentPosition(sql), 'position')
   if (routing) routing.lastPosition = { position, at: now }
   return position

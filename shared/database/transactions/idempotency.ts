@@ -26,10 +26,7 @@ interface StoredRow {
 }
 
 /** The result of claiming a key: taken for this transaction; its stored answer; or `request_in_progress` or `idempotency_key_reused`. */
-export type Claim =
-  | { kind: 'taken' }
-  | { kind: 'stored'; answer: StoredRow }
-  | { kind: 'refused'; error: ServiceError }
+export type Claim = { kind: 'taken' } | { kind: 'stored'; answer: StoredRow } | { kind: 'refused'; error: ServiceError }
 
 /** Identifies an idempotency key: each API key has its own. */
 export function nameOf({ apiKeyId, key }: IdempotencyKey): string {

@@ -138,8 +138,5 @@ async function redispatchOverdue(broker: Broker, { queue }: BrokerSettings, cont
   )
   if (count === 0) return
   overdue.inc(count)
-  logger().warn(
-    { count },
-    'overdue jobs dispatched again: the broker has no message of their type left',
-  )
+  logger().warn({ count }, 'overdue jobs dispatched again: the broker has no message of their type left')
 }
