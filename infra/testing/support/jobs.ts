@@ -11,7 +11,7 @@ import { functionNamed } from './functions.ts'
 
 /** A job that is dead after one attempt, with `error`; all other queued jobs die with it. Gives its id. */
 export async function deadJob(error = 'validation_failed: nonsense'): Promise<string> {
-  const { id } = await submitJob({ type: 'export-stock', payload: {} }, systemContext('api-key:test'))
+  const { id } = await submitJob({ type: 'export-stock', payload: { format: 'csv' } }, systemContext('api-key:test'))
   const worker = work({ queue: 'jobs', deliver: async () => ({ verdict: 'reject', error }) })
   await vi.waitFor(
     async () =>
