@@ -109,13 +109,13 @@ test('a postmaster.pid that names a server of another folder is no obstacle', as
   }
 })
 
-test('a postgres of this folder that somebody else has started is left alone, and named at once', async () => {
+test('a postgres of this folder that another user or tool has started is left alone, and named at once', async () => {
   const folder = join(ground.dataDir, 'primary')
   const foreign = spawn('sleep', ['60'], { argv0: 'postgres', cwd: folder, stdio: 'ignore' })
   try {
     await writeFile(join(folder, 'postmaster.pid'), `${foreign.pid}\n`)
     await expect(ground.start()).rejects.toThrow(
-      `Process ${foreign.pid} is a postgres of ${folder} that somebody else has started: stop it first`,
+      `Process ${foreign.pid} is a postgres of ${folder} that another user or tool has started: stop it first`,
     )
     expect(birthOf(foreign.pid ?? 0)).toBeDefined()
     expect(await readFile(join(folder, 'postmaster.pid'), 'utf8')).toBe(`${foreign.pid}\n`)

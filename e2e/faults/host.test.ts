@@ -109,7 +109,7 @@ describe('a function’s process', () => {
     await vi.waitFor(async () => expect((await post({})).statusCode).toBe(200), { timeout: 10_000 })
   })
 
-  it('logs an error that nobody caught, and ends with 1', async () => {
+  it('logs an uncaught error, and ends with 1', async () => {
     await post({ crash: true, sleepMs: 1_000 }).catch(() => {})
     expect(await host.exit).toBe(1)
     expect(host.lines.join('\n')).toMatch(/"level":"fatal".*nobody catches this/)

@@ -13,25 +13,25 @@ import {
   systemContext,
   transaction,
 } from '#database'
-import { findEngine } from '../../infra/local/postgres/programs.ts'
-import { Server } from '../../infra/local/postgres/server.ts'
+import { PostgresServer } from '../../infra/local/postgres/postgres-server.ts'
+import { findPrograms } from '../../infra/local/postgres/programs.ts'
 import { withConnection } from '../../infra/local/postgres/sql.ts'
 import { type Pair, startPair, urlOfBoth } from './replica-fixture.ts'
 
 // A replica is promoted that has a replica of its own, which follows it onto the new timeline: what a token from before is worth then.
 
 let pair: Pair
-let follower: Server
+let follower: PostgresServer
 const stopping = new AbortController()
 
 /** A standby that is fed by the pair's replica: a copy of the primary, made as it runs. */
-async function startFollower({ dataDir, primaryUrl, replicaUrl }: Pair): Promise<Server> {
-  const engine = await findEngine(dataDir)
+async function startFollower({ dataDir, primaryUrl, replicaUrl }: Pair): Promise<PostgresServer> {
+  const programs = await findPrograms(dataDir)
   const folder = join(dataDir, 'follower')
   // https://www.postgresql.org/docs/18/continuous-archiving.html#BACKUP-LOWLEVEL-BASE-BACKUP
   const label = await withConnection(primaryUrl, async (sql) => {
     await sql`select pg_backup_start('follower', fast => true)`
-    await engine.run('cp', ['-a', join(dataDir, 'primary'), folder])
+    await programs.run('cp', ['-a', join(dataDir, 'primary'), folder])
     const [row] = await sql<
       [{ label: string }]
     >`select labelfile as label from pg_backup_stop(wait_for_archive => false)`
@@ -41,10 +41,10 @@ async function startFollower({ dataDir, primaryUrl, replicaUrl }: Pair): Promise
   await writeFile(join(folder, 'standby.signal'), '')
   await rm(join(folder, 'postmaster.pid'))
   await rm(join(folder, 'pg_replslot/replica'), { recursive: true })
-  await engine.own(folder)
-  const server = new Server({
+  await programs.own(folder)
+  const server = new PostgresServer({
     role: 'replica',
-    engine,
+    programs,
     folder,
     logFile: join(dataDir, 'follower.log'),
     password: decodeURIComponent(new URL(primaryUrl).password),

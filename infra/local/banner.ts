@@ -1,6 +1,6 @@
 import { DEVELOPMENT_KEY } from '#access/bootstrap-key'
 
-/** What a newcomer needs next: where things are, the key, and three commands that work when pasted, also twice. */
+/** The text after a start: the URLs, the key, and three commands to paste, which also work twice. */
 export function banner(url: string, functionCount: number, bootstrapApiKey: string): string {
   const isDevelopmentKey = bootstrapApiKey === DEVELOPMENT_KEY
   // A key of the user's own is not printed: terminals and their logs are kept.

@@ -1,13 +1,13 @@
 import { readFile } from 'node:fs/promises'
 import * as z from 'zod'
 import { eventRequest, type FunctionDefinition } from '#function'
-import { loadFunction } from './functions.ts'
+import { loadFunction } from './load-functions.ts'
 
 const Params = z.record(z.string(), z.union([z.string(), z.number()]).transform(String))
 
-/** What a function gets: `event.json` beside it, or a file in that shape. */
+/** A function's input: `event.json` beside it, or a file of that shape. */
 const Invocation = z.strictObject({
-  /** Other functions to call first, and what to take from their answers as parameters: `{ "productId": "items.0.id" }`. */
+  /** Functions to call first, and the parameters to take from their answers: `{ "productId": "items.0.id" }`. */
   given: z
     .array(
       z.strictObject({
@@ -21,14 +21,14 @@ const Invocation = z.strictObject({
   /** Parameters of the path, or else of the query. */
   params: Params.default({}),
   headers: z.record(z.string(), z.string()).default({}),
-  /** The body of a request, or the data of an event: a text of another type than JSON is sent as it is. */
+  /** The body of a request, or the data of an event. A text of another type than JSON is sent as it is. */
   data: z.json().optional(),
-  /** The event's attributes, of a function that gets events. */
+  /** The event's attributes, for a function that takes events. */
   event: z.object({ id: z.string(), source: z.string(), type: z.string(), subject: z.string().optional() }).optional(),
 })
 export type Invocation = z.infer<typeof Invocation>
 
-/** What `event.json` beside each function has, by its name: the same each time, as what is described must be. Throws if one is unfit. */
+/** Each function's `event.json`, by name, with a fixed timestamp, so that the OpenAPI document stays the same. Throws for an invalid one. */
 export async function readExamples(definitions: readonly FunctionDefinition[]): Promise<Record<string, Invocation>> {
   const names = definitions.map(({ name }) => name)
   const read = names.map((name) => readInvocation(new URL(`../../functions/${name}/event.json`, import.meta.url), 1))
@@ -36,7 +36,7 @@ export async function readExamples(definitions: readonly FunctionDefinition[]): 
   return Object.fromEntries(names.map((name, index) => [name, invocations[index] as Invocation]))
 }
 
-/** Reads an invocation. `{{timestamp}}` in it stands for the current second, for what must be new each time. Throws if it is unfit. */
+/** Reads an invocation. `{{timestamp}}` in it stands for the current second, for values that must be new each time. Throws for an invalid one. */
 export async function readInvocation(
   file: string | URL,
   timestamp = Math.floor(Date.now() / 1000),
@@ -45,7 +45,7 @@ export async function readInvocation(
   return Invocation.parse(JSON.parse(text))
 }
 
-/** Runs what must be there first, then the function, in this process. Throws if a function of `given` answers with an error. */
+/** Calls the functions of `given`, then the function, in this process. Throws if one of `given` answers with an error. */
 export async function invoke(
   definition: FunctionDefinition,
   invocation: Invocation,
@@ -62,7 +62,7 @@ export async function invoke(
   return send(definition, { ...invocation, params, data: fill(invocation.data, params) }, apiKey)
 }
 
-/** The data with what was taken in the place of `{{name}}`: an event has no path that a parameter could go to. */
+/** The data with parameters in the place of `{{name}}`, since an event has no path for them. */
 function fill(data: Invocation['data'], params: Record<string, string>): Invocation['data'] {
   if (data === undefined) return undefined
   const text = JSON.stringify(data).replaceAll(/\{\{(\w+)\}\}/g, (braces, name: string) =>

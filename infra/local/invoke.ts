@@ -6,9 +6,9 @@ import { ensureBootstrapKey } from '#access'
 import { shutDown } from '#async'
 import { environment, overrideEnvironment } from '#config'
 import { migrate } from '#database'
-import { lockFolder } from './data-dir.ts'
-import { loadFunction } from './functions.ts'
+import { lockFolder } from './folder-lock.ts'
 import { invoke, readInvocation } from './invocation.ts'
+import { loadFunction } from './load-functions.ts'
 import { startCluster } from './postgres/cluster.ts'
 import { useRunningStack } from './running-stack.ts'
 import { seedCatalogue } from './seed.ts'
@@ -74,7 +74,7 @@ function split(pair: string, separator: string): [string, string] {
   return [pair.slice(0, at), pair.slice(at + 1).trim()]
 }
 
-/** Points this process at the stack that runs, or starts a database. Gives what to do at the end. */
+/** Points this process at the running stack, or starts a database. Gives the function to call at the end. */
 async function connect(settings: Settings): Promise<() => Promise<void>> {
   const routerUrl = await useRunningStack(settings.dataDir)
   if (routerUrl !== undefined) {

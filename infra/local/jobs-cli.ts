@@ -24,7 +24,7 @@ const say = (line: string): void => {
   process.stdout.write(`${line}\n`)
 }
 
-/** Whoever is logged in: their name is kept with what they redrive. */
+/** The user who is logged in, whose name is kept with what they redrive. */
 const operator = () => systemContext(`operator:${userInfo().username}`)
 
 async function main(): Promise<void> {
@@ -54,7 +54,7 @@ async function main(): Promise<void> {
   }
 }
 
-/** Throws for a command that makes no sense, before anything is connected to. */
+/** Parses a command. Throws for an invalid one, before it connects to anything. */
 function workOf(command: string, ids: string[], { limit, all }: { limit: string; all: boolean }): () => Promise<void> {
   switch (command) {
     case 'dead': {

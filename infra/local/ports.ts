@@ -5,7 +5,7 @@ interface Address {
   port: number
 }
 
-/** Throws an error of one line that says what to do. Asked before anything is started, so that a taken port costs nothing. */
+/** Throws an error of one line that says what to do. It runs before anything is started, so that a taken port costs nothing. */
 export function checkThatPortIsFree({ host, port }: Address): Promise<void> {
   return new Promise((resolve, reject) => {
     const probe = createServer()
@@ -25,7 +25,7 @@ function reasonFor(error: NodeJS.ErrnoException, host: string, port: number): st
   }
 }
 
-/** A port that was free a moment ago: it can be taken again before it is used. */
+/** A port that was free a moment ago. Another process may take it before it is used. */
 export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const probe = createServer()

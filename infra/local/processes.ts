@@ -4,8 +4,8 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { basename } from 'node:path'
 
 /**
- * What tells this process from any other that ever had its id: made from its start time and, where known, the boot it
- * was started in. Undefined when it is gone; a zombie counts as gone, since it holds nothing but its id.
+ * Identifies a process among all that ever had its id, by its start time and, if known, the boot that it was started in. Undefined if it
+ * is gone; a zombie counts as gone, since it holds nothing but its id.
  */
 export function birthOf(pid: number): string | undefined {
   const birth = process.platform === 'linux' ? linuxBirth(pid) : portableBirth(pid)
@@ -26,7 +26,7 @@ function portableBirth(pid: number): string | undefined {
   return line === '' || line.startsWith('Z') ? undefined : line.slice(line.indexOf(' ')).trim()
 }
 
-/** The name a server of this data folder shows in its processes' titles, so that they can be found by it. */
+/** The name in the titles of the server processes of this data folder, by which they are found. */
 export function clusterName(folder: string): string {
   return `${basename(folder)}-${createHash('sha1').update(folder).digest('hex').slice(0, 12)}`
 }
@@ -39,8 +39,8 @@ export interface ServerProcesses {
 }
 
 /**
- * The PostgreSQL processes of a data folder. Told by their command lines, which every user may read; the current folder
- * of another user's process is hidden from root too in a container without CAP_SYS_PTRACE.
+ * The PostgreSQL processes of a data folder, by their command lines, which every user may read. The current folder of another
+ * user's process is hidden even from root in a container without CAP_SYS_PTRACE.
  */
 export function serverProcesses(folder: string): ServerProcesses {
   const title = `postgres: ${clusterName(folder)}: `
@@ -54,10 +54,10 @@ export function serverProcesses(folder: string): ServerProcesses {
   return found
 }
 
-/** What comes before the folder in the command lines of its servers; whoever else names it (a shell, an editor) is no server of it. */
+/** What precedes the folder in the command lines of its servers. Other programs may name it too (a shell, an editor). */
 const ROOTS = ['postgres', 'postgres --single', 'initdb']
 
-/** The processes that name this folder, or something in it, in their command lines; of these programs alone, if any are given. */
+/** The processes that name this folder, or a path in it, in their command lines; only of `programs`, if given. */
 export function processesNaming(folder: string, programs?: readonly string[]): number[] {
   const found = commandLines().filter(
     ({ command }) => names(command, folder) && (!programs || programs.some((program) => isRunBy(command, program))),
@@ -65,7 +65,7 @@ export function processesNaming(folder: string, programs?: readonly string[]): n
   return found.map(({ pid }) => pid).filter((pid) => pid !== process.pid && pid !== 0)
 }
 
-/** Looked for as a whole: it may hold whatever stands between the words of a command line. */
+/** Matches the folder as a whole, since its name may contain what separates the words of a command line. */
 function names(command: string, folder: string): boolean {
   const [before = '', ...others] = command.split(folder)
   let start = before
@@ -76,7 +76,7 @@ function names(command: string, folder: string): boolean {
   })
 }
 
-/** Where its path may have spaces, what follows its name is an option. */
+/** A program's path may have spaces; an option follows its name. */
 const isRunBy = (command: string, program: string) =>
   command === program || command.startsWith(`${program} `) || command.includes(`/${program} -`)
 
@@ -93,7 +93,7 @@ export function workingFolder(pid: number): string | undefined {
   try {
     return readlinkSync(`/proc/${pid}/cwd`)
   } catch {
-    // Of another user's process it is hidden, from root too in a container without CAP_SYS_PTRACE.
+    // Another user's process hides it, even from root in a container without CAP_SYS_PTRACE.
     return undefined
   }
 }
@@ -118,7 +118,7 @@ function commandLines(): CommandLine[] {
   })
 }
 
-/** Sends the signal to every one of them that still lives. */
+/** Sends the signal to those processes that still run. */
 export function signalAll(pids: number[], signal: NodeJS.Signals): void {
   for (const pid of pids) {
     try {
@@ -134,7 +134,7 @@ function readOrEmpty(path: string): string {
   try {
     return readFileSync(path, 'utf8')
   } catch {
-    // The process ended between the listing and the read, or never was.
+    // The process ended between the listing and the read, or never existed.
     return ''
   }
 }

@@ -4,8 +4,8 @@ import { createProduct } from '#products'
 import { demoCatalogue } from './demo-catalogue.ts'
 
 /**
- * Fills an empty shop with the demo catalogue, through the same code as a request. The last product is created last and
- * marks the job as done, so a start that was killed in the middle is made up for, and what was deleted since stays so.
+ * Fills an empty shop with the demo catalogue, through the same code as a request. The last product marks the work as done, so the next
+ * start completes one that was killed in the middle, and products deleted since stay deleted.
  */
 export async function seedCatalogue(progress: (line: string) => void): Promise<void> {
   const last = demoCatalogue.at(-1)

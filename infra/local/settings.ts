@@ -10,15 +10,15 @@ export interface Settings {
   dataDir: string
   seed: boolean
   bootstrapApiKey: string
-  /** Given: no PostgreSQL is started, this one is used. */
+  /** The PostgreSQL to use instead of the embedded one. */
   databaseUrl: string | undefined
   databaseReplicaUrl: string | undefined
-  /** Hosts to serve besides those that are this machine by their name. */
+  /** Hosts to serve besides localhost and loopback addresses. */
   allowedHosts: readonly string[]
   logLevel: string
 }
 
-/** A setting that is missing or unfit; the message has a line for each. */
+/** Missing or invalid settings; the message has a line for each. */
 export class BadSettings extends Error {
   override readonly name = 'BadSettings'
 }
@@ -47,8 +47,8 @@ const settingsSchema = z.object({
 type Environment = Record<string, string | undefined>
 
 /**
- * Reads the settings of `npm start` from an environment; an empty variable is an absent one. `usesKey`: whether who asks comes with the
- * admin key, or makes it. Throws BadSettings.
+ * Reads the settings of `npm start` from an environment; an empty variable counts as absent. `usesKey`: whether the command uses or makes
+ * the admin key. Throws BadSettings.
  */
 export function readSettings(environment: Environment, { usesKey = true } = {}): Settings {
   const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
@@ -61,7 +61,7 @@ export function readSettings(environment: Environment, { usesKey = true } = {}):
     port: settings.PORT,
     host: settings.HOST,
     dataDir: resolve(settings.DATA_DIR),
-    // A database that was there before is somebody's; only a new one is filled without being asked.
+    // An existing database is the user's own; only a new one gets the demo data by default.
     seed: settings.SEED === undefined ? settings.DATABASE_URL === undefined : settings.SEED === '1',
     bootstrapApiKey: settings.BOOTSTRAP_API_KEY,
     databaseUrl: settings.DATABASE_URL,
@@ -71,7 +71,7 @@ export function readSettings(environment: Environment, { usesKey = true } = {}):
   }
 }
 
-/** Apart from the schema, whose cross-field checks stay silent as long as any one field is bad. */
+/** Apart from the schema, whose cross-field checks don't run while any field is bad. */
 function contradictions({ DATABASE_URL, DATABASE_REPLICA_URL }: Environment): string[] {
   if (!DATABASE_REPLICA_URL || DATABASE_URL) return []
   return ['DATABASE_REPLICA_URL needs DATABASE_URL too: the embedded primary brings its own replica']
@@ -79,7 +79,7 @@ function contradictions({ DATABASE_URL, DATABASE_REPLICA_URL }: Environment): st
 
 function contradictionsOfKey({ HOST, BOOTSTRAP_API_KEY, DATABASE_URL }: Environment): string[] {
   const ownKey = ownKeySetting.safeParse(BOOTSTRAP_API_KEY)
-  // One that is unfit for any database has its line already.
+  // A key that no database accepts has its line already.
   if (!embeddedKeySetting.safeParse(BOOTSTRAP_API_KEY).success) return []
   if (DATABASE_URL && !ownKey.success) {
     return [`BOOTSTRAP_API_KEY ${ownKey.error.issues[0]?.message}, since DATABASE_URL names a database of yours`]

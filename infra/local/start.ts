@@ -3,12 +3,13 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { environment } from '#config'
 import { banner } from './banner.ts'
-import { lockFolder, removeStackFile, writeStackFile } from './data-dir.ts'
-import { type EngineUrls, namedEngines, startEngines } from './engines.ts'
+import { type EngineUrls, namedEngines, startEngines } from './engines/start-engines.ts'
+import { lockFolder } from './folder-lock.ts'
 import { checkThatPortIsFree } from './ports.ts'
 import { type Cluster, startCluster } from './postgres/cluster.ts'
-import type { Service } from './service.ts'
+import type { ServedFunctions } from './serve-functions.ts'
 import { readSettings, type Settings } from './settings.ts'
+import { removeStackFile, writeStackFile } from './stack-file.ts'
 import { createTeardown, type Teardown } from './teardown.ts'
 
 const USAGE = `npm start [-- --engines]: PostgreSQL with a replica, every function and the router, in one process.
@@ -31,7 +32,7 @@ const USAGE = `npm start [-- --engines]: PostgreSQL with a replica, every functi
   LOG_LEVEL             info
 `
 
-/** Requests get a few seconds to end; what hangs longer must not keep the database from a clean shutdown. */
+/** Requests get a few seconds to end. One that hangs longer must not keep the database from a clean shutdown. */
 const FUNCTIONS_MS = 8_000
 
 const progress = (line: string) => {
@@ -63,20 +64,20 @@ async function bringUp(settings: Settings, withEngines: boolean, teardown: Teard
   await mkdir(dataDir, { recursive: true })
   const lock = await lockFolder(dataDir)
   teardown.add('releasing the data folder', lock.release)
-  // A killed run left its own behind, and it must not be believed while this one starts.
+  // A killed run left its file behind, which would be wrong while this one starts.
   await removeStackFile(dataDir)
 
   const stack = { refresh: () => {} }
-  // Loading every function takes about as long as starting PostgreSQL, and happens meanwhile.
-  const loading = import('./service.ts')
+  // Loading all functions takes about as long as starting PostgreSQL, so both run at the same time.
+  const loading = import('./serve-functions.ts')
   // After PostgreSQL is up: on two cores, three more servers at the same time would make all of them late.
   const cluster = databaseUrl ? undefined : await startEmbedded(dataDir, teardown, () => stack.refresh())
   const named = namedEngines(environment())
   const engines = withEngines ? await startEngines(join(dataDir, 'engines'), named, teardown, progress) : named
   teardown.signal.throwIfAborted()
-  const { startService } = await loading
+  const { serveFunctions } = await loading
   teardown.signal.throwIfAborted()
-  const service = await startService({
+  const service = await serveFunctions({
     ...settings,
     engines,
     databaseUrl: databaseUrl ?? cluster?.primaryUrl ?? '',
@@ -108,10 +109,10 @@ async function startEmbedded(dataDir: string, teardown: Teardown, onChange: () =
   return cluster
 }
 
-/** Writes stack.json. The answer writes it again, after process ids changed. */
+/** Writes stack.json. Gives the function that writes it again after process ids have changed. */
 async function publish(
   settings: Settings & { engines: EngineUrls },
-  service: Service,
+  service: ServedFunctions,
   cluster: Cluster | undefined,
   teardown: Teardown,
 ) {
@@ -125,9 +126,9 @@ async function publish(
       pids: { node: process.pid, ...(cluster?.pids() ?? { primary: null, replica: null }) },
     })
   await write()
-  // One after the other, and none after the removal: two servers can come back at the same time, or during a stop.
+  // One write at a time, and none after the removal: two servers can come back at the same time, or during a stop.
   let last = Promise.resolve()
-  teardown.add('withdrawing stack.json', () => last.then(() => removeStackFile(dataDir)))
+  teardown.add('removing stack.json', () => last.then(() => removeStackFile(dataDir)))
   return () => {
     last = last.then(() => (teardown.signal.aborted ? undefined : write())).catch(teardown.fail)
   }

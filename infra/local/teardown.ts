@@ -3,19 +3,19 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { onStopSignal } from '#function/stop-signals'
 
 export interface Teardown {
-  /** Aborted once a stop was asked for. */
+  /** Aborted once a stop is requested. */
   signal: AbortSignal
-  /** Resolves when a stop was asked for, by a signal or by an error that nobody caught. */
+  /** Resolves when a stop is requested, by a signal or by an uncaught error. */
   requested(): Promise<void>
-  /** A step to take at the end, before all that were added earlier; left to itself after `limitMs`. */
+  /** Adds a step to run at the end, before all steps added earlier. It is not waited for past `limitMs`. */
   add(what: string, step: () => Promise<unknown>, limitMs?: number): void
-  /** Notes an error, unless it is the echo of a stop that was asked for, and asks for a stop. */
+  /** Reports an error, unless a requested stop has caused it, and requests a stop. */
   fail(error: unknown): void
-  /** Takes the steps. Answers the exit code. */
+  /** Runs the steps. Gives the exit code. */
   run(): Promise<number>
 }
 
-/** All of it, the 20 s that a PostgreSQL gets before it is killed included. */
+/** For all steps, with the 20 s that a PostgreSQL gets before it is killed. */
 const TOTAL_MS = 30_000
 
 interface Step {
@@ -24,7 +24,7 @@ interface Step {
   limitMs: number
 }
 
-/** Listens for the signals that end the process, and takes what was started down again, last first. */
+/** Listens for the signals that end the process, and stops what was started, in reverse order. */
 export function createTeardown(progress: (line: string) => void): Teardown {
   const asked = new AbortController()
   const steps: Step[] = []
@@ -41,7 +41,7 @@ export function createTeardown(progress: (line: string) => void): Teardown {
     setTimeout(giveUp, TOTAL_MS).unref()
   }
   const fail = (error: unknown) => {
-    // Every wait that the stop interrupts rejects with this.
+    // Every wait that a stop interrupts rejects with this.
     if (asked.signal.aborted && error instanceof Error && error.name === 'AbortError') return
     exitCode = 1
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 
-/** Polls until `done`; false when `timeoutMs` passed first. */
+/** Polls until `done`. Gives false if `timeoutMs` pass first. */
 export async function waitUntil(
   done: () => boolean | Promise<boolean>,
   timeoutMs: number,
@@ -14,8 +14,8 @@ export async function waitUntil(
   return true
 }
 
-/** Whether it settles in time. */
-export async function within(promise: Promise<unknown>, timeoutMs: number): Promise<boolean> {
+/** Whether a promise settles in time. */
+export async function settlesWithin(promise: Promise<unknown>, timeoutMs: number): Promise<boolean> {
   const timer = new AbortController()
   const late = delay(timeoutMs, false, { signal: timer.signal }).catch(() => false)
   const settled = await Promise.race([promise.then(() => true), late])

@@ -14,9 +14,9 @@ const settingsSchema = z.object({
 })
 
 /**
- * What a deployment runs once before its functions: the schema is brought up to date, the rights of the
- * functions' roles granted where they are named, the admin key made, and the demo catalogue
- * put in if that is asked for. Running it again changes nothing. Sets the exit code to 1, with one clear line, where it fails.
+ * Runs once in a deployment, before the functions: brings the schema up to date, grants the rights of the functions' roles if they are
+ * named, makes the admin key, and adds the demo catalogue if asked to. Running it again changes nothing. If it fails, it logs one line
+ * and sets the exit code to 1.
  */
 export async function runMigration(): Promise<void> {
   try {

@@ -8,7 +8,7 @@ const roleSetting = z
   .optional()
 
 const settingsSchema = z.object({
-  /** Whom the functions connect as, and whom those that make and revoke API keys do. Both or neither. */
+  /** The role of the functions, and that of the functions that make and revoke API keys. Both or neither. */
   DATABASE_RUN_ROLE: roleSetting,
   DATABASE_KEYS_ROLE: roleSetting,
 })
@@ -18,7 +18,7 @@ interface Roles {
   keys: string
 }
 
-/** The roles that are to have rights, if there are any. Throws a ConfigError. */
+/** The roles to grant rights to, if any are named. Throws a ConfigError. */
 export function runningRoles(): Roles | undefined {
   const { DATABASE_RUN_ROLE: run, DATABASE_KEYS_ROLE: keys } = readConfig(settingsSchema)
   if (!run && !keys) return undefined
@@ -28,7 +28,7 @@ export function runningRoles(): Roles | undefined {
   return { run, keys }
 }
 
-/** Throws a ConfigError for a role that is not there, or that has all rights anyway. Before anything is changed. */
+/** Throws a ConfigError for a role that does not exist or has all rights anyway. Runs before any change. */
 export function checkRoles(roles: Roles): Promise<void> {
   return transaction(systemContext('function:migrate'), async (tx) => {
     for (const [setting, role] of [
@@ -45,9 +45,9 @@ export function checkRoles(roles: Roles): Promise<void> {
 }
 
 /**
- * What the functions may do with the tables of the role that migrates: everything to the rows, but the ledger is only ever added to,
- * and API keys are written by those that are there for that. Nobody else makes or changes a table. Granted anew with each migration, so
- * that new tables are covered.
+ * Grants the functions' rights on the tables of the migrating role: all on rows, except that ledger rows can only be added, and API keys
+ * are written only by the role for them. No role may create or change a table. Runs with each migration, so that new tables are
+ * covered.
  */
 export function grantRights({ run, keys }: Roles): Promise<void> {
   return transaction(systemContext('function:migrate'), async (tx) => {

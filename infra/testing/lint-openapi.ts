@@ -3,8 +3,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openApiOf } from '#openapi'
-import { loadFunctions } from '../local/functions.ts'
 import { readExamples } from '../local/invocation.ts'
+import { loadFunctions } from '../local/load-functions.ts'
 
 // Two linters on the OpenAPI document. They are 135 MB of packages that nothing else needs, so npm fetches them on each run.
 const REDOCLY = '@redocly/cli@2'

@@ -2,8 +2,8 @@ import { Ajv2020 } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
 import { expect, it } from 'vitest'
 import { openApiOf } from '#openapi'
-import { loadFunctions } from '../local/functions.ts'
 import { readExamples } from '../local/invocation.ts'
+import { loadFunctions } from '../local/load-functions.ts'
 
 type Json = Record<string, unknown>
 type Content = Record<string, { example?: unknown }>

@@ -3,8 +3,8 @@ import { join, relative, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
 import type { FunctionDefinition } from '#function'
-import { loadFunctions } from '../local/functions.ts'
 import { readInvocation } from '../local/invocation.ts'
+import { loadFunctions } from '../local/load-functions.ts'
 
 const root = new URL('../../', import.meta.url)
 

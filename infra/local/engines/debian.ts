@@ -9,16 +9,16 @@ const INSTALL_MAX_MS = 300_000
 /** Another installation may be under way. */
 const LOCK_MAX_SECONDS = 120
 
-/** Who is asked, where it is there, whether a package may start its service: https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt */
+/** Decides, if it exists, whether a package may start its service: https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt */
 const POLICY_FILE = '/usr/sbin/policy-rc.d'
 const DENY_ALL = '#!/bin/sh\nexit 101\n'
 
-/** apt-get is run once at a time: those who come second would find its lists locked. */
+/** apt-get runs once at a time: a second one would find its lists locked. */
 let installing: Promise<void> = Promise.resolve()
 
 /**
- * Installs Debian's packages where this is root on Debian, and does nothing elsewhere: who needs them looks again. No service of
- * theirs is started. Throws where apt-get fails.
+ * Installs Debian's packages if this is root on Debian, and does nothing elsewhere: callers check again afterwards. It starts none of
+ * their services. Throws if apt-get fails.
  */
 export function installPackages(names: string[], progress: (line: string) => void): Promise<void> {
   const done = installing.then(() => install(names, progress))
@@ -40,7 +40,7 @@ async function install(names: string[], progress: (line: string) => void): Promi
   }
 }
 
-/** Runs `work` while packages may start nothing. A policy that is there already is somebody's, and stays. */
+/** Runs `work` while packages may not start services. An existing policy is the user's, and stays. */
 async function withoutServices(work: () => Promise<unknown>): Promise<void> {
   const isOurs = await writeFile(POLICY_FILE, DENY_ALL, { mode: 0o755, flag: 'wx' }).then(
     () => true,

@@ -8,15 +8,15 @@ import { installPackages } from './debian.ts'
 const run = promisify(execFile)
 
 export const KAFKA_VERSION = '4.4.0'
-/** What the brokers of Kafka 4 need. */
+/** The oldest Java that Kafka 4's brokers run on. */
 const JAVA_MIN = 17
 const COPY = 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies'
-/** Some 50 jars of 43 MB in all: this is for a very slow mirror. */
+/** Some 50 jars, 43 MB in all: long enough for a very slow mirror. */
 const FETCH_MAX_MS = 300_000
 
 /**
- * The folder with Kafka's jars and all that they need to run. They are fetched once for a user, with Maven, which is installed with
- * Java where they are missing and this is root on Debian. Throws with what to do instead.
+ * The folder with Kafka's jars and their dependencies. They are fetched once for a user, with Maven. Java and Maven are installed if they
+ * are missing and this is root on Debian. Throws with what to do otherwise.
  */
 export async function ensureKafkaJars(progress: (line: string) => void): Promise<string> {
   const folder = join(cacheFolder(), `kafka-${KAFKA_VERSION}`)
@@ -42,13 +42,13 @@ async function requireTools(hasJars: boolean, progress: (line: string) => void):
   throw new Error(`${what}: install them (apt-get install ${stillMissing.join(' ')}, brew install openjdk maven)`)
 }
 
-/** Debian's names of the packages that are wanted. */
+/** The Debian packages of what is missing. */
 async function missingTools(hasJars: boolean): Promise<string[]> {
   const [java, maven] = await Promise.all([javaVersion(), hasJars || succeeds('mvn', ['--version'])])
   return [...(java >= JAVA_MIN ? [] : ['default-jre-headless']), ...(maven ? [] : ['maven'])]
 }
 
-/** Such as 17; 0 where there is none. */
+/** Such as 17; 0 without Java. */
 async function javaVersion(): Promise<number> {
   const { stderr } = await run('java', ['-version']).catch(() => ({ stderr: '' }))
   return Number(/version "(\d+)/.exec(stderr)?.[1] ?? 0)
@@ -61,7 +61,7 @@ function succeeds(command: string, args: string[]): Promise<boolean> {
   )
 }
 
-/** Into a folder beside it, which then takes its name: one that was left half full is never taken for the jars. */
+/** Fetches into a temporary folder beside it and renames that, so that a half-filled folder is never taken for the jars. */
 async function fetchInto(folder: string, progress: (line: string) => void): Promise<void> {
   progress(`fetching Kafka ${KAFKA_VERSION} with Maven, once for this user (43 MB)`)
   await mkdir(cacheFolder(), { recursive: true })
@@ -73,7 +73,7 @@ async function fetchInto(folder: string, progress: (line: string) => void): Prom
     const args = ['--batch-mode', '--quiet', '--file', pom, COPY, '-DincludeScope=runtime', `-DoutputDirectory=${jars}`]
     await run('mvn', args, { timeout: FETCH_MAX_MS })
     await rename(jars, folder).catch((error: NodeJS.ErrnoException) => {
-      // Another run was quicker, with the same jars.
+      // Another run finished first, with the same jars.
       if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error
     })
   } catch (error) {

@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 import { freePort } from '../ports.ts'
 import { waitUntil } from '../waits.ts'
 import { exists } from './debian.ts'
-import { openFolder } from './folder.ts'
+import { openFolder } from './engine-folder.ts'
 import { ensureKafkaJars, KAFKA_VERSION } from './kafka-jars.ts'
 import { watch } from './watch.ts'
 
@@ -16,7 +16,7 @@ const run = promisify(execFile)
 export interface RunningKafka {
   url: string
   pid: () => number
-  /** What runs, for a line that says so. */
+  /** A line that describes what runs. */
   description: string
   /** SIGKILL: as when the machine fails. */
   kill: () => Promise<void>
@@ -27,17 +27,17 @@ export interface RunningKafka {
 
 interface KafkaOptions {
   port?: number
-  /** Where clients are told to connect: a proxy in front of the port. */
+  /** The port that the broker announces to clients, for a proxy in front. */
   advertisedPort?: number
-  /** Where its data is, and is kept. */
+  /** The folder in which its data is kept. Default: a temporary one. */
   folder?: string
-  /** Whether it has access control lists. What has none is anybody's. */
+  /** Whether it has access control lists. A resource without one is open to all. */
   hasAcls?: boolean
   /** Whether it is for a test: it starts with a third less work, and is slower once it has run for long. */
   isBrief?: boolean
 }
 
-/** It takes 4 s on two quiet cores; after a kill the controller waits first until it believes that the broker is dead. */
+/** It takes 4 s on two quiet cores; after a kill the controller waits first until the broker's session has expired. */
 const START_MAX_MS = 60_000
 const START_NOTICE_MS = 2_000
 const ADDRESS = '127.0.0.1'
@@ -46,15 +46,15 @@ const QUICK_COMPILER = '-XX:TieredStopAtLevel=1'
 const PROPERTIES_FILE = 'server.properties'
 const DATA_FOLDER = 'data'
 
-/** Makes sure that there is a Kafka to start. Gives its version; throws with what to do where there is none. */
+/** Ensures that Kafka can be started. Gives its version; throws with what to do otherwise. */
 export async function ensureKafka(progress: (line: string) => void): Promise<string> {
   await ensureKafkaJars(progress)
   return KAFKA_VERSION
 }
 
 /**
- * Starts a broker, which is its own controller (KRaft), on loopback ports and in a folder of its own, which is thrown away at the
- * end unless it was named. Throws with its output if it does not come up.
+ * Starts a broker, which is its own controller (KRaft), on loopback ports and in a folder of its own, which is removed at the end
+ * unless it was named. Throws with its output if it does not come up.
  */
 export async function startKafka(
   options: KafkaOptions = {},
@@ -82,7 +82,7 @@ export async function startKafka(
       clearTimeout(notice)
     }
   }
-  // A clean shutdown takes 5 s, to bring into order what is thrown away anyway.
+  // A kill, since a clean shutdown takes 5 s, and no acknowledged data is lost.
   const stop = async () => {
     await kill()
     await folder.leave()
@@ -105,7 +105,7 @@ export async function startKafka(
 
 /** Makes the data folder the storage of a new cluster. */
 async function format(jars: string, folder: string): Promise<void> {
-  // In one argument: an id may begin with a dash, and would be taken for the next option.
+  // One argument, since an id may begin with a dash, and would be taken for the next option.
   const options = [`--cluster-id=${randomBytes(16).toString('base64url')}`, '--config', PROPERTIES_FILE]
   const args = [...javaArgs(jars, QUICK_COMPILER), 'kafka.tools.StorageTool', 'format', ...options]
   await run('java', args, optionsIn(folder))
@@ -119,7 +119,7 @@ interface Broker {
 }
 
 function spawnBroker(jars: string, folder: string, isBrief: boolean): Broker {
-  // A property of ours: the process is found by it.
+  // A property of our own, by which the process is found.
   const args = [
     ...javaArgs(jars, '-Xmx512m', ...(isBrief ? [QUICK_COMPILER] : []), `-Dstock.folder=${folder}`),
     'kafka.Kafka',
@@ -135,12 +135,12 @@ function spawnBroker(jars: string, folder: string, isBrief: boolean): Broker {
 }
 
 /**
- * Kafka is told of its files by names within the folder it runs in, whatever the folder is called: it takes a comma for the end of a
- * path, and Java can't open what the characters of its locale can't spell.
+ * Kafka runs in its folder and gets only relative names, so that the folder's own name does not matter: Kafka takes a comma for the end
+ * of a path, and Java can't open names with characters outside of its locale.
  */
 const optionsIn = (folder: string) => ({ cwd: folder, env: { ...process.env, LC_ALL: 'C.UTF-8' } })
 
-/** The serial collector is the one that takes the least of a small heap and of two cores. */
+/** The serial collector takes the least of a small heap and of two cores. */
 function javaArgs(jars: string, ...more: string[]): string[] {
   const logging = '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn'
   return ['-cp', join(jars, '*'), '-XX:+UseSerialGC', logging, ...more]
@@ -166,9 +166,9 @@ function propertiesOf(port: number, advertisedPort: number, controllerPort: numb
     'share.coordinator.state.topic.replication.factor': 1,
     'share.coordinator.state.topic.min.isr': 1,
     'group.initial.rebalance.delay.ms': 0,
-    // A test's consumer is taken for dead sooner than the 6 s that are the least by default.
+    // Lets a test's consumers have shorter sessions than the 6 s that are the default's least.
     'group.min.session.timeout.ms': 1_000,
-    // One that is started again after a kill has to wait until its former self is taken for dead.
+    // A broker that restarts after a kill has to wait until its earlier session has expired.
     'broker.session.timeout.ms': 1_500,
     'broker.heartbeat.interval.ms': 300,
   }
@@ -184,7 +184,7 @@ const toText = (properties: Record<string, string | number | boolean>) =>
     .map(([name, value]) => `${name}=${value}\n`)
     .join('')
 
-/** ApiVersions, version 0, which a broker answers whoever asks: https://kafka.apache.org/protocol#The_Messages_ApiVersions */
+/** ApiVersions, version 0, which a broker answers without authentication: https://kafka.apache.org/protocol#The_Messages_ApiVersions */
 const API_VERSIONS = Buffer.from([0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 0, 255, 255])
 
 function answers(port: number): Promise<boolean> {

@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import { freePort } from '../ports.ts'
 import { waitUntil } from '../waits.ts'
 import { installPackages } from './debian.ts'
-import { openFolder } from './folder.ts'
+import { openFolder } from './engine-folder.ts'
 import { watch } from './watch.ts'
 
 const run = promisify(execFile)

@@ -7,18 +7,18 @@ import { connect } from 'amqplib'
 import { freePort } from '../ports.ts'
 import { waitUntil } from '../waits.ts'
 import { exists, installPackages } from './debian.ts'
-import { openFolder } from './folder.ts'
+import { openFolder } from './engine-folder.ts'
 import { watch } from './watch.ts'
 
 export interface RunningRabbit {
   url: string
   version: string
-  /** What runs, for a line that says so. */
+  /** A line that describes what runs. */
   description: string
   stop: () => Promise<void>
   /** Runs rabbitmqctl on it. */
   control: (...args: string[]) => Promise<unknown>
-  /** SIGKILL to all of its processes, and the wait for their end. */
+  /** Sends SIGKILL to all of its processes, and waits for their end. */
   kill: () => Promise<void>
   /** Starts it again after a kill, at the same address and on the same data, with lines in addition to its configuration. */
   restart: (configuration?: string) => Promise<void>
@@ -30,7 +30,7 @@ const DEBIAN_SERVER = '/usr/lib/rabbitmq/bin/rabbitmq-server'
 const START_MAX_MS = 60_000
 const STOP_MAX_MS = 15_000
 
-/** In the name of a folder: its scripts and Erlang read more into these. */
+/** Characters that RabbitMQ's scripts and Erlang interpret in a folder's name. */
 const UNFIT = /["'\\{}]/
 
 const CONFIG = `
@@ -41,13 +41,13 @@ vm_memory_high_watermark.absolute = 1GB
 disk_free_limit.absolute = 100MB
 `
 
-/** A small machine's cores are better used than by schedulers that look for work (+sbwt); nobody else's node is spoken to. */
+/** Schedulers that poll for work (+sbwt) would take up a small machine's cores. The node listens on loopback only. */
 const ERLANG_ARGUMENTS =
   '+sbwt none +sbwtdcpu none +sbwtdio none +S 2:2 -kernel inet_dist_use_interface {127,0,0,1} -kernel net_setuptime 5'
 
 /**
- * Makes sure that there is a `rabbitmq-server`: installs Debian's package where there is none and this is root on Debian. Gives
- * its path; throws with what to do instead.
+ * Ensures that there is a `rabbitmq-server`: installs Debian's package if it is missing and this is root on Debian. Gives its path;
+ * throws with what to do otherwise.
  */
 export async function ensureRabbit(progress: (line: string) => void): Promise<string> {
   const present = await findServer()
@@ -65,8 +65,8 @@ async function findServer(): Promise<string | undefined> {
 }
 
 /**
- * Starts a RabbitMQ of its own, with the Erlang port mapper that it asks for, on loopback ports and in a folder of its own. Throws
- * with its output if it does not come up.
+ * Starts a RabbitMQ with its own Erlang port mapper, on loopback ports and in a folder of its own. Throws with its output if it does
+ * not come up.
  */
 export async function startRabbit(options: { folder?: string } = {}): Promise<RunningRabbit> {
   const server = await findServer()
@@ -79,7 +79,7 @@ export async function startRabbit(options: { folder?: string } = {}): Promise<Ru
   const folder = await openFolder('rabbit', ['beam.smp', 'epmd'], options.folder)
   const env = await prepare(folder.path, { port, distributionPort, mapperPort })
   const url = `amqp://guest:guest@127.0.0.1:${port}`
-  // Named so, it is found by the folder as well.
+  // This name makes it findable by the folder.
   const mapper = spawn('epmd', ['-port', String(mapperPort), '-address', '127.0.0.1'], {
     argv0: join(folder.path, 'epmd'),
     stdio: 'ignore',
@@ -92,20 +92,11 @@ export async function startRabbit(options: { folder?: string } = {}): Promise<Ru
     await folder.leave()
   }
   const start = async () => {
-    const starting = startNode(server, env)
-    node = starting
-    let version: string | undefined
-    await waitUntil(
-      async () => {
-        version = await versionAt(url)
-        return version !== undefined || starting.hasEnded()
-      },
-      START_MAX_MS,
-      100,
-    )
+    node = startNode(server, env)
+    const version = await untilUp(node, url)
     if (version !== undefined) return version
     await stop()
-    throw new Error(`rabbitmq-server did not start: ${starting.output()}`)
+    throw new Error(`rabbitmq-server did not start: ${node.output()}`)
   }
   const version = await start()
   return {
@@ -122,7 +113,7 @@ export async function startRabbit(options: { folder?: string } = {}): Promise<Ru
   }
 }
 
-/** The environment of a node that shares nothing with any other on this machine: neither name nor port, cookie, data or configuration. */
+/** The environment of a node that shares no name, port, cookie, data or configuration with another node on this machine. */
 async function prepare(
   folder: string,
   ports: { port: number; distributionPort: number; mapperPort: number },
@@ -134,11 +125,11 @@ async function prepare(
   await writeFile(join(folder, '.erlang.cookie'), randomBytes(20).toString('hex'), { mode: 0o600 })
   return {
     PATH: process.env.PATH,
-    // Erlang repeats it in its command line, by which the process is found.
+    // Erlang repeats it in its command line, so the process can be found by it.
     HOME: folder,
     ERL_EPMD_PORT: String(ports.mapperPort),
     ERL_EPMD_ADDRESS: '127.0.0.1',
-    // Its data bears the name. Another node with the same one is known to another mapper.
+    // Its data has the name in it. Another node of this name is registered at another mapper.
     RABBITMQ_NODENAME: 'stock@localhost',
     RABBITMQ_NODE_IP_ADDRESS: '127.0.0.1',
     RABBITMQ_NODE_PORT: String(ports.port),
@@ -161,10 +152,10 @@ interface Node {
   end: (signal: 'SIGTERM' | 'SIGKILL') => Promise<void>
 }
 
-/** In a process group of its own, because a shell stands between this process and the Erlang machine. */
+/** Starts it in a process group of its own, since a shell is between this process and the Erlang machine. */
 function startNode(server: string, env: NodeJS.ProcessEnv): Node {
   const child = spawn(server, { env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
-  // Its streams end with the last process of the group that writes to them, which the shell's own exit does not wait for.
+  // Its streams end with the last process of the group, which the shell's exit does not wait for.
   const { output, hasEnded, ended } = watch(child, 'close')
   return {
     output,
@@ -179,6 +170,17 @@ function startNode(server: string, env: NodeJS.ProcessEnv): Node {
   }
 }
 
+/** Waits until the node answers, and gives its version; undefined if it ended, or did not answer in time. */
+async function untilUp(node: Node, url: string): Promise<string | undefined> {
+  let version: string | undefined
+  const hasResult = async () => {
+    version = await versionAt(url)
+    return version !== undefined || node.hasEnded()
+  }
+  await waitUntil(hasResult, START_MAX_MS, 100)
+  return version
+}
+
 function killGroup({ pid }: ChildProcess): void {
   if (pid === undefined) return
   try {
@@ -188,7 +190,7 @@ function killGroup({ pid }: ChildProcess): void {
   }
 }
 
-/** What a broker that takes connections says of itself; undefined where there is none. */
+/** The version of the broker at a URL; undefined while it takes no connections. */
 async function versionAt(url: string): Promise<string | undefined> {
   try {
     const connection = await connect(url, { timeout: 5_000 })

@@ -4,7 +4,7 @@ import { promisify } from 'node:util'
 import { freePort } from '../ports.ts'
 import { waitUntil } from '../waits.ts'
 import { installPackages } from './debian.ts'
-import { openFolder } from './folder.ts'
+import { openFolder } from './engine-folder.ts'
 import { watch } from './watch.ts'
 
 const run = promisify(execFile)
@@ -12,7 +12,7 @@ const run = promisify(execFile)
 export interface RunningRedis {
   url: string
   pid: number
-  /** What runs, for a line that says so. */
+  /** A line that describes what runs. */
   description: string
   stop: () => Promise<void>
 }
@@ -21,8 +21,8 @@ const START_MAX_MS = 10_000
 const STOP_MAX_MS = 5_000
 
 /**
- * Makes sure that there is a `redis-server`: installs Debian's package where there is none and this is root on Debian. Gives its
- * version; throws with what to do instead.
+ * Ensures that there is a `redis-server`: installs Debian's package if it is missing and this is root on Debian. Gives its version;
+ * throws with what to do otherwise.
  */
 export async function ensureRedis(progress: (line: string) => void): Promise<string> {
   const present = await version()
@@ -33,13 +33,13 @@ export async function ensureRedis(progress: (line: string) => void): Promise<str
   throw new Error('there is no redis-server: install it (apt-get install redis-server, brew install redis)')
 }
 
-/** Such as `7.0.15`; undefined where there is none. */
+/** Such as `7.0.15`; undefined without a server. */
 async function version(): Promise<string | undefined> {
   const { stdout } = await run('redis-server', ['--version']).catch(() => ({ stdout: '' }))
   return /v=(\S+)/.exec(stdout)?.[1]
 }
 
-/** Starts a Redis of its own on a loopback port, which keeps nothing on disk. Throws with its output if it does not come up. */
+/** Starts a Redis on a loopback port, without persistence. Throws with its output if it does not come up. */
 export async function startRedis({
   port,
   folder: path,
@@ -47,7 +47,7 @@ export async function startRedis({
 }: {
   port?: number
   folder?: string
-  /** In addition to what it has anyway, or in its place. */
+  /** Added to the default configuration, or in its place. */
   configuration?: Record<string, string>
 } = {}): Promise<RunningRedis> {
   const at = port ?? (await freePort())

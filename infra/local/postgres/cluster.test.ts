@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest'
-import { writeStackFile } from '../data-dir.ts'
 import { birthOf } from '../processes.ts'
+import { writeStackFile } from '../stack-file.ts'
 import { add, createGround, type Ground, killServer, values, valuesSoon } from '../testing/cluster.ts'
 import { waitUntil } from '../waits.ts'
 import { withConnection } from './sql.ts'

@@ -1,24 +1,24 @@
 import { mkdir, realpath } from 'node:fs/promises'
 import { join } from 'node:path'
-import { lockFolder } from '../data-dir.ts'
-import { copyReplica, isPromoted, prepareFolders, readPassword, type Site } from './data-folders.ts'
+import { lockFolder } from '../folder-lock.ts'
 import type { Binaries } from './postgres-binaries.ts'
-import { findEngine } from './programs.ts'
+import { PostgresServer, type Role } from './postgres-server.ts'
+import { type ClusterLayout, copyReplica, isPromoted, prepareFolders, readPassword } from './prepare-folders.ts'
+import { findPrograms } from './programs.ts'
 import { DATABASE, preparePrimary, SLOT, startFollowing } from './replication.ts'
-import { type Role, Server } from './server.ts'
 import { supervise } from './supervisor.ts'
 
 export interface ClusterOptions {
-  /** A folder of the cluster's own; made where it is missing. */
+  /** The cluster's own folder; made if it is missing. */
   dataDir: string
   replica: boolean
   /** Default true. False is for tests: a power cut may then lose or damage the data. */
   fsync?: boolean
   /** Default: free ports, chosen by the operating system. */
   ports?: { primary?: number; replica?: number }
-  /** Another PostgreSQL than the embedded one. */
+  /** The programs to use instead of the embedded ones. */
   binaries?: Binaries
-  /** More server settings, for both servers. */
+  /** Further settings of both servers. */
   settings?: Record<string, string>
   /** How long a server that has ended stays down. Default: 1 s, a primary with a replica 5 s, in which that may be promoted. */
   restartAfterMs?: number
@@ -27,7 +27,7 @@ export interface ClusterOptions {
   onUnexpectedExit?: (role: Role, detail: string) => void
   /** It is back, on the same port, with another process id. */
   onRestart?: (role: Role) => void
-  /** Ends a start or a restart that is under way, and restarts altogether: about to stop. */
+  /** Aborted before a stop: ends a start or restart that is under way, and all restarts. */
   signal?: AbortSignal
 }
 
@@ -39,31 +39,31 @@ export interface Cluster {
   stop(): Promise<void>
 }
 
-/** Time for whoever watches to promote the replica, which then is the better primary. */
+/** Time for an operator to promote the replica, which then is the better primary. */
 const PRIMARY_RESTART_MS = 5_000
 const RESTART_MS = 1_000
 
 interface Servers {
-  primary: Server
-  replica: Server | undefined
+  primary: PostgresServer
+  replica: PostgresServer | undefined
 }
 
 /**
- * Starts PostgreSQL on a data folder, made on the first start, with a streaming replica if asked for. Recovers by itself
- * from whatever a kill at any moment left behind. Throws when another living process uses the folder.
+ * Starts PostgreSQL on a data folder, which the first start makes, with a streaming replica if asked for. Recovers from a kill at any
+ * moment. Throws if another running process uses the folder.
  */
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   await mkdir(options.dataDir, { recursive: true })
-  // One spelling: processes of an earlier run are found by the folder in their command line.
+  // The canonical path, since processes of an earlier run are found by the folder in their command lines.
   const dataDir = await realpath(options.dataDir)
   const lock = await lockFolder(dataDir)
   const stopping = new AbortController()
   const signal = AbortSignal.any(options.signal ? [stopping.signal, options.signal] : [stopping.signal])
   let servers: Servers | undefined
   try {
-    const site = await prepareSite(options, dataDir)
-    servers = await createServers(options, site, signal)
-    await bringUp(site, servers, signal)
+    const layout = await prepareLayout(options, dataDir)
+    servers = await createServers(options, layout, signal)
+    await bringUp(layout, servers, signal)
     if (servers.primary.pid === null || servers.replica?.pid === null)
       throw new Error('A server ended during the start.')
   } catch (error) {
@@ -90,9 +90,9 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   }
 }
 
-async function prepareSite(options: ClusterOptions, dataDir: string): Promise<Site> {
-  const site: Site = {
-    engine: await findEngine(dataDir, options.binaries),
+async function prepareLayout(options: ClusterOptions, dataDir: string): Promise<ClusterLayout> {
+  const layout: ClusterLayout = {
+    programs: await findPrograms(dataDir, options.binaries),
     dataDir,
     primary: join(dataDir, 'primary'),
     replica: join(dataDir, 'replica'),
@@ -100,23 +100,23 @@ async function prepareSite(options: ClusterOptions, dataDir: string): Promise<Si
     durable: options.fsync ?? true,
     progress: options.progress ?? (() => {}),
   }
-  await prepareFolders(site)
-  return site
+  await prepareFolders(layout)
+  return layout
 }
 
-async function createServers(options: ClusterOptions, site: Site, signal: AbortSignal): Promise<Servers> {
-  const password = await readPassword(site.primary)
-  const settings = { ...COMMON_SETTINGS, fsync: site.durable ? 'on' : 'off', ...options.settings }
+async function createServers(options: ClusterOptions, layout: ClusterLayout, signal: AbortSignal): Promise<Servers> {
+  const password = await readPassword(layout.primary)
+  const settings = { ...COMMON_SETTINGS, fsync: layout.durable ? 'on' : 'off', ...options.settings }
   const create = (role: Role, more: () => Record<string, string>) =>
-    new Server({
+    new PostgresServer({
       role,
-      engine: site.engine,
-      folder: site[role],
-      logFile: join(site.dataDir, `${role}.log`),
+      programs: layout.programs,
+      folder: layout[role],
+      logFile: join(layout.dataDir, `${role}.log`),
       password,
       port: options.ports?.[role],
       settings: () => ({ ...settings, ...more() }),
-      progress: site.progress,
+      progress: layout.progress,
       signal,
     })
   const primary = create('primary', () => ({}))
@@ -139,19 +139,19 @@ const COMMON_SETTINGS = {
   wal_retrieve_retry_interval: '500ms',
 }
 
-async function bringUp(site: Site, { primary, replica }: Servers, signal: AbortSignal): Promise<void> {
-  site.progress('starting the primary')
+async function bringUp(layout: ClusterLayout, { primary, replica }: Servers, signal: AbortSignal): Promise<void> {
+  layout.progress('starting the primary')
   await primary.start()
-  const slotIsGood = await preparePrimary(primary, site.hasReplica)
+  const slotIsGood = await preparePrimary(primary, layout.hasReplica)
   if (!replica) return
-  site.progress('starting the replica')
+  layout.progress('starting the replica')
   const obstacle = slotIsGood ? await startFollowing(replica, signal) : 'its slot was lost'
   if (!obstacle) return
 
-  site.progress(`the replica can't follow any more: ${obstacle}`)
+  layout.progress(`the replica can't follow any more: ${obstacle}`)
   await replica.stop()
   await primary.stop()
-  await copyReplica(site)
+  await copyReplica(layout)
   await primary.start()
   await preparePrimary(primary, true)
   const still = await startFollowing(replica, signal)
@@ -163,7 +163,7 @@ function superviseAll(options: ClusterOptions, servers: Servers, dataDir: string
   const progress = options.progress ?? (() => {})
   const watch = (
     role: Role,
-    server: Server,
+    server: PostgresServer,
     restartAfterMs: number,
     mayNotRestart: () => Promise<string | undefined>,
   ) =>

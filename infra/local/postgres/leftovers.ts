@@ -63,7 +63,7 @@ async function removeStalePidFile(folder: string): Promise<void> {
     }
     if (worksIn === (await realpath(folder))) {
       throw new Error(
-        `Process ${noted} is a postgres of ${folder} that somebody else has started: stop it first, or set DATA_DIR to another folder.`,
+        `Process ${noted} is a postgres of ${folder} that another user or tool has started: stop it first, or set DATA_DIR to another folder.`,
       )
     }
   }

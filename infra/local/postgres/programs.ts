@@ -4,12 +4,12 @@ import { dirname } from 'node:path'
 import { type Binaries, findBinaries } from './postgres-binaries.ts'
 
 /** PostgreSQL's programs, and the account they run under. */
-export interface Engine {
+export interface PostgresPrograms {
   /** Runs a program to its end, at most two minutes. Throws with what it printed unless it ends with 0. */
   run(program: string, args: string[]): Promise<void>
   /** Starts a postmaster in a session of its own: Ctrl-C in a terminal must reach only node, which decides the order. */
   serve(args: string[], logDescriptor: number): ChildProcess
-  /** Gives a path to the account, with all below it. */
+  /** Makes the account the owner of a path and of all below it. */
   own(path: string): Promise<void>
   binaries: Binaries
 }
@@ -28,17 +28,17 @@ const OUTPUT_BYTES_MAX = 64 * 1024
 /** initdb takes 1 s and a copy of a large data folder tens of seconds; two minutes means that it hangs. */
 const RUN_TIMEOUT_MS = 120_000
 
-/** Nothing is inherited: a PGDATA, PGPORT or LC_ALL of the caller's would change what the servers do. */
+/** Nothing is inherited, since the user's PGDATA, PGPORT or LC_ALL would change what the servers do. */
 const ENVIRONMENT = { PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin', LC_ALL: 'C', TZ: 'UTC' }
 
 /** Finds the account for the data in `dataDir`, and the embedded programs if none are given. Throws, saying what to do, if they can't run. */
-export async function findEngine(dataDir: string, given?: Binaries): Promise<Engine> {
+export async function findPrograms(dataDir: string, given?: Binaries): Promise<PostgresPrograms> {
   const binaries = given ?? (await findBinaries())
   const account = await accountFor(dataDir)
   const closed = account && (await closedPath([binaries.postgres, dirname(dataDir)], account))
   const prepare = (file: string, args: string[]) => commandAs(account, closed !== undefined, file, args)
 
-  const engine: Engine = {
+  const programs: PostgresPrograms = {
     binaries,
     run: (program, args) => runToEnd(prepare(program, args)),
     serve: (args, logDescriptor) => {
@@ -51,13 +51,13 @@ export async function findEngine(dataDir: string, given?: Binaries): Promise<Eng
       await runToEnd({ file: 'chown', args: ['-hR', `${account.uid}:${account.gid}`, path], options: PLAIN })
     },
   }
-  await checkThatItRuns(engine, closed)
-  return engine
+  await checkThatItRuns(programs, closed)
+  return programs
 }
 
 /**
- * PostgreSQL refuses to run as root, so as root it runs as whoever the data folder belongs to (a `sudo npm start` must not
- * take it away from them), and as `nobody` in a folder of root's. Undefined: as the caller.
+ * PostgreSQL refuses to run as root. So under root it runs as the owner of the data folder, who must still own it after a
+ * `sudo npm start`, and as `nobody` if that is root. Undefined: as this process's own user.
  */
 async function accountFor(dataDir: string): Promise<Account | undefined> {
   if (process.getuid?.() !== 0) return undefined
@@ -98,10 +98,10 @@ async function closedPath(paths: string[], account: Account): Promise<string | u
   return undefined
 }
 
-/** Covers at once what can be wrong with the programs: musl instead of glibc, a noexec mount, a library that is missing. */
-async function checkThatItRuns(engine: Engine, closed: string | undefined): Promise<void> {
+/** Detects in one step what can be wrong with the programs: musl instead of glibc, a noexec mount, a missing library. */
+async function checkThatItRuns(programs: PostgresPrograms, closed: string | undefined): Promise<void> {
   try {
-    await engine.run(engine.binaries.postgres, ['--version'])
+    await programs.run(programs.binaries.postgres, ['--version'])
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause)
     if (closed && reason.includes('setpriv')) {

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { type Server, StartFailed } from './server.ts'
+import { type PostgresServer, StartFailed } from './postgres-server.ts'
 import { type Connection, withConnection } from './sql.ts'
 
 export const DATABASE = 'stock'
@@ -12,7 +12,7 @@ const STREAMING_MS = 60_000
  * Makes the database, and the slot that keeps WAL for the replica while it is away. Answers whether the replica can still
  * follow: false when the slot was lost because it held back more WAL than allowed.
  */
-export async function preparePrimary(primary: Server, hasReplica: boolean): Promise<boolean> {
+export async function preparePrimary(primary: PostgresServer, hasReplica: boolean): Promise<boolean> {
   return withConnection(primary.url('postgres'), async (sql) => {
     const [database] = await sql`select 1 from pg_database where datname = ${DATABASE}`
     if (!database) await sql`create database ${sql(DATABASE)}`
@@ -30,7 +30,7 @@ async function ensureSlot(sql: Connection): Promise<boolean> {
   return slot === undefined
 }
 
-/** Without a replica nobody would ever read what the slot holds back. */
+/** Without a replica, nothing would ever read the WAL that the slot keeps. */
 async function dropSlot(sql: Connection): Promise<boolean> {
   await sql`select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = ${SLOT}`
   return true
@@ -40,7 +40,7 @@ async function dropSlot(sql: Connection): Promise<boolean> {
  * Starts the replica and waits until it streams. Answers why it can't follow the primary any more; undefined when it
  * does. Throws only what copying it anew would not mend.
  */
-export async function startFollowing(replica: Server, signal: AbortSignal): Promise<string | undefined> {
+export async function startFollowing(replica: PostgresServer, signal: AbortSignal): Promise<string | undefined> {
   try {
     await replica.start()
   } catch (error) {
@@ -57,7 +57,7 @@ export async function startFollowing(replica: Server, signal: AbortSignal): Prom
   return replica.pid === null ? `it ended: ${await replica.logTail()}` : 'it did not reach the stream within a minute'
 }
 
-async function isStreaming(replica: Server): Promise<boolean> {
+async function isStreaming(replica: PostgresServer): Promise<boolean> {
   const rows = await withConnection(
     replica.url('postgres'),
     (sql) => sql`select 1 from pg_stat_wal_receiver where status = 'streaming'`,

@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Server } from './server.ts'
+import type { PostgresServer } from './postgres-server.ts'
 
 export interface Supervision {
-  server: Server
+  server: PostgresServer
   restartAfterMs: number
-  /** Asked right before a restart: why there must be none, or undefined. */
+  /** Called right before a restart. Gives the reason not to restart, if there is one. */
   mayNotRestart: () => Promise<string | undefined>
   onUnexpectedExit: (detail: string) => void
   onRestarted: () => void
@@ -13,11 +13,11 @@ export interface Supervision {
   signal: AbortSignal
 }
 
-/** A server that ends more often than this has a reason that another restart won't mend. */
+/** A server that ends more often has a cause that another restart won't fix. */
 const RESTARTS_MAX = 5
 const RESTARTS_WINDOW_MS = 10 * 60_000
 
-/** Restarts a server that ends unexpectedly. The answer waits for a restart that is under way, after `signal`. */
+/** Restarts a server that ends unexpectedly. `settled` waits for a restart that is under way, after `signal`. */
 export function supervise(supervision: Supervision): { settled: () => Promise<void> } {
   const { server, signal } = supervision
   const restarts: number[] = []
@@ -29,7 +29,7 @@ export function supervise(supervision: Supervision): { settled: () => Promise<vo
       await restart(supervision, restarts)
     })
     restarting = restarting.catch((error: unknown) => {
-      // Stopping interrupts the wait or the start; everything else would otherwise be an unhandled rejection.
+      // A stop interrupts the wait or the start; any other error would be an unhandled rejection.
       if (!signal.aborted) supervision.onUnexpectedExit(`the restart failed: ${String(error)}`)
     })
   }

@@ -19,18 +19,18 @@ import { openApiOf } from '#openapi'
 import { logRepeated } from '#telemetry'
 import { logFailures } from '../router/exchange.ts'
 import { createRouter } from '../router/router.ts'
-import type { EngineUrls } from './engines.ts'
-import { loadFunctions } from './functions.ts'
+import type { EngineUrls } from './engines/start-engines.ts'
 import { readExamples } from './invocation.ts'
+import { loadFunctions } from './load-functions.ts'
 import { seedCatalogue } from './seed.ts'
 
-export interface ServiceOptions {
+export interface ServeOptions {
   databaseUrl: string
   databaseReplicaUrl: string | undefined
   host: string
   port: number
   allowedHosts: readonly string[]
-  /** Instead of what is embedded. */
+  /** Engines to use instead of what is embedded. */
   engines: EngineUrls
   bootstrapApiKey: string
   seed: boolean
@@ -38,7 +38,7 @@ export interface ServiceOptions {
   progress: (line: string) => void
 }
 
-export interface Service {
+export interface ServedFunctions {
   url: string
   functionCount: number
   stop(): Promise<void>
@@ -48,7 +48,7 @@ export interface Service {
 const DRAIN_MS = 5_000
 
 /** Prepares the database and serves every function, the router in front, in this process. */
-export async function startService(options: ServiceOptions): Promise<Service> {
+export async function serveFunctions(options: ServeOptions): Promise<ServedFunctions> {
   const { databaseUrl, databaseReplicaUrl, logLevel, progress } = options
   overrideEnvironment({
     DATABASE_URL: databaseUrl,
@@ -87,7 +87,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   }
 }
 
-/** What runs a function whose requests don't come through the router. */
+/** Starts the trigger of a function without a route. */
 function startTrigger(definition: FunctionDefinition): RunningTrigger[] {
   switch (definition.trigger.kind) {
     case 'http':

@@ -2,11 +2,11 @@ import { randomBytes } from 'node:crypto'
 import { access, chmod, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { endLeftovers } from './leftovers.ts'
-import type { Engine } from './programs.ts'
+import type { PostgresPrograms } from './programs.ts'
 
-/** Where one cluster keeps its data. */
-export interface Site {
-  engine: Engine
+/** The folders and programs of one cluster. */
+export interface ClusterLayout {
+  programs: PostgresPrograms
   dataDir: string
   primary: string
   replica: string
@@ -17,61 +17,61 @@ export interface Site {
 }
 
 /**
- * Brings both data folders to where their servers can start, with no server running: makes what is missing, throws away
- * what was half made, and gives a promoted replica the primary's place.
+ * Prepares both data folders for a start, with no server running: makes missing ones, removes half-made ones, and makes a promoted
+ * replica the primary.
  */
-export async function prepareFolders(site: Site): Promise<void> {
-  for (const folder of [site.primary, site.replica]) {
-    await endLeftovers(folder, site.progress)
-    await discard(`${folder}.new`, site)
+export async function prepareFolders(layout: ClusterLayout): Promise<void> {
+  for (const folder of [layout.primary, layout.replica]) {
+    await endLeftovers(folder, layout.progress)
+    await discard(`${folder}.new`, layout)
   }
-  await site.engine.own(site.dataDir)
-  await adoptPromotedReplica(site)
-  if (!(await isDataFolder(site.primary))) await initialise(site)
-  if (site.hasReplica && !(await isDataFolder(site.replica))) await copyReplica(site)
+  await layout.programs.own(layout.dataDir)
+  await adoptPromotedReplica(layout)
+  if (!(await isDataFolder(layout.primary))) await initialise(layout)
+  if (layout.hasReplica && !(await isDataFolder(layout.replica))) await copyReplica(layout)
 }
 
-/** The superuser's password. It lives inside the data folder, so the two can't be parted by a crash or a copy. */
+/** The superuser's password. It is inside the data folder, so that no crash or copy separates the two. */
 export async function readPassword(folder: string): Promise<string> {
   const line = await readFile(join(folder, 'pgpass'), 'utf8')
   return line.trim().slice(line.lastIndexOf(':') + 1)
 }
 
-/** True when the replica ended its recovery, that is, was promoted: PostgreSQL then removes `standby.signal`. */
+/** Whether the replica was promoted: PostgreSQL removes `standby.signal` at the end of recovery. */
 export async function isPromoted(folder: string): Promise<boolean> {
   return (await isDataFolder(folder)) && !(await exists(join(folder, 'standby.signal')))
 }
 
-/** Makes the replica's folder anew from the primary's, which must be stopped: there is no pg_basebackup in the package. */
-export async function copyReplica(site: Site): Promise<void> {
-  const { engine, primary, replica } = site
+/** Copies the primary's folder, which must be stopped, for the replica: the package has no pg_basebackup. */
+export async function copyReplica(layout: ClusterLayout): Promise<void> {
+  const { programs, primary, replica } = layout
   const unfinished = `${replica}.new`
-  site.progress('copying the primary for the replica')
-  await endLeftovers(primary, site.progress)
-  await shutDownCleanly(site)
-  await discard(unfinished, site)
-  await engine.run('cp', ['-a', primary, unfinished])
-  // The primary's slots would hold back WAL on the replica for ever: nobody reads from them there.
+  layout.progress('copying the primary for the replica')
+  await endLeftovers(primary, layout.progress)
+  await shutDownCleanly(layout)
+  await discard(unfinished, layout)
+  await programs.run('cp', ['-a', primary, unfinished])
+  // The primary's slots would keep WAL on the replica for ever, since nothing reads from them there.
   for (const slot of await readdir(join(unfinished, 'pg_replslot'))) {
     await rm(join(unfinished, 'pg_replslot', slot), { recursive: true })
   }
   await writeFile(join(unfinished, 'standby.signal'), '')
-  await discard(replica, site)
-  await complete(unfinished, replica, site)
+  await discard(replica, layout)
+  await complete(unfinished, replica, layout)
 }
 
 /**
- * A promoted replica holds the newest acknowledged writes, so it becomes the primary. It has opened a timeline of its own;
- * without one, something else removed its `standby.signal` and it can't be trusted with the primary's place.
+ * A promoted replica has the newest acknowledged writes, so it becomes the primary. A promotion opens a new timeline: without one,
+ * something else removed `standby.signal`, and the replica must not become the primary.
  */
-async function adoptPromotedReplica(site: Site): Promise<void> {
-  const { primary, replica, progress } = site
+async function adoptPromotedReplica(layout: ClusterLayout): Promise<void> {
+  const { primary, replica, progress } = layout
   if (!(await isDataFolder(replica))) return
   if (await isDataFolder(primary)) {
     if (!(await isPromoted(replica))) return
     if ((await newestTimeline(replica)) <= (await newestTimeline(primary))) {
       progress('the replica is no standby and was never promoted: setting it aside in `superseded`')
-      await setAside(replica, site)
+      await setAside(replica, layout)
       return
     }
     progress('the replica was promoted earlier: it is the primary now, the old primary is kept in `superseded`')
@@ -79,62 +79,62 @@ async function adoptPromotedReplica(site: Site): Promise<void> {
     progress("the primary's data is missing or damaged: the replica takes its place")
     await rm(join(replica, 'standby.signal'), { force: true })
   }
-  await setAside(primary, site)
+  await setAside(primary, layout)
   await rename(replica, primary)
 }
 
-/** One folder is kept, not many: enough to look for what was lost, bounded on disk. */
-async function setAside(folder: string, site: Site): Promise<void> {
+/** Keeps one folder, in which lost writes can be looked up, and no more, to bound the disk space. */
+async function setAside(folder: string, layout: ClusterLayout): Promise<void> {
   if (!(await exists(folder))) return
-  const superseded = join(site.dataDir, 'superseded')
-  await discard(superseded, site)
+  const superseded = join(layout.dataDir, 'superseded')
+  await discard(superseded, layout)
   await rename(folder, superseded)
 }
 
-async function initialise(site: Site): Promise<void> {
-  const { engine, primary, dataDir } = site
+async function initialise(layout: ClusterLayout): Promise<void> {
+  const { programs, primary, dataDir } = layout
   if (await exists(primary)) {
     throw new Error(`${primary} is damaged, and there is no replica to take its place: restore it or remove it.`)
   }
-  site.progress('initialising PostgreSQL')
+  layout.progress('initialising PostgreSQL')
   const unfinished = `${primary}.new`
   const passwordFile = join(dataDir, 'password.new')
   const password = randomBytes(18).toString('base64url')
   await rm(passwordFile, { force: true })
   await writeFile(passwordFile, password, { mode: 0o600 })
-  await engine.own(passwordFile)
+  await programs.own(passwordFile)
   try {
     const login = ['--username=postgres', `--pwfile=${passwordFile}`, '--auth=scram-sha-256']
-    // The one locale that every machine has, and every version of PostgreSQL: nothing here depends on one.
+    // The one locale that every machine and every version of PostgreSQL has; nothing here depends on a locale.
     const text = ['--encoding=UTF8', '--locale=C']
-    await engine.run(engine.binaries.initdb, ['-D', unfinished, '--no-sync', ...login, ...text])
+    await programs.run(programs.binaries.initdb, ['-D', unfinished, '--no-sync', ...login, ...text])
   } finally {
     await rm(passwordFile, { force: true })
   }
   await writeFile(join(unfinished, 'pgpass'), `127.0.0.1:*:*:postgres:${password}\n`)
   await chmod(join(unfinished, 'pgpass'), 0o600)
-  await complete(unfinished, primary, site)
+  await complete(unfinished, primary, layout)
 }
 
-/** Gives a finished folder its name, the last step of all: a start that was killed before leaves only `….new` behind. */
-async function complete(unfinished: string, folder: string, site: Site): Promise<void> {
-  await site.engine.own(unfinished)
+/** Gives a finished folder its name, as the last step: a start that was killed before leaves only `….new` behind. */
+async function complete(unfinished: string, folder: string, layout: ClusterLayout): Promise<void> {
+  await layout.programs.own(unfinished)
   // 0.1 s once: without it, a power cut soon after the first start could leave empty files under the final name.
-  if (site.durable) await site.engine.run(site.engine.binaries.initdb, ['-D', unfinished, '--sync-only'])
+  if (layout.durable) await layout.programs.run(layout.programs.binaries.initdb, ['-D', unfinished, '--sync-only'])
   await rename(unfinished, folder)
-  if (!site.durable) return
-  const parent = await open(site.dataDir)
+  if (!layout.durable) return
+  const parent = await open(layout.dataDir)
   await parent.sync().finally(() => parent.close())
 }
 
-/** A crashed primary's folder is complete only after recovery, which a server without connections does and then ends. */
-async function shutDownCleanly({ engine, primary, progress }: Site): Promise<void> {
+/** A crashed primary's folder is complete only after recovery, which a single-user server runs and then ends. */
+async function shutDownCleanly({ programs, primary, progress }: ClusterLayout): Promise<void> {
   const SHUT_DOWN = 1
   const control = await readFile(join(primary, 'global/pg_control'))
   // The state is the 32-bit number after the system identifier and two version numbers.
   if (control.readUInt32LE(16) === SHUT_DOWN) return
   progress('recovering the primary first')
-  await engine.run(engine.binaries.postgres, ['--single', '-D', primary, 'template1'])
+  await programs.run(programs.binaries.postgres, ['--single', '-D', primary, 'template1'])
 }
 
 async function newestTimeline(folder: string): Promise<number> {
@@ -143,8 +143,8 @@ async function newestTimeline(folder: string): Promise<number> {
   return Math.max(1, ...timelines)
 }
 
-async function discard(folder: string, site: Site): Promise<void> {
-  await endLeftovers(folder, site.progress)
+async function discard(folder: string, layout: ClusterLayout): Promise<void> {
+  await endLeftovers(folder, layout.progress)
   await rm(folder, { recursive: true, force: true, maxRetries: 3 })
 }
 

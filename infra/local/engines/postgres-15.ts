@@ -6,8 +6,8 @@ const FOLDER = '/usr/lib/postgresql/15/bin'
 const binaries: Binaries = { postgres: `${FOLDER}/postgres`, initdb: `${FOLDER}/initdb` }
 
 /**
- * The programs of PostgreSQL 15: installs Debian's package where there is none and this is root on Debian 12. Throws with what to
- * do instead.
+ * The programs of PostgreSQL 15. Installs Debian's package if they are missing and this is root on Debian 12. Throws with what to
+ * do otherwise.
  */
 export async function ensurePostgres15(progress: (line: string) => void): Promise<Binaries> {
   if (await exists(binaries.postgres)) return binaries

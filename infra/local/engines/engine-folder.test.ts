@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { birthOf } from '../processes.ts'
-import { openFolder } from './folder.ts'
+import { openFolder } from './engine-folder.ts'
 
 let folder: string
 const children: ChildProcess[] = []

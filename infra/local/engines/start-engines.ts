@@ -1,27 +1,27 @@
 import { join } from 'node:path'
-import { ensureKafka, startKafka } from './engines/kafka.ts'
-import { ensureRabbit, startRabbit } from './engines/rabbitmq.ts'
-import { ensureRedis, startRedis } from './engines/redis.ts'
-import type { Teardown } from './teardown.ts'
+import type { Teardown } from '../teardown.ts'
+import { ensureKafka, startKafka } from './kafka.ts'
+import { ensureRabbit, startRabbit } from './rabbitmq.ts'
+import { ensureRedis, startRedis } from './redis.ts'
 
 const settings = ['CACHE_URL', 'EVENTS_URL', 'JOBS_URL'] as const
-/** Where the engines are that take the place of what is embedded, by the setting that says so. */
+/** The URLs of engines that replace what is embedded, by setting. */
 export type EngineUrls = { [Setting in (typeof settings)[number]]?: string }
 
-/** Those that the environment names. */
+/** The engines that the environment names. */
 export function namedEngines(environment: Record<string, string | undefined>): EngineUrls {
   return Object.fromEntries(settings.flatMap((name) => (environment[name] ? [[name, environment[name]]] : [])))
 }
 
-interface Engine {
+interface RunningEngine {
   url: string
   description: string
   stop: () => Promise<void>
 }
 
 /**
- * Starts Redis, Kafka and RabbitMQ, side by side, with their data in `folder`; but none for which a URL is given. Throws with what
- * to install where one of them can't be had.
+ * Starts Redis, Kafka and RabbitMQ at the same time, with their data in `folder`, except those with a URL in `given`. Throws with what
+ * to install if one of them is missing.
  */
 export async function startEngines(
   folder: string,
@@ -29,7 +29,10 @@ export async function startEngines(
   teardown: Teardown,
   progress: (line: string) => void,
 ): Promise<EngineUrls> {
-  const start = async (name: string, starter: (say: (line: string) => void, folder: string) => Promise<Engine>) => {
+  const start = async (
+    name: string,
+    starter: (say: (line: string) => void, folder: string) => Promise<RunningEngine>,
+  ) => {
     const say = (line: string) => progress(`${name}: ${line}`)
     say('starting')
     const engine = await starter(say, join(folder, name.toLowerCase()))
@@ -54,7 +57,7 @@ export async function startEngines(
         return startRabbit({ folder: own })
       }),
   ] as const
-  // One that fails must not leave another half started, with nothing in the teardown yet.
+  // A failure must not leave another engine half started, which the teardown does not know yet.
   await Promise.allSettled(starting)
   const [CACHE_URL, EVENTS_URL, JOBS_URL] = await Promise.all(starting)
   return { CACHE_URL, EVENTS_URL, JOBS_URL }

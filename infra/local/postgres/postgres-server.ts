@@ -3,22 +3,22 @@ import { open, rename } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { freePort } from '../ports.ts'
 import { clusterName } from '../processes.ts'
-import { within } from '../waits.ts'
+import { settlesWithin } from '../waits.ts'
 import { endLeftovers, killServerProcesses } from './leftovers.ts'
-import type { Engine } from './programs.ts'
+import type { PostgresPrograms } from './programs.ts'
 import { answers } from './sql.ts'
 
 export type Role = 'primary' | 'replica'
 
-export interface ServerOptions {
+export interface PostgresServerOptions {
   role: Role
-  engine: Engine
+  programs: PostgresPrograms
   folder: string
   logFile: string
   password: string
-  /** Undefined: one the operating system finds free, kept over restarts. */
+  /** Default: a free port, kept over restarts. */
   port: number | undefined
-  /** Asked for at each start, since the replica's name the primary's port. */
+  /** Called at each start, since the replica's settings have the primary's port. */
   settings: () => Record<string, string>
   progress: (line: string) => void
   /** Ends waits early. */
@@ -30,29 +30,29 @@ export class StartFailed extends Error {
   override readonly name = 'StartFailed'
 }
 
-/** Another server's stolen port, or a child that lingers: both pass, so ten tries half a second apart are plenty. */
+/** A port that another process took, or a child that lingers: both are temporary, so ten tries half a second apart are plenty. */
 const START_ATTEMPTS_MAX = 10
 const RETRY_MS = 500
-/** Crash recovery replays up to a gigabyte of WAL; a slow disk needs minutes for that, and then it is not stuck. */
+/** Crash recovery replays up to a gigabyte of WAL, which takes minutes on a slow disk. */
 const READY_MS = 300_000
 const SHUTDOWN_MS = 20_000
 const TAIL_BYTES = 8_192
 
 interface Running {
   child: ChildProcess
-  /** Settles with how it ended. */
+  /** Resolves with how it ended. */
   ended: Promise<string>
 }
 
 /** One PostgreSQL server: a postmaster that is a child of this process, and can be started again after it ended. */
-export class Server {
+export class PostgresServer {
   port: number | undefined
-  /** Called when it ends without having been asked to. */
+  /** Called when it ends without `stop`. */
   onUnexpectedExit: (detail: string) => void = () => {}
   #running: Running | undefined
-  readonly #options: ServerOptions
+  readonly #options: PostgresServerOptions
 
-  constructor(options: ServerOptions) {
+  constructor(options: PostgresServerOptions) {
     this.#options = options
     this.port = options.port
   }
@@ -86,19 +86,19 @@ export class Server {
     }
   }
 
-  /** Fast shutdown, killed after 20 s. No process of it is left. */
+  /** Fast shutdown, or a kill after 20 s. Leaves no process of the server. */
   async stop(): Promise<void> {
     const running = this.#running
     this.#running = undefined
     if (running) {
       running.child.kill('SIGINT')
-      if (await within(running.ended, SHUTDOWN_MS)) return
+      if (await settlesWithin(running.ended, SHUTDOWN_MS)) return
       this.#options.progress(`the ${this.#options.role} did not stop within 20 s: killing it`)
     }
     await killServerProcesses(this.#options.folder)
   }
 
-  /** The last lines of the current log, which begins anew with each start. */
+  /** The last lines of the current log; each start begins a new one. */
   async logTail(linesMax = 15): Promise<string> {
     const log = await open(this.#options.logFile)
     try {
@@ -114,14 +114,14 @@ export class Server {
   }
 
   async #spawn(port: number): Promise<Running> {
-    const { engine, folder, logFile } = this.#options
-    // The log before this one stays: it says why the server had to be started again.
+    const { programs, folder, logFile } = this.#options
+    // The log before this one is kept: it says why the server had to be started again.
     await rename(logFile, `${logFile}.1`).catch(() => {})
     const log = await open(logFile, 'w', 0o600)
     try {
       const settings = { ...fixedSettings(folder, port), ...this.#options.settings() }
       const pairs = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
-      const child = engine.serve(['-D', folder, ...pairs], log.fd)
+      const child = programs.serve(['-D', folder, ...pairs], log.fd)
       const ended = new Promise<string>((resolve) => {
         child.once('error', (error) => resolve(error.message))
         child.once('exit', (code, signal) => resolve(signal ? `killed by ${signal}` : `exit code ${code}`))
@@ -132,7 +132,7 @@ export class Server {
     }
   }
 
-  /** False when it ended instead. */
+  /** False if it ended instead. */
   async #becomesReady({ child, ended }: Running): Promise<boolean> {
     const { role, signal } = this.#options
     const deadline = performance.now() + READY_MS
@@ -147,10 +147,10 @@ export class Server {
       }
       return !over
     } catch (error) {
-      // What answered wrongly may be the stranger that took the port, and then this server is about to end by itself.
-      if (!signal.aborted && (await within(ended, 1_000))) return false
+      // Another process may have taken the port and given the wrong answer; then this server ends by itself.
+      if (!signal.aborted && (await settlesWithin(ended, 1_000))) return false
       child.kill('SIGINT')
-      if (!(await within(ended, SHUTDOWN_MS))) await killServerProcesses(this.#options.folder)
+      if (!(await settlesWithin(ended, SHUTDOWN_MS))) await killServerProcesses(this.#options.folder)
       if (signal.aborted) throw error
       throw new StartFailed(
         `The ${role} runs but can't be used: ${error instanceof Error ? error.message : String(error)}`,
@@ -182,7 +182,7 @@ function fixedSettings(folder: string, port: number): Record<string, string> {
   }
 }
 
-/** Why a start that failed may work when tried again; undefined when it will not. */
+/** Why another try may succeed; undefined if it won't. */
 function passingReason(log: string, fixedPort: number | undefined): string | undefined {
   if (/could not create any TCP\/IP sockets/.test(log) && fixedPort === undefined) return 'its port was taken meanwhile'
   if (/pre-existing shared memory block/.test(log)) return 'the last processes of a killed server still hold its memory'

@@ -8,13 +8,13 @@ const KILLED_MS = 5_000
 
 export interface EngineFolder {
   path: string
-  /** Removes one that was made for the occasion, and keeps one that was asked for. */
+  /** Removes a temporary folder, and keeps a named one. */
   leave: () => Promise<void>
 }
 
 /**
- * Where an engine keeps its data: the folder at `path`, freed of any process of the engine's `programs` that an earlier run has left
- * in it, or one that is gone afterwards. Throws if such a process can't be ended.
+ * Opens an engine's data folder: the one at `path`, after killing processes of the engine's `programs` that an earlier run has left
+ * in it, or else a temporary one. Throws if such a process can't be killed.
  */
 export async function openFolder(name: string, programs: readonly string[], path?: string): Promise<EngineFolder> {
   if (path === undefined) {
@@ -24,7 +24,7 @@ export async function openFolder(name: string, programs: readonly string[], path
   await mkdir(path, { recursive: true })
   const isFree = await waitUntil(() => {
     const left = processesNaming(path, programs)
-    // All of them take a kill without losing what they have acknowledged.
+    // No engine loses acknowledged data by a kill.
     signalAll(left, 'SIGKILL')
     return left.length === 0
   }, KILLED_MS)

@@ -4,12 +4,13 @@ import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { FolderInUse, lockFolder, readStackFile, removeStackFile, writeStackFile } from './data-dir.ts'
+import { FolderInUse, lockFolder } from './folder-lock.ts'
 import { birthOf } from './processes.ts'
+import { readStackFile, removeStackFile, writeStackFile } from './stack-file.ts'
 
 let folder: string
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'data-dir-'))
+  folder = await mkdtemp(join(tmpdir(), 'folder-lock-'))
 })
 afterEach(() => rm(folder, { recursive: true, force: true }))
 
@@ -43,7 +44,7 @@ test('of many that claim at once, one holds the folder at a time and every one g
 }, 30_000)
 
 test('a holder that was killed holds nothing', async () => {
-  const url = new URL('./data-dir.ts', import.meta.url).href
+  const url = new URL('./folder-lock.ts', import.meta.url).href
   const code = `const { lockFolder } = await import('${url}'); await lockFolder('${folder}'); console.log('held'); setInterval(() => {}, 1000)`
   const holder = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', code])
   try {
