@@ -4,8 +4,8 @@ import { type BuildOptions, build, type Plugin } from 'esbuild'
 import type { FunctionDefinition } from '#function'
 import type * as triggers from '#function/triggers'
 import { openApiOf } from '#openapi'
-import { loadFunctions } from './infra/local/functions.ts'
 import { readExamples } from './infra/local/invocation.ts'
+import { loadFunctions } from './infra/local/load-functions.ts'
 import { docsAssets, docsFolder } from './infra/router/docs.ts'
 import { createMatcher } from './infra/router/match.ts'
 
@@ -26,7 +26,7 @@ const common: BuildOptions = {
   logLevel: 'warning',
 }
 
-/** What runs when a function's bundle is started: only what its trigger needs is imported, so only that is bundled. */
+/** The entry of a function's bundle. It imports only its own kind of trigger, so only that is bundled. */
 function entryOf({ name, trigger }: FunctionDefinition): string {
   const starter = trigger.kind === 'outbox' ? outboxStartersOf[trigger.outbox] : startersOf[trigger.kind]
   return `
@@ -36,7 +36,7 @@ function entryOf({ name, trigger }: FunctionDefinition): string {
     await runProcess(() => startHost(definition, startTrigger))`
 }
 
-/** What runs a function of each kind, of `#function/triggers`. */
+/** The trigger of each kind of function, in `#function/triggers`. */
 const startersOf = {
   http: null,
   queue: 'startQueue',
@@ -93,7 +93,7 @@ async function bundleRouter(dist: URL): Promise<string[]> {
   return sources
 }
 
-/** What a deployment runs before its functions; it reads its SQL files beside it. */
+/** The bundle that a deployment runs before its functions, with its SQL files beside it. */
 async function bundleMigrations(dist: URL): Promise<string[]> {
   const sources = await bundleFile('infra/migrate/index.ts', fileURLToPath(new URL('migrate/index.mjs', dist)))
   await cp(new URL('shared/database/migrations/', import.meta.url), new URL('migrate/migrations/', dist), {
@@ -102,7 +102,7 @@ async function bundleMigrations(dist: URL): Promise<string[]> {
   return sources
 }
 
-/** What the router, and whoever deploys the functions, needs to know of them. */
+/** The manifest of the functions, for the router and for deployments. */
 async function manifestOf(functions: FunctionDefinition[], version: string) {
   return {
     version,
@@ -124,7 +124,7 @@ async function manifestOf(functions: FunctionDefinition[], version: string) {
   }
 }
 
-/** Throws if two functions have one route: the matcher refuses to hold it twice. Names can't clash, they are folders. */
+/** Throws if two functions have one route. Names can't clash, since they are folders. */
 function requireUniqueRoutes(functions: FunctionDefinition[]): void {
   createMatcher(
     functions.flatMap(({ trigger }) =>
@@ -133,7 +133,7 @@ function requireUniqueRoutes(functions: FunctionDefinition[]): void {
   )
 }
 
-/** Builds everything into `dist`, which is emptied first. Gives, for each bundle, the source files that have code in it. */
+/** Builds everything into `dist`, which is emptied first. Gives the source files of each bundle. */
 export async function buildAll(dist: URL): Promise<Map<string, string[]>> {
   const functions = await loadFunctions()
   requireUniqueRoutes(functions)
@@ -151,7 +151,7 @@ export async function buildAll(dist: URL): Promise<Map<string, string[]>> {
   return bundles.set('router', router).set('migrate', migrate)
 }
 
-/** Builds the bundles of some functions alone into `dist`. Throws for a name that no function has. */
+/** Builds only the bundles of some functions into `dist`. Throws for an unknown name. */
 export async function buildFunctions(names: Iterable<string>, dist: URL): Promise<void> {
   const functions = await loadFunctions()
   const wanted = Array.from(new Set(names), (name) => {

@@ -9,7 +9,7 @@ export default streamFunction({
   topics: ['stock-events', 'product-events'],
   // Not its own alerts, which go to the same topic. A product that is updated may have another threshold.
   types: [...stockChanges, 'product.updated'],
-  summary: 'Tell when a product runs low, runs out, or is back.',
+  summary: 'Publish low-stock, out-of-stock and back-in-stock alerts.',
   data: ProductChange,
   handler: async ({ attributes, data, context }) => ({
     alert: (await detectAlert(data, attributes.id, name, context)) ?? null,

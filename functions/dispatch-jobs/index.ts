@@ -6,6 +6,6 @@ export default outboxFunction({
   outbox: 'jobs',
   // Adds 25 ms to a job's way on average, for twenty small queries a second while nothing happens.
   everyMs: 50,
-  summary: 'Tell the broker of the jobs that wait for it, where there is one.',
+  summary: 'Send waiting jobs to the broker, if there is one.',
   handler: async ({ context }) => ({ dispatched: await dispatchJobs(context) }),
 })

@@ -7,7 +7,7 @@ const get = (productId: string) => call(getStock, { params: { productId } })
 afterAll(expectConsistent)
 
 describe('get-stock', () => {
-  it('gives the sums and each location, in the order in which they serve', async () => {
+  it('gives the sums and each location, by allocation priority', async () => {
     const { id } = await newProduct({ initialStock: 10 })
     await stockAt(id, 'late', 5, 20)
     await stockAt(id, 'early', 2, -1)

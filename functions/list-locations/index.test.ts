@@ -16,7 +16,7 @@ describe('list-locations', () => {
     expect([status, codesOf(body.items), body.nextCursor]).toEqual([200, ['main'], null])
   })
 
-  it('gives them in the order in which they serve: by priority, then by code', async () => {
+  it('gives them by allocation priority, then by code', async () => {
     await add('b', 5)
     await add('a', 5)
     await add('B', 5)

@@ -7,7 +7,7 @@ export default httpFunction({
   route: 'GET /v1/locations',
   tag: 'locations',
   scope: 'stock:read',
-  summary: 'Page through the locations, in the order in which they serve.',
+  summary: 'Page through the locations, by allocation priority.',
   request: { query: pageQuery() },
   responses: { 200: pageOf(Location) },
   handler: async ({ query, context }) => ok(await listLocations(query, context)),

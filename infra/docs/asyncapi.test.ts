@@ -5,7 +5,7 @@ import { stringify } from 'yaml'
 import { eventRequest } from '#function'
 import { call, expire, functionNamed, hold, newProduct, sql, stockAt } from '#testing'
 import { EventHeaders } from '../../shared/events/kafka/message.ts'
-import { loadFunctions } from '../local/functions.ts'
+import { loadFunctions } from '../local/load-functions.ts'
 import { asyncApiOf, payloads } from './asyncapi.ts'
 import { exampleHeaders, examples } from './asyncapi-examples.ts'
 

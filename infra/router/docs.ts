@@ -6,14 +6,14 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { type Exchange, send } from './exchange.ts'
 import type { Route } from './route.ts'
 
-/** The only files of swagger-ui-dist that are served, and all that the page needs. The build copies them to `docs/` beside the bundle. */
+/** The files of swagger-ui-dist that the page needs; no others are served. The build copies them to `docs/` beside the bundle. */
 export const docsAssets: Readonly<Record<string, string>> = {
   'swagger-ui.css': 'text/css; charset=utf-8',
   'swagger-ui-bundle.js': 'text/javascript; charset=utf-8',
   'favicon-32x32.png': 'image/png',
 }
 
-/** The folder to take them from: `docs/` beside the bundle where there is one, else the installed package. */
+/** Their folder: `docs/` beside the bundle if it exists, else the installed package. */
 export function docsFolder(): URL {
   const beside = new URL('docs/', import.meta.url)
   if (existsSync(fileURLToPath(beside))) return beside
@@ -33,7 +33,7 @@ export function docsRoutes(title: string): Route[] {
       try {
         sendDocument(exchange, await loading, 'public, max-age=3600')
       } catch (error) {
-        // Not kept: a file that could not be read now may be there for the next request.
+        // Dropped, since a file that can't be read now may be readable for the next request.
         loading = undefined
         throw error
       }
@@ -47,7 +47,7 @@ export function docsRoutes(title: string): Route[] {
   ]
 }
 
-/** A fixed answer with its validator, so that a browser that has it already gets 304. */
+/** A fixed answer with its entity tag, so that a browser that has it gets 304. */
 export interface Document {
   type: string
   content: Buffer

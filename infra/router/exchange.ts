@@ -1,7 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isRefusal, ServiceError } from '#errors'
-import { problemDocument, problemHeaders, requestIdOf, toServiceError } from '#function'
 import { endAnswer, isArriving } from '#function/end-answer'
+import { problemDocument, problemHeaders, toServiceError } from '#function/problem'
+import { requestIdOf } from '#function/request-id'
 import { logger, logRefusal } from '#telemetry'
 
 export interface Failure {
@@ -16,22 +17,22 @@ export interface Failure {
 }
 export type Log = (entry: Failure) => void
 
-/** Tells the log of what a router answers with 5xx: of a refusal once for many, of everything else each time. */
+/** Logs a router's answers of 5xx: refusals once for many, all others each time. */
 export const logFailures: Log = (entry) => {
   const { code, detail, cause } = entry
   if (isRefusal(code)) logRefusal({ function: 'router', code }, detail, cause?.split('\n', 1)[0])
   else logger().error(entry)
 }
 
-/** One request and its answer, as the router's parts hand it on. */
+/** One request and its answer. */
 export interface Exchange {
   req: IncomingMessage
   res: ServerResponse
   /** The path asked for, without its query. */
   path: string
-  /** The client's own Request-Id where it is fit to be echoed, else a new one. */
+  /** The client's own Request-Id if it is safe to echo, else a new one. */
   requestId: string
-  /** Ends the exchange with a problem document; with a cut connection if an answer is under way, so it can't pass for whole. */
+  /** Ends the exchange with a problem document. If an answer is under way it cuts the connection, so that a part can't pass for the whole. */
   fail(thrown: unknown, headers?: Record<string, string>): void
 }
 
@@ -56,7 +57,7 @@ export function originForm(target: string): string {
   return slash === -1 ? '/' : target.slice(slash)
 }
 
-/** Answers with a body that is already whole. `headers` must hold its content type. */
+/** Answers with a complete body. `headers` must have its content type. */
 export function send(exchange: Exchange, status: number, headers: Record<string, string>, body: string | Buffer): void {
   const { req, res, requestId } = exchange
   const empty = status === 304
@@ -102,7 +103,7 @@ function reason(cause: unknown): string | undefined {
   return cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)
 }
 
-/** What is wrong with a request that HTTP itself forbids, or that could be read in two ways. */
+/** The error of a request that HTTP forbids, or that could be read in two ways. */
 export function malformedRequest(detail: string): ServiceError {
   return new ServiceError('malformed_request', detail)
 }

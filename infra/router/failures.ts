@@ -2,7 +2,7 @@ import { overloaded, ServiceError } from '#errors'
 import { malformedRequest } from './exchange.ts'
 import type { RouteEntry } from './route.ts'
 
-/** What undici and Node say of a request that can't be written as HTTP. */
+/** The codes of undici's and Node's errors about a request that can't be written as HTTP. */
 const INVALID = new Set([
   'UND_ERR_INVALID_ARG',
   'ERR_UNESCAPED_CHARACTERS',
@@ -10,16 +10,16 @@ const INVALID = new Set([
   'ERR_INVALID_HTTP_TOKEN',
 ])
 
-/** The errors that come from this side: no upstream is to blame, and a second try would end the same. */
+/** The error if the router's own side is at fault: no upstream is to blame, and a second try would end the same. */
 export function ownError(error: Error & { code?: unknown }): ServiceError | undefined {
   if (error instanceof ServiceError) return error
   if (INVALID.has(String(error.code))) return malformedRequest('The request can not be forwarded as it is.')
   return undefined
 }
 
-/** What ends a try that has reached the wrong process. */
+/** Ends a try that has reached the wrong process. */
 export function misdirected(): Error {
-  return new Error('This address belongs to somebody else')
+  return new Error('This address belongs to another function')
 }
 
 export function upstreamsFull(): ServiceError {
@@ -36,7 +36,7 @@ export function brokenAnswer(cause: unknown): ServiceError {
   return new ServiceError('bad_gateway', detail, { cause })
 }
 
-/** The function has not all of the request, so it has done nothing. */
+/** The function does not have all of the request, so it has done nothing. */
 export function lateBody(): ServiceError {
   return new ServiceError('request_timeout', 'The body did not arrive in time. Nothing was done.')
 }

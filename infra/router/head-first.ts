@@ -10,7 +10,7 @@ export interface HeadFirstRequest {
   path: string
   /** Names and values, flat; with `Host`. */
   headers: readonly string[]
-  /** Nothing is read from it before it is asked for. Destroyed at the end. */
+  /** It is not read before the other side asks for it, and destroyed at the end. */
   body: Readable
 }
 
@@ -22,9 +22,9 @@ type Handler = Required<
 >
 
 /**
- * Sends a request on a connection of its own, its head first, and its body once the other side says `100 Continue`: that one may
- * refuse by the head what it does not want. undici has no way to do so, as it sends a head with the first byte of the body. Calls the
- * handler as undici does; `Connection`, which only tells of this connection, is left out.
+ * Sends a request on a connection of its own: its head first, and its body once the other side says `100 Continue`, so that it can
+ * refuse the request by the head. undici can't do that, since it sends a head with the first byte of the body. Calls the handler as
+ * undici does; `Connection`, which concerns only this connection, is left out.
  */
 export function dispatchHeadFirst(connect: Connect, { method, path, headers, body }: HeadFirstRequest, to: Handler) {
   let response: IncomingMessage | undefined
@@ -39,21 +39,11 @@ export function dispatchHeadFirst(connect: Connect, { method, path, headers, bod
     end()
     to.onResponseError(controller, error)
   }
-  const controller: Dispatcher.DispatchController = {
-    get aborted() {
-      return isOver
-    },
-    get paused() {
-      return response?.isPaused() ?? false
-    },
-    get rawHeaders() {
-      return response?.rawHeaders ?? null
-    },
-    reason: null,
-    abort: fail,
-    pause: () => response?.pause(),
-    resume: () => response?.resume(),
-  }
+  const controller = controllerOf(
+    () => response,
+    () => isOver,
+    fail,
+  )
   const outgoing = request({
     method,
     path,
@@ -84,7 +74,30 @@ export function dispatchHeadFirst(connect: Connect, { method, path, headers, bod
   outgoing.flushHeaders()
 }
 
-/** How the body is told from what follows. Node adds it only for methods that usually have a body. */
+/** What undici's handlers get to control a response with. */
+function controllerOf(
+  response: () => IncomingMessage | undefined,
+  isOver: () => boolean,
+  abort: (error: Error) => void,
+): Dispatcher.DispatchController {
+  return {
+    get aborted() {
+      return isOver()
+    },
+    get paused() {
+      return response()?.isPaused() ?? false
+    },
+    get rawHeaders() {
+      return response()?.rawHeaders ?? null
+    },
+    reason: null,
+    abort,
+    pause: () => response()?.pause(),
+    resume: () => response()?.resume(),
+  }
+}
+
+/** The framing of the body. Node adds it only for methods that usually have a body. */
 function framing(headers: readonly string[]): string[] {
   const isSized = headers.some((name, at) => at % 2 === 0 && name.toLowerCase() === 'content-length')
   return isSized ? [] : ['transfer-encoding', 'chunked']

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { TLSSocket } from 'node:tls'
 import type { Exchange } from './exchange.ts'
 
-/** Meant for one connection only, so never passed on (RFC 9110, 7.6.1), with all that start with `proxy-`. */
+/** Headers for one connection only, which are not forwarded (RFC 9110, 7.6.1), as all that start with `proxy-`. */
 const HOP_BY_HOP = new Set([
   'connection',
   'keep-alive',
@@ -13,7 +13,7 @@ const HOP_BY_HOP = new Set([
   'http2-settings',
 ])
 
-/** Replaced by the router: undici writes the upstream's own Host, and the router itself answers Expect. */
+/** Headers that the router replaces. undici writes the upstream's own Host, and the router answers Expect. */
 const REPLACED = new Set([
   'host',
   'expect',
@@ -26,9 +26,9 @@ const REPLACED = new Set([
 
 /**
  * The headers to send upstream, as a flat list of names and values in the client's own order and spelling. The peer's address
- * is appended to X-Forwarded-For; -Proto and -Host are kept from a proxy in front, else say what this connection is. A client
- * can forge all but the last X-Forwarded-For entry, so they inform and must not authorise. `Function` says who is meant, since an
- * address may have passed to another function since it was looked up.
+ * is appended to X-Forwarded-For; -Proto and -Host are kept from a proxy in front, or else describe this connection. A client
+ * can forge all but the last X-Forwarded-For entry, so they must not authorise anything. `Function` names the function that is meant,
+ * since an address may have passed to another one since it was looked up.
  */
 export function upstreamHeaders({ req, requestId }: Exchange, functionName: string): string[] {
   const named = namedByConnection(req.headers.connection)
@@ -48,7 +48,7 @@ export function upstreamHeaders({ req, requestId }: Exchange, functionName: stri
   return headers
 }
 
-/** The headers to answer the client with, from undici's raw list: order, spelling and repeated names stay as they came. */
+/** The headers of the answer to the client, from undici's raw list, with order, spelling and repeated names kept. */
 export function clientHeaders(raw: ReadonlyArray<Buffer | string>, requestId: string): string[] {
   const pairs: Array<[key: string, name: string, value: string]> = []
   let connection: string | undefined
@@ -68,7 +68,7 @@ export function clientHeaders(raw: ReadonlyArray<Buffer | string>, requestId: st
   return headers
 }
 
-/** Makes the in-process function see the id that the router answers with, whatever the client sent. */
+/** Gives the in-process function the id that the router answers with, whatever the client sent. */
 export function setRequestId({ req, requestId }: Exchange): void {
   if (req.headers['request-id'] === requestId) return
   req.headers['request-id'] = requestId
@@ -82,7 +82,7 @@ function isHopByHop(key: string, named: Set<string> | undefined): boolean {
 
 /** The further headers that a Connection header declares to be for this connection only. */
 function namedByConnection(connection: string | undefined): Set<string> | undefined {
-  // The two values nearly every request has name nothing: no set is built for them.
+  // The two values that nearly every request has name no header, so no set is built for them.
   if (connection === undefined || connection === 'keep-alive' || connection === 'close') return undefined
   return new Set(connection.split(',').map((name) => name.trim().toLowerCase()))
 }

@@ -13,7 +13,7 @@ export function callInProcess(fetch: Fetch): (exchange: Exchange) => void {
     const { req, res, requestId } = exchange
     setRequestId(exchange)
     res.setHeader('request-id', requestId)
-    // The function says `100 Continue` and counts the body itself, once it knows who sends it.
+    // The function says `100 Continue` and bounds the body itself, once the request is authenticated.
     const listener = getRequestListener(fetch, { errorHandler: (thrown) => exchange.fail(publicError(thrown)) })
     listener(req, res).catch(exchange.fail)
   }

@@ -9,15 +9,15 @@ import { logFailures } from './exchange.ts'
 import { parseManifest, proxiedRoutes } from './manifest.ts'
 import { createRouter } from './router.ts'
 
-/** From the signal to the last cut. Orchestrators kill after 10 s (compose) or 30 s (Kubernetes) unless told otherwise. */
+/** From the signal to the last cut. By default orchestrators kill after 10 s (compose) or 30 s (Kubernetes). */
 const STOP_MS_MAX = 10_000
 
 const Settings = z.object({
   PORT: integerSetting({ min: 0, max: 65_535, default: 3000 }),
-  /** Loopback unless told otherwise: a container sets 0.0.0.0. */
+  /** A container sets 0.0.0.0. */
   HOST: z.string().default('127.0.0.1'),
   MANIFEST: z.string().default(fileURLToPath(new URL('../manifest.json', import.meta.url))),
-  /** How long /readyz says no, and each answer ends its connection, before connections are refused: who sends can stop first. */
+  /** How long /readyz fails, and each answer ends its connection, before connections are refused: load balancers need that to notice. */
   DRAIN_DELAY_MS: integerSetting({ min: 0, max: 5_000, default: 500 }),
 })
 
@@ -43,7 +43,7 @@ export async function main(env: Environment): Promise<void> {
   }
 }
 
-/** Starts to serve. Throws if a setting or the manifest is unfit, or if the port is taken. */
+/** Starts to serve. Throws if a setting or the manifest is invalid, or if the port is taken. */
 export async function startRouter(env: Environment): Promise<RunningRouter> {
   const settings = parseSettings(env)
   const manifest = parseManifest(await readFile(settings.MANIFEST, 'utf8'))
@@ -51,7 +51,7 @@ export async function startRouter(env: Environment): Promise<RunningRouter> {
   const router = createRouter({
     routes: proxiedRoutes(manifest, env),
     openapi: manifest.openapi,
-    // The functions are not asked: with one of them down the router still serves the others, and must not leave rotation for it.
+    // It does not check the functions: with one of them down the router still serves the others, and must stay in rotation.
     ready: async () => (stopping ? { router: 'stopping' } : {}),
     log: logFailures,
   })
@@ -75,7 +75,7 @@ function parseSettings(env: Environment): z.infer<typeof Settings> {
   throw new ConfigError(parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('\n'))
 }
 
-/** One clear line where an operator can do something about it; a stack would only hide it. */
+/** One line that an operator can act on, without a stack. */
 function explain(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   if ('code' in error && error.code === 'EADDRINUSE') return `The port is taken: ${error.message}`

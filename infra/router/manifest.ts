@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import type { RouteEntry, Target } from './route.ts'
 
-/** The router waits this much longer than the function allows itself, so that the function's own, better answer wins. */
+/** The router waits this much longer than the function's own limit, so that the function's better answer wins. */
 const GRACE_MS = 1_000
 
 const Manifest = z.object({
@@ -10,7 +10,7 @@ const Manifest = z.object({
       name: z.string().regex(/^[a-z][a-z0-9-]*$/),
       kind: z.enum(['http', 'queue', 'stream', 'schedule', 'outbox']),
       route: z.object({ method: z.enum(['GET', 'POST', 'PATCH', 'PUT', 'DELETE']), path: z.string() }).optional(),
-      // Without limits of its own: the API's general bound on bodies, and a time that no answer needs.
+      // Defaults: the API's general bound on bodies, and a time that no answer needs.
       limits: z
         .object({
           timeoutMs: z.int().positive().default(10_000),
@@ -27,14 +27,14 @@ const Manifest = z.object({
 
 export type Manifest = z.infer<typeof Manifest>
 
-/** Checks what the build wrote to `manifest.json`. Throws an error that names every bad member. */
+/** Parses the build's `manifest.json`. Throws an error that names every bad member. */
 export function parseManifest(json: string): Manifest {
   const parsed = Manifest.safeParse(JSON.parse(json))
   if (parsed.success) return parsed.data
   throw new Error(parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('\n'))
 }
 
-/** A proxied route for each HTTP function, to the upstreams the environment names or to `http://<function-name>:3000`. */
+/** A proxied route for each HTTP function, to the upstreams that the environment names, or to `http://<function-name>:3000`. */
 export function proxiedRoutes(
   { functions }: Manifest,
   env: Record<string, string | undefined>,

@@ -5,9 +5,9 @@ export type Match<Entry> =
   | { kind: 'method_not_allowed'; allow: string }
 
 /**
- * Builds the function that finds the entry for a method and a path (without its query). The path is decided first, and where
- * two templates fit it the one that is literal earlier wins, as OpenAPI says; then the method. HEAD is answered where GET is.
- * Throws if a template is malformed or if two entries have the same method and the same path but for parameter names.
+ * Makes the function that finds the entry for a method and a path (without its query). It matches the path first: of two templates
+ * that fit, the one that is literal earlier wins, as in OpenAPI. Then it matches the method; GET answers HEAD too.
+ * Throws if a template is malformed, or if two entries have the same method and path, apart from parameter names.
  */
 export function createMatcher<Entry extends { method: string; path: string }>(
   entries: readonly Entry[],
@@ -29,7 +29,7 @@ export function createMatcher<Entry extends { method: string; path: string }>(
   }
 }
 
-/** One place in the trie. A branch with no methods is only on the way to others. */
+/** A node of the trie. A branch without methods only leads to others. */
 interface Branch<Entry> {
   literals: Map<string, Branch<Entry>>
   parameter: Branch<Entry> | undefined
@@ -62,8 +62,8 @@ function insert<Entry extends { method: string; path: string }>(
 }
 
 /**
- * Goes back to the parameter where the literal leads nowhere. A trie has no shared branches, so each is visited at most once
- * and the cost is bounded by the number of routes, whatever the path.
+ * Falls back to the parameter if the literal leads nowhere. A trie has no shared branches, so each is visited at most once, and
+ * the number of routes bounds the cost, whatever the path.
  */
 function find<Entry>(branch: Branch<Entry>, segments: string[], depth: number): Branch<Entry> | undefined {
   const segment = segments[depth]
@@ -91,12 +91,12 @@ function isLiteral(segment: string): boolean {
 }
 
 /**
- * The decoded segments of a path, or nothing where no template can fit. `\` and `#` are refused, and so are dot segments in any
- * spelling: the functions' URL parser rewrites them, and would then see another path than the one that was routed.
+ * The decoded segments of a path; undefined if no template can fit. `\`, `#` and dot segments in any spelling are refused: the
+ * functions' URL parser rewrites them, and would see another path than the one that was routed.
  */
 function pathSegments(path: string, depthMax: number): string[] | undefined {
   if (!path.startsWith('/') || path.includes('\\') || path.includes('#')) return undefined
-  // One more than the deepest template tells that the path is too deep, without splitting all of a hostile one.
+  // One segment more than the deepest template shows that the path is too deep, without splitting all of a hostile one.
   const raw = path.slice(1).split('/', depthMax + 1)
   if (raw.length > depthMax) return undefined
   const segments: string[] = []

@@ -1,15 +1,15 @@
 import { withTimeout } from '#async'
-import { requireReady } from '#function'
+import { requireReady } from '#function/readiness'
 import { document, sendDocument } from './docs.ts'
 import { type Exchange, send } from './exchange.ts'
 import type { Route } from './route.ts'
 
-/** A probe must learn the reason before it gives up; Kubernetes does so after 1 s by default. */
+/** A probe must get the reason before it gives up, which Kubernetes does after 1 s by default. */
 const READY_MS_MAX = 800
 
 export type Readiness = () => Promise<Record<string, string>>
 
-/** What an operator asks: is it up, is it ready, what does it serve. */
+/** The routes for operators: health, readiness, and the OpenAPI document. */
 export function operationRoutes(openapi: object, ready: Readiness): Route[] {
   const description = document('application/json', Buffer.from(JSON.stringify(openapi)))
   return [
@@ -24,7 +24,7 @@ async function answerReadiness(exchange: Exchange, ready: Readiness): Promise<vo
   sendStatus(exchange, 'ready')
 }
 
-/** A check that throws or hangs is itself what fails: a probe must get an answer. */
+/** A check that throws or hangs counts as the failing part, so that a probe always gets an answer. */
 async function failingParts(ready: Readiness): Promise<Record<string, string>> {
   try {
     return await withTimeout(READY_MS_MAX, ready(), () => new Error(`no answer within ${READY_MS_MAX} ms`))

@@ -10,21 +10,21 @@ import type { Connect } from './head-first.ts'
  */
 const CONNECTIONS_MAX = 128
 /**
- * Connections besides, for requests of which a body is still to come. Who sends slowly has them for as long as it pleases, within a
- * function's limits: half as many, and none of those by which all others go.
+ * Further connections, for requests whose body still arrives. A slow client keeps one for as long as the function's limits allow, so
+ * they are apart from the pool, and half as many.
  */
 const STREAMS_MAX = 64
 /** A local network connects in a millisecond or not at all; the kernel's own limit is two minutes. */
 const CONNECT_MS_MAX = 2_000
-/** More replicas of one function than one router can keep busy; further addresses are left out. */
+/** One router can't keep more replicas of a function busy; further addresses are left out. */
 const ADDRESSES_MAX = 64
-/** How old an answer of the resolver may be that nobody has doubted: for so long a new replica is not noticed. */
+/** How old an answer of the resolver may be while all its addresses are well: for that long a new replica goes unnoticed. */
 const FRESH_MS = 1_000
-/** And one that is in doubt, as something is held against an address: the resolver must not be asked once for each refused request. */
+/** The same while an address is skipped: not every refused request may cause a look-up. */
 const DOUBTED_MS = 100
-/** Past this it is not gone by before it is renewed: after a quiet hour somebody else may have the address. */
+/** Past this an answer is not used until it is renewed: after a quiet hour another process may have the address. */
 const STALE_MS = 10_000
-/** How long a name may be unknown before its addresses are given up: resolvers lose a name for a moment while its replicas change. */
+/** How long a name may be unknown before its addresses are dropped: resolvers lose a name for a moment while its replicas change. */
 const UNKNOWN_MS = 10_000
 
 /** Gives the addresses of a name; rejects with the code `ENOTFOUND` if it has none. */
@@ -36,27 +36,27 @@ export interface Upstream {
   readonly pool: Pool
   /** The URL's own, for `Host`. */
   readonly host: string
-  /** Opens a connection besides those of the pool, of which there may be as many as `streams` gives. */
+  /** Opens a connection apart from the pool. `streams` bounds their number. */
   readonly connect: Connect
   readonly streams: Shares
   inFlight: number
-  /** Answers of 5xx since the last one that was none. */
+  /** Answers of 5xx in a row. */
   failures: number
-  /** In the clock of `performance.now()`; 0 while nothing is held against it. */
+  /** By the clock of `performance.now()`; 0 while it is well. */
   skippedUntilMs: number
 }
 
-/** By /etc/hosts and DNS, in the order that the system is set up for. */
+/** Resolves by /etc/hosts and DNS, in the system's order. */
 export const resolveName: Resolve = async (host) => (await lookup(host, { all: true })).map(({ address }) => address)
 
 /**
- * The addresses that an upstream URL's name stands for. They are looked up when they are asked for, so there is no timer to stop
- * and no look-up without traffic, and never twice at a time, since each holds one of the process's four threads.
+ * The addresses of an upstream URL's name. They are looked up on demand, so there is no timer to stop and no look-up without
+ * traffic, and never twice at a time, since each look-up takes one of the process's four threads.
  */
 export class Origin {
-  /** Another array after each change. */
+  /** Replaced by a new array at each change. */
   upstreams: readonly Upstream[] = []
-  /** Whether to wait for the look-up that is under way rather than go by what is known. */
+  /** Whether requests have to wait for the look-up in flight, since the known addresses are too old. */
   isStale = false
   /** Why the last look-up failed. */
   failure: unknown
@@ -78,7 +78,7 @@ export class Origin {
     if (this.#isAddress) this.#adopt([this.#host])
   }
 
-  /** Starts a look-up where the last one is too old, and gives the one that is under way. It does not reject. */
+  /** Starts a look-up if the last one is too old, and gives the one in flight. It does not reject. */
   refresh(): Promise<void> | undefined {
     if (this.#lookup || this.#isAddress) return this.#lookup
     const age = performance.now() - this.#lookedUpAtMs
@@ -102,8 +102,8 @@ export class Origin {
   }
 
   /**
-   * While the resolver itself is out of order, the last addresses stay for as long as it takes: they can be tried, and without them
-   * an outage of the resolver would be one of the service. Only that the name is unknown counts, after a while, as an answer.
+   * While the resolver fails, the last addresses stay, since without them an outage of the resolver would be one of the service. Only
+   * an unknown name counts, after a while, as an answer.
    */
   async #lookUp(): Promise<void> {
     try {
@@ -118,7 +118,7 @@ export class Origin {
   }
 
   #adopt(found: readonly string[]): void {
-    // Sorted, as resolvers shuffle: past the bound it must be the same ones each time.
+    // Sorted, since resolvers shuffle: past the bound the same addresses must remain each time.
     const addresses = [...new Set(found)].sort().slice(0, ADDRESSES_MAX)
     const known = new Map(this.upstreams.map((upstream) => [upstream.address, upstream]))
     const gone = this.upstreams.filter(({ address }) => !addresses.includes(address))
@@ -132,11 +132,11 @@ export class Origin {
     const { origin, host, protocol, port } = this.#url
     const pool = new Pool(origin, {
       connections: CONNECTIONS_MAX,
-      // One request a socket at a time: behind a slow answer, a pipelined one would wait although another function is free.
+      // One request per socket at a time: a pipelined one would wait behind a slow answer although another socket is free.
       pipelining: 1,
-      // To this address, and under the URL's name: in Host, and as what a certificate must be for.
+      // It connects to this address, under the URL's name: in Host, and for certificates.
       connect: (options, callback) => connect({ ...options, hostname: address }, callback),
-      // The route's own limit is kept by the proxy; undici's timers tick once in half a second, too coarse for it.
+      // The proxy keeps the route's own limit, for which undici's timers, of half a second, are too coarse.
       headersTimeout: 0,
       bodyTimeout: 0,
     })
@@ -152,7 +152,7 @@ export class Origin {
     }
   }
 
-  /** Out of the rotation; what is in flight finishes before the sockets close. */
+  /** Takes it out of rotation; what is in flight finishes before the sockets close. */
   #retire(upstream: Upstream): void {
     this.#leaving.add(upstream)
     void upstream.pool.close().finally(() => this.#leaving.delete(upstream))

@@ -6,12 +6,12 @@ import { hasBody } from '#function/end-answer'
 import { expectsContinue, PATIENCE_MS, SILENCE_MS_MAX } from '#function/read-body'
 import { lateBody } from './failures.ts'
 
-/** A body up to this is collected before it is sent, and kept until its answer comes: larger than nearly any write but an import. */
+/** A body up to this is collected before it is sent, and kept until its answer comes. Nearly all but imports are smaller. */
 const SMALL_BYTES_MAX = 64 * 1024
 /** Bodies that are collected at a time: 64 MiB at most. */
 const COLLECTED_MAX = 1_024
 const collected = createShares(COLLECTED_MAX)
-/** What a client sends together arrives together, or after one delayed acknowledgement (40 ms) and a round trip. */
+/** How long a small body is waited for: one delayed acknowledgement (40 ms) and a round trip. */
 const MOMENT_MS = 100
 
 export function tooLarge(bytesMax: number): ServiceError {
@@ -19,8 +19,8 @@ export function tooLarge(bytesMax: number): ServiceError {
 }
 
 /**
- * Whether a request may be sent again though somebody may have acted on it: it asks for nothing to be done (RFC 9110, 9.2.2), or
- * it bears a key under which it is done once, and the second to do it gives the first answer. `headers`: those that are sent on.
+ * Whether a request may be sent again although an upstream may have acted on it: it is safe (RFC 9110, 9.2.1), or has an idempotency key,
+ * so that the second function gives the first one's answer. `headers` are those that are forwarded.
  */
 export function isRepeatable(method: string | undefined, headers: readonly string[]): boolean {
   if (method === 'GET' || method === 'HEAD') return true
@@ -28,10 +28,10 @@ export function isRepeatable(method: string | undefined, headers: readonly strin
   return headers.some((name, at) => at % 2 === 0 && name.toLowerCase() === 'idempotency-key')
 }
 
-/** Called when a body has been waited for, with what is wrong with it. */
+/** Called when the wait for a body is over, with its fault, if it has one. */
 type Ready = (fault?: ServiceError) => void
 
-/** What is sent of a request's body, in one try after another: all of a small one, or else a stream. */
+/** A request's body as each try sends it: all of a small one, or else a stream. */
 export class ForwardedBody {
   readonly #source: IncomingMessage
   readonly #bytesMax: number
@@ -48,7 +48,7 @@ export class ForwardedBody {
     this.#isSmall = Number(source.headers['content-length'] ?? 0) <= SMALL_BYTES_MAX && !expectsContinue(source)
   }
 
-  /** Waits for a small body, but no longer than a moment. To be called once what came with the head has been parsed. */
+  /** Waits for a small body, for 100 ms at most. Call it once what came with the head has been parsed. */
   arrive(ready: Ready): void {
     const { complete, readableLength } = this.#source
     if (complete && readableLength > this.#bytesMax) ready(tooLarge(this.#bytesMax))
@@ -56,31 +56,31 @@ export class ForwardedBody {
       this.#whole = this.#source.read() ?? Buffer.alloc(0)
       ready()
     } else if (complete) {
-      // How much of a large one is here already differs with Node's version: it is streamed in any case.
+      // How much of a large body is buffered differs with Node's version, so it is always streamed.
       this.#isSmall = false
       ready()
     } else if (this.#isSmall) this.#collect(MOMENT_MS, MOMENT_MS, ready)
     else ready()
   }
 
-  /** Waits for all of a small body, which may come as slowly as a function would let it. */
+  /** Waits for all of a small body, for as long as a function would. */
   complete(ready: Ready): void {
     this.#collect(SILENCE_MS_MAX, PATIENCE_MS, (fault) => {
       ready(fault ?? (this.#isSmall && !this.#whole ? lateBody() : undefined))
     })
   }
 
-  /** Whether it is worth waiting for all of it. */
+  /** Whether it can be collected. */
   isSmall(): boolean {
     return this.#isSmall
   }
 
-  /** Whether there is another try in it: nothing of it has been streamed yet. */
+  /** Whether another try can send it: no byte of it has been streamed yet. */
   isAtHand(): boolean {
     return this.#whole !== undefined || !this.isBegun()
   }
 
-  /** Whether it is being streamed. */
+  /** Whether streaming has begun. */
   isBegun(): boolean {
     return this.#stream?.isTouched() === true
   }
@@ -97,7 +97,7 @@ export class ForwardedBody {
     this.#stop()
   }
 
-  /** Gives up on a body that is silent for `silenceMs`, takes longer than `durationMs`, or is large. What has come is put back then. */
+  /** Gives up on a body that is silent for `silenceMs`, takes longer than `durationMs`, or is large. Then it puts back what has come. */
   #collect(silenceMs: number, durationMs: number, ready: Ready): void {
     const source = this.#source
     const { authorization } = source.headers
@@ -116,7 +116,7 @@ export class ForwardedBody {
         this.#isSmall = false
         giveUp(chunk)
       } else {
-        // Copied, since chunks may be of one byte each, and would take many times their size.
+        // Copied, since chunks of one byte each would take many times their size.
         if (sum > block.length) block = Buffer.concat([block], Math.min(2 * sum, SMALL_BYTES_MAX))
         size += chunk.copy(block, size)
         if (performance.now() - startedAt > durationMs) giveUp()
@@ -148,9 +148,8 @@ export class ForwardedBody {
 
 /**
  * A request's body as a stream of its own: it passes chunks on under backpressure, counts them, and fails with `too_large` past
- * the limit. It stands between the request and its forwarding because that one destroys the body it was given when an exchange
- * fails, and a destroyed IncomingMessage can't be emptied any more, so the answer to it could be lost. Nothing is read from the
- * request before the first read from this stream.
+ * the limit. undici destroys the body of a failed request, and a destroyed IncomingMessage can't be drained, so the answer to it could
+ * be lost; this stream is destroyed instead. It reads nothing from the request before its own first read.
  */
 export class RequestBody extends Readable {
   readonly #source: IncomingMessage

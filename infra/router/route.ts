@@ -1,12 +1,12 @@
 import type { Exchange } from './exchange.ts'
 
-/** What the router must know of a function; comes from definitions (in process) or from dist/manifest.json. */
+/** A function's route, from its definition (in process) or from dist/manifest.json. */
 export interface RouteEntry {
   name: string
   method: 'GET' | 'POST' | 'PATCH' | 'PUT' | 'DELETE'
   /** `/v1/products/{productId}/stock` */
   path: string
-  /** How long a proxied function may stay silent before the router answers 504. In process the function keeps its own limit. */
+  /** How long a proxied function may be silent before the router answers 504. In process the function keeps its own limit. */
   timeoutMs: number
   maxBodyBytes: number
 }
@@ -14,7 +14,7 @@ export interface RouteEntry {
 /** A function in this process, or the origins of the processes that run it. */
 export type Target = { fetch: (request: Request, env?: unknown) => Response | Promise<Response> } | { upstreams: URL[] }
 
-/** A method and a path with what answers them. What the handler throws becomes the answer. */
+/** A method and a path with their handler. What the handler throws becomes the answer. */
 export interface Route {
   method: string
   path: string

@@ -19,13 +19,13 @@ export interface RouterOptions {
   /** The parts that fail, name to reason; empty means ready. */
   ready?: Readiness
   log?: Log
-  /** Gives the addresses of an upstream's name; the system's own resolver where it is left out. */
+  /** Gives the addresses of an upstream's name. Default: the system's resolver. */
   resolve?: Resolve
 }
 
 export interface Router {
   listener: RequestListener
-  /** Lets go of the sockets to the upstreams. Close the server in front first. */
+  /** Closes the sockets to the upstreams. Close the server in front first. */
   close(): Promise<void>
 }
 
@@ -59,7 +59,7 @@ function answer(exchange: Exchange, match: ReturnType<typeof createMatcher<Route
   }
 }
 
-/** Without a promise where the handler needs none: the proxy's hot path. */
+/** Makes no promise if the handler makes none, as on the proxy's hot path. */
 function run(route: Route, exchange: Exchange): void {
   try {
     route.handle(exchange)?.catch(exchange.fail)
@@ -81,7 +81,7 @@ function functionRoute({ target, ...entry }: RouteEntry & { target: Target }, up
   }
 }
 
-/** Refuses by the header alone what need not be read. The server has seen to it that the body can be read in one way only. */
+/** Refuses a body by the head alone. The server has ensured that it can be read in one way only. */
 function assertAcceptableBody(req: IncomingMessage, bytesMax: number): void {
   if (hasBody(req)) requireNoCoding(req.headers['content-encoding'])
   if (Number(req.headers['content-length'] ?? 0) > bytesMax) throw tooLarge(bytesMax)

@@ -2,32 +2,32 @@ import { Origin, type Resolve, resolveName, type Upstream } from './origin.ts'
 
 /** Requests in flight or queued for one address: past it, waiting would outlast the time-out, so the answer is 503 at once. */
 const IN_FLIGHT_MAX = 1_024
-/** Answers of 5xx in a row that tell a replica which only fails from one that has met a bad moment. */
+/** Answers of 5xx in a row after which a replica counts as failing. */
 const FAILURES_MAX = 5
-/** How long an upstream that failed is passed over; jittered, so that many routers don't come back as one. */
+/** How long a failed upstream is skipped; jittered, so that many routers don't return to it at once. */
 const SKIP_MS_MIN = 250
 const SKIP_MS_SPREAD = 500
-/** How long the one request that tries it again may take to tell: longer than a function takes to answer, whatever it does. */
+/** How long the one request on trial may take: longer than any function takes to answer. */
 const TRIAL_MS_MAX = 10_000
-/** How long a request waits for names to be looked up where it has nowhere to go: as long as it would for a connection. */
+/** How long a request without an address waits for a look-up: as long as for a connection. */
 const LOOKUP_MS_MAX = 2_000
 
-/** Where the requests of one route go. */
+/** Chooses the upstreams of one route. */
 export interface Rotation {
   /**
-   * To be called before `next`: has the names looked up where that is due. Gives a promise only where there is nothing to go on
-   * with: no address is known, all are out of date, or none is well but `refused`, which has just refused a connection.
+   * Call it before `next`: it starts look-ups that are due. Gives a promise only if the request has to wait for them: no address is
+   * known, all are out of date, or none is well besides `refused`, which has just refused a connection.
    */
   prepare(refused?: Upstream): Promise<void> | undefined
-  /** The upstream to go to, other than `except` where there is a choice; nothing if all are full, or no address is known. */
+  /** The next upstream, other than `except` if there is a choice; undefined if all are full or no address is known. */
   next(except?: Upstream): Upstream | undefined
-  /** Why the names have no address, or nothing if they have some. */
+  /** Why the names have no address; undefined if they have one. */
   missing(): unknown
 }
 
 export interface Upstreams {
   rotation(urls: readonly URL[]): Rotation
-  /** Cuts what is still in flight: the server in front has drained by then, or has given up on it. */
+  /** Cuts what is still in flight; by then the server in front has drained or given up. */
   close(): Promise<void>
 }
 
@@ -50,14 +50,14 @@ export function createUpstreams(resolve: Resolve = resolveName): Upstreams {
   }
 }
 
-/** Passes this upstream over for a moment: it refused, or it is silent. */
+/** Skips an upstream that refused or is silent for a moment. */
 export function skipForAMoment(upstream: Upstream): void {
   upstream.skippedUntilMs = performance.now() + SKIP_MS_MIN + Math.random() * SKIP_MS_SPREAD
 }
 
 /**
- * An answer ends what was held against its upstream, with two exceptions. One that will take no other request on this connection is
- * going: it is left alone before it refuses. One that only fails does so quickly, and would have the fewest in flight of all.
+ * An answer makes its upstream well again, with two exceptions. An upstream that closes this connection is about to stop, and is skipped
+ * before it refuses. An upstream that only fails does so quickly, and would otherwise have the fewest in flight of all.
  */
 export function noteAnswer(upstream: Upstream, status: number, connection: unknown): void {
   upstream.failures = status >= 500 ? upstream.failures + 1 : 0
@@ -78,7 +78,7 @@ function rotationOf(origins: readonly Origin[]): Rotation {
       const canGoOn = refused
         ? members().some((upstream) => isWell(upstream, now, refused))
         : origins.some(({ isStale, upstreams }) => !isStale && upstreams.length > 0)
-      return canGoOn ? undefined : within(LOOKUP_MS_MAX, lookups)
+      return canGoOn ? undefined : allOrTimeout(lookups, LOOKUP_MS_MAX)
     },
     next(except) {
       turn += 1
@@ -89,15 +89,15 @@ function rotationOf(origins: readonly Origin[]): Rotation {
 }
 
 /**
- * The one with the fewest in flight, in turn among equals. So one that is slow, or paused (the kernel still accepts connections for
- * it, and nobody answers), fills up to the level of the others and no further, where turns alone would fill it with everything.
+ * The upstream with the fewest requests in flight, in turn among equals. So a slow or paused one (whose kernel still accepts connections)
+ * fills up to the level of the others and no further, where turns alone would fill it up.
  */
 function choose(upstreams: readonly Upstream[], turn: number, except: Upstream | undefined): Upstream | undefined {
   const now = performance.now()
   const well = leastBusy(upstreams, turn, (upstream) => isWell(upstream, now, except))
-  // Back on trial: one request goes there, and no other before that one has an answer.
+  // On trial: no other request goes there before this one has its answer.
   if (well && well.skippedUntilMs !== 0) well.skippedUntilMs = now + TRIAL_MS_MAX
-  // With nothing well left, another try costs less than a refusal that may be out of date.
+  // With no upstream well, another try costs less than a refusal that may be out of date.
   return well ?? leastBusy(upstreams, turn, (upstream) => upstream !== except) ?? leastBusy(upstreams, turn, () => true)
 }
 
@@ -121,8 +121,8 @@ function leastBusy(
   return chosen
 }
 
-/** Resolves once all lookups are over, or after `ms`. */
-function within(ms: number, lookups: ReadonlyArray<Promise<void>>): Promise<void> {
+/** Resolves once all look-ups are over, or after `ms`. */
+function allOrTimeout(lookups: ReadonlyArray<Promise<void>>, ms: number): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, ms)
     void Promise.all(lookups).then(() => {

@@ -2,8 +2,8 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { overrideEnvironment } from '#config'
 import { addressOf, networkOf, trustedProxies } from './address.ts'
 
-function set(settings: { TRUSTED_PROXIES?: string; TRUST_FORWARDED_FOR?: string }): void {
-  overrideEnvironment({ TRUSTED_PROXIES: undefined, TRUST_FORWARDED_FOR: undefined, ...settings })
+function set(settings: { TRUSTED_PROXIES?: string }): void {
+  overrideEnvironment({ TRUSTED_PROXIES: undefined, ...settings })
 }
 
 const incomingFrom = (remoteAddress: string, headers: Record<string, string> = {}) =>
@@ -34,13 +34,6 @@ describe('the address of a request', () => {
       expect(addressOf(incomingFrom('127.0.0.1'))).toBe('127.0.0.1')
     },
   )
-
-  it('TRUST_FORWARDED_FOR=1 means one proxy still, unless the number is told', () => {
-    set({ TRUST_FORWARDED_FOR: '1' })
-    expect(forwarded('198.51.100.1, 203.0.113.9')).toBe('203.0.113.9')
-    set({ TRUST_FORWARDED_FOR: '1', TRUSTED_PROXIES: '0' })
-    expect(forwarded('198.51.100.1, 203.0.113.9')).toBe('10.0.0.1')
-  })
 
   it.each(['-1', '1.5', 'all', '11', '0x1', '1e0'])('a number of %s is refused', (TRUSTED_PROXIES) => {
     set({ TRUSTED_PROXIES })

@@ -1,20 +1,14 @@
 import type { HttpBindings } from '@hono/node-server'
 import * as z from 'zod'
-import { defineSettings } from '#config'
-import { decimalInteger } from '#input'
+import { defineSettings, integerSetting } from '#config'
 
 const settingsSchema = z.object({
   /** Our own proxies that a request passes, each of which appends its client's address to X-Forwarded-For: 1 behind the router. */
-  TRUSTED_PROXIES: decimalInteger({ min: 0, max: 10 }).optional(),
-  /** The older name, for one proxy. */
-  TRUST_FORWARDED_FOR: z.enum(['0', '1']).default('0'),
+  TRUSTED_PROXIES: integerSetting({ min: 0, max: 10, default: 0 }),
 })
 
 /** How many entries of X-Forwarded-For, from the right, our own proxies wrote. Throws a ConfigError. */
-export const trustedProxies = defineSettings(
-  settingsSchema,
-  ({ TRUSTED_PROXIES, TRUST_FORWARDED_FOR }) => TRUSTED_PROXIES ?? Number(TRUST_FORWARDED_FOR),
-)
+export const trustedProxies = defineSettings(settingsSchema, ({ TRUSTED_PROXIES }) => TRUSTED_PROXIES)
 
 type Incoming = HttpBindings['incoming'] | undefined
 

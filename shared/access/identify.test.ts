@@ -75,7 +75,7 @@ describe('a key', () => {
     expect(await ask(key)).toBe(200)
   })
 
-  it('that is known finds a place in a function of few places while guesses at it are looked for', async () => {
+  it('that is known finds a slot in a function of few slots while guesses are looked up', async () => {
     const importProducts = await functionNamed('import-products')
     const send = async (key: string) => {
       const headers = { authorization: `Bearer ${key}`, 'content-type': 'text/plain' }

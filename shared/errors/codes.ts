@@ -41,7 +41,7 @@ export const statusOf = {
   idempotency_key_reused: 422,
   rate_limited: 429,
   headers_too_large: 431,
-  // Nobody is there to read it: the status, nginx's for this, is for the metrics.
+  // The client is gone. The status, which is nginx's, is for the metrics.
   client_closed_request: 499,
   internal: 500,
   bad_gateway: 502,

@@ -3,7 +3,7 @@ import type { RequestContext, Scope } from '#database'
 import type { Resource } from '#errors'
 import type { RequestHeaders } from './http/request-headers.ts'
 
-/** What a function is about: how the API reference groups them. */
+/** The groups of the API reference. */
 export type Tag =
   | 'products'
   | 'stock'
@@ -15,7 +15,7 @@ export type Tag =
   | 'api-keys'
   | 'operations'
 
-/** Headers that only some functions send, with what they answer; all others go with a status or with every answer. */
+/** Headers that only some functions send. All others go with a status, or with every answer. */
 export type AnswerHeader = 'ETag' | 'Content-Disposition' | 'Vary'
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
@@ -42,8 +42,8 @@ export interface Limits {
 
 export const defaultLimits: Limits = { inFlight: 512, timeoutMs: 5_000, maxBodyBytes: 1024 * 1024 }
 
-/** An HTTP answer as a handler gives it; `body` is sent as JSON, a string or a stream as it is. */
-export interface Answer {
+/** What a handler answers. `body` is sent as JSON; a string or a stream as it is. */
+export interface HandlerResult {
   status: number
   body?: unknown
   headers?: Record<string, string>
@@ -68,21 +68,21 @@ export interface HttpOptions<
   /** One sentence for the API reference. */
   summary: string
   scope: Scope
-  /** `description`: of the body, in Markdown, where its schema can't tell. */
+  /** `description`: what the schema of the body can't say, in Markdown. */
   request?: { query?: Query; body?: Body; contentTypes?: readonly string[]; description?: string }
-  /** What it answers, by status; of an error status, the codes. */
+  /** By status, the schema of the answer, or the codes of the errors. */
   responses: Record<number, z.ZodType | readonly string[] | null>
-  /** The media types of what it answers, if not `application/json` alone. */
+  /** The media types of its answers, if not `application/json` alone. */
   produces?: readonly string[]
-  /** Headers that go with what it answers. */
+  /** Headers that its answers have besides the common ones. */
   sends?: readonly AnswerHeader[]
   limits?: Partial<Limits>
-  /** Reads the settings that are its own, at the start: an unfit one fails then rather than with the first request. */
+  /** Reads the function's own settings at the start, so that a bad one fails the start and not the first request. */
   settings?: () => unknown
-  handler: (request: HttpRequest<Path, z.infer<Query>, z.infer<Body>>) => Promise<Answer>
+  handler: (request: HttpRequest<Path, z.infer<Query>, z.infer<Body>>) => Promise<HandlerResult>
 }
 
-/** Where a function's requests come from. Everything but `http` arrives as a CloudEvent, `POST /`. */
+/** What calls a function. All kinds but `http` send a CloudEvent, `POST /`. */
 export type Trigger =
   | { kind: 'http'; method: Method; path: string }
   | { kind: 'queue'; queue: string }
@@ -91,7 +91,7 @@ export type Trigger =
       topics: readonly string[]
       group: string
       types?: readonly string[] | undefined
-      /** Asked before an event is delivered: one that it does not want costs no more than the asking. */
+      /** Called before an event is delivered. An event for which it gives false is skipped, at the cost of the call. */
       wants?: ((type: string) => Promise<boolean>) | undefined
     }
   | { kind: 'schedule'; everyMs: number }
@@ -113,22 +113,22 @@ export interface FunctionDefinition {
   tag?: Tag
   sends?: readonly AnswerHeader[]
   app: { fetch: (request: Request, env?: unknown) => Response | Promise<Response> }
-  /** Requests being worked on at this moment, those past their time as well. */
+  /** Requests being worked on at the moment, also past their time-out. */
   inFlight: () => number
 }
 
-export function ok(body: unknown, headers: Record<string, string> = {}): Answer {
+export function ok(body: unknown, headers: Record<string, string> = {}): HandlerResult {
   return { status: 200, body, headers }
 }
 
-export function created(location: string, body: unknown, headers: Record<string, string> = {}): Answer {
+export function created(location: string, body: unknown, headers: Record<string, string> = {}): HandlerResult {
   return { status: 201, body, headers: { location, ...headers } }
 }
 
-export function accepted(location: string, body: unknown): Answer {
+export function accepted(location: string, body: unknown): HandlerResult {
   return { status: 202, body, headers: { location } }
 }
 
-export function noContent(): Answer {
+export function noContent(): HandlerResult {
   return { status: 204 }
 }

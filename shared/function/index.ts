@@ -1,17 +1,11 @@
+// A name for each kind of function and each kind of answer, and what declarations are made of. Parts of the host and the router, which
+// no declaration needs, have names of their own (`#function/…`).
 export { pruneIdempotencyKeys } from '#database'
 export { accepted, created, type FunctionDefinition, noContent, ok } from './definition.ts'
-export {
-  eventRequest,
-  outboxFunction,
-  queueFunction,
-  scheduleFunction,
-  streamFunction,
-} from './events/event-function.ts'
-export { requireReady } from './host/readiness.ts'
+export { eventRequest } from './events/cloud-event.ts'
+export { outboxFunction, queueFunction, scheduleFunction, streamFunction } from './events/event-function.ts'
 export { namedType } from './http/accept.ts'
 export { httpFunction } from './http/http-function.ts'
 export { pageOf, pageQuery } from './http/list.ts'
 export { preconditionsOf } from './http/request-headers.ts'
 export { Upload } from './http/upload.ts'
-export { problemDocument, problemHeaders, toServiceError } from './problem.ts'
-export { requestIdOf } from './request-id.ts'

@@ -22,19 +22,19 @@ export function problemDocument(error: ServiceError, { instance, requestId }: Pr
   }
 }
 
-/** The headers that go with a problem document: its media type, and the ones its status asks for. */
+/** The headers of a problem document: its media type, and those that its status needs. */
 export function problemHeaders(error: ServiceError): Record<string, string> {
   return {
     'content-type': 'application/problem+json',
     'cache-control': 'no-store',
-    // What is missing of the request may still come, and must not be taken for the next one.
+    // The rest of the request may still arrive, and must not be taken for the next one.
     ...(error.status === 408 && { connection: 'close' }),
     ...(error.status === 401 && { 'www-authenticate': 'Bearer' }),
     ...(error.retryAfterSeconds !== undefined && { 'retry-after': String(Math.ceil(error.retryAfterSeconds)) }),
   }
 }
 
-/** What a client may see of anything thrown: a ServiceError as it is, everything else as a bare 500. */
+/** The error that a client may see: a ServiceError as it is, anything else as a bare 500. */
 export function toServiceError(thrown: unknown): ServiceError {
   if (thrown instanceof ServiceError) return thrown
   return new ServiceError('internal', 'Something went wrong here. It has been logged under the request id.', {

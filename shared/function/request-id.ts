@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 /** At most 128 visible ASCII characters: anything else could forge a log line or a header. */
 const ACCEPTABLE = /^[\x21-\x7e]{1,128}$/
 
-/** The request's own `Request-Id` if it is fit to be echoed, else a new one. Nothing is sorted by it, so it is random. */
+/** The request's own `Request-Id` if it is safe to echo, else a random one: nothing sorts by it. */
 export function requestIdOf(header: string | null | undefined): string {
   return header && ACCEPTABLE.test(header) ? header : randomUUID()
 }

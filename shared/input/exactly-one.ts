@@ -1,8 +1,8 @@
 import type * as z from 'zod'
 
 /**
- * An object that has exactly one of some members. One schema with a check, not a union: a client learns of everything that is wrong at
- * once, by its path. The description has it as the union that it is.
+ * An object that has exactly one of some members. It is one schema with a check and not a union, so that a client gets all issues at
+ * once, each by its path. The OpenAPI document shows it as a union.
  */
 export function exactlyOne<Shape extends z.core.$ZodShape, Config extends z.core.$ZodObjectConfig>(
   schema: z.ZodObject<Shape, Config>,

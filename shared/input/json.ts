@@ -2,8 +2,8 @@ import { ServiceError } from '#errors'
 import { findFault } from './scan.ts'
 
 /**
- * What a JSON text from outside says. Throws `malformed_json`, or `validation_failed` for what no schema sees: a member that
- * schemas skip, a number that would not be kept, and what is nested too deeply or has too many members to be looked at.
+ * Parses a JSON text from outside. Throws `malformed_json`, or `validation_failed` for what no schema would see: a member that
+ * schemas skip, a number that would lose digits, and values that are nested too deeply or have too many members.
  */
 export function parseJson(text: string): unknown {
   const fault = findFault(text)

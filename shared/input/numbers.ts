@@ -1,20 +1,20 @@
 import * as z from 'zod'
 
-/** A whole number in decimal digits, as a query or an environment variable has it: not `0x10`, `5e1` or ` 5 `. */
+/** A whole number in decimal digits, in a query or an environment variable: not `0x10`, `5e1` or ` 5 `. */
 export function decimalInteger(bounds: { min: number; max: number }) {
   const message = `must be a whole number from ${bounds.min} to ${bounds.max}`
   const number = z.number(message).int(message).min(bounds.min, message).max(bounds.max, message)
   return z.preprocess((text) => (typeof text === 'string' && /^-?\d+$/.test(text) ? Number(text) : text), number)
 }
 
-/** A double has so many significant digits at most. */
+/** The most significant digits that a double can have. */
 const DIGITS_MAX = 17
-/** Those, far behind the point; what is longer is refused before it is looked into. */
+/** As many, far behind the point. Longer numbers are refused without parsing. */
 const LITERAL_MAX = 64
 
 /**
- * Why a number in a JSON text would not be kept as it is written; undefined for one that is. One beyond what a double counts in ones
- * must come back as the same number, since it may be an id. A fraction becomes the double next to it, as with everybody who reads
+ * Why a number in a JSON text would change by parsing; undefined if it stays the same. A number too large for a double to count in ones
+ * must come back the same, since it may be an id. A fraction becomes the nearest double, as in every reader of
  * JSON, where that takes nothing from it that a double can hold: https://www.rfc-editor.org/rfc/rfc8259#section-6
  */
 export function whyNotKept(literal: string): string | undefined {

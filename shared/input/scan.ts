@@ -1,15 +1,15 @@
 import { whyNotKept } from './numbers.ts'
 
-/** Deeper input is refused: nothing here is that deep, and recursion over it must end. */
+/** Deeper input is refused: no valid input is that deep, and recursion over it needs a bound. */
 const DEPTH_MAX = 32
 
 /**
- * Elements and members of a text. The largest that is taken, attributes of 16 KiB, has 8,192; a stocktake of 1,000 lines has 5,000.
- * Without it, 1 MiB of `[[[]],…` costs JSON.parse 100 ms, and each walk over what it gives twice as much again.
+ * Elements and members of a text. The largest valid input, attributes of 16 KiB, has 8,192; a stocktake of 1,000 lines has 5,000.
+ * Without this bound, 1 MiB of `[[[]],…` costs JSON.parse 100 ms, and each walk over the result twice as much again.
  */
 const VALUES_MAX = 10_000
 
-/** What is wrong with a JSON text, and where. */
+/** A fault of a JSON text, with its place. */
 export interface Fault {
   path: string[]
   message: string
@@ -21,8 +21,8 @@ const [OPEN_ARRAY, CLOSE_ARRAY, OPEN_OBJECT, CLOSE_OBJECT] = [code('['), code(']
 const [ZERO, NINE, SPACE] = [code('0'), code('9'), code(' ')]
 
 /**
- * The first thing in a JSON text that costs too much to read, or that would be lost without a word: judged by its characters, once
- * from the left to the right, before a value is made of any of it. Says nothing of a text that is no JSON; JSON.parse does.
+ * Finds the first part of a JSON text that costs too much to parse, or that parsing would lose silently, in one pass over its
+ * characters before any value is made. A text that is not JSON is left to JSON.parse.
  */
 export function findFault(text: string): Fault | undefined {
   let depth = 0
@@ -63,7 +63,7 @@ export function findFault(text: string): Fault | undefined {
   return undefined
 }
 
-/** Where the string that begins at `start` ends: its closing quote. */
+/** The index of the closing quote of the string that begins at `start`. */
 function endOfString(text: string, start: number): number {
   for (let at = text.indexOf('"', start + 1); at !== -1; at = text.indexOf('"', at + 1)) {
     let escapes = at - 1
@@ -85,10 +85,10 @@ function endOfNumber(text: string, start: number): number {
   return NUMBER.lastIndex
 }
 
-/** A double keeps every whole number of so many digits. */
+/** A double keeps every whole number with this many digits. */
 const SMALL_DIGITS = 15
 
-/** Whether a number is whole and small, as nearly all are: it needs no closer look. */
+/** Whether a number is whole and small, as nearly all are, and needs no further check. */
 function isSmall(text: string, start: number, end: number): boolean {
   if (end - start > SMALL_DIGITS) return false
   for (let at = start; at < end; at++) {
@@ -105,9 +105,9 @@ function isName(text: string, end: number): boolean {
   return text.charCodeAt(at) === COLON
 }
 
-/** Schemas skip a member of this name without a word, so that nobody's prototype is set by accident: it would be lost. */
+/** Schemas skip a member of this name silently, so as never to set a prototype; the client would not learn of the loss. */
 const SKIPPED = '__proto__'
-/** With each of its characters written as an escape. */
+/** The name's length with each of its characters escaped. */
 const SKIPPED_LENGTH_MAX = 6 * SKIPPED.length
 
 function isSkipped(text: string, start: number, end: number): boolean {
@@ -122,7 +122,7 @@ function nameOf(text: string, start: number, end: number): string {
   try {
     return String(JSON.parse(`"${name}"`))
   } catch {
-    // It is no JSON, which is told later.
+    // The text is not JSON; JSON.parse reports that.
     return name
   }
 }

@@ -1,11 +1,11 @@
 import * as z from 'zod'
 
-// Clients get these: written with what the regular expressions of every language understand, so without \p{…}, flags and look-ahead.
+// Clients get these patterns, so they use only what every language's regular expressions understand: no \p{…}, flags or look-ahead.
 const CONTROLS = String.raw`\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f`
 const LINE = new RegExp(`^[^${CONTROLS}\\t\\n\\r]*$`)
 const LINES = new RegExp(`^[^${CONTROLS}]*$`)
 
-/** Text in one line that a person may read later, of so many characters at most: nothing in it that PostgreSQL can't store. */
+/** One line of text for people, with at most this many characters, all of which PostgreSQL can store. */
 export function lineOfText(charactersMax: number) {
   return textOf(charactersMax).regex(LINE, 'must not contain control characters')
 }
@@ -23,10 +23,10 @@ function textOf(charactersMax: number) {
     .meta({ maxLength: charactersMax })
 }
 
-/** Half of a character outside of the basic plane: no UTF-8 has it. */
+/** A lone surrogate, which UTF-8 can't encode. */
 const LONE_SURROGATE = /\p{Cs}/u
 
-/** Characters are code points, as JSON Schema counts them, of which a string has one or two places each. */
+/** Counts code points, as JSON Schema does; a string has one or two units for each. */
 function hasAtMost(text: string, charactersMax: number): boolean {
   return text.length <= charactersMax || (text.length <= 2 * charactersMax && [...text].length <= charactersMax)
 }

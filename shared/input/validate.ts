@@ -1,7 +1,7 @@
 import type * as z from 'zod'
 import { type Issue, ServiceError } from '#errors'
 
-/** The input as `schema` has it. Throws `validation_failed` naming everything that is wrong, 100 issues at most. */
+/** The input, parsed by `schema`. Throws `validation_failed` with every issue, 100 at most. */
 export function validate<Schema extends z.ZodType>(schema: Schema, input: unknown): z.infer<Schema> {
   const parsed = schema.safeParse(input)
   if (parsed.success) return parsed.data
@@ -11,7 +11,7 @@ export function validate<Schema extends z.ZodType>(schema: Schema, input: unknow
   throw new ServiceError('validation_failed', `${first?.path || 'the input'}: ${first?.message}${more}`, { issues })
 }
 
-/** Zod names the object that has unknown members; a client wants the members. */
+/** Zod names the object with unknown members; clients need the members. */
 function toIssues(issue: z.core.$ZodIssue): Issue[] {
   const path = issue.path.map(String)
   if (issue.code === 'unrecognized_keys') {

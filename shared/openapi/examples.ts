@@ -1,6 +1,6 @@
 import type { Json } from './schemas.ts'
 
-/** What a function is sent as an example: the parameters of its path and query, its headers, and the body. */
+/** An example request: the parameters of path and query, the headers, and the body. */
 export interface ExampleInput {
   params: Record<string, string>
   headers: Record<string, string>
@@ -10,7 +10,7 @@ export interface ExampleInput {
 const productId = '019a0c3e-7b10-7c3a-9d52-5f0e8a4b1c77'
 const time = '2026-03-02T09:15:00.000Z'
 
-/** What members look like, by their name or by that of their schema too. All others are made from their schema. */
+/** Example values of members, by name, or by schema and name. All others are made from their schema. */
 const values: Json = {
   actor: 'api-key:019a0c3f-0a54-7d4e-8a0c-2f6b9e1d7c35',
   amount: 2490,
@@ -75,27 +75,27 @@ const values: Json = {
 
 const audit = { consistent: true, checkedProducts: 64, discrepancies: [] }
 
-/** What the answers of some functions have that others' have not. */
+/** Example values that only the answers of one function have. */
 const outcomes: Record<string, Json> = {
   'get-job': { type: 'verify-ledger', state: 'succeeded', attempts: 1, done: 64, result: audit },
   'confirm-reservation': { state: 'confirmed', confirmedQuantity: 2 },
   'release-reservation': { state: 'released' },
 }
 
-/** What is answered as something else than JSON. */
+/** Examples of answers that are not JSON. */
 const texts: Record<string, string> = {
   'text/csv': `productId,sku,onHand,reserved,available\r\n${productId},KIT-MUG-WHT,25,2,23\r\n`,
   'application/x-ndjson': `{"productId":"${productId}","sku":"KIT-MUG-WHT","onHand":25,"reserved":2,"available":23}\n`,
 }
 
-/** An answer of the function `name` to such an input, of that type: what it was told comes back in the answer. */
+/** An example answer of a function, of a media type. Members of the request come back in it. */
 export function exampleAnswer(type: string, schema: Json, schemas: Json, name: string, input?: ExampleInput): unknown {
   if (!isJson(type)) return texts[type]
   const told = Object.entries((input?.data ?? {}) as Json).filter(([, value]) => isPlain(value))
   return exampleOf(schema, schemas, { ...Object.fromEntries(told), ...outcomes[name] })
 }
 
-/** A body that the function may be sent, of that type; undefined where it is none of its input. */
+/** An example body of a media type; undefined if the example request has another type. */
 export function exampleBody(type: string, schema: Json, schemas: Json, input?: ExampleInput): unknown {
   if (isJson(type)) return input?.data ?? exampleOf(schema, schemas, {})
   return input?.headers['content-type'] === type ? input.data : undefined
@@ -105,7 +105,7 @@ export const isJson = (type: string) => /[/+]json$/.test(type)
 
 const isPlain = (value: unknown) => [value].flat().every((each) => typeof each !== 'object' || each === null)
 
-/** `known` goes before all else. The last two are the name of the nearest schema that has one, and the member's. */
+/** `known` takes precedence. The pair is the name of the nearest named schema, and the member's name. */
 function exampleOf(schema: Json, schemas: Json, known: Json, [owner, name]: [string, string] = ['', '']): unknown {
   const own = [
     known[name],

@@ -7,7 +7,7 @@ const string = { type: 'string' }
 const seconds = { type: 'integer', minimum: 0 }
 const etag = { type: 'string', pattern: '^(?:W/)?"[!#-~]*"$' }
 
-/** Every header that an answer may have, but those of HTTP itself. */
+/** Every header that an answer may have, besides those of HTTP itself. */
 export const headerObjects = {
   'Request-Id': {
     description: 'The one of the request, if it was fit to be one; else a new one.',
@@ -48,14 +48,14 @@ export const headerObjects = {
 } as const
 type Header = keyof typeof headerObjects
 
-/** Refused before it is known who asks, or by the router in a function's place. */
+/** Statuses that are answered before the request is counted, or by the router instead of the function. */
 const UNCOUNTED = new Set([401, 421, 431, 502, 504])
 
 export function headersOf(names: readonly Header[]): Json {
   return Object.fromEntries(names.map((name) => [name, { $ref: `#/components/headers/${name}` }]))
 }
 
-/** What every answer of a function may have, by its status. */
+/** The headers that every answer of a function with this status may have. */
 function commonHeaders({ trigger }: FunctionDefinition, status: number): Header[] {
   const isFinal = status < 400 || [404, 409, 412].includes(status)
   return [

@@ -12,8 +12,11 @@ export type { ExampleInput } from './examples.ts'
 export { toSchema } from './schemas.ts'
 
 /**
- * The OpenAPI 3.1 document: the HTTP functions among `definitions`, made from the schemas that they validate with, and what the router
- * answers itself. `inputs` are what the functions are sent as examples, by their names.
+ * Makes the OpenAPI 3.1 document of the HTTP functions among `definitions`, from the schemas that they validate with, and of the router's
+ * own routes. `inputs` are example requests by the functions' names.
+ *
+ * @example
+ * const document = openApiOf(await loadFunctions(), '1.0.0')
  */
 export function openApiOf(
   definitions: readonly FunctionDefinition[],

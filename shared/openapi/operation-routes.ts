@@ -11,15 +11,15 @@ const documentHeaders = [
   'X-Content-Type-Options',
 ] as const
 
-/** What the router answers itself, to anybody. */
+/** The router's own routes, which need no API key. */
 export const operationPaths: Record<string, Json> = {
   '/healthz': {
-    get: operation('check-health', 'Tell that the process is up.', {
+    get: operation('check-health', 'Check that the process is up.', {
       200: statusResponse('It is up.', 'ok'),
     }),
   },
   '/readyz': {
-    get: operation('check-readiness', 'Tell whether what the service needs answers.', {
+    get: operation('check-readiness', 'Check that the service is ready.', {
       200: statusResponse('It is ready.', 'ready'),
       503: { ...problemResponse(['not_ready']), headers: headersOf(['Request-Id', 'Cache-Control', 'Retry-After']) },
     }),

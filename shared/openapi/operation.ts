@@ -6,16 +6,16 @@ import { parametersOf } from './parameters.ts'
 import { codesOf, problemResponse } from './problems.ts'
 import { type Json, reference, type SchemaOf } from './schemas.ts'
 
-/** What an operation is described from. `schemas` gets those that its own have to be named after it. */
+/** The source of an operation's description. Schemas named after the operation are added to `schemas`. */
 export interface Source {
   definition: FunctionDefinition
   schemaOf: SchemaOf
   schemas: Json
-  /** What the function is sent as an example; one made from its schema where it is left out. */
+  /** An example request; without it, one is made from the schema. */
   input: ExampleInput | undefined
 }
 
-/** What the document says of a function that answers over HTTP. */
+/** Describes an HTTP function. */
 export function operationOf(source: Source): Json {
   const { definition, schemaOf, schemas, input } = source
   const { name, summary, scope, tag, request } = definition
@@ -66,7 +66,7 @@ function problemsOf(definition: FunctionDefinition): Json {
   )
 }
 
-/** A schema is of JSON: of any other media type it says no more than that it is text. */
+/** Schemas describe JSON. Any other media type is only text. */
 function contentOf(types: readonly string[], json: Json, exampleOf: (type: string, schema: Json) => unknown): Json {
   return Object.fromEntries(
     types.map((type) => {
@@ -77,7 +77,7 @@ function contentOf(types: readonly string[], json: Json, exampleOf: (type: strin
   )
 }
 
-/** An object that has no name of its own gets one: generated clients would make one up from where it is, and change it with that. */
+/** Names an unnamed object: generated clients would derive a name from its place, and change it with the place. */
 function named(name: string, schema: Json, schemas: Json): Json {
   if (schema.type !== 'object') return schema
   schemas[name] = schema

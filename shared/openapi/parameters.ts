@@ -4,7 +4,7 @@ import { takesKey } from './problems.ts'
 import type { Json, SchemaOf } from './schemas.ts'
 import { meaningOf } from './words.ts'
 
-/** The parameters of a function's operation: what its path, its query and its headers may hold. */
+/** The parameters of a function's operation, in its path, query and headers. */
 export function parametersOf(definition: FunctionDefinition, schemaOf: SchemaOf, input?: ExampleInput): Json[] {
   return [...inPath(definition), ...inQuery(definition, schemaOf, input), ...inHeaders(definition)]
 }
@@ -35,7 +35,7 @@ function inQuery({ request }: FunctionDefinition, schemaOf: SchemaOf, input?: Ex
   }))
 }
 
-/** A query has texts alone; the document shows the number that one stands for. */
+/** A query has only texts; the document shows a number as a number. */
 const inType = (schema: Json, text: string) => (schema.type === 'integer' ? Number(text) : text)
 
 function inHeaders({ trigger, responses }: FunctionDefinition): Json[] {

@@ -5,7 +5,7 @@ import { problemMembers } from '#errors/members'
 import type { FunctionDefinition } from '#function'
 import { type Json, reference, type SchemaOf } from './schemas.ts'
 
-/** What every function may answer besides its own errors, or the router for it when it can't be reached or breaks off. */
+/** Errors of every function besides its own, and of the router when it can't reach the function. */
 const COMMON: readonly ErrorCode[] = [
   'malformed_json',
   'malformed_request',
@@ -23,13 +23,13 @@ const COMMON: readonly ErrorCode[] = [
   'gateway_timeout',
 ]
 
-/** What it may besides where it takes a body. */
+/** Further errors of functions that take a body. */
 const COMMON_TO_BODIES: readonly ErrorCode[] = ['request_timeout', 'too_large', 'unsupported_media_type']
 
-/** What it may besides where it takes an Idempotency-Key. */
+/** Further errors of functions that take an Idempotency-Key. */
 const COMMON_TO_KEYS: readonly ErrorCode[] = ['request_in_progress', 'idempotency_key_reused']
 
-/** Every code that a function may answer with, by status: its own first. */
+/** Every error code of a function, by status, its own first. */
 export function codesOf({ responses, trigger }: FunctionDefinition): Map<number, ErrorCode[]> {
   const own = Object.values(responses).filter((codes): codes is ErrorCode[] => Array.isArray(codes))
   const method = trigger.kind === 'http' ? trigger.method : undefined
@@ -48,7 +48,7 @@ export function takesKey(trigger: FunctionDefinition['trigger']): boolean {
   return trigger.kind === 'http' && (trigger.method === 'POST' || trigger.method === 'PATCH')
 }
 
-/** The answer with a problem of one of some codes, which have one status. */
+/** A response with a problem of one of `codes`, which share a status. */
 export function problemResponse(codes: readonly ErrorCode[]): Json {
   return {
     description: `\`${codes.join('`, `')}\``,
@@ -57,8 +57,8 @@ export function problemResponse(codes: readonly ErrorCode[]): Json {
 }
 
 /**
- * No two have a code in common. That is not told as a `discriminator`, too: openapi-typescript takes it for the one code that a schema
- * may have, and PlainProblem has many.
+ * The alternatives share no code. There is no `discriminator`, since openapi-typescript takes it for the only code of a schema, and
+ * PlainProblem has many.
  */
 function oneOf(codes: readonly ErrorCode[]): Json {
   const [first = '', ...others] = new Set(codes.map(schemaNameOf))
@@ -70,7 +70,7 @@ function schemaNameOf(code: ErrorCode): string {
   return code.replaceAll(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase())
 }
 
-/** Every problem document has these. It is open: a code may have more members (RFC 9457, 3.2). */
+/** The members of every problem document. A code may have more (RFC 9457, 3.2). */
 const Problem = z.object({
   type: z.string().describe('`about:blank`: it is `code` that tells what the problem is.'),
   title: z.string().describe('What the status says.'),
@@ -81,7 +81,7 @@ const Problem = z.object({
   requestId: z.string().describe('The `Request-Id` of the request; of a replayed answer, that of the first one.'),
 })
 
-/** The schemas of problem documents: `Problem`, one for each code that has members of its own, and one for all other codes. */
+/** The schemas of problem documents: `Problem`, one for each code with members of its own, and one for all other codes. */
 export function problemSchemas(schemaOf: SchemaOf): Json {
   const plain = Object.keys(statusOf).filter((code) => !Object.hasOwn(problemMembers, code))
   const entries = Object.entries(problemMembers).map(([code, members]) => {

@@ -3,7 +3,7 @@ import { explainMembers } from './words.ts'
 
 export type Json = Record<string, unknown>
 
-/** How a schema is written into the document: one that has an id as a reference. */
+/** Writes a schema into the document, as a reference if it has an id. */
 export type SchemaOf = (schema: z.ZodType, io: 'input' | 'output') => Json
 
 export const reference = (name: string): Json => ({ $ref: `#/components/schemas/${name}` })
@@ -40,12 +40,12 @@ interface Written {
   jsonSchema: z.core.JSONSchema.BaseSchema
 }
 
-/** What a format says, its pattern says again, and some generated clients then try to match it with a time that they have parsed. */
+/** A format's pattern repeats the format, and some generated clients match it against a time that they have parsed. */
 function dropPattern({ jsonSchema }: Written): void {
   if (jsonSchema.format !== undefined) delete jsonSchema.pattern
 }
 
-/** An object with exactly one of some members (`exactlyOne`) is one of as many objects. */
+/** Writes an object with exactly one of some members (`exactlyOne`) as one of as many objects. */
 function splitAlternatives({ zodSchema, jsonSchema }: Written): void {
   const names = jsonSchema.exactlyOneOf as string[] | undefined
   if (!names) return
@@ -66,7 +66,7 @@ function splitAlternatives({ zodSchema, jsonSchema }: Written): void {
   Object.assign(jsonSchema, rest, { oneOf: alternatives })
 }
 
-/** Alternatives that have a title are schemas of that name: generated clients would number them. */
+/** Makes alternatives with a title schemas of that name, since generated clients would number them. */
 function nameAlternatives(written: Json, components: Json): void {
   if (!Array.isArray(written.oneOf)) return
   written.oneOf = (written.oneOf as Json[]).map((alternative) => {
@@ -77,7 +77,7 @@ function nameAlternatives(written: Json, components: Json): void {
   })
 }
 
-/** What is answered may get members that an old client does not know: a schema that forbids them would break it. */
+/** Answers may get new members. A schema that forbids unknown members would break old clients. */
 function keepOpen({ zodSchema, jsonSchema }: Written): void {
   const { def } = zodSchema._zod
   if (def.type === 'object' && def.catchall === undefined) delete jsonSchema.additionalProperties

@@ -1,6 +1,6 @@
 /**
- * What members mean that mean the same wherever they are. What is special to one place is told there, with `.describe`. They are here
- * and not with the schemas since those are in the functions' bundles, which nobody reads.
+ * Descriptions of members that mean the same everywhere. Special ones are with their schemas, by `.describe`. They are here and not
+ * with the schemas, since those are part of the functions' bundles, which need no descriptions.
  */
 const words: Record<string, string> = {
   actor: 'Who did it: an API key, as `api-key:<id>`, or a function, as `function:<name>`.',
@@ -24,7 +24,7 @@ const words: Record<string, string> = {
   data: 'What the event tells.',
   description: 'Text for people, in lines.',
   diedAt: 'When it was given up.',
-  disabledReason: 'Why it gets no events: null where it does, or where somebody wanted so.',
+  disabledReason: 'Why it gets no events: null where it does, or where an admin has disabled it.',
   done: 'How many steps are done.',
   enabled: 'Whether it gets events.',
   error: 'Why it failed.',
@@ -96,10 +96,10 @@ const words: Record<string, string> = {
   version: 'Counts the changes of it; +1 each time.',
 }
 
-/** What a member of that name means; undefined for one that has no entry. */
+/** The description of members with this name; undefined without an entry. */
 export const meaningOf = (name: string): string | undefined => (Object.hasOwn(words, name) ? words[name] : undefined)
 
-/** Gives every member that says nothing of itself the meaning of its name. */
+/** Describes every member without a description by its name. */
 export function explainMembers(json: unknown): void {
   if (typeof json !== 'object' || json === null) return
   const { properties } = json as { properties?: Record<string, Record<string, unknown>> }

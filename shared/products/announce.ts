@@ -3,7 +3,7 @@ import type { LockedStock } from '#stock'
 import { withoutStock } from './product-fields.ts'
 import type { ProductRow } from './product-rows.ts'
 
-/** Announces a product that was added, and receives its initial stock at `main`. */
+/** Adds the event of a new product, and receives its initial stock at `main`. */
 export function announceCreated(
   stock: LockedStock,
   context: RequestContext,

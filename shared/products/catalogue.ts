@@ -10,7 +10,7 @@ import { columns, type ProductRow, toProduct, type VersionedProduct } from './pr
 import { CATALOGUE } from './read-products.ts'
 import type { CreateProductRequest, ProductFields, UpdateProductRequest } from './schema.ts'
 
-/** Adds a product to the catalogue and receives its initial stock. Throws `sku_taken`, or `forbidden` for stock without its scope. */
+/** Adds a product to the catalogue and receives its initial stock. Throws `sku_taken`, or `forbidden` for stock without the scope for it. */
 export function createProduct(request: CreateProductRequest, context: RequestContext): Promise<VersionedProduct> {
   const { initialStock, ...fields } = request
   if (initialStock > 0) requireScope(context, 'stock:write', 'initialStock above 0')
@@ -27,8 +27,8 @@ export function createProduct(request: CreateProductRequest, context: RequestCon
 }
 
 /**
- * Applies a JSON merge patch. `matches` decides by the product's version whether it is the one the client knows.
- * Throws `product_not_found`, `version_mismatch`, `sku_taken`, or `validation_failed` for a patch that leaves nonsense.
+ * Applies a JSON merge patch. `matches` checks that the product's version is the one that the client knows.
+ * Throws `product_not_found`, `version_mismatch`, `sku_taken`, or `validation_failed` for a patch that leaves an invalid product.
  */
 export function updateProduct(
   id: string,
@@ -53,7 +53,7 @@ export function updateProduct(
 }
 
 /**
- * Takes a product out of the catalogue; its ledger stays. `matches` decides as in `updateProduct`.
+ * Removes a product from the catalogue; its ledger stays. `matches` checks as in `updateProduct`.
  * Throws `product_not_found`, `version_mismatch`, `has_held_reservations`.
  */
 export function deleteProduct(
@@ -61,8 +61,8 @@ export function deleteProduct(
   matches: (version: number) => boolean,
   context: RequestContext,
 ): Promise<void> {
-  return stockTransaction(context, async (tx, open) => {
-    const stock = await open([id])
+  return stockTransaction(context, async (tx, lock) => {
+    const stock = await lock([id])
     const { sku } = stock.product(id)
     const [row] = await tx<[{ version: number }]>`select version from products where id = ${id}`
     requireVersion(row.version, matches)
@@ -82,12 +82,12 @@ export function deleteProduct(
   })
 }
 
-/** Once this has committed, no older page of the catalogue is served from the cache. */
+/** After this commit the cache serves no older page of the catalogue. */
 export function changesCatalogue(tx: Sql): void {
   afterCommit(tx, (token) => invalidate([CATALOGUE], token))
 }
 
-/** With its stock level at `main`, which is the product's lock. */
+/** Adds the product with its stock level at `main`, which is the product's lock. */
 async function insertProduct(tx: Sql, id: string, fields: ProductFields): Promise<ProductRow> {
   const { sku, name, description = null, price, attributes, status, lowStockThreshold = null } = fields
   return refusingTakenSku(sku, async () => {

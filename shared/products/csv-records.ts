@@ -1,21 +1,21 @@
 import { invalid, ServiceError } from '#errors'
 
-/** A record with everything at its largest has 60 kB. What is longer need not be in memory. */
+/** A record with every member at its largest has 60 kB. Longer ones are not kept in memory. */
 const RECORD_MAX = 256 * 1024
 
 export interface CsvRecord {
-  /** Where it begins in the file, from 1. Line breaks within quotes count. */
+  /** The line where it begins, from 1. Line breaks within quotes count. */
   line: number
-  /** Characters that it has in the file. */
+  /** Its length in the file, in characters. */
   size: number
   fields: string[]
-  /** Why its fields can't be told, if they can't: it has none then. */
+  /** Why its fields can't be read; it has none then. */
   flaw?: ServiceError
 }
 
 /**
  * The records of a CSV file: https://www.rfc-editor.org/rfc/rfc4180. A line ends with CRLF, LF, or CR alone, as old Macs wrote.
- * Records of empty fields are left out. A record that is too large, or has a quote where none can be, is told of by its flaw, and the
+ * Records of empty fields are left out. A record that is too large, or has a quote in a wrong place, comes with its flaw, and the
  * next one begins at the next line. Throws `validation_failed` for a quote that is open at the end of the file.
  */
 export async function* readRecords(texts: AsyncIterable<string>): AsyncGenerator<CsvRecord> {
@@ -24,13 +24,13 @@ export async function* readRecords(texts: AsyncIterable<string>): AsyncGenerator
   yield* scanner.end()
 }
 
-/** Where in a field the scanner is. After a quote within quotes, the next character tells whether it was the last. */
+/** The scanner's state within a field. After a quote within quotes, the next character decides whether it was the closing one. */
 type Place = 'start' | 'bare' | 'quoted' | 'afterQuote'
 
-/** What ends a bare stretch of text. */
+/** The characters that end an unquoted stretch of text. */
 const SPECIAL = /[,"\r\n]/g
 
-/** Reads a text that comes in pieces, and keeps the record that is not complete. Each character is looked at once. */
+/** Reads a text that comes in pieces, and keeps the incomplete record. Each character is read once. */
 class Scanner {
   #place: Place = 'start'
   #fields: string[] = []
@@ -39,7 +39,7 @@ class Scanner {
   #isStray = false
   #line = 1
   #lineBreaks = 0
-  /** A line feed that comes next belongs to the line break before it. */
+  /** Whether a line feed that comes next belongs to the line break before it. */
   #isAfterReturn = false;
 
   *scan(text: string): Generator<CsvRecord> {
@@ -94,7 +94,7 @@ class Scanner {
     return SPECIAL.exec(text)?.index ?? text.length
   }
 
-  /** Of a record that is too large, no more is kept. */
+  /** Drops the rest of a record that is too large. */
   #take(text: string, at: number, end: number): void {
     if (end === at) return
     if (this.#place === 'start') this.#place = 'bare'

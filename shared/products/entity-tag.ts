@@ -14,7 +14,7 @@ export function isNotModified(ifNoneMatch: string | null, tag: string): boolean 
   )
 }
 
-/** What a request says of the version that it is meant for: its headers `If-Match` and `If-None-Match`. */
+/** A request's preconditions: its headers `If-Match` and `If-None-Match`. */
 export interface Preconditions {
   ifMatch: string | null
   ifNoneMatch: string | null
@@ -22,7 +22,7 @@ export interface Preconditions {
 
 /**
  * Whether a change meets the preconditions of its request, by https://www.rfc-editor.org/rfc/rfc9110#section-13.1: `If-Match` by
- * strong comparison, `If-None-Match` by weak. Only the product's own version counts: a reservation spoils no edit.
+ * strong comparison, `If-None-Match` by weak. Only the product's own version counts, so a reservation fails no edit.
  */
 export function versionCondition({ ifMatch, ifNoneMatch }: Preconditions): (version: number) => boolean {
   if (ifMatch === null && ifNoneMatch === null) return () => true
@@ -33,7 +33,7 @@ export function versionCondition({ ifMatch, ifNoneMatch }: Preconditions): (vers
   }
 }
 
-/** Throws `version_mismatch` where a reader's `If-Match` names no version that the product is at. */
+/** Throws `version_mismatch` if a reader's `If-Match` does not name the product's version. */
 export function requireMatch(ifMatch: string | null, { product: { version } }: VersionedProduct): void {
   if (ifMatch !== null) requireVersion(version, versionCondition({ ifMatch, ifNoneMatch: null }))
 }

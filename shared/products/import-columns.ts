@@ -3,7 +3,7 @@ import type { Sheet } from './import-csv.ts'
 import { quoted, wholeNumberOf } from './import-numbers.ts'
 import { inWordsOf, productOf } from './product-cells.ts'
 
-/** What the columns are called, and which members of create-product's they are. */
+/** The columns by their names, with the member of create-product that each one is. */
 const columns = {
   sku: 'sku',
   name: 'name',
@@ -18,7 +18,7 @@ const known = `${Object.keys(columns).join(', ')} and attributes.<name>`
 const required = ['sku', 'name']
 const readers = { 'price.amount': wholeNumberOf, lowStockThreshold: wholeNumberOf, initialStock: wholeNumberOf }
 
-/** A file of create-product's members, a column each. Throws `validation_failed` that tells of all that is wrong with the columns. */
+/** A file with a column for each member of create-product. Throws `validation_failed` with everything that is wrong with the columns. */
 export function layOutProducts(names: readonly string[]): Sheet {
   const paths = names.map(pathOf)
   const flaws = [
@@ -36,7 +36,7 @@ export function layOutProducts(names: readonly string[]): Sheet {
     ),
   ].filter((flaw) => flaw !== '')
   if (flaws.length > 0) {
-    // What is found comes last: it may be long, and be cut.
+    // The columns found come last: they may be long, and are cut.
     const found = `Found were ${names.map(quoted).join(', ')}.`
     throw invalid('file', `${flaws.join(', ')}. Known are ${known}. ${hintFor(names)}${found}`)
   }
@@ -52,12 +52,12 @@ export function layOutProducts(names: readonly string[]): Sheet {
   }
 }
 
-/** The path of the member that a column tells of; empty where there is none. Of an attribute, the case of the name counts. */
+/** The path of a column's member; empty for an unknown column. The case of an attribute's name counts. */
 function pathOf(name: string): string {
   const column = Object.entries(columns).find(([column]) => column.toLowerCase() === name.toLowerCase())
   if (column) return column[1]
   const attribute = /^attributes\.(.{1,100})$/isu.exec(name)?.[1]
-  // Schemas skip a member named so.
+  // Schemas skip a member of this name.
   return attribute && attribute !== '__proto__' ? `attributes.${attribute}` : ''
 }
 

@@ -2,27 +2,27 @@ import { type Issue, invalid } from '#errors'
 import { type CsvRecord, readRecords } from './csv-records.ts'
 import type { ImportFile, ImportRow } from './import-file.ts'
 
-/** A schema lets a product have a hundred attributes, and what shops export has some hundred columns. */
+/** A product can have a hundred attributes, and shops' exports have some hundred columns. */
 const COLUMNS_MAX = 1_000
-/** What parts fields in files that are called CSV as well: where the comma is for decimals, spreadsheets take semicolons. */
+/** Delimiters in other files that are called CSV: where the comma is for decimals, spreadsheets write semicolons. */
 const foreign = { ';': 'semicolons', '\t': 'tabs' }
-/** The first line is looked for in no more than this. */
+/** The first line has to end within this. */
 const FIRST_LINE_MAX = 256 * 1024
 
-/** What the columns of a file say of products. */
+/** How the columns of a file become products. */
 export interface Sheet {
   /**
-   * To be called with all rows in their order: gives what one says of a product, as JSON, or nothing where it tells of none. Both throw
+   * Call it with all rows in their order. Gives a row's product, as JSON, or undefined for a row without one. Throws
    * `validation_failed`.
    */
   read: (cells: readonly string[]) => (() => unknown) | undefined
-  /** What is wrong with a product, in the file's words. */
+  /** The issues of a product, by the file's columns. */
   inItsWords: (issue: Issue) => Issue
-  /** Columns that say nothing that is taken. */
+  /** The number of columns that are not imported. */
   ignored?: number
 }
 
-/** Rows of a CSV file, whose first record names the columns: `layOut` tells what they are. Throws `validation_failed`. */
+/** The rows of a CSV file whose first record names the columns, which `layOut` interprets. Throws `validation_failed`. */
 export async function openCsv(
   texts: AsyncIterable<string>,
   layOut: (names: readonly string[]) => Sheet,
@@ -43,7 +43,7 @@ export async function openCsv(
   }
 }
 
-/** Without those at the end that have no name, as spreadsheets leave for columns that were cleared. */
+/** Drops unnamed columns at the end, which spreadsheets write for columns that were cleared. */
 function namesOf(fields: readonly string[]): string[] {
   const names = fields.map((field) => field.trim())
   const last = names.findLastIndex((name) => name !== '')
@@ -78,8 +78,8 @@ function toProduct({ fields, flaw }: CsvRecord, width: number, read: Sheet['read
 }
 
 /**
- * The same texts. Throws `validation_failed` where fields are parted by something else, as the first line that is not blank tells: with
- * commas that would be one column, or one that the file has.
+ * Passes the texts on. Throws `validation_failed` if the first line that is not blank shows another delimiter: with commas it would be a
+ * single column.
  */
 async function requireCommas(texts: AsyncIterable<string>): Promise<AsyncIterable<string>> {
   const rest = texts[Symbol.asyncIterator]()
@@ -101,7 +101,7 @@ async function requireCommas(texts: AsyncIterable<string>): Promise<AsyncIterabl
   }
 }
 
-/** The first line that is not blank, once its end is there. In two steps: as one pattern it would be tried at every character. */
+/** The first line that is not blank, once it is complete. In two steps, since one pattern would be tried at every character. */
 function firstLineOf(text: string): string | undefined {
   const from = text.search(/\S/)
   if (from === -1) return undefined
@@ -109,7 +109,7 @@ function firstLineOf(text: string): string | undefined {
   return length === -1 ? undefined : text.slice(from, from + length)
 }
 
-/** Quotes need not be understood for that: a column of skus, or else the number of columns tells. */
+/** This works without parsing quotes: a column named sku, or else the number of columns, shows the delimiter. */
 function foreignDelimiterOf(line: string): string | undefined {
   const columns = (delimiter: string) => line.split(delimiter).map((name) => name.replaceAll('"', '').trim())
   const hasSkus = (delimiter: string) => columns(delimiter).some((name) => /^(variant )?sku$/i.test(name))

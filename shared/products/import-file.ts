@@ -1,19 +1,19 @@
 import type { Issue } from '#errors'
 
-/** A row of a file, and where it begins there, from 1. */
+/** A row of a file, with the line where it begins, from 1. */
 export interface ImportRow {
   line: number
-  /** About how much memory it takes. */
+  /** Its approximate size in memory. */
   size: number
-  /** What it says, as JSON. Throws a ServiceError where it can't be read. */
+  /** The row's content, as JSON. Throws a ServiceError if it can't be read. */
   read: () => unknown
 }
 
 export interface ImportFile {
-  /** One after the other, without those that are blank. Throws `validation_failed` where the rest can't be read. */
+  /** The rows in their order, without blank ones. Throws `validation_failed` if the rest of the file can't be read. */
   rows: AsyncIterable<ImportRow>
-  /** What is wrong with a product, in the words of the file. */
+  /** The issues of a product, by the file's columns. */
   inItsWords: (issue: Issue) => Issue
-  /** Of a shop's export, how many columns say nothing that is taken. */
+  /** The number of a shop's columns that are not imported. */
   ignoredColumns?: number
 }

@@ -1,8 +1,8 @@
 import { cutText, invalid } from '#errors'
 
 /**
- * The whole number that a cell says: digits, with spaces around them or zeros behind a dot, as spreadsheets write. It is judged as
- * text, because numbers of JavaScript have no place for all digits: 9007199254740990.5 would become whole.
+ * A cell's whole number: digits, with spaces around them or zeros behind a dot, as spreadsheets write it. It is checked as text,
+ * since a JavaScript number does not keep all digits: 9007199254740990.5 would become whole.
  * Throws `validation_failed` under `path`.
  */
 export function wholeNumberOf(cell: string, path: string): number {
@@ -13,5 +13,5 @@ export function wholeNumberOf(cell: string, path: string): number {
   return number
 }
 
-/** As a JSON text, so that it can be told whatever is in it. */
+/** As a JSON text, so that a message can show any value. */
 export const quoted = (text: string) => JSON.stringify(cutText(text, 100))

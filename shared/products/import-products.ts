@@ -10,17 +10,17 @@ import { CreateProductRequest, type ImportResult } from './schema.ts'
 import { type Upserted, type UpsertRow, upsertProducts } from './upsert.ts'
 
 const ROWS_MAX = 100_000
-/** Rows of a transaction: their products are locked for some 50 ms, and an event loop is kept for less than that. */
+/** Rows per transaction: their products are locked for some 50 ms, and the event loop is blocked for less than that. */
 const BATCH_ROWS = 500
-/** Characters of a transaction's rows, where they are long. */
+/** Characters of a transaction's rows, which bounds long rows. */
 const BATCH_SIZE = 1024 * 1024
 const ERRORS_MAX = 1_000
-/** A row may have a hundred things wrong with it, and names of members as long as itself. */
+/** A row may have a hundred issues, with names of members as long as itself. */
 const MESSAGE_MAX = 500
 
 type RowError = ImportResult['errors'][number]
 
-/** How far an import is: rows dealt with, and what became of them. */
+/** The progress of an import: rows done, and their results. */
 const Checkpoint = z.object({
   done: z.number(),
   total: z.number(),
@@ -33,9 +33,9 @@ const Checkpoint = z.object({
 type Checkpoint = z.infer<typeof Checkpoint>
 
 /**
- * Adds or changes a product for each row of the job's file. The file is looked through first: where it can't be read to its end,
- * or has too many rows, UnfitInput is thrown before any row has had an effect. An attempt goes on behind the last batch
- * that was committed, so each row has its effect once.
+ * Adds or changes a product for each row of the job's file. The file is read through first: if it can't be read to its end or
+ * has too many rows, UnfitInput is thrown before any row has had an effect. An attempt goes on behind the last committed batch, so each
+ * row has its effect once.
  */
 export async function importProducts(format: ImportPayload, run: JobRun): Promise<ImportResult> {
   let reached = Checkpoint.nullable().parse(run.checkpoint) ?? (await lookThrough(format, run))
@@ -53,7 +53,7 @@ export async function importProducts(format: ImportPayload, run: JobRun): Promis
   return result
 }
 
-/** Reads the whole file, and tells where to begin. */
+/** Reads the whole file, and gives where to begin. */
 async function lookThrough(format: ImportPayload, run: JobRun): Promise<Checkpoint> {
   let total = 0
   try {
@@ -116,7 +116,7 @@ function parseRow({ line, read }: ImportRow, { inItsWords }: ImportFile, context
     requireScope(context, 'stock:write', `${inItsWords({ path: 'initialStock', message: '' }).path} above 0`)
   }
   const { initialStock: _, ...fields } = product
-  // What the schema assumes for members that are not there must not replace what a product has.
+  // The schema's defaults for absent members must not replace what a product has.
   const patch = Object.fromEntries(Object.entries(fields).filter(([name]) => Object.hasOwn(json as object, name)))
   return { line, product, patch }
 }
@@ -127,7 +127,7 @@ function toRowError(line: number, error: unknown, { inItsWords }: ImportFile): R
     ?.map(inItsWords)
     .map(({ path, message }) => (path === '' ? message : `${path}: ${message}`))
   const message = cutText(issues?.join('; ') ?? error.detail, MESSAGE_MAX)
-  // What a client has sent can't all be stored.
+  // Not everything that a client has sent can be stored.
   return { line, code: error.code, message: message.replaceAll(/[\p{Cc}\p{Cs}]/gu, '\uFFFD') }
 }
 

@@ -4,24 +4,24 @@ import { quoted, wholeNumberOf } from './import-numbers.ts'
 import { minorUnitsOf } from './minor-units.ts'
 import { inWordsOf, productOf } from './product-cells.ts'
 
-/** How a shop's software exports products. */
+/** The export format of a shop's software. */
 export interface Shop {
   name: string
   /**
-   * What of it a column says, by its name in lower case: the path of a member of a product, or what else `begin` asks for. A column
-   * without is ignored.
+   * The path of the product's member that a column has, by the column's name in lower case, or another name that `begin` uses. Other
+   * columns are ignored.
    */
   columnOf: (name: string) => string | undefined
-  /** The columns that there must be, by their names. */
+  /** The names of the required columns. */
   required: readonly string[]
-  /** Begins a file: what is given reads its rows in their order, of which one may go on with what another has said. */
+  /** Begins a file. Gives the function that reads its rows in their order: a row may depend on rows before it. */
   begin: () => ReadRow
 }
 
-/** What a row says of a product, by the paths of its members; nothing where it tells of none. Throws `validation_failed`. */
+/** A row's product, by the paths of its members; undefined for a row without one. Throws `validation_failed`. */
 export type ReadRow = (cell: (column: string) => string) => Iterable<readonly [path: string, cell: string]> | undefined
 
-/** A shop's export. Its prices are in `currency`. Throws `validation_failed` for columns that are missing or there twice. */
+/** A shop's export, with prices in `currency`. Throws `validation_failed` for columns that are missing or come twice. */
 export function layOutShop(shop: Shop, currency: string, names: readonly string[]): Sheet {
   const columns = names.map((name) => shop.columnOf(name.toLowerCase()))
   const indices = new Map<string, number>()
@@ -48,7 +48,7 @@ export function layOutShop(shop: Shop, currency: string, names: readonly string[
   }
 }
 
-/** Shops sell what they don't have, and count it below zero: nothing of it is there. */
+/** Shops that oversell count below zero: then nothing is on hand. */
 function piecesOf(cell: string, path: string): number {
   return Math.max(0, wholeNumberOf(cell, path))
 }

@@ -2,7 +2,7 @@ import { invalid } from '#errors'
 
 const UTF_16 = 'is UTF-16, as spreadsheets write "Unicode text": save it as "CSV UTF-8"'
 
-/** What files begin with that are no text in UTF-8, in hexadecimal, as spreadsheets and shops have them; and what can be done. */
+/** The first bytes, in hexadecimal, of files that spreadsheets and shops write and that are not UTF-8; and what to do about them. */
 const signatures: ReadonlyArray<readonly [start: string, flaw: string]> = [
   ['fffe', UTF_16],
   ['feff', UTF_16],
@@ -11,7 +11,7 @@ const signatures: ReadonlyArray<readonly [start: string, flaw: string]> = [
   ['1f8b', 'is compressed by gzip: send it as it was before'],
 ]
 
-/** A file's text, without a byte order mark, in pieces. Throws `validation_failed` where it is not UTF-8. */
+/** A file's text in pieces, without a byte order mark. Throws `validation_failed` if it is not UTF-8. */
 export async function* decode(blocks: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   const decoder = new TextDecoder('utf-8', { fatal: true })
   const decodeNext = (block?: Uint8Array) => {
@@ -33,6 +33,6 @@ export async function* decode(blocks: AsyncIterable<Uint8Array>): AsyncGenerator
 function requireText(block: Uint8Array): void {
   const start = Buffer.from(block.subarray(0, 4)).toString('hex')
   const [, flaw] = signatures.find(([signature]) => start.startsWith(signature)) ?? []
-  // Without a mark, UTF-16 is seen by the zero that is a half of each Latin letter.
+  // UTF-16 without a mark shows by the zero byte of each Latin letter.
   if (flaw || block[0] === 0 || block[1] === 0) throw invalid('file', flaw ?? UTF_16)
 }

@@ -2,8 +2,8 @@ import { invalid } from '#errors'
 import { quoted, wholeNumberOf } from './import-numbers.ts'
 
 /**
- * What a price such as `19.99` is in a currency's minor units. Zeros behind the last of them are let pass. Throws
- * `validation_failed` under `path`.
+ * A price such as `19.99` in a currency's minor units. Zeros behind the last digit are allowed. Throws `validation_failed` under
+ * `path`.
  */
 export function minorUnitsOf(price: string, currency: string, path: string): number {
   const [, whole, fraction = ''] = /^(\d+)(?:\.(\d*))?$/.exec(price.trim()) ?? []
@@ -20,8 +20,8 @@ export function minorUnitsOf(price: string, currency: string, path: string): num
 }
 
 /**
- * The currencies of ISO 4217 whose minor unit is not a hundredth. `Intl.NumberFormat` can't be asked: it tells what is customary, by
- * CLDR, so for HUF, IDR, PKR and 14 others it says 0 where the standard, and payment providers with it, say 2 (or 3, for IQD).
+ * The currencies of ISO 4217 whose minor unit is not a hundredth. `Intl.NumberFormat` does not know: it follows custom (CLDR), and has 0
+ * for HUF, IDR, PKR and 14 others, where the standard and payment providers have 2 (or 3, for IQD).
  */
 const currenciesByPlaces = new Map([
   [0, 'BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF'.split(' ')],
@@ -34,7 +34,7 @@ function decimalPlacesOf(currency: string): number {
   return places
 }
 
-/** Whether ISO 4217 has the currency, or had it: the others are known to Node, by the data that it was built with. */
+/** Whether ISO 4217 has, or had, the currency. All others are known to Node, by its own data. */
 export function isCurrency(code: string): boolean {
   return [...currenciesByPlaces.values()].flat().includes(code) || Intl.supportedValuesOf('currency').includes(code)
 }

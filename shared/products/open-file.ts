@@ -10,7 +10,7 @@ import { woocommerce } from './woocommerce.ts'
 
 const shops = { shopify, woocommerce }
 
-/** Throws `validation_failed` for a file that can't be read at all: not UTF-8, or without the columns that it must have. */
+/** Throws `validation_failed` for a file that can't be read at all: it is not UTF-8, or lacks required columns. */
 export async function openFile(
   { format, shop }: ImportPayload,
   blocks: AsyncIterable<Uint8Array>,

@@ -1,11 +1,11 @@
 import { type Issue, ServiceError } from '#errors'
 
-/** What a cell says, where that is no text. Throws `validation_failed` under `path`. */
+/** Parses a cell that is not text. Throws `validation_failed` under `path`. */
 export type ReadCell = (cell: string, path: string) => unknown
 
 /**
- * The product that cells tell of, as JSON would have it, by the paths of its members: `price.amount`, or `attributes.colour`. Empty
- * cells are left out. Throws `validation_failed` for all cells that can't be read.
+ * Makes a product, as in JSON, from cells by the paths of its members: `price.amount`, or `attributes.colour`. Empty cells are left out.
+ * Throws `validation_failed` with all cells that can't be read.
  */
 export function productOf(cells: Iterable<readonly [path: string, cell: string]>, readers: Record<string, ReadCell>) {
   const product = new Map<string, unknown>()
@@ -26,7 +26,7 @@ export function productOf(cells: Iterable<readonly [path: string, cell: string]>
   return Object.fromEntries(product)
 }
 
-/** Only the first dot parts a path: the names of attributes may have some. */
+/** Only the first dot separates a path, since names of attributes may have dots. */
 function placeOf(
   path: string,
   product: Map<string, unknown>,
@@ -40,10 +40,10 @@ function placeOf(
   return [members, path.slice(dot + 1)]
 }
 
-/** The issue, told of the column that its member comes from. `columns` are by paths; what is in none is told as it is. */
+/** The issue with the column of its member as its path. `columns` are by paths; an issue without a column stays as it is. */
 export function inWordsOf(columns: ReadonlyMap<string, string>, { path, message }: Issue): Issue {
   const column = columns.get(path) ?? columns.get(path.slice(0, path.indexOf('.')))
-  // The schema's words for what is not there are of JavaScript.
+  // The schema's message for a missing member speaks of JavaScript's undefined.
   const isMissing = message.endsWith('received undefined')
   return { path: column ?? path, message: isMissing ? 'is missing' : message }
 }

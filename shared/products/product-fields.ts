@@ -3,21 +3,21 @@ import { merge } from './merge-patch.ts'
 import { type ProductRow, toProduct } from './product-rows.ts'
 import { type Product, ProductFields, type UpdateProductRequest } from './schema.ts'
 
-/** What of a product can be edited: null, or empty, where it has none. */
+/** The members of a product that can be edited: null, or empty, if it has none. */
 export type EditableFields = Pick<
   Product,
   'description' | 'price' | 'lowStockThreshold' | 'attributes' | 'sku' | 'name' | 'status'
 >
 
-/** Always in this order, so that equal fields have equal JSON. */
+/** In one order, so that equal fields have equal JSON. */
 export function fieldsOf(fields: ProductFields): EditableFields {
   const { description = null, price = null, lowStockThreshold = null, attributes, sku, name, status } = fields
   return { description, price, lowStockThreshold, attributes, sku, name, status }
 }
 
-/** The fields after a JSON merge patch; undefined if it changes none of them. Throws `validation_failed` if it leaves nonsense. */
+/** The fields after a JSON merge patch; undefined if it changes none. Throws `validation_failed` if it leaves an invalid product. */
 export function patched(before: EditableFields, patch: UpdateProductRequest): EditableFields | undefined {
-  // What the patch takes away is null again, or empty; the order of the members is that of `before`.
+  // Members that the patch removes are null again, or empty. The order of the members is that of `before`.
   const after = { description: null, price: null, lowStockThreshold: null, attributes: {}, ...merge(before, patch) }
   const parsed = ProductFields.safeParse(after)
   if (!parsed.success) {
@@ -27,7 +27,7 @@ export function patched(before: EditableFields, patch: UpdateProductRequest): Ed
   return JSON.stringify(after) === JSON.stringify(before) ? undefined : fieldsOf(parsed.data)
 }
 
-/** The product as its events tell of it. */
+/** The product as in its events. */
 export function withoutStock(row: ProductRow) {
   const { stock: _, ...product } = toProduct(row, { onHand: 0, reserved: 0, available: 0 })
   return product

@@ -37,7 +37,7 @@ export function columns(sql: Sql) {
              product.created_at as "createdAt", product.updated_at as "updatedAt"`
 }
 
-/** The stock of each product of a query's `product`: one look at its few levels, by the primary key. */
+/** The stock of each row of a query's `product`: one look-up of its few levels by the primary key. */
 export function stockJoin(sql: Sql) {
   return sql`cross join lateral (
     select sum(on_hand)::bigint as "onHand", sum(reserved)::bigint as reserved, max(version) as "stockVersion"

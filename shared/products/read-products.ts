@@ -26,7 +26,7 @@ import type { Product, ProductFilter } from './schema.ts'
 export async function getProduct(id: string, context: RequestContext): Promise<VersionedProduct> {
   const product = await cached(productCache(id), context, async (sql) => {
     const [row] = await findProducts(sql, [id])
-    // A cache would go on giving it to everybody.
+    // A cache would give a wrong row to every reader.
     if (row) requireAskedFor(row.id === id, 'product')
     return row ? fromRow(row) : null
   })
@@ -35,8 +35,8 @@ export async function getProduct(id: string, context: RequestContext): Promise<V
 }
 
 /**
- * Every change of a product or its stock invalidates it, but for one whose process dies, or loses its connection, between the commit
- * and that: then it is out of date for as long as this.
+ * Every change of a product or its stock invalidates it, unless the process dies or loses its connection between the commit and the
+ * invalidation: then an entry is out of date for this long.
  */
 const productCache = (id: string) => ({
   name: 'product',
@@ -49,19 +49,19 @@ const productCache = (id: string) => ({
 
 type Filter = z.infer<typeof ProductFilter>
 
-/** A page of the catalogue. The first page of all products is what everybody asks for, so that one is cached. */
+/** A page of the catalogue. The first page of all products, which is read most, is cached. */
 export async function listProducts(query: Filter & PageRequest, context: RequestContext): Promise<Page<Product>> {
   const { search, sku, status, sort, cursor, limit } = query
   const isEverybodys = (search ?? sku ?? status ?? cursor) === undefined
   if (isEverybodys) return cached(pageCache(sort, limit), context, (sql) => findProductPage(query, everybody, sql))
   const find = (sql: Sql) => findProductPage(query, context, sql)
-  // What few products match may be looked for among all.
+  // A rare match may need a scan of all products.
   return search || status ? scan(context, find) : read(context, find)
 }
 
 export const CATALOGUE = 'catalogue'
 
-/** A change of the catalogue invalidates it. One of a product's stock does not: that it shows a moment later. */
+/** A change of the catalogue invalidates it. A change of stock does not: the page shows it a moment later. */
 const pageCache = (sort: string, limit: number) => ({
   name: 'products',
   key: `products ${sort} ${limit}`,
@@ -69,7 +69,7 @@ const pageCache = (sort: string, limit: number) => ({
   freshMs: 1_000,
 })
 
-/** Others wait for a page that will be in the cache, when whoever asked first has gone. */
+/** A load for the cache goes on when its client disconnects, since other readers wait for it. */
 const everybody = { actor: 'cache', isGone: () => false }
 
 function findProductPage(
@@ -91,8 +91,8 @@ function sortKey(row: ProductWithStock, sort: Filter['sort']): string {
 }
 
 /**
- * The page is chosen before the stock is joined, so only its own products' levels are looked at. A search finds its candidates in
- * an index of three characters each (migration 0009), and then looks whether they follow one another as they should.
+ * The page is chosen before the stock is joined, so only its own products' levels are read. A search finds candidates in an index of
+ * three characters each (migration 0009), and then compares the whole text.
  */
 function findPage(sql: Sql, { search, sku, status, sort }: Filter, after: [string, string] | undefined, limit: number) {
   const column = { createdAt: sql`created_at`, '-createdAt': sql`created_at`, sku: sql`sku`, name: sql`name` }[sort]

@@ -17,12 +17,12 @@ export const Money = z
   .meta({ id: 'Money' })
 export type Money = z.infer<typeof Money>
 
-/** Attributes may hold any JSON: their size is bounded as a whole. */
+/** Attributes may hold any JSON, so their size is bounded as a whole. */
 const ATTRIBUTES_BYTES_MAX = 16 * 1024
-/** Of a patch: all that may be there taken away by name, and as much put in its place. */
+/** The bound of a patch, which may remove all attributes by name and add as many. */
 const PATCH_BYTES_MAX = 2 * ATTRIBUTES_BYTES_MAX + 400
 
-/** NUL or a lone surrogate, as JSON.stringify writes them: PostgreSQL keeps them, but fails on whatever looks into such a document. */
+/** NUL or a lone surrogate, as JSON.stringify writes them: PostgreSQL stores them, but fails on every query into such a document. */
 const UNREADABLE = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])/
 
 const AttributeRecord = z.record(z.string().min(1).max(100), anyJson)
@@ -38,7 +38,7 @@ const Attributes = ofBytes(
   ),
 )
 
-/** JSON whose size is judged before `schema` looks at what is in it. */
+/** JSON whose size is checked before `schema` reads it. */
 function ofBytes<Schema extends z.ZodType>(bytesMax: number, schema: Schema) {
   return z.preprocess((json, context) => {
     if (Buffer.byteLength(JSON.stringify(json) ?? '') <= bytesMax) return json
@@ -62,7 +62,7 @@ export const CreateProductRequest = z.strictObject({
 })
 export type CreateProductRequest = z.infer<typeof CreateProductRequest>
 
-/** A JSON merge patch (RFC 7396): a member that is null is taken away, the others replace what was there. */
+/** A JSON merge patch (RFC 7396): a member that is null is removed, the others replace what was there. */
 export const UpdateProductRequest = z.strictObject({
   sku: Sku.optional(),
   name: Name.optional(),
@@ -74,7 +74,7 @@ export const UpdateProductRequest = z.strictObject({
 })
 export type UpdateProductRequest = z.infer<typeof UpdateProductRequest>
 
-/** What a product must be after a patch: the patch alone can't tell. */
+/** The schema of a product after a patch. */
 export const ProductFields = CreateProductRequest.omit({ initialStock: true })
 export type ProductFields = z.infer<typeof ProductFields>
 
@@ -128,7 +128,7 @@ export const ProductFilter = z.strictObject({
   sort: z.enum(sortOrders).default('createdAt'),
 })
 
-/** What an import's file is, besides its media type. */
+/** The format of an import's file, besides its media type. */
 export const ImportQuery = z
   .strictObject({
     format: z
@@ -154,14 +154,14 @@ export const ImportQuery = z
     message: 'goes with a format alone: other files have it in the column priceCurrency',
   })
 
-/** What came of an import: the result of its job. */
+/** The result of an import's job. */
 export interface ImportResult {
   total: number
   created: number
   updated: number
   failed: number
-  /** The first 1,000, by the line of the file that the row begins at. */
+  /** The first 1,000, by the line where the row begins. */
   errors: Array<{ line: number; code: string; message: string }>
-  /** Of a shop's export, how many columns say nothing that is taken. */
+  /** The number of a shop's columns that are not imported. */
   ignoredColumns?: number | undefined
 }

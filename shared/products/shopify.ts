@@ -14,9 +14,9 @@ const columns: Record<string, readonly string[]> = {
   'attributes.barcode': ['variant barcode', 'barcode'],
 }
 const options = [1, 2, 3]
-/** What a product without variants has for the value of its one option. */
+/** The value of the one option of a product without variants. */
 const NO_OPTION = 'default title'
-/** Unlisted ones can be bought by whoever has the link. Drafts can't yet, so nobody may reserve them here. */
+/** Unlisted products can be bought by their link. Drafts can't be bought yet, so they can't be reserved here. */
 const statuses: Record<string, string> = {
   active: 'active',
   unlisted: 'active',
@@ -25,7 +25,7 @@ const statuses: Record<string, string> = {
 }
 
 /**
- * A row for each variant, of which the first says what all have, and rows for more images, which tell of no product. A variant's name
+ * A row for each variant, of which the first has what all share, and rows for further images, which have no product. A variant's name
  * is the title with the values of its options.
  */
 export const shopify: Shop = {
@@ -41,7 +41,7 @@ export const shopify: Shop = {
     return (cell) => {
       const isFirst = cell('handle') === '' ? cell('name') !== '' : cell('handle') !== product.get('handle')
       if (isFirst) product = new Map(sharedColumns.map((column) => [column, cell(column)]))
-      // Of this row, whenever it is read: the next may begin another product.
+      // Taken now, since the next row may begin another product.
       const ofAll = product
       const tellsOfVariant = variantColumns.some((column) => cell(column) !== '')
       return tellsOfVariant ? variantOf(cell, (column) => cell(column) || (ofAll.get(column) ?? '')) : undefined

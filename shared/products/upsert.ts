@@ -8,11 +8,11 @@ import { type EditableFields, fieldsOf, patched, withoutStock } from './product-
 import { columns, type ProductRow } from './product-rows.ts'
 import type { CreateProductRequest, UpdateProductRequest } from './schema.ts'
 
-/** A product to be added, or else what is to be changed of the one that has its sku. */
+/** A product to add, or the changes of the product with its sku. */
 export interface UpsertRow {
   line: number
   product: CreateProductRequest
-  /** The members that were given, without those that are only assumed. */
+  /** The members that were given, without defaults. */
   patch: UpdateProductRequest
 }
 
@@ -33,8 +33,8 @@ interface Draft {
 
 /**
  * Adds or changes a product for each row, as if one after the other: the first row with a new sku adds the product with its
- * initial stock; any other is a merge patch that leaves the stock alone. One that changes nothing counts as an update, but leaves
- * no trace. All of it is decided in memory, under the locks of the products that are there, then written in a statement a table.
+ * initial stock; any other is a merge patch that leaves the stock alone. A patch that changes nothing counts as an update, but writes
+ * nothing. All rows are decided in memory, under the locks of existing products, then written with one statement per table.
  */
 export async function upsertProducts(tx: Sql, context: RequestContext, rows: readonly UpsertRow[]): Promise<Upserted> {
   const { stock, drafts } = await lockProducts(tx, context, new Set(rows.map(({ product }) => product.sku)))
@@ -47,7 +47,7 @@ export async function upsertProducts(tx: Sql, context: RequestContext, rows: rea
   return upserted
 }
 
-/** Locks the products that have these skus. Between finding and locking one it may be deleted, or get another sku: all begins anew then. */
+/** Locks the products that have these skus. One may be deleted or get another sku between the two: then the transaction runs again. */
 async function lockProducts(
   tx: Sql,
   context: RequestContext,
@@ -90,7 +90,7 @@ function decide(rows: readonly UpsertRow[], drafts: Map<string, Draft>): Upserte
   return upserted
 }
 
-/** The ids are given twice: whatever the plan, only these products are looked at. */
+/** The ids are given twice, so that any plan reads only these products. */
 async function change(tx: Sql, context: RequestContext, stock: LockedStock, drafts: readonly Draft[]): Promise<void> {
   const rows = await tx<ProductRow[]>`
     update products as product
@@ -105,8 +105,8 @@ async function change(tx: Sql, context: RequestContext, stock: LockedStock, draf
 }
 
 /**
- * Adds products with their stock levels at `main`, in the order of their skus, so that two imports of the same ones wait for each
- * other rather than deadlock. Whoever took a sku since it was looked for has it now: all begins anew then.
+ * Adds products with their stock levels at `main`, in the order of their skus, so that two imports of the same skus wait for each other
+ * and don't deadlock. If another transaction has taken a sku since the look-up, the transaction runs again.
  */
 async function add(tx: Sql, context: RequestContext, known: LockedStock, drafts: readonly Draft[]): Promise<void> {
   if (drafts.length === 0) return
@@ -123,7 +123,7 @@ async function add(tx: Sql, context: RequestContext, known: LockedStock, drafts:
   await stock.save()
 }
 
-/** Drafts as rows. One document: a literal for each column would have all texts escaped once more. */
+/** Drafts as rows, in one JSON document: a literal for each column would escape all texts once more. */
 function draftRows(tx: Sql, drafts: readonly Draft[]) {
   const rows = drafts.map(({ id, fields: { price, lowStockThreshold, ...fields } }) => ({
     ...fields,

@@ -15,11 +15,11 @@ const columns: Record<string, string> = {
   parent: 'attributes.parent',
   'gtin, upc, ean, or isbn': 'attributes.barcode',
 }
-/** What is not sold under its own sku: a variable product is by its variations, a group by its members, an external one elsewhere. */
+/** Types that are not sold by their own sku: a variable product by its variations, a group by its members, an external one elsewhere. */
 const notSold = ['variable', 'variable-subscription', 'grouped', 'external']
 /** Published, private, or a draft. */
 const statuses: Record<string, string> = { 1: 'active', 0: 'archived', '-1': 'archived' }
-/** More attributes than a product may have here need no look. */
+/** A product may not have more attributes here. */
 const ATTRIBUTES_MAX = 100
 
 type Cell = Parameters<ReadRow>[0]
@@ -52,18 +52,18 @@ function* productOf(cell: Cell): Generator<readonly [string, string]> {
   yield ['lowStockThreshold', cell('lowStockThreshold')]
   yield ['attributes.parent', cell('attributes.parent')]
   yield ['attributes.barcode', cell('attributes.barcode')]
-  // They are numbered without gaps.
+  // Their numbers have no gaps.
   for (let number = 1; number <= ATTRIBUTES_MAX && cell(`attribute name ${number}`) !== ''; number++) {
     yield [`attributes.${cell(`attribute name ${number}`)}`, cell(`attribute value(s) ${number}`)]
   }
 }
 
-/** Without the quote in front of what a spreadsheet would take for a formula. */
+/** Removes the quote in front of a text that a spreadsheet would take for a formula. */
 function unguarded(text: string): string {
   return text.replace(/^'(?=[=+@-])/, '')
 }
 
-/** A line break is written `\n`, and what looks like that `\\n`. */
+/** A line break is written `\n`, and the two characters `\n` are `\\n`. */
 function withLineBreaks(text: string): string {
   return text.replaceAll(/\\\\n|\\n/g, (found) => (found === '\\n' ? '\n' : '\\n'))
 }

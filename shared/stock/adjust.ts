@@ -6,8 +6,8 @@ import type { AdjustRequest, Movement } from './schema.ts'
 import { stockTransaction } from './stock-transaction.ts'
 
 /**
- * Changes what is on hand at one location (`main` unless told) by a signed quantity.
- * Throws `product_not_found`, `location_not_found`, or `insufficient_stock` where less is free than is taken away.
+ * Changes what is on hand at one location (default `main`) by a signed quantity.
+ * Throws `product_not_found`, `location_not_found`, or `insufficient_stock` if less is available than is taken away.
  */
 export function adjustStock(
   productId: string,
@@ -15,9 +15,9 @@ export function adjustStock(
   context: RequestContext,
 ): Promise<Movement> {
   const { quantity, reason, location = 'main', reference, note } = request
-  return stockTransaction(context, async (tx, open) => {
+  return stockTransaction(context, async (tx, lock) => {
     await requireLocations(tx, [location])
-    const stock = await open([productId])
+    const stock = await lock([productId])
     const { sku, levels } = stock.product(productId)
     const level = levels.find((candidate) => candidate.location === location)
     const available = level ? level.onHand - level.reserved : 0

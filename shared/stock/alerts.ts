@@ -3,16 +3,16 @@ import { oncePerEvent } from '#events'
 import type { ProductChange, StockAlert } from './events.ts'
 import { lockStock } from './lock-stock.ts'
 
-/** What a product's last alert left it in: `low` and `out` last until a `stock.back` ends them. */
+/** The state that a product's last alert left it in: `low` and `out` last until a `stock.back` ends them. */
 type AlertState = 'none' | 'low' | 'out'
 type AlertType = 'stock.low' | 'stock.out' | 'stock.back'
 
 /**
  * Derives `stock.low`, `stock.out` or `stock.back` from a change of a product or of its stock, on behalf of `consumer`: once,
- * however often it is told of it. Gives the alert, if there is one.
+ * however often the change is delivered. Gives the alert, if there is one.
  *
  * By what a change leaves available, a product is `out` (nothing), `low` (no more than its threshold; never without one) or
- * neither, as which it begins. Alerts are the edges between these, so each is given once, until another comes:
+ * neither, which is the first state. An alert is a transition between these, so the same alert never comes twice in a row:
  *
  *   to `out`, from wherever:     stock.out
  *   to `low`, from neither:      stock.low
@@ -21,9 +21,9 @@ type AlertType = 'stock.low' | 'stock.out' | 'stock.back'
  *   to neither, from `low`:      stock.back, if more is available than the threshold was by which it was low; a threshold that is
  *                                lowered below what is there brings nothing back
  *
- * Only what a transaction leaves counts: a state between two of its changes was never there for anyone. A product that has had
- * nothing so far is not out. A change older than one that was seen before says nothing. The threshold is the one that holds when
- * the change is looked at: a new one counts at once, since to set it is a change that is looked at, too.
+ * Only what a transaction leaves counts, since no one could see a state between two of its changes. A product that never had stock is
+ * not out. A change older than one seen before is ignored. The threshold is the current one: a new threshold counts at once, since
+ * setting it is a change that is evaluated, too.
  */
 export async function detectAlert(
   change: ProductChange,
@@ -38,11 +38,11 @@ export async function detectAlert(
   })
 }
 
-/** By far the most changes leave a product as it was: for those one statement is enough, and the product is not locked. */
+/** Nearly all changes leave a product's state as it is: for those one statement is enough, and the product is not locked. */
 function passWithoutEdge({ productId, version, stock }: ProductChange, context: RequestContext): Promise<boolean> {
   return transaction(context, async (tx) => {
     const [, { count }] = await pipeline([
-      // Not waiting for the disk takes a fifth of the time. A crash that loses this loses what says that the event was seen, too.
+      // Without waiting for the disk this takes a fifth of the time. A crash that loses it also loses the record that the event was seen.
       tx`set local synchronous_commit = off`,
       tx`
         update stock_alerts as alert set version = ${version}, threshold = product.low_stock_threshold
@@ -54,7 +54,7 @@ function passWithoutEdge({ productId, version, stock }: ProductChange, context: 
   })
 }
 
-/** A product's locations together have more than 32 bits can count. */
+/** The sum over a product's locations can exceed 32 bits. */
 function stateWith(sql: Sql, available: number) {
   return sql`case when ${available}::bigint <= 0 then 'out' when ${available}::bigint <= product.low_stock_threshold then 'low'
              else 'none' end`
@@ -67,7 +67,7 @@ interface Sight {
   next: AlertState
 }
 
-/** The alert takes the product's next version, so it is given under the product's lock, like every other of its events. */
+/** The alert takes the product's next version, so it is made under the product's lock, as all of its events are. */
 async function takeEdge(
   tx: Sql,
   { productId, version, stock, onHandDelta, reservedDelta }: ProductChange,
@@ -80,7 +80,7 @@ async function takeEdge(
            ${stateWith(tx, stock.available)} as next
     from products as product left join stock_alerts as alert on alert.product_id = product.id
     where product.id = ${productId} and product.deleted_at is null`
-  // The first that is seen of it leaves it as it was.
+  // The first change that is seen gives no alert.
   const isOutAsEver = product?.last === null && product.next === 'out' && onHandDelta >= reservedDelta
   const isSeen = product && !isOutAsEver && (await remember(tx, productId, product, version))
   const alert = isSeen && edge(product, stock.available)
@@ -91,7 +91,7 @@ async function takeEdge(
     const data: Omit<StockAlert, 'version' | 'stock'> = { productId, sku, lowStockThreshold, cause }
     lockedStock.announce(context, alert, productId, data)
   }
-  // Also without an alert: locking the stock may have ended overdue holds.
+  // Needed also without an alert: locking the stock may have ended overdue holds.
   await lockedStock.save()
   return alert || undefined
 }

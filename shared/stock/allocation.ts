@@ -3,7 +3,7 @@ import type { LockedStock } from './locked-stock.ts'
 import type { LineRow } from './reservation-rows.ts'
 import type { ReserveRequest } from './schema.ts'
 
-/** What is wanted of one product, at one location or wherever it can be had whole. */
+/** The quantity wanted of one product, at one location, or at any that has all of it. */
 interface Demand {
   productId: string
   quantity: number
@@ -12,7 +12,7 @@ interface Demand {
 
 export type AllocatedLine = Omit<LineRow, 'reservationId' | 'confirmedQuantity'>
 
-/** Lines of one product and location are one demand. Demands with a location come first: the others can go elsewhere. */
+/** Lines of one product and location are one demand. Demands with a location come first, since the others can go elsewhere. */
 export function sumDemands(lines: z.infer<typeof ReserveRequest>['lines'], productIds: readonly string[]): Demand[] {
   const demands = new Map<string, Demand>()
   lines.forEach(({ quantity, location }, index) => {
@@ -24,7 +24,7 @@ export function sumDemands(lines: z.infer<typeof ReserveRequest>['lines'], produ
   return [...demands.values()].sort((a, b) => Number(b.location !== undefined) - Number(a.location !== undefined))
 }
 
-/** A demand that can't be served, and the most that one location could give. */
+/** A demand that can't be served, with the most that one location could give. */
 export interface Shortage {
   productId: string
   sku: string
@@ -33,8 +33,8 @@ export interface Shortage {
 }
 
 /**
- * Where each demand is served from, with what `replaced` holds counting as free; or, if there are any, every demand that can't
- * be served. Nothing is booked yet. Throws `product_not_found`.
+ * Chooses the location that serves each demand, counting what `replaced` holds as available; or gives every demand that can't be
+ * served, if there is one. Changes nothing. Throws `product_not_found`.
  */
 export function allocate(
   stock: LockedStock,

@@ -2,14 +2,14 @@ import { type RequestContext, type Sql, snapshot } from '#database'
 import { ServiceError } from '#errors'
 import type { Audit } from './schema.ts'
 
-/** Products a statement: some milliseconds of work, or a second where each has a long ledger. */
+/** Products per statement: some milliseconds of work, or a second if each has a long ledger. */
 const CHUNK_MAX = 1_000
-/** More are of no use to a person, and the first ones say where to look. */
+/** More are of no use to a person: the first ones show where to look. */
 const DISCREPANCIES_MAX = 100
 
 /**
  * Checks every product, deleted ones too, at one moment: what is on hand is the sum of the ledger; what is reserved is the
- * sum of the ledger, and of the lines of held reservations. Tells after each chunk how many products of all it has checked.
+ * sum of the ledger, and of the lines of held reservations. Reports its progress after each chunk.
  */
 export function auditStock(
   onProgress: (done: number, total: number) => Promise<void> = async () => {},
@@ -31,11 +31,11 @@ export function auditStock(
   })
 }
 
-/** The same for a client, for as long as it is there: after its time-out nobody would see what comes of the minutes that are left. */
+/** The same for a client. It ends when the client disconnects or times out, since it can take minutes. */
 export function auditFor(context: RequestContext): Promise<Audit> {
   return auditStock(async () => {
     if (context.isGone())
-      throw new ServiceError('client_closed_request', 'Whoever asked has gone before the audit was over.')
+      throw new ServiceError('client_closed_request', 'The client disconnected before the audit was over.')
   })
 }
 

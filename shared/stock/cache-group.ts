@@ -1,4 +1,4 @@
-/** What is cached of a product is invalidated together: its fields, and its stock. */
+/** A product's fields and its stock are invalidated together. */
 export function cacheGroup(productId: string): string {
   return `product ${productId}`
 }

@@ -19,10 +19,10 @@ export interface Change {
   reservationId?: string | undefined
 }
 
-/** What a line of a reservation holds. */
+/** The quantity that a line of a reservation holds. */
 type HeldPieces = Pick<LineRow, 'reservationId' | 'productId' | 'location' | 'quantity'>
 
-/** The change that ends a hold, or a part of it, without anything leaving the stock. */
+/** The change that ends a hold, or a part of it, and leaves what is on hand as it is. */
 export function endOfHold(
   type: 'released' | 'expired',
   { reservationId, productId, location, quantity }: HeldPieces,
@@ -84,7 +84,7 @@ export function apply(
   }
 }
 
-/** The event that tells of a change, under the product's next version. */
+/** The event of a change, with the product's next version. */
 export function toEvent(product: LockedProduct, movement: NewMovement, context: RequestContext): NewEvent {
   const { productId, location, onHandDelta, reservedDelta, reservationId, reason, reference } = movement
   const version = ++product.version

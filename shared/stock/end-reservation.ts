@@ -24,8 +24,8 @@ interface Held {
 }
 
 /**
- * Takes the held goods out of stock; with `lines`, only so many of each product, and the rest is released.
- * A confirmed reservation is given back as it is. Throws `reservation_not_found`, `not_held`, `reservation_expired`, or
+ * Takes the held goods out of stock; with `lines`, only the named quantity of each product, and the rest is released.
+ * A confirmed reservation is returned as it is. Throws `reservation_not_found`, `not_held`, `reservation_expired`, or
  * `validation_failed` for more than is held.
  */
 export function confirm(
@@ -51,7 +51,7 @@ export function confirm(
   })
 }
 
-/** Gives the held goods back. A released reservation is given back as it is. Throws `reservation_not_found`, `not_held`. */
+/** Gives the held goods back. A released reservation is returned as it is. Throws `reservation_not_found`, `not_held`. */
 export function release(id: string, context: RequestContext): Promise<Reservation> {
   return endReservation(id, 'released', context, async (_, { row, lines, stock }) => {
     for (const line of lines) stock.change(context, endOfHold('released', line, row.reference))
@@ -60,8 +60,8 @@ export function release(id: string, context: RequestContext): Promise<Reservatio
 }
 
 /**
- * Makes the hold end `ttlSeconds` from now. Throws `reservation_not_found`, `not_held`, or `hold_limit_reached` where that is later than
- * a hold may last from its creation.
+ * Makes the hold end `ttlSeconds` from now. Throws `reservation_not_found`, `not_held`, or `hold_limit_reached` if a hold
+ * may not last that long from its creation.
  */
 export function extend(
   id: string,
@@ -121,7 +121,7 @@ function endReservation(
   })
 }
 
-/** How much of each line is confirmed: all of it, or what is asked for of its product, dealt out in the order of the lines. */
+/** How much of each line is confirmed: all of it, or its part of the quantity asked for its product, in the order of the lines. */
 function share(lines: LineRow[], asked: z.infer<typeof ConfirmRequest>['lines']): LineRow[] {
   if (!asked) return lines.map((line) => ({ ...line, confirmedQuantity: line.quantity }))
   const left = new Map<string, number>()

@@ -3,7 +3,7 @@ import { endOfHold } from './change.ts'
 import type { LockedStock } from './locked-stock.ts'
 import { linesOf, lockReservations } from './reservation-rows.ts'
 
-/** At most `max` overdue holds on any of the products: for each, the products that it covers. */
+/** Finds at most `max` overdue holds on any of the products, each with all products that it covers. */
 export async function findOverdue(tx: Sql, productIds: string[], max: number): Promise<Map<string, string[]>> {
   const rows = await tx<Array<{ reservationId: string; productId: string }>>`
     select line.reservation_id as "reservationId", line.product_id as "productId"
@@ -28,7 +28,7 @@ export async function findOverdue(tx: Sql, productIds: string[], max: number): P
 
 /**
  * Ends those of the reservations that are held and overdue, in memory, and gives their ids. Their products are locked in `stock`.
- * A row that is locked itself, by an extension perhaps, is waited for, or skipped by whoever has time.
+ * A reservation's row that another transaction has locked, such as an extension, is waited for, or skipped with `skipLocked`.
  */
 export async function expireOverdue(
   tx: Sql,

@@ -1,6 +1,6 @@
 import { type Sql, snapshot } from '#database'
 
-/** Rows a chunk: about 150 kB of JSON. */
+/** Rows per chunk: about 150 kB of JSON. */
 const CHUNK_MAX = 1_000
 
 /** A product's stock over all locations, as it is exported. */
@@ -15,8 +15,8 @@ interface ExportedStock {
 const columns = ['productId', 'sku', 'onHand', 'reserved', 'available'] satisfies Array<keyof ExportedStock>
 
 /**
- * Hands on the stock of every product in the catalogue, as it is at one moment, a chunk at a time, with the number handed on
- * and of all. What an overdue hold still occupies counts as available. Gives the columns, and the number of rows.
+ * Saves the stock of every product in the catalogue at one moment, chunk by chunk, with the progress. What an overdue hold still
+ * reserves counts as available. Gives the columns, and the number of rows.
  */
 export function exportStock(
   onChunk: (rows: ExportedStock[], done: number, total: number) => Promise<void>,

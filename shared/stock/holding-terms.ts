@@ -7,7 +7,7 @@ import type { Reservation, ReserveRequest } from './schema.ts'
 
 type Request = z.infer<typeof ReserveRequest>
 
-/** What a holder holds of a product by one line of a reservation. */
+/** The quantity of a product that a holder holds by one line of a reservation. */
 export interface HeldLine {
   reservationId: string
   holder: string
@@ -17,8 +17,8 @@ export interface HeldLine {
 }
 
 /**
- * What those who ask hold already of the products that have a limit for each holder, but for holds that are overdue. The products are
- * locked in `stock`: nobody else comes to hold anything of them. Without such a product nothing is asked of the database.
+ * Reads what the requests' holders hold already of the products with a limit per holder, without overdue holds. The products are
+ * locked in `stock`, so no other transaction adds holds to them. Without such a product it sends no query.
  */
 export async function findHeld(
   tx: Sql,
@@ -55,8 +55,8 @@ export function isLimitedByHolder(stock: LockedStock, productId: string): boolea
 }
 
 /**
- * Why a product's terms forbid what is asked for: it is archived, it wants to know who holds it, or a limit is passed. `held` is what
- * is held already, but for what the request replaces. Undefined where they allow it. Throws `product_not_found`.
+ * The error if a product's terms forbid a request: the product is archived, needs a holder, or a limit is exceeded; undefined if they
+ * allow it. `held` has what is held already, without what the request replaces. Throws `product_not_found`.
  */
 export function refusalByTerms(
   stock: LockedStock,
@@ -64,7 +64,7 @@ export function refusalByTerms(
   productIds: readonly string[],
   held: (productId: string) => number,
 ): ServiceError | undefined {
-  // By far the most requests end here.
+  // Nearly all requests end here.
   if (productIds.every((id) => stock.product(id).terms === null)) return undefined
   const wanted = new Map<string, number>()
   lines.forEach(({ quantity }, index) => {
@@ -90,7 +90,7 @@ export function refusalByTerms(
   return new ServiceError('limit_exceeded', detail, { extra: { limits } })
 }
 
-/** How much of a product a holder holds, as far as the request may see, but for `replaced` holds. */
+/** How much of a product a holder holds, in holds that the request may see, without `replaced` ones. */
 export function sumHeld(
   held: readonly HeldLine[],
   holder: string | null | undefined,
@@ -104,7 +104,7 @@ export function sumHeld(
     .reduce((sum, { quantity }) => sum + quantity, 0)
 }
 
-/** What is held once a request of the batch was granted: the next one may be the same holder's. */
+/** Adds a granted request of the batch to what is held: the next request may have the same holder. */
 export function withHold(
   held: HeldLine[],
   stock: LockedStock,

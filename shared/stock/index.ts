@@ -1,6 +1,8 @@
+// More names than a front door should have: one for each operation of the domain.
 export { adjustStock } from './adjust.ts'
 export { detectAlert } from './alerts.ts'
 export { auditFor, auditStock } from './audit.ts'
+// And what #products builds its own changes of stock on.
 export { cacheGroup } from './cache-group.ts'
 export { totalsOf } from './change.ts'
 export { countStock } from './count.ts'

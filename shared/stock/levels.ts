@@ -9,21 +9,21 @@ export interface Level {
   isTouched: boolean
 }
 
-/** What a product asks of who wants to hold it. */
+/** A product's terms for reservations. */
 export interface HoldingTerms {
   isArchived: boolean
   perReservation: number | null
   perHolder: number | null
 }
 
-/** A product whose row is locked by this transaction, with its balances in the order in which locations serve. */
+/** A product whose row this transaction has locked, with its balances by allocation priority. */
 export interface LockedProduct {
   id: string
   sku: string
   /** The number of its last event. */
   version: number
   levels: Level[]
-  /** Null where it asks nothing, as nearly all do. */
+  /** Null for a product without terms, as nearly all are. */
   terms: HoldingTerms | null
 }
 
@@ -52,7 +52,7 @@ export async function lockProducts(tx: Sql, productIds: string[]) {
   return { products: toProducts(rows), lockedAt: clock.lockedAt }
 }
 
-/** Locks those of the products that nobody else has locked. It waits for nobody, so it may come out of order. */
+/** Locks those of the products that no other transaction has locked. It never waits, so it can't deadlock, whatever its order. */
 export async function tryLockProducts(tx: Sql, productIds: string[]): Promise<Map<string, LockedProduct>> {
   const locked = await lockRows(tx, productIds, { skipLocked: true })
   const ids = locked.map(({ id }) => id)
@@ -60,8 +60,8 @@ export async function tryLockProducts(tx: Sql, productIds: string[]): Promise<Ma
 }
 
 /**
- * Not joined with its ids: while the statistics are those of a small table, as they are for a minute after an import, that was
- * planned as one look at the whole table for each of them.
+ * It does not join the ids: while the statistics are those of a small table, as for a minute after an import, a join was planned as
+ * one scan of the table for each id.
  */
 function lockRows(tx: Sql, productIds: string[], { skipLocked = false } = {}) {
   return tx<Array<{ id: string }>>`
@@ -97,7 +97,7 @@ function toProducts(rows: readonly LevelRow[]): Map<string, LockedProduct> {
   return products
 }
 
-/** Writes the balances that changed, and the version of every product: one statement for the rows that are there, one for new ones. */
+/** Writes the balances that changed, and each product's version: one statement for existing rows, one for new ones. */
 export async function saveLevels(tx: Sql, products: LockedProduct[]): Promise<void> {
   const rows = products.flatMap(({ id, version, levels }) =>
     levels

@@ -4,8 +4,8 @@ import { lockStock } from './lock-stock.ts'
 import type { ProductLimits, SetLimitRequest } from './schema.ts'
 
 /**
- * Sets how much of a product may be held, under its lock: from the answer on, no reservation is made past it. A limit that is not
- * named stays as it is. What is held already stays held. Throws `product_not_found`.
+ * Sets how much of a product may be held, under the product's lock: no reservation made after the answer exceeds it. A limit that is not
+ * named stays as it is, and so does what is held already. Throws `product_not_found`.
  */
 export function setLimit(
   productId: string,

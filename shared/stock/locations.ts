@@ -36,7 +36,7 @@ export function createLocation(
   })
 }
 
-/** Locations in the order in which they serve. */
+/** Locations by allocation priority. */
 export function listLocations(page: PageRequest, context: RequestContext): Promise<Page<Location>> {
   return readPage(page, context, {
     kind: 'locations',

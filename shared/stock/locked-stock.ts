@@ -10,20 +10,20 @@ import { insertMovements, type NewMovement } from './movements.ts'
 import { setState } from './reservation-rows.ts'
 
 /**
- * The stock of some products, locked, in memory: changes are decided and applied here, in order, and `save` writes them
- * all at once, each with its ledger row and its event. What is not saved leaves no trace. Every change of stock is made through it.
+ * The locked stock of some products, in memory. Changes are decided and applied here, in order, and `save` writes all of them at once,
+ * each with its ledger row and its event. What is not saved leaves no trace. Every change of stock goes through it.
  */
 export interface LockedStock {
-  /** By the database's clock, once all was locked. */
+  /** The database's time when all products were locked. */
   lockedAt: Date
-  /** The overdue holds that end with it, and whether there may be more on its products. */
+  /** The overdue holds that it ends, and whether there may be more on its products. */
   expiredIds: readonly string[]
   isCutOff: boolean
-  /** Whether the product is there, and locked. */
+  /** Whether the product exists and is locked. */
   has: (productId: string) => boolean
-  /** Throws `product_not_found` for a product that is not there, or was not among those to lock. */
+  /** Throws `product_not_found` for a product that does not exist or is not locked. */
   product: (productId: string) => LockedProduct
-  /** Applies a change. The caller has made sure that it leaves `0 <= reserved <= onHand`; the database would refuse it. */
+  /** Applies a change. The caller ensures that it leaves `0 <= reserved <= onHand`; the database would refuse it otherwise. */
   change: (context: RequestContext, change: Change) => NewMovement
   /** Adds an event of the product that is not a change of its stock. `data` gets the product's next version, and its stock. */
   announce: (context: RequestContext, type: NewEvent['type'], productId: string, data: object) => number
@@ -31,7 +31,7 @@ export interface LockedStock {
 }
 
 /**
- * The stock of products that `tx` adds: none, at `main`. Nobody else sees them yet, so there is nothing to lock; but other stock
+ * The stock of products that `tx` adds: none, at `main`. No other transaction sees them yet, so nothing needs a lock; but other stock
  * must have been locked before, since that waits for stocktakes. `save` writes their levels with everything else.
  */
 export function stockOfNewProducts(
@@ -97,7 +97,7 @@ export function createLockedStock(tx: Sql, products: Map<string, LockedProduct>,
 
 const changes: ReadonlySet<string> = new Set(stockChanges)
 
-/** Marks the events whose stock a later change of the same transaction has replaced: nobody has ever seen it. */
+/** Marks the events whose stock a later change of the same transaction has replaced: no one has ever seen that stock. */
 function markIntermediate(events: NewEvent[]): NewEvent[] {
   const replaced = new Set<string>()
   for (let at = events.length - 1; at >= 0; at--) {

@@ -5,7 +5,7 @@ import { requireKnownProduct } from './stock.ts'
 
 export type NewMovement = Movement
 
-/** Appends to the ledger, in this order. */
+/** Appends to the ledger, in the given order. */
 export async function insertMovements(tx: Sql, movements: readonly NewMovement[]): Promise<void> {
   if (movements.length === 0) return
   await tx`
@@ -38,7 +38,7 @@ interface MovementRow extends Omit<Movement, 'occurredAt'> {
   occurredAt: Date
 }
 
-/** A product's ledger, newest first in the order in which its balances changed; a deleted one's too. Throws `product_not_found`. */
+/** A product's ledger, also a deleted one's: newest first, in the order in which the balances changed. Throws `product_not_found`. */
 export async function listMovements(
   productId: string,
   page: PageRequest,

@@ -4,7 +4,7 @@ function seesAll(context: RequestContext): boolean {
   return !context.ownsReservations || hasScope(context, 'admin')
 }
 
-/** Who must have made a reservation for the request to see and to change it; null where anybody may. To others it is as if it were not there. */
+/** The only maker whose reservations the request may see and change; null if it may all. Others' reservations do not exist for it. */
 export function makerFor(context: RequestContext): string | null {
   return seesAll(context) ? null : context.actor
 }

@@ -4,7 +4,7 @@ import type { Reservation, ReservationState } from './schema.ts'
 export interface ReservationRow {
   id: string
   state: ReservationState
-  /** By the database's clock at the moment of the look, not at the transaction's start: it may have waited for its locks. */
+  /** By the database's clock when the row is read, not at the transaction's start, since it may have waited for locks. */
   isOverdue: boolean
   reference: string | null
   holder: string | null
@@ -34,7 +34,7 @@ export function findReservations(sql: Sql, ids: string[]) {
   return sql<ReservationRow[]>`select ${columns(sql)} from reservations where id = any(${ids}::uuid[])`
 }
 
-/** Reservations under a condition, newest first, each with its lines: in one statement, so that the two are of one moment. */
+/** Reservations that meet a condition, newest first, with their lines: in one statement, so that the two are of one moment. */
 export function readReservations(sql: Sql, condition: ReturnType<typeof columns>, limit: number) {
   return sql<Array<ReservationRow & { lines: LineRow[] }>>`
     select ${columns(sql)}, (
@@ -47,7 +47,7 @@ export function readReservations(sql: Sql, condition: ReturnType<typeof columns>
     from reservations where ${condition} order by id desc limit ${limit}`
 }
 
-/** Locks reservations, in the order of their ids. Their products' stock is locked before: that is the order everywhere. */
+/** Locks reservations in the order of their ids. Every transaction locks their products' stock before. */
 export function lockReservations(tx: Sql, ids: string[], { skipLocked = false } = {}) {
   return tx<ReservationRow[]>`
     select ${columns(tx)} from reservations where id = any(${ids}::uuid[])
@@ -94,7 +94,7 @@ export async function insertHolds(
   ])
 }
 
-/** Ends reservations: none of their lines holds anything any more. */
+/** Ends reservations, with all of their lines. */
 export async function setState(
   tx: Sql,
   ids: readonly string[],
@@ -107,7 +107,7 @@ export async function setState(
   ])
 }
 
-/** A reservation as it is shown. A hold past its deadline is over, whether or not it has been swept. */
+/** A reservation as clients see it. A hold past its deadline is expired, swept or not. */
 export function toReservation(row: ReservationRow, lines: readonly LineRow[]): Reservation {
   return {
     id: row.id,

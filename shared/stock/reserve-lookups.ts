@@ -7,28 +7,28 @@ import { findSkus } from './skus.ts'
 
 type Request = z.infer<typeof ReserveRequest>
 
-/** A held reservation whose place a new one takes. */
+/** A held reservation that a new one replaces. */
 export interface ReplacedHold {
   id: string
   lines: LineRow[]
 }
 
-/** What a batch of requests refers to. */
+/** The rows that a batch of requests refers to. */
 export interface Lookups {
   idOfSku: Map<string, string>
   locations: Set<string>
-  /** By `holdName`; several where API keys have, or had, each their own. */
+  /** By `holdName`. Several if API keys own, or owned, their reservations. */
   replaced: Map<string, ReplacedHold[]>
-  /** Every product that may have to be locked. */
+  /** Every product that may need a lock. */
   productIds: string[]
 }
 
-/** What names a shopper's one hold; none for a request that replaces nothing. */
+/** The name of a shopper's one hold; undefined for a request that replaces none. */
 export function holdName({ holder, reference }: Pick<Request, 'holder' | 'reference'>): [string] | undefined {
   return holder == null || reference == null ? undefined : [JSON.stringify([holder, reference])]
 }
 
-/** Finds what the requests refer to, before anything is locked. A sku or location that is not found is not in the answer. */
+/** Looks up what the requests refer to, before anything is locked. Unknown skus and locations are left out. */
 export async function lookUp(tx: Sql, members: ReadonlyArray<Member<Request>>): Promise<Lookups> {
   const requests = members.map(({ request }) => request)
   const lines = requests.flatMap((request) => request.lines)
@@ -57,7 +57,7 @@ async function findLocations(tx: Sql, codes: string[]): Promise<Array<{ code: st
 
 /**
  * The held reservations that requests replace. Twins pass here one at a time, before any product is locked: each sees, in
- * the second statement's snapshot, the hold of the twin before it, so nobody is short of stock because of their own hold.
+ * the second statement's snapshot, the hold of the twin before it, so no shopper is refused because of their own hold.
  * The locks are taken in one order, so that two batches that share twins can't deadlock. No two requests of a batch have one name.
  */
 async function findReplaced(tx: Sql, members: ReadonlyArray<Member<Request>>): Promise<Map<string, ReplacedHold[]>> {

@@ -17,8 +17,8 @@ type Request = z.infer<typeof ReserveRequest>
 
 /**
  * Holds stock for every line, or for none. A held reservation with the same holder and reference is replaced: what it
- * holds counts as free. Throws, in this order, `product_not_found`, `location_not_found`, `product_archived`, `validation_failed` where
- * a product wants a holder, `limit_exceeded` with every limit that is passed, `insufficient_stock` with every short line.
+ * holds counts as free. Throws, in this order, `product_not_found`, `location_not_found`, `product_archived`, `validation_failed` if
+ * a product needs a holder, `limit_exceeded` with every limit that is exceeded, `insufficient_stock` with every short line.
  * Requests that wait for the same moment share one transaction: see docs/decisions/0006-group-commit.md.
  */
 export const reserve = groupCommit<Request, Reservation>({
@@ -32,15 +32,15 @@ export const reserve = groupCommit<Request, Reservation>({
   open,
 })
 
-/** What a batch writes at its end. */
+/** The rows that a batch writes at its end. */
 interface Plan {
   stock: LockedStock
-  /** When its stock was locked: what its reservations have as their creation. */
+  /** When its stock was locked: the creation time of its reservations. */
   createdAt: string
   lookups: Lookups
   holds: Array<{ reservation: Reservation; madeBy: string; lines: AllocatedLine[] }>
   releasedIds: string[]
-  /** What holders hold of products that limit it. */
+  /** What holders hold of products with a limit per holder. */
   held: HeldLine[]
 }
 
@@ -50,7 +50,7 @@ async function open(
   attempt: number,
 ): Promise<Group<Request, Reservation>> {
   const lookups = await lookUp(tx, members)
-  // After a refusal with overdue holds left, the next attempt ends more of them.
+  // After a refusal while overdue holds are left, the next attempt ends more of them.
   const { context } = members[0]
   const stock = await lockStock(tx, context, lookups.productIds, {
     expiredMax: expiredMaxOf(attempt),
@@ -69,7 +69,7 @@ async function open(
   }
 }
 
-/** Whether all that a request refers to has been looked up and locked. What its shopper holds would have to be, too. */
+/** Whether all that a request refers to has been looked up and locked, its shopper's hold included. */
 function isCovered({ stock, lookups: { idOfSku, locations } }: Plan, request: Request): boolean {
   if (holdName(request)) return false
   return request.lines.every(({ productId, sku, location }) => {
@@ -79,7 +79,7 @@ function isCovered({ stock, lookups: { idOfSku, locations } }: Plan, request: Re
   })
 }
 
-/** Keeps of the holds to be replaced those that are held still, now that they are locked, and do not end as overdue. */
+/** Of the holds to be replaced, keeps those that are still held now that they are locked, and that are not overdue. */
 async function forgetEnded(tx: Sql, stock: LockedStock, { replaced }: Lookups): Promise<void> {
   if (replaced.size === 0) return
   const rows = await lockReservations(
@@ -105,7 +105,7 @@ function decide(plan: Plan, member: Member<Request>): Decision<Reservation> {
   }
 }
 
-/** Decides one request. All that can be refused comes before the first change, so a refusal leaves none. */
+/** Decides one request. All checks come before the first change, so a refusal leaves none. */
 function place(plan: Plan, { request, context }: Member<Request>): Decision<Reservation> {
   const { stock, lookups, holds, releasedIds } = plan
   const productIds = request.lines.map((line) => productIdOf(line, lookups.idOfSku))
@@ -121,7 +121,7 @@ function place(plan: Plan, { request, context }: Member<Request>): Decision<Rese
   const freed = replaced.flatMap((hold) => hold.lines)
   const { lines, shortages } = allocate(stock, sumDemands(request.lines, productIds), freed)
   if (shortages.length > 0) {
-    // Not thrown: to a sold-out product this is the usual answer, and a throw costs as much as the rest of this function.
+    // Returned, not thrown: for a sold-out product this is the usual answer, and a throw costs as much as the rest of this function.
     return { error: insufficientStock(shortages) }
   }
 

@@ -5,7 +5,7 @@ export { Audit } from './audit-schema.ts'
 export { ExportPayload, VerifyPayload } from './job-payloads.ts'
 export { ProductLimits, SetLimitRequest } from './limit-schema.ts'
 
-/** One location can't hold more of a product than this: the balance is a 32-bit integer, and this leaves room to notice. */
+/** The most that one location can hold of a product. Balances are 32-bit integers, and this leaves a margin. */
 export const ON_HAND_MAX = 2_000_000_000
 export const QUANTITY_MAX = 1_000_000_000
 

@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { defineSettings, integerSetting } from '#config'
 
 const settingsSchema = z.object({
-  /** A hold that is extended again and again ends this long after it was made. At most ten years. */
+  /** The most that a hold can last, from its creation, with all its extensions. At most ten years. */
   RESERVATION_LIFE_MAX_SECONDS: integerSetting({ min: 5, max: 315_360_000, default: 604_800 }),
 })
 

@@ -1,7 +1,7 @@
 import type { Sql } from '#database'
 import { notFound } from '#errors'
 
-/** The products, but for deleted ones, that have one of the skus: sku to id. */
+/** The ids of products by sku, without deleted products. */
 export async function findSkus(
   tx: Sql,
   lines: ReadonlyArray<{ sku?: string | undefined }>,
@@ -13,7 +13,7 @@ export async function findSkus(
   return new Map(rows.map(({ id, sku }) => [sku, id]))
 }
 
-/** The product that a line names. An id is taken as it is: `lockStock` tells whether it exists. Throws `product_not_found` for a sku. */
+/** The id of the product that a line names. An id is not checked here, but by `lockStock`. Throws `product_not_found` for an unknown sku. */
 export function productIdOf(
   { productId, sku = '' }: { productId?: string | undefined; sku?: string | undefined },
   idOfSku: ReadonlyMap<string, string>,

@@ -4,12 +4,20 @@ import { expiredMaxOf, lockStock } from './lock-stock.ts'
 import type { LockedStock } from './locked-stock.ts'
 
 /**
- * Runs `work` in a transaction, with what locks stock in it. Where it refuses the request while overdue holds are left on its products,
- * it runs again with those ended too, because they must not stand in anyone's way.
+ * Runs `work` in a transaction, with the function that locks stock in it. If it refuses the request while overdue holds are left on its
+ * products, it runs again with more of them ended: an overdue hold must never cost a request its stock.
+ *
+ * @example
+ * stockTransaction(context, async (tx, lock) => {
+ *   const stock = await lock([productId])
+ *   const movement = stock.change(context, { productId, location: 'main', type: 'adjustment', onHandDelta: 5, reservedDelta: 0 })
+ *   await stock.save()
+ *   return movement
+ * })
  */
 export function stockTransaction<Result>(
   context: RequestContext,
-  work: (tx: Sql, open: (productIds: Iterable<string>) => Promise<LockedStock>) => Promise<Result>,
+  work: (tx: Sql, lock: (productIds: Iterable<string>) => Promise<LockedStock>) => Promise<Result>,
 ): Promise<Result> {
   let refusals = 0
   return transaction(context, async (tx) => {

@@ -4,7 +4,7 @@ import { notFound } from '#errors'
 import { cacheGroup } from './cache-group.ts'
 import type { ProductStock } from './schema.ts'
 
-/** Throws `product_not_found` unless there is such a product, or was before it was deleted: its ledger is kept. */
+/** Throws `product_not_found` unless the product exists, or did before it was deleted: its ledger is kept. */
 export async function requireKnownProduct(productId: string, context: RequestContext): Promise<void> {
   const find = async (sql: Sql) => (await sql`select 1 from products where id = ${productId}`).length > 0
   if (!(await read(context, find, (found) => !found))) throw notFound('product', productId)
@@ -16,7 +16,7 @@ interface BalanceRow {
   reserved: number
 }
 
-/** A product's stock, over all locations and at each. What an overdue hold still occupies counts as available. */
+/** A product's stock, over all locations and at each. What an overdue hold still reserves counts as available. */
 export async function getStock(productId: string, context: RequestContext): Promise<ProductStock> {
   const rows = await cached(stockCache(productId), context, async (sql) => {
     const found = await balances(sql, productId)
@@ -29,7 +29,7 @@ export async function getStock(productId: string, context: RequestContext): Prom
   return { productId, onHand, reserved, available: onHand - reserved, locations }
 }
 
-/** A hold that comes to its deadline frees stock without a write, until the sweeper comes: so not for long. */
+/** A hold that becomes overdue changes the stock without a write, and so without an invalidation: so entries live for a short time. */
 const stockCache = (productId: string) => ({
   name: 'stock',
   key: `stock ${productId}`,

@@ -1,10 +1,13 @@
 import { primary, type RequestContext, transaction } from '#database'
 import { EXPIRED_MAX, lockStock } from './lock-stock.ts'
 
-/** Ends overdue holds, a batch a transaction, until there are none or `batchesMax` are done. Gives how many it ended. */
-export async function sweepReservations(context: RequestContext, batchesMax = 20): Promise<number> {
+/** 10,000 holds, in a run of some seconds: the rest is for the next one. */
+const BATCHES_MAX = 20
+
+/** Ends overdue holds, a batch per transaction, until none is left or 20 batches are done. Gives the number ended. */
+export async function sweepReservations(context: RequestContext): Promise<number> {
   let expired = 0
-  for (let batch = 0; batch < batchesMax; batch++) {
+  for (let batch = 0; batch < BATCHES_MAX; batch++) {
     const rows = await primary()<Array<{ id: string; productIds: string[] }>>`
       select reservation.id, array_agg(line.product_id) as "productIds"
       from (
@@ -14,7 +17,7 @@ export async function sweepReservations(context: RequestContext, batchesMax = 20
       group by reservation.id`
     if (rows.length === 0) break
     const ended = await transaction(context, async (tx) => {
-      // Locking the stock expires them.
+      // Locking the stock ends them.
       const stock = await lockStock(
         tx,
         context,
@@ -25,7 +28,7 @@ export async function sweepReservations(context: RequestContext, batchesMax = 20
       return stock.expiredIds.length
     })
     expired += ended
-    // Of a full batch, nothing is left to end where another sweep was faster: it goes on, so this one need not.
+    // If another sweep ended a full batch first, it goes on, so this one need not.
     if (rows.length < EXPIRED_MAX || ended === 0) break
   }
   return expired

@@ -9,17 +9,7 @@ import { type Admission, createAdmission } from '../http/admission.ts'
 import { readJson } from '../http/body.ts'
 import { problemDocument, problemHeaders, toServiceError } from '../problem.ts'
 import { requestIdOf } from '../request-id.ts'
-
-/** The attributes of a CloudEvent: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md#required-attributes */
-const Attributes = z.object({
-  id: z.string().min(1).max(255),
-  source: z.string().min(1).max(1_000),
-  specversion: z.literal('1.0'),
-  type: z.string().min(1).max(255),
-  subject: z.string().max(255).optional(),
-  time: z.iso.datetime({ offset: true }).optional(),
-})
-export type CloudEventAttributes = z.infer<typeof Attributes>
+import { attributesOf, CloudEventAttributes } from './cloud-event.ts'
 
 export interface ReceivedEvent<Data> {
   attributes: CloudEventAttributes
@@ -33,11 +23,22 @@ interface EventOptions<Data extends z.ZodType> {
   /** The shape of the event's data. */
   data: Data
   limits?: Partial<Limits>
-  /** Returns once the effect is committed. A throw of a 4xx dead-letters the event, any other is tried again. */
+  /** Returns once the effect is committed. An error of 4xx dead-letters the event; any other has it tried again. */
   handler: (event: ReceivedEvent<z.infer<Data>>) => Promise<unknown>
 }
 
-/** Declares a function that works a queue's messages: one effect a message, tried again with backoff, then dead-lettered. */
+/**
+ * Declares a function that works a queue's messages: one effect a message, tried again with backoff, then dead-lettered.
+ *
+ * @example
+ * export default queueFunction({
+ *   name: 'process-job',
+ *   queue: 'jobs',
+ *   summary: 'Run a job by its type.',
+ *   data: z.strictObject({ jobId: z.guid() }),
+ *   handler: ({ attributes, data, context }) => runJob(data.jobId, attributes.id, context, runners),
+ * })
+ */
 export function queueFunction<Data extends z.ZodType>(
   options: EventOptions<Data> & { queue: string },
 ): FunctionDefinition {
@@ -45,8 +46,17 @@ export function queueFunction<Data extends z.ZodType>(
 }
 
 /**
- * Declares a function that follows the events of some topics, as the consumer group `name`: of all types, or of `types`, or of
- * those that it `wants` at the moment. Within a topic, one product's events come in order.
+ * Declares a function that follows the events of some topics as the consumer group `name`: events of all types, or of `types`, or of
+ * those for which `wants` gives true at the moment. Within a topic, one product's events come in order.
+ *
+ * @example
+ * export default streamFunction({
+ *   name: 'detect-low-stock',
+ *   topics: ['stock-events'],
+ *   summary: 'Publish low-stock, out-of-stock and back-in-stock alerts.',
+ *   data: ProductChange,
+ *   handler: ({ attributes, data, context }) => detectAlert(data, attributes.id, 'detect-low-stock', context),
+ * })
  */
 export function streamFunction<Data extends z.ZodType>(
   options: EventOptions<Data> & Pick<StreamTrigger, 'topics' | 'types' | 'wants'>,
@@ -55,7 +65,17 @@ export function streamFunction<Data extends z.ZodType>(
   return eventFunction(options, { kind: 'stream', topics, group: name, types, wants })
 }
 
-/** Declares a function that runs every `everyMs`, one run at a time in a process. */
+/**
+ * Declares a function that runs every `everyMs`, one run at a time in a process.
+ *
+ * @example
+ * export default scheduleFunction({
+ *   name: 'expire-reservations',
+ *   everyMs: 1_000,
+ *   summary: 'End the holds that are past their deadline.',
+ *   handler: async ({ context }) => ({ expired: await sweepReservations(context) }),
+ * })
+ */
 export function scheduleFunction(
   options: Omit<EventOptions<typeof Tick>, 'data'> & { everyMs: number },
 ): FunctionDefinition {
@@ -63,8 +83,8 @@ export function scheduleFunction(
 }
 
 /**
- * Declares a function that publishes what is written into an outbox: it runs every `everyMs`, and at once where it took longer than
- * that; not at all where nothing is written into it.
+ * Declares a function that publishes an outbox. It runs every `everyMs`, and at once if a run takes longer than that. It does not run
+ * if the deployment writes nothing into the outbox.
  */
 export function outboxFunction(
   options: Omit<EventOptions<typeof Tick>, 'data'> & { outbox: 'events' | 'jobs'; everyMs: number },
@@ -114,12 +134,12 @@ async function receive<Data extends z.ZodType>(
   const { headers } = request
   const trace = childTrace(headers.get('traceparent'), headers.get('tracestate'))
   try {
-    const attributes = validate(Attributes, attributesOf(headers))
+    const attributes = validate(CloudEventAttributes, attributesOf(headers))
     const source = { request, http, apiKeyId: undefined, bytesMax: limits.maxBodyBytes }
     const { content, release } = await readJson(source, headers, ['application/json'])
     const context = systemContext(`function:${name}`, trace)
     const work = () => handler({ attributes, data: validate(data, content), context })
-    const result = await admission.within(undefined, limits.timeoutMs, work, release)
+    const result = await admission.run(undefined, limits.timeoutMs, work, release)
     return result === undefined ? new Response(null, { status: 204 }) : Response.json(result)
   } catch (thrown) {
     const error = toServiceError(toPublicError(thrown))
@@ -130,38 +150,4 @@ async function receive<Data extends z.ZodType>(
       headers: problemHeaders(error),
     })
   }
-}
-
-function attributesOf(headers: Headers): Record<string, string> {
-  const attributes: Record<string, string> = {}
-  for (const name of Object.keys(Attributes.shape)) {
-    const value = headers.get(`ce-${name}`)
-    if (value !== null) attributes[name] = decodeURIComponentSafely(value)
-  }
-  return attributes
-}
-
-/** Attribute values are percent-encoded in headers; a stray per cent sign stands for itself. */
-function decodeURIComponentSafely(value: string): string {
-  try {
-    return decodeURIComponent(value)
-  } catch {
-    return value
-  }
-}
-
-/** The request that brings an event to a function's app, from a trigger or from a test. */
-export function eventRequest(
-  attributes: CloudEventAttributes,
-  data: unknown,
-  traceparent?: string,
-  tracestate?: string | null,
-): Request {
-  const headers = new Headers({ 'content-type': 'application/json' })
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value !== undefined) headers.set(`ce-${name}`, encodeURI(value))
-  }
-  if (traceparent) headers.set('traceparent', traceparent)
-  if (tracestate) headers.set('tracestate', tracestate)
-  return new Request('http://function/', { method: 'POST', headers, body: JSON.stringify(data) })
 }

@@ -9,7 +9,7 @@ export function startEventOutbox(definition: FunctionDefinition): RunningTrigger
   return startOutbox(definition, 'events')
 }
 
-/** Runs the function that tells the broker of jobs, where there is one. Throws a ConfigError. */
+/** Runs the function that sends jobs to the broker, if there is a broker. Throws a ConfigError. */
 export function startJobOutbox(definition: FunctionDefinition): RunningTrigger {
   return brokerSettings() ? startOutbox(definition, 'jobs') : { stop: async () => {} }
 }
@@ -17,5 +17,5 @@ export function startJobOutbox(definition: FunctionDefinition): RunningTrigger {
 function startOutbox(definition: FunctionDefinition, outbox: 'events' | 'jobs'): RunningTrigger {
   const { name, trigger } = definition
   if (trigger.kind === 'outbox' && trigger.outbox === outbox) return startClock(definition)
-  throw new Error(`${name} publishes no outbox of ${outbox}`)
+  throw new Error(`${name} does not publish the outbox of ${outbox}`)
 }

@@ -5,7 +5,7 @@ import { deliver, type RunningTrigger } from './trigger.ts'
 /** Works a queue function's queue. Throws a ConfigError. */
 export function startQueue(definition: FunctionDefinition): RunningTrigger {
   const { trigger } = definition
-  if (trigger.kind !== 'queue') throw new Error(`${definition.name} works no queue`)
+  if (trigger.kind !== 'queue') throw new Error(`${definition.name} is not a queue function`)
   const { queue } = trigger
   return work({
     queue,

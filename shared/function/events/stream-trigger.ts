@@ -5,14 +5,14 @@ import { deliver, type RunningTrigger } from './trigger.ts'
 /** Follows a stream function's topics. Throws a ConfigError. */
 export function startStream(definition: FunctionDefinition): RunningTrigger {
   const { trigger } = definition
-  if (trigger.kind !== 'stream') throw new Error(`${definition.name} follows no topic`)
+  if (trigger.kind !== 'stream') throw new Error(`${definition.name} is not a stream function`)
   const { topics, group, types, wants } = trigger
   return follow({
     topics,
     group,
     types,
     async deliver(event, topic) {
-      // Where that can't be told, the function gets the event, and says what is wrong.
+      // If that fails, the function gets the event, and its answer says what is wrong.
       const isWanted = await wants?.(event.type).catch(() => true)
       if (isWanted === false) return { verdict: 'acknowledge' }
       return deliver(definition, attributesOf(topic, event), event.data, event)

@@ -4,17 +4,17 @@ import { cutText, type Outcome } from '#errors'
 import { newId } from '#ids'
 import { logger } from '#telemetry'
 import type { FunctionDefinition } from '../definition.ts'
-import { type CloudEventAttributes, eventRequest } from './event-function.ts'
+import { type CloudEventAttributes, eventRequest } from './cloud-event.ts'
 
 export interface RunningTrigger {
-  /** Takes no more events, and resolves when those in hand are dealt with. */
+  /** Takes no more events, and resolves when those in flight are done. */
   stop: () => Promise<void>
 }
 
-/** Answers that say "not now" although they are 4xx: https://www.rfc-editor.org/rfc/rfc9110#name-408-request-timeout, 425, 429. */
-const PASSING = new Set([408, 425, 429])
+/** Temporary failures among the 4xx: request time-out, too early, too many requests. */
+const TEMPORARY = new Set([408, 425, 429])
 
-/** Hands one event to a function, in process, and reads off its answer what is to become of the event. Never throws. */
+/** Sends one event to a function, in process, and derives the event's outcome from the answer. Never throws. */
 export async function deliver(
   definition: FunctionDefinition,
   attributes: CloudEventAttributes,
@@ -26,7 +26,7 @@ export async function deliver(
     const response = await definition.app.fetch(request)
     if (response.ok) return { verdict: 'acknowledge' }
     const { status } = response
-    const verdict = status >= 400 && status < 500 && !PASSING.has(status) ? 'reject' : 'retry'
+    const verdict = status >= 400 && status < 500 && !TEMPORARY.has(status) ? 'reject' : 'retry'
     return { verdict, error: await reasonOf(response), isOutage: status === 503 || status === 429 }
   } catch (error) {
     logger().error({ function: definition.name, err: error }, 'the function threw instead of answering')
@@ -34,7 +34,7 @@ export async function deliver(
   }
 }
 
-/** Whoever looks through the dead letters needs a sentence, not a stack. */
+/** A dead letter needs a sentence, not a stack. */
 const REASON_MAX = 1_000
 
 const Problem = z.object({ code: z.string(), detail: z.string() })
@@ -45,10 +45,11 @@ async function reasonOf(response: Response): Promise<string> {
   return cutText(reason, REASON_MAX)
 }
 
-/** Runs a schedule or outbox function: first at a random moment within one period, so that many processes spread out, then every period. */
+/** Runs a schedule or outbox function every period. The first run is at a random moment of a period, so that many processes spread out. */
 export function startClock(definition: FunctionDefinition): RunningTrigger {
   const { trigger } = definition
-  if (trigger.kind !== 'schedule' && trigger.kind !== 'outbox') throw new Error(`${definition.name} has no period`)
+  if (trigger.kind !== 'schedule' && trigger.kind !== 'outbox')
+    throw new Error(`${definition.name} is neither a schedule nor an outbox function`)
   const { everyMs } = trigger
   const round = async () => {
     const startedAt = performance.now()
@@ -59,7 +60,7 @@ export function startClock(definition: FunctionDefinition): RunningTrigger {
   return startLoop(round, { firstPauseMs: Math.random() * everyMs })
 }
 
-/** While the database is down, a function with a short period would fail, and log it, twenty times a second. */
+/** While the database is down, a function with a short period would otherwise fail and log twenty times a second. */
 const AFTER_FAILURE_MS = 1_000
 
 function tick(name: string): CloudEventAttributes {

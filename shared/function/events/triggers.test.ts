@@ -182,7 +182,7 @@ describe('an outbox function', () => {
       everyMs: 1,
       handler: async () => {},
     })
-    expect(() => startStream(definition)).toThrow('follows no topic')
-    expect(() => startQueue(definition)).toThrow('works no queue')
+    expect(() => startStream(definition)).toThrow('is not a stream function')
+    expect(() => startQueue(definition)).toThrow('is not a queue function')
   })
 })

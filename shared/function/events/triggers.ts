@@ -1,4 +1,4 @@
-// Apart from the host: a bundle imports from here what its own kind of function needs, and nothing else gets into it.
+// Apart from the host, so that a bundle contains only the trigger of its own kind of function.
 export { startEventOutbox, startJobOutbox } from './outbox-trigger.ts'
 export { startQueue } from './queue-trigger.ts'
 export { startStream } from './stream-trigger.ts'

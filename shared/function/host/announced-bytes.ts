@@ -1,19 +1,19 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 
-interface Body {
-  /** So many came, or are to come with the chunk that is on its way. */
+interface ChunkedBody {
+  /** Bytes that have come, and those of the chunk that is on its way. */
   bytes: number
-  tell: ((bytes: number) => void) | undefined
+  onAnnounced: ((bytes: number) => void) | undefined
 }
 
-const followed = new WeakMap<object, Body>()
+const followed = new WeakMap<object, ChunkedBody>()
 const LF = 0x0a
 
 /**
- * Reads the sizes of a chunked body's chunks besides Node's parser, which tells only of what has come. To be called as the head of the
- * first request of a connection has been parsed: of a later one it can't be told whether the piece in the parser's hands begins with its
- * head, or with the end of the message before. One whose head came in several pieces is not followed either.
+ * Reads the sizes of a chunked body's chunks beside Node's parser, which reports only the bytes that have come. Call it when the head of
+ * a connection's first request has been parsed: for a later request it is not known whether the parser's current piece begins with its
+ * head or with the end of the message before. A request whose head came in several pieces is not followed either.
  */
 export function followChunks(req: IncomingMessage): void {
   const { socket, rawHeaders } = req
@@ -23,11 +23,11 @@ export function followChunks(req: IncomingMessage): void {
   if (!piece || end === -1) return
   const lines = piece.toString('latin1', 0, end).split('\n')
   if (lines[0] !== `${req.method} ${req.url} HTTP/1.1\r` || lines.length !== 1 + rawHeaders.length / 2) return
-  const body: Body = { bytes: 0, tell: undefined }
+  const body: ChunkedBody = { bytes: 0, onAnnounced: undefined }
   followed.set(req, body)
   const isOver = readSizes((size) => {
     body.bytes += size
-    body.tell?.(body.bytes)
+    body.onAnnounced?.(body.bytes)
   })
   if (isOver(piece.subarray(end + 4))) return
   const follow = (more: Buffer) => {
@@ -36,23 +36,23 @@ export function followChunks(req: IncomingMessage): void {
   socket.on('data', follow)
 }
 
-/** Calls `tell`, once, when more than `bytesMax` are announced: at once where they are. Gives what ends the watch. */
-export function watchAnnounced(source: object, bytesMax: number, tell: () => void): () => void {
+/** Calls `onExceeded` once, when more than `bytesMax` are announced. Gives a function that ends the watch. */
+export function watchAnnounced(source: object, bytesMax: number, onExceeded: () => void): () => void {
   const body = followed.get(source)
   if (!body) return () => {}
-  body.tell = (bytes) => {
+  body.onAnnounced = (bytes) => {
     if (bytes <= bytesMax) return
-    body.tell = undefined
-    tell()
+    body.onAnnounced = undefined
+    onExceeded()
   }
-  body.tell(body.bytes)
+  body.onAnnounced(body.bytes)
   return () => {
-    body.tell = undefined
+    body.onAnnounced = undefined
   }
 }
 
-/** Tells of the size of each chunk as soon as its line is there. Gives what is to be called with each piece, true once the last is told. */
-function readSizes(tell: (size: number) => void): (piece: Buffer) => boolean {
+/** Calls `onSize` as soon as the line with a chunk's size is complete. Gives the function to call with each piece: true after the last chunk. */
+function readSizes(onSize: (size: number) => void): (piece: Buffer) => boolean {
   let size = 0
   let isSize = true
   let skip = 0
@@ -65,14 +65,14 @@ function readSizes(tell: (size: number) => void): (piece: Buffer) => boolean {
       if (byte === undefined) return false
       if (byte !== LF) {
         const digit = isSize ? Number.parseInt(String.fromCharCode(byte), 16) : Number.NaN
-        // Behind the digits there may be extensions.
+        // Extensions may follow the digits.
         if (Number.isNaN(digit)) isSize = false
         else size = size * 16 + digit
         continue
       }
-      // Trailers follow, and another message.
+      // The last chunk: trailers and the next message follow.
       if (size === 0) return true
-      tell(size)
+      onSize(size)
       skip = size + 2
       size = 0
       isSize = true

@@ -1,18 +1,18 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
-/** How long, and for how much, an answered request may go on sending: enough for a client to notice the answer, and twice the largest body. */
+/** How long, and how much, an answered request may go on sending: a client notices the answer in that time, and no body is half as large. */
 const DISCARD_MS_MAX = 1_000
 const DISCARD_BYTES_MAX = 64 * 1024 * 1024
 
-/** Whether a body follows the header: only then is it worth a stream. */
+/** Whether a body follows the head. */
 export function hasBody(req: IncomingMessage): boolean {
   return req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0
 }
 
 /**
- * Ends an answer whose bytes are all written. A request that is still arriving is read and dropped first: closing over unread
- * bytes resets the connection, and the reset can overtake the answer, so that the client would see a broken pipe in place of its
- * 413. The client has the whole answer by then, and is cut off if it does not stop.
+ * Ends an answer whose bytes are all written. A request that still arrives is read and dropped first: closing a socket with unread
+ * bytes resets the connection, and the reset can overtake the answer, so the client would see a broken pipe instead of its 413. The
+ * client has the whole answer by then, and is cut off if it does not stop.
  */
 export function endAnswer(req: IncomingMessage, res: ServerResponse): void {
   if (!isArriving(req)) {
@@ -36,7 +36,7 @@ export function endAnswer(req: IncomingMessage, res: ServerResponse): void {
   req.resume()
 }
 
-/** Whether more of the request is to come. `complete` alone says no until a turn after the head of a request without a body. */
+/** Whether more of the request will come. `complete` alone is false for a turn after the head of a request without a body. */
 export function isArriving(req: IncomingMessage): boolean {
   return hasBody(req) && !req.complete && !req.destroyed
 }

@@ -3,17 +3,17 @@ import type { Socket } from 'node:net'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 
 /**
- * Node counts only those connections as idle that have served a request; one opened ahead of need would hold the process. One opened
- * for a request that is on its way must have the time to bring it.
+ * How long a connection on which nothing was sent yet stays open at a close. Node does not count it as idle, so one opened in advance
+ * would hold the process; one whose request is on its way needs a moment.
  */
 const UNUSED_MS_MAX = 100
 
 /**
- * Keeps what a graceful close must know: the answers in flight, and the connections on which nothing was asked yet.
+ * Tracks what a graceful close needs: the answers in flight, and the connections without a request yet.
  *
- * Closing a kept connection races with the next request on it, which is lost then without its client knowing whether it was heard.
- * HTTP/1.1 has one way around that: to say `Connection: close` with an answer, after which the client sends nothing more there. So
- * for a while every connection that is used ends in that way, and only those are closed that were silent for all of it.
+ * Closing a kept-alive connection races with the next request on it, and the client of a lost request can't know whether it was done.
+ * HTTP/1.1 has one way around that: after an answer with `Connection: close` the client sends nothing more there. So for `delayMs`
+ * each connection that is used ends in that way, and only those that were silent all the time are closed.
  */
 export function prepareClose(server: Server) {
   const inFlight = new Set<ServerResponse>()
@@ -30,7 +30,7 @@ export function prepareClose(server: Server) {
       inFlight.add(res)
       res.once('close', () => {
         inFlight.delete(res)
-        // An answer whose head went out before the close began left its connection open.
+        // An answer whose head was sent before the close leaves its connection open.
         if (state === 'closed') setImmediate(() => server.closeIdleConnections())
       })
       if (state !== 'open') res.setHeader('connection', 'close')
@@ -40,7 +40,7 @@ export function prepareClose(server: Server) {
       for (const res of inFlight) if (!res.headersSent) res.setHeader('connection', 'close')
       if (delayMs > 0) {
         await sleep(delayMs)
-        // What has reached this machine by now is read first: else it would be closed over as if nothing had been asked.
+        // Requests that have reached this machine by now are read first: else their connections would count as idle.
         await nextTurn()
       }
       state = 'closed'

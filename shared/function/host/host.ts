@@ -20,25 +20,25 @@ import { onStopSignal } from './stop-signals.ts'
 const settingsSchema = z.object({
   PORT: integerSetting({ min: 0, max: 65_535, default: 3000 }),
   HOST: z.string().default('127.0.0.1'),
-  /** Not used here. But one that is unfit was meant for what makes it, and nobody may believe that it is good. */
+  /** Not used here, but a bad one must not go unnoticed. */
   BOOTSTRAP_API_KEY: ownKeySetting.optional(),
-  /** How long readiness fails, and each answer ends its connection, before connections are refused: as long as who sends takes to notice. */
+  /** How long readiness fails, and each answer ends its connection, before connections are refused: load balancers need that to notice. */
   DRAIN_DELAY_MS: integerSetting({ min: 0, max: 60_000, default: 500 }),
 })
 
 /** In-flight requests get this long after SIGTERM: twice the time-out of a request. */
 const DRAIN_MAX_MS = 10_000
 
-/** A drain that takes longer hangs: a trigger's own limits, and those of closing the database, are shorter. */
+/** A drain that takes longer hangs: the limits of triggers and of closing the database are shorter. */
 const GIVE_UP_MS = 30_000
 
 export interface Host {
   url: string
-  /** Fails readiness, takes no more requests and events, lets those in flight finish, closes what is open. Bounded. */
-  drain: (maxMs?: number) => Promise<void>
+  /** Fails readiness, takes no more requests and events, lets those in flight finish, and closes all connections. Bounded. */
+  drain: () => Promise<void>
 }
 
-/** Throws a ConfigError for what a function would only trip over with its first request. */
+/** Throws a ConfigError for a setting that would only fail a function's first request. */
 export function checkSettings(): void {
   databaseSettings()
   cacheSettings()
@@ -46,8 +46,8 @@ export function checkSettings(): void {
 }
 
 /**
- * Serves one function as a process: its requests, `/healthz`, `/readyz`, `/metrics`, and its trigger, which is handed in so
- * that a bundle holds no other. Throws a ConfigError.
+ * Serves one function as a process: its requests, `/healthz`, `/readyz`, `/metrics`, and its trigger, which is a parameter so
+ * that a bundle contains no other. Throws a ConfigError.
  */
 export async function startHost(
   definition: FunctionDefinition,
@@ -71,16 +71,16 @@ export async function startHost(
   logger().info({ function: definition.name, url }, `${definition.name} listens on ${url}`)
   return {
     url,
-    async drain(maxMs = DRAIN_MAX_MS) {
+    async drain() {
       draining = true
-      await Promise.all([server.close(maxMs, settings.DRAIN_DELAY_MS), trigger?.stop()])
+      await Promise.all([server.close(DRAIN_MAX_MS, settings.DRAIN_DELAY_MS), trigger?.stop()])
       logRepeated()
       await shutDown()
     },
   }
 }
 
-/** Ends the process, with one line, where the database is one that can't be used. One that does not answer now may do so later. */
+/** Ends the process, with one line, if the database can't be used. A database that does not answer may do so later. */
 async function refuseUnsupportedServer(): Promise<void> {
   try {
     await requireSupportedServer()
@@ -109,7 +109,7 @@ const operations: Record<string, Operation> = {
   },
 }
 
-/** The router says whom it means: the address that it goes by may have been another function's a moment ago. */
+/** The router names the function that it means, since an address may have been another function's a moment ago. */
 function isFor(req: IncomingMessage, name: string): boolean {
   return req.headers.function === undefined || req.headers.function === name
 }
@@ -130,12 +130,12 @@ function sendJson(res: ServerResponse, status: number, body: object): void {
 }
 
 /**
- * Runs a process around `start`: drains it when a signal asks it to end, and ends it, with the reason logged, on an error that
- * nobody handled, because what such a process would do next is anybody's guess.
+ * Runs a process around `start`. Drains it on a signal. Logs an unhandled error and ends the process, since its state is unknown
+ * then.
  */
 export async function runProcess(start: () => Promise<{ drain: () => Promise<void> }>): Promise<void> {
-  process.on('uncaughtException', (error) => crash(error, 'an error that nobody caught'))
-  process.on('unhandledRejection', (error) => crash(error, 'a rejection that nobody handled'))
+  process.on('uncaughtException', (error) => crash(error, 'uncaught error'))
+  process.on('unhandledRejection', (error) => crash(error, 'unhandled rejection'))
   try {
     const host = await start()
     const drain = async (signal: NodeJS.Signals) => {

@@ -20,28 +20,26 @@ import { cutStalledClients } from './stalled-clients.ts'
 export interface ServerOptions {
   /** How long a request's header may take to arrive. */
   headersTimeoutMs?: number
-  /** How long a request may take to arrive, with its body. */
-  requestTimeoutMs?: number
-  /** How long a client may take nothing of its answer. */
+  /** How long a client may read nothing of its answer. */
   clientStallMsMax?: number
-  /** Whether a host, by its name or address without the port, is one of ours: others are answered 421. Every one, unless told. */
+  /** Whether a host, a name or an address without the port, is served: requests to others are answered 421. Default: every host. */
   isServed?: (hostname: string) => boolean
 }
 
 export interface HttpServer {
   server: Server
-  /** Resolves with the URL served once it is; rejects if the port is taken. Port 0 takes any free one. */
+  /** Resolves with the URL once it is served; rejects if the port is taken. Port 0 takes any free one. */
   listen(port: number, host: string): Promise<string>
   /**
-   * Goes on for `delayMs`, and ends each connection with its answer. Then stops accepting, lets what is in flight finish, and after
-   * `deadlineMs` more cuts what is left.
+   * Goes on for `delayMs`, ending each connection with its answer. Then stops accepting, lets what is in flight finish, and cuts what
+   * is left after `deadlineMs`.
    */
   close(deadlineMs: number, delayMs?: number): Promise<void>
 }
 
 /**
- * A keep-alive connection is closed by whoever gives up first, and a request can be on its way just then. AWS's load balancers give
- * up after 60 s of silence, nginx after 60 or 75 s: waiting longer leaves it to them, so that none of their requests is lost.
+ * If the server closes an idle connection, a request can be on its way to it and be lost. AWS's load balancers close one after 60 s of
+ * silence, nginx after 60 or 75 s: a longer wait leaves the closing to them.
  */
 const KEEP_ALIVE_MS = 76_000
 
@@ -51,9 +49,9 @@ const KEEP_ALIVE_MS = 76_000
  */
 export function createHttpServer(answer: RequestListener, options: ServerOptions = {}): HttpServer {
   const server = createServer(limits(options))
-  // Past this a new connection is closed at once; the limit on open files would fail those in use as well.
+  // Past this a new connection is closed at once. The limit on open files would fail those in use as well.
   server.maxConnections = 10_000
-  // The header's size bounds the number of its lines already; a bound of its own would drop some of them silently.
+  // The size of the head bounds the number of its lines already. A bound on them would drop some silently.
   server.maxHeadersCount = 0
   // A connection may serve any number of requests: cutting it after some would only make clients connect again.
   server.maxRequestsPerSocket = 0
@@ -68,17 +66,17 @@ export function createHttpServer(answer: RequestListener, options: ServerOptions
     closing.watch(req, res)
     const fault = faultOf(req, options.isServed ?? everyHost)
     if (!fault) return answer(req, res)
-    // What the parser finds in the body of such a request is not told besides.
+    // Whatever the parser finds in the body of such a request is not reported.
     refused.add(req.socket)
     refuseHead(fault, req, res)
   }
   server.on('request', listener)
-  // Whoever answers says `100 Continue`, once it knows that it wants the body; any other expectation is ignored. An answer in its
-  // place ends the connection, by Node: the client may or may not send its body then.
+  // `answer` says `100 Continue` once it wants the body; any other expectation is ignored. If it answers instead, Node ends the
+  // connection, since the client may or may not send its body then.
   server.on('checkContinue', listener)
   server.on('checkExpectation', listener)
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    // The parser fails again on whatever follows; the first failure has been answered, and the rest is being dropped.
+    // The parser fails again on what follows. The first failure has been answered, and the rest is being dropped.
     if (refused.has(socket) && error.code !== 'ECONNRESET') return
     refused.add(socket)
     const answer = answers.get(socket)
@@ -91,11 +89,11 @@ function limits(options: ServerOptions) {
   return {
     // 16 KiB: a bearer key and a trace context need one; more is a mistake or an attack.
     maxHeaderSize: 16 * 1024,
-    // A client writes its header in one go; one that takes 10 s is holding the connection on purpose.
+    // A client writes its head in one go; one that takes 10 s holds the connection on purpose.
     headersTimeout: options.headersTimeoutMs ?? 10_000,
     // The largest import (32 MiB) over 300 kB/s, a poor mobile link, takes 110 s.
-    requestTimeout: options.requestTimeoutMs ?? 120_000,
-    // How often the two above are looked at. The default, 30 s, would make them three times as long as they say.
+    requestTimeout: 120_000,
+    // How often the two above are checked. With the default, 30 s, they would take up to three times as long.
     connectionsCheckingInterval: 2_000,
     keepAliveTimeout: KEEP_ALIVE_MS,
     // Answered here, as a problem document; Node's own answer has no body.
@@ -126,7 +124,7 @@ function refuseHead(problem: ServiceError, req: IncomingMessage, res: ServerResp
   endAnswer(req, res)
 }
 
-/** Answers what never became a request. With an answer already under way on the connection there is nothing to be said. */
+/** Answers what never became a request. While another answer is under way on the connection, it is only closed. */
 function refuse(error: NodeJS.ErrnoException, socket: Duplex, underWay: boolean): void {
   if (error.code === 'ECONNRESET' || !socket.writable || underWay) {
     socket.destroy()
@@ -143,7 +141,7 @@ function refuse(error: NodeJS.ErrnoException, socket: Duplex, underWay: boolean)
   }
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
   socket.end(`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}\r\n${lines.join('')}\r\n${body}`)
-  // The rest of the bad request is read and dropped for a moment: closing over unread bytes sends a reset, and that can
+  // The rest of the bad request is read and dropped for a moment: closing a socket with unread bytes sends a reset, which can
   // overtake the answer.
   socket.resume()
   const timer = setTimeout(() => socket.destroy(), 1_000)

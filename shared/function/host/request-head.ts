@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { ServiceError } from '#errors'
 
-/** Headers that decide what a request means here, for a function or for the router. */
+/** Headers that the router or a function reads. */
 const READ = new Set([
   'accept',
   'authorization',
@@ -27,15 +27,14 @@ const READ = new Set([
 ])
 
 /**
- * What HTTP itself forbids in the head of a request, or what could be read in two ways, so that somebody in front of this process may
- * have read it in the other: https://www.rfc-editor.org/rfc/rfc9112#section-11. Node's parser has let it pass. `isServed` tells whether
- * a host is one of ours.
+ * The fault of a request's head that HTTP forbids, or that could be read in two ways, so that a proxy in front may have read it in the
+ * other: https://www.rfc-editor.org/rfc/rfc9112#section-11. Node's parser lets it pass. `isServed` gives whether a host is served here.
  */
 export function faultOf(req: IncomingMessage, isServed: (hostname: string) => boolean): ServiceError | undefined {
   const { headers, httpVersionMinor } = req
   const encoding = headers['transfer-encoding']
   if (encoding !== undefined && (encoding.toLowerCase() !== 'chunked' || httpVersionMinor === 0)) {
-    // Node undoes only `chunked`: the rest would be passed on without the header that says how to read it.
+    // Node decodes only `chunked`. The rest would be forwarded without the header that says how to read it.
     return malformed('The only Transfer-Encoding understood here is chunked, of HTTP/1.1.')
   }
   const named = readNamedByConnection(headers.connection)
@@ -45,9 +44,9 @@ export function faultOf(req: IncomingMessage, isServed: (hostname: string) => bo
   const hostname = hostnameOf(headers.host ?? '')
   if (hostname === undefined) return malformed('The Host header is not well-formed.')
   const target = authorityOf(req.url ?? '')
-  const aimed = target === undefined ? hostname : hostnameOf(target)
-  if (aimed === undefined) return malformed('The request target is not well-formed.')
-  if (isServed(hostname) && isServed(aimed)) return undefined
+  const targetHost = target === undefined ? hostname : hostnameOf(target)
+  if (targetHost === undefined) return malformed('The request target is not well-formed.')
+  if (isServed(hostname) && isServed(targetHost)) return undefined
   return new ServiceError('misdirected_request', 'This host is not served here. ALLOWED_HOSTS names those that are.')
 }
 
@@ -56,12 +55,12 @@ export function malformed(detail: string): ServiceError {
 }
 
 function readNamedByConnection(connection: string | undefined): string | undefined {
-  // The two values nearly every request has name nothing.
+  // The two values that nearly every request has name no header.
   if (connection === undefined || connection === 'keep-alive' || connection === 'close') return undefined
   return connection.split(',').find((name) => READ.has(name.trim().toLowerCase()))
 }
 
-/** How often a header is there: of some, Node keeps the first line and drops the others. */
+/** The number of a header's lines: of some headers Node keeps the first line and drops the others. */
 function linesOf(raw: readonly string[], name: string): number {
   let lines = 0
   for (let at = 0; at < raw.length; at += 2) {
@@ -74,10 +73,10 @@ function linesOf(raw: readonly string[], name: string): number {
 /** A name, an IPv4 address or an IPv6 address, and a port: https://www.rfc-editor.org/rfc/rfc9110#name-host-and-authority */
 const HOST = /^(?:[a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::\d{0,5})?$/i
 
-/** The one that came last: nearly every request comes to the same. */
+/** The last Host, since nearly every request has the same. */
 let last: { host: string; hostname: string | undefined } = { host: '', hostname: undefined }
 
-/** In lower case, an address in its usual form, without the port; undefined where it is none. */
+/** The host without its port, a name in lower case, an address in its usual form; undefined if it is malformed. */
 function hostnameOf(host: string): string | undefined {
   if (host === last.host) return last.hostname
   const url = HOST.test(host) && URL.canParse(`http://${host}/`) ? new URL(`http://${host}/`) : undefined
@@ -85,15 +84,15 @@ function hostnameOf(host: string): string | undefined {
   return last.hostname
 }
 
-/** Of a target in absolute form, `GET http://host/path`: https://www.rfc-editor.org/rfc/rfc9112#name-absolute-form */
+/** The host and port of a target in absolute form, `GET http://host/path`: https://www.rfc-editor.org/rfc/rfc9112#name-absolute-form */
 function authorityOf(target: string): string | undefined {
   if (target.startsWith('/')) return undefined
   return /^https?:\/\/([^/?#]*)/i.exec(target)?.[1]
 }
 
 /**
- * The hosts of a service that is meant for this machine: a page that a browser shows may have its own name point here, and would ask
- * with that. `others`: names besides, such as a load balancer asks for.
+ * The hosts of a service for this machine alone. It protects against DNS rebinding: a page in a browser can point its own name at this
+ * machine, and sends requests under that name. `others` are further names to serve, such as a load balancer's.
  */
 export function localHosts(others: readonly string[]): (hostname: string) => boolean {
   const allowed = new Set(others.map((host) => hostnameOf(host.trim())))

@@ -2,13 +2,13 @@ import type { Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 
-/** A client that takes nothing of its answer for so long is gone in all but name, and what it does not take is held for it here. */
+/** A client that reads nothing of its answer for so long is as good as gone, and the answer takes up memory here. */
 export const CLIENT_STALL_MS_MAX = 60_000
 
 /**
- * Cuts clients that take nothing of their answers for `stallMsMax`, or a quarter more, and one that takes but little never. Node looks
- * for a sign of life at intervals, and tells of a connection without one since the look before: so the second look, at the latest, finds
- * a stall of two. Only connections with something to take are looked at: to have Node look at all takes 3 % of the time of a request.
+ * Cuts clients that read nothing of their answers for `stallMsMax`, or up to a quarter more. A client that reads slowly is never cut.
+ * Node's socket time-out fires if there was no activity since the last check, so it is set to half of the time. It is set only for
+ * sockets with unread bytes, since it costs 3 % of a request's time.
  */
 export function cutStalledClients(
   server: Server,
@@ -17,14 +17,14 @@ export function cutStalledClients(
   stallMsMax = CLIENT_STALL_MS_MAX,
 ): void {
   const timer = setInterval(() => {
-    // What has been told once lasts until the answer is taken.
+    // The time-out stays set until the answer is read.
     for (const { socket } of inFlight) if (isWaiting(socket) && !socket.timeout) socket.setTimeout(stallMsMax / 2)
   }, stallMsMax / 4).unref()
   server.once('close', () => clearInterval(timer))
   server.on('timeout', (socket: Socket) => {
     const answer = answerOn(socket)
     const isIdle = answer === undefined || answer.writableFinished
-    // Where nothing is to be taken yet, the request still arrives or is worked on: both have limits of their own.
+    // If there is nothing to read yet, the request still arrives or is worked on: both have limits of their own.
     if (isIdle || isWaiting(socket)) socket.destroy()
   })
 }

@@ -1,4 +1,4 @@
-/** The one of `offered` that an `Accept` header names with the highest weight, the first named of equals; undefined if none. */
+/** The type of `offered` that an `Accept` header names with the highest weight, the first among equals; undefined if it names none. */
 export function namedType(header: string | null, offered: readonly string[]): string | undefined {
   const ranges = (header ?? '').slice(0, HEADER_MAX).split(',').map(parseRange)
   const [best] = ranges.filter(({ type, q }) => q > 0 && offered.includes(type)).sort((a, b) => b.q - a.q)

@@ -3,19 +3,24 @@ import { overloaded, type ServiceError } from '#errors'
 import { gauge, histogram, logger } from '#telemetry'
 
 const admissions = new Map<string, () => number>()
-const inFlight = gauge('function_in_flight', 'Requests being worked on, past their time as well.', ['function'], () => {
-  for (const [name, current] of admissions) inFlight.set({ function: name }, current())
-})
+const inFlight = gauge(
+  'function_in_flight',
+  'Requests being worked on, also past their time-out.',
+  ['function'],
+  () => {
+    for (const [name, current] of admissions) inFlight.set({ function: name }, current())
+  },
+)
 const duration = histogram('function_duration_seconds', 'Time to answer a request.', ['function', 'status'])
 
 export interface Admission {
   current: () => number
   /**
-   * Does `work` in one of the function's places, in `timeoutMs` at most. A request has a place while it is worked on, past its time as
-   * well, and none while its client is waited for; with the place goes what else it holds, by `onEnd`, which is called once in any case.
-   * Throws `overloaded` past the time, and where there is no place: early, while a retry elsewhere still helps.
+   * Runs `work` in one of the function's slots, for `timeoutMs` at most. A request has a slot while it is worked on, also past its
+   * time-out, and none while its client is waited for. `onEnd` is called once in any case, when the slot is free again. Throws
+   * `overloaded` past the time-out, and at once if no slot is free, while a retry elsewhere still helps.
    */
-  within: <Result>(
+  run: <Result>(
     apiKeyId: string | undefined,
     timeoutMs: number,
     work: () => Promise<Result> | Result,
@@ -25,25 +30,25 @@ export interface Admission {
 }
 
 /**
- * Work that goes on past its request's time has somebody's place. Whatever it waits for ends sooner than this by a bound of its own, but
- * for a defect, which must not cost a place for ever.
+ * Work past its time-out still takes up a slot. All that it can wait for has a shorter bound of its own; past this there is a defect,
+ * which must not cost a slot for ever.
  */
 const OVERTIME_MAX_MS = 60_000
 
-/** Counts a function's requests in flight, and refuses the one past its limit, or past the share of its API key. */
+/** Counts a function's requests in flight. Refuses one past the function's limit, or past its API key's share of that. */
 export function createAdmission(name: string, limit: number): Admission {
   const durations = new Map<number, ReturnType<typeof duration.labels>>()
-  const places = createShares(limit)
-  admissions.set(name, places.taken)
+  const slots = createShares(limit)
+  admissions.set(name, slots.taken)
   return {
-    current: places.taken,
-    within(apiKeyId, timeoutMs, work, onEnd) {
-      if (!places.take(apiKeyId, 1)) {
+    current: slots.taken,
+    run(apiKeyId, timeoutMs, work, onEnd) {
+      if (!slots.take(apiKeyId, 1)) {
         onEnd()
         throw full(name, limit)
       }
       const leave = () => {
-        places.giveBack(apiKeyId, 1)
+        slots.giveBack(apiKeyId, 1)
         onEnd()
       }
       let result: ReturnType<typeof work>
@@ -65,7 +70,7 @@ export function createAdmission(name: string, limit: number): Admission {
   }
 }
 
-/** `work`'s result, or `overloaded` once it has taken longer than `limitMs`. `leave` is called when it has ended. */
+/** The result of `work`, or `overloaded` once it takes longer than `limitMs`. `leave` is called when the work has ended. */
 function withDeadline<Result>(
   name: string,
   limitMs: number,
@@ -83,7 +88,10 @@ function withDeadline<Result>(
     let timer = setTimeout(() => {
       reject(late(limitMs))
       timer = setTimeout(() => {
-        logger().error({ function: name }, `work goes on ${OVERTIME_MAX_MS} ms past its time, and is counted no longer`)
+        logger().error(
+          { function: name },
+          `the work still runs ${OVERTIME_MAX_MS} ms past its time-out; its slot is freed`,
+        )
         end()
       }, OVERTIME_MAX_MS).unref()
     }, limitMs)

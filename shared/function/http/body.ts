@@ -7,13 +7,13 @@ import type { Upload } from './upload.ts'
 
 export interface Received<Content> {
   content: Content
-  /** To be called when the work is over, once. */
+  /** Call it once, when the work is over. */
   release: () => void
 }
 
 /**
- * The request's body as JSON. An empty body counts as `{}`, whatever its type. Throws `too_large`, `unsupported_media_type` or
- * `malformed_json`, the first two before it is read where the headers tell.
+ * Reads a request's body as JSON. An empty body counts as `{}`, whatever its type. Throws `malformed_json`, and `too_large` or
+ * `unsupported_media_type`, if possible by the headers alone.
  */
 export async function readJson(
   source: BodySource,
@@ -22,7 +22,7 @@ export async function readJson(
 ): Promise<Received<unknown>> {
   requireNoCoding(headers.get('content-encoding'))
   const length = requireLength(headers, source.bytesMax)
-  if (length === 0 || isWithout(source)) return { content: {}, release: () => {} }
+  if (length === 0 || hasNoBody(source)) return { content: {}, release: () => {} }
   if (length !== undefined) requireType(headers, accepted)
   const { blocks, release } = await readBody(source)
   try {
@@ -36,7 +36,7 @@ export async function readJson(
   }
 }
 
-/** The request's body as it comes. Throws `too_large` or `unsupported_media_type`, before it is read where the headers tell. */
+/** Reads a request's body as bytes. Throws `too_large` or `unsupported_media_type`, if possible by the headers alone. */
 export async function readUpload(
   source: BodySource,
   headers: RequestHeaders,
@@ -49,8 +49,8 @@ export async function readUpload(
   return { content: { type, blocks }, release }
 }
 
-/** Node's parser has seen to it that a body has one of these. */
-function isWithout({ http }: BodySource): boolean {
+/** Node's parser lets no body pass without one of these headers. */
+function hasNoBody({ http }: BodySource): boolean {
   const incoming = http?.incoming
   if (!incoming) return false
   return incoming.headers['content-length'] === undefined && incoming.headers['transfer-encoding'] === undefined
@@ -58,7 +58,7 @@ function isWithout({ http }: BodySource): boolean {
 
 const BYTE_ORDER_MARK = '\uFEFF'
 
-/** Judged as bytes, so that it does not matter in which pieces they came. */
+/** Checks the bytes as a whole, so that it does not matter how they were split into chunks. */
 function textOf(blocks: readonly Uint8Array[]): string {
   const [first, ...others] = blocks
   const bytes = first && others.length === 0 ? first : Buffer.concat(blocks)
@@ -71,21 +71,21 @@ function bufferOf(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
-/** Nothing here undoes a coding: what is in one would be read as what it is not. https://www.rfc-editor.org/rfc/rfc9110#name-content-encoding */
+/** Nothing here decodes a body, so an encoded one is refused. https://www.rfc-editor.org/rfc/rfc9110#name-content-encoding */
 export function requireNoCoding(coding: string | null | undefined): void {
   if (coding == null || /^(?:[\s,]|identity)*$/i.test(coding)) return
   throw new ServiceError('unsupported_media_type', 'Send the body as it is, without a Content-Encoding.')
 }
 
-/** The length that is told, within its bound. */
+/** The announced length. Throws `too_large`. */
 function requireLength(headers: RequestHeaders, bytesMax: number): number | undefined {
-  const told = headers.get('content-length')
-  if (told === null) return undefined
-  if (Number(told) > bytesMax) throw tooLarge(bytesMax)
-  return Number(told)
+  const announced = headers.get('content-length')
+  if (announced === null) return undefined
+  if (Number(announced) > bytesMax) throw tooLarge(bytesMax)
+  return Number(announced)
 }
 
-/** The media type, which is one of `accepted`. */
+/** The media type, one of `accepted`. Throws `unsupported_media_type`. */
 function requireType(headers: RequestHeaders, accepted: readonly string[]): string {
   const header = headers.get('content-type')
   if (header !== null && accepted.includes(header)) return header

@@ -4,13 +4,13 @@ import { originOf, rateLimitHeaders } from '#access'
 import type { ResponseState } from '#database'
 import { isRefusal, type ServiceError } from '#errors'
 import { countSecurityEvent, logger, logRefusal, type TraceContext, traceIdOf } from '#telemetry'
-import type { Answer } from '../definition.ts'
+import type { HandlerResult } from '../definition.ts'
 import { problemDocument, problemHeaders } from '../problem.ts'
 import type { RequestHeaders } from './request-headers.ts'
 import { countUnsent } from './unsent.ts'
 import { pathOf } from './validate.ts'
 
-/** What is being answered: gathered on the way, so that a problem can be told with it. */
+/** A request on its way through the pipeline, with all that an answer to it, a problem document too, is made from. */
 export interface Exchange {
   requestId: string
   trace: TraceContext
@@ -20,23 +20,23 @@ export interface Exchange {
   /** Undefined until the request is counted, and if there is no limit. */
   rateLimit: RateLimitResult | undefined
   response: ResponseState
-  /** Where the request came over HTTP: node-server hands it on as Hono's environment. */
+  /** Set if the request came over HTTP: node-server passes it as Hono's environment. */
   http: Partial<HttpBindings> | undefined
   isGone: () => boolean
 }
 
-/** A handler's answer, with the headers that every answer has. Throws `overloaded` where clients take too little of what they ask for. */
+/** A handler's answer, with the headers that every answer has. Throws `overloaded` if clients leave too much of their answers unread. */
 export function toResponse(
-  { status, body, headers }: Answer,
+  { status, body, headers }: HandlerResult,
   { requestId, response, rateLimit, http }: Exchange,
 ): Response {
-  // A plain object with lower-case names: a Headers would be taken apart again on its way out.
+  // A plain object with lower-case names, since node-server would take a Headers apart again.
   const all: Record<string, string> = { 'request-id': requestId, ...rateLimitHeaders(rateLimit), ...headers }
   if (response.consistencyToken) all['consistency-token'] = response.consistencyToken
   if (response.replayedFrom) all['idempotent-replayed'] = 'true'
   if (body === undefined) return new Response(null, { status, headers: all })
   all['content-type'] ??= 'application/json'
-  // Made as its client takes it.
+  // A stream makes the answer as its client reads it.
   if (body instanceof ReadableStream) return new Response(body, { status, headers: all })
   const text = typeof body === 'string' ? body : textOf(body)
   if (http) countUnsent(text.length, http)
@@ -48,7 +48,7 @@ export function actorOf({ apiKeyId }: Identity): string {
   return `api-key:${apiKeyId}`
 }
 
-/** The JSON of what can't change any more, such as a value out of the cache: it is sent again and again. */
+/** The JSON of frozen values, such as those in the cache, which are sent again and again. */
 const texts = new WeakMap<object, string>()
 
 function textOf(body: unknown): string {
@@ -75,7 +75,7 @@ export function problem(
   })
 }
 
-/** Tells the log of a failure: loudly where it is the service's own, and of one that its security is about. */
+/** Logs 5xx as error, refusals under load once for many, the rest as debug. Counts what concerns security. */
 export function logFailure(name: string, error: ServiceError, thrown: unknown, exchange: Exchange): void {
   const { requestId, trace, identity, http } = exchange
   if (error.code === 'unauthenticated') countSecurityEvent('unauthenticated', { origin: originOf(http?.incoming) })

@@ -23,7 +23,7 @@ export function idempotencyKeyOf(
   return { apiKeyId, key, fingerprint: hash.digest(), requestId }
 }
 
-/** The same text for the same JSON whatever the order of its members, in the manner of RFC 8785. */
+/** The same text for the same JSON, whatever the order of its members, as in RFC 8785. */
 function canonicalJson(json: unknown): string {
   if (Array.isArray(json)) return `[${json.map(canonicalJson).join()}]`
   if (typeof json !== 'object' || json === null) return JSON.stringify(json)

@@ -162,15 +162,15 @@ async function statusOf(key: string): Promise<number> {
   return status
 }
 
-/** Of a function with places for so many, how many one key can have. */
-function occupied(places: number): FunctionDefinition {
+/** A function with so many slots, whose handlers wait. */
+function occupied(slots: number): FunctionDefinition {
   return httpFunction({
-    name: `held-${places}`,
+    name: `held-${slots}`,
     route: 'POST /v1/held',
     tag: 'operations',
     scope: 'products:write',
     summary: 'For a test.',
-    limits: { inFlight: places },
+    limits: { inFlight: slots },
     responses: { 200: z.object({}) },
     handler: () => new Promise(() => {}),
   })
@@ -180,16 +180,16 @@ it.each([
   [1, 1],
   [4, 3],
   [512, 384],
-])('of %i places one key has %i at most, and another finds one', async (places, share) => {
-  const held = occupied(places)
+])('of %i slots one key has %i at most, and another finds one', async (slots, share) => {
+  const held = occupied(slots)
   const [one, other] = [await newKey('products:write'), await newKey('products:write')]
   const ask = (key: string) =>
     held.app.fetch(
       new Request('http://localhost/v1/held', { method: 'POST', headers: { authorization: `Bearer ${key}` } }),
     )
-  for (let asked = 0; asked <= places; asked++) void ask(one)
+  for (let asked = 0; asked <= slots; asked++) void ask(one)
   await expect.poll(() => held.inFlight()).toBe(share)
-  if (share === places) return
+  if (share === slots) return
   void ask(other)
   await expect.poll(() => held.inFlight()).toBe(share + 1)
 })

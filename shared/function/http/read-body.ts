@@ -7,48 +7,49 @@ import { overloaded, ServiceError } from '#errors'
 import { watchAnnounced } from '../host/announced-bytes.ts'
 import { endOfTurn } from './end-of-turn.ts'
 
-/** Where a body comes from, and what it may take. */
+/** Where a body comes from, and its bounds. */
 export interface BodySource {
   request: Request
-  /** Where it came over HTTP: its bytes are read as they come off the socket, without a web stream between. */
+  /** Set if the request came over HTTP: the bytes are then read off the socket, without a web stream in between. */
   http: Partial<HttpBindings> | undefined
-  /** Whose share of the memory it takes; nobody's where it comes from a trigger. */
+  /** The key whose share of the memory it takes; undefined for a body from a trigger. */
   apiKeyId: string | undefined
   bytesMax: number
 }
 
 export interface Body {
-  /** One at least. */
+  /** At least one. */
   blocks: Uint8Array[]
-  /** To be called when the work is over, once. */
+  /** Call it once, when the work is over. */
   release: () => void
 }
 
-/** A client that sends nothing for so long is gone, or means to hold what it has. */
+/** A client that sends nothing for so long is gone, or holds its connection on purpose. */
 export const SILENCE_MS_MAX = 5_000
-/** With the largest import (32 MiB) over 300 kB/s, a poor mobile link, in 120 s; and a small body as slowly as it may begin. */
+/** The lowest rate: 300 kB/s, a poor mobile link, brings the largest import (32 MiB) in 112 s. */
 const SLOWEST_BYTES_PER_MS = 300
+/** Besides that, how long any body may take. */
 export const PATIENCE_MS = 10_000
-/** Bodies that are being received or worked on, of all requests of a process: four of the largest imports. */
+/** For all bodies of a process that are being received or worked on: four of the largest imports. */
 const MEMORY_BYTES_MAX = 4 * 32 * 1024 * 1024
 const memory = createShares(MEMORY_BYTES_MAX)
 
-/** Most bodies come in one chunk, and fit into it. */
+/** Most bodies fit into the first block. */
 const FIRST_BLOCK_BYTES = 16 * 1024
 const BLOCK_BYTES = 256 * 1024
 
 /**
- * Reads a body to its end, into blocks of up to 256 KiB: chunks can be of one byte each, and would take many times their size. Throws
- * `too_large` past its bound, or as soon as a chunk past it is announced, `request_timeout` where it stops or crawls, `overloaded` where the process has taken in as much as it
- * may, and `client_closed_request` where the client goes away.
+ * Reads a body to its end, into blocks of up to 256 KiB, since chunks of one byte each would take many times their size. Throws
+ * `too_large` past its bound, or as soon as a chunk past it is announced; `request_timeout` for a body that stops or is too slow;
+ * `overloaded` if the process holds as many bytes of bodies as it may; `client_closed_request` if the client disconnects.
  */
 export async function readBody(from: BodySource): Promise<Body> {
-  // What has come with the head is parsed by then.
+  // By the end of the turn, what came with the head has been parsed.
   await endOfTurn()
   return takeWhole(from) ?? readAsItComes(from)
 }
 
-/** A body that is here already, as nearly all are: to wait for it costs as much as all else that is done with it. */
+/** A body that has arrived already, as nearly all have: waiting for it would double the cost of reading it. */
 function takeWhole({ http, apiKeyId, bytesMax }: BodySource): Body | undefined {
   const incoming = http?.incoming
   if (!incoming?.complete || incoming.destroyed || incoming.readableLength > bytesMax) return undefined
@@ -89,12 +90,12 @@ function readAsItComes(from: BodySource): Promise<Body> {
     const breakOff = (cause?: unknown) => fail(brokenOff(cause))
     source.on('data', add).once('end', finish).on('error', breakOff).once('close', breakOff)
     unwatch = watchAnnounced(source, from.bytesMax, () => fail(tooLarge(from.bytesMax)))
-    // Where it broke before anybody listened.
+    // It may have broken off before the listeners were there.
     if (source.destroyed && !source.readableEnded) breakOff()
   })
 }
 
-/** Says `100 Continue` to a client that waits for it: only now is it known that the body is wanted. */
+/** Says `100 Continue` to a client that waits for it: only now has the head been accepted. */
 function invite({ http }: BodySource): void {
   if (http?.incoming && expectsContinue(http.incoming)) http.outgoing?.writeContinue()
 }
@@ -103,7 +104,7 @@ function streamOf({ body }: Request): Readable {
   return body ? Readable.fromWeb(body as ReadableStream) : Readable.from([])
 }
 
-/** Whether the client waits for an interim answer, of which HTTP/1.0 knows nothing: https://www.rfc-editor.org/rfc/rfc9110#name-expect */
+/** Whether the client waits for an interim answer, which HTTP/1.0 does not have: https://www.rfc-editor.org/rfc/rfc9110#name-expect */
 export function expectsContinue({ headers, httpVersionMinor }: IncomingMessage): boolean {
   return httpVersionMinor > 0 && headers.expect !== undefined
 }
@@ -137,7 +138,7 @@ function collector({ apiKeyId, bytesMax }: BodySource) {
     return true
   }
   return {
-    /** What is wrong with the body, if this chunk is too much. */
+    /** Gives the error if this chunk is too much. */
     add(chunk: Uint8Array): ServiceError | undefined {
       size += chunk.length
       if (size > bytesMax) return tooLarge(bytesMax)
@@ -170,7 +171,7 @@ function outOfMemory(): ServiceError {
   return overloaded(detail)
 }
 
-/** What came is not what was meant. Nobody is there to be told, and nothing is wrong with the service. */
+/** The client disconnected in the middle of the body. */
 function brokenOff(cause?: unknown): ServiceError {
   return new ServiceError('client_closed_request', 'The client went away in the middle of the body.', { cause })
 }

@@ -5,12 +5,12 @@ export interface RequestHeaders {
   get: (name: string) => string | null
 }
 
-/** What a request says of the version of a thing that it is meant for: RFC 9110, 13.1. Dates don't count: no thing here has one to compare. */
+/** A request's preconditions (RFC 9110, 13.1). Dates are ignored, since no resource here has one to compare. */
 export function preconditionsOf(headers: RequestHeaders): { ifMatch: string | null; ifNoneMatch: string | null } {
   return { ifMatch: headers.get('if-match'), ifNoneMatch: headers.get('if-none-match') }
 }
 
-/** Where a request came over HTTP, Node has parsed them: a Headers object would cost a tenth of a whole request, to say the same. */
+/** Takes the headers that Node has parsed, if there are any: a Headers object would cost a tenth of a whole request. */
 export function headersOf(request: Request, incoming: IncomingMessage | undefined): RequestHeaders {
   if (!incoming) return request.headers
   const { headers } = incoming

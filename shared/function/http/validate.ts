@@ -29,7 +29,7 @@ export function queryOf(url: string): Record<string, string> {
   if (!url.includes('?')) return query
   for (const [name, value] of new URL(url).searchParams) {
     if (Object.hasOwn(query, name)) throw invalid(name, 'is given twice')
-    // As a name of a member it would set what the others come from, and no schema would see it.
+    // Assigning this member would set the object's prototype, and no schema would see it.
     if (name === '__proto__') throw invalid(name, 'is not a known member')
     query[name] = value
   }

@@ -1,0 +1,47 @@
+import * as z from 'zod'
+
+/** The attributes of a CloudEvent: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md#required-attributes */
+export const CloudEventAttributes = z.object({
+  id: z.string().min(1).max(255),
+  source: z.string().min(1).max(1_000),
+  specversion: z.literal('1.0'),
+  type: z.string().min(1).max(255),
+  subject: z.string().max(255).optional(),
+  time: z.iso.datetime({ offset: true }).optional(),
+})
+export type CloudEventAttributes = z.infer<typeof CloudEventAttributes>
+
+/** The attributes in the headers of an event in binary mode. Unchecked. */
+export function attributesOf(headers: Headers): Record<string, string> {
+  const attributes: Record<string, string> = {}
+  for (const name of Object.keys(CloudEventAttributes.shape)) {
+    const value = headers.get(`ce-${name}`)
+    if (value !== null) attributes[name] = decodeURIComponentSafely(value)
+  }
+  return attributes
+}
+
+/** Attribute values are percent-encoded in headers. A stray per cent sign stands for itself. */
+function decodeURIComponentSafely(value: string): string {
+  try {
+    return decodeURIComponent(value)
+  } catch {
+    return value
+  }
+}
+
+/** The request that brings an event to a function's app, from a trigger or from a test. */
+export function eventRequest(
+  attributes: CloudEventAttributes,
+  data: unknown,
+  traceparent?: string,
+  tracestate?: string | null,
+): Request {
+  const headers = new Headers({ 'content-type': 'application/json' })
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== undefined) headers.set(`ce-${name}`, encodeURI(value))
+  }
+  if (traceparent) headers.set('traceparent', traceparent)
+  if (tracestate) headers.set('tracestate', tracestate)
+  return new Request('http://function/', { method: 'POST', headers, body: JSON.stringify(data) })
+}
