@@ -9,9 +9,9 @@ import { DEVELOPMENT_KEY } from '#access/bootstrap-key'
 import { inKafka, kafkaUrl } from '#testing/kafka'
 import { inRabbit, rabbitUrl } from '#testing/rabbit'
 import { inRedis, redisUrl } from '#testing/redis'
-import type { Stack } from '../../infra/local/stack-file.ts'
 import { withConnection } from '../../infra/local/postgres/sql.ts'
 import { processesNaming, signalAll } from '../../infra/local/processes.ts'
+import type { Stack } from '../../infra/local/stack-file.ts'
 
 const START_MAX_MS = 120_000
 const isMissing = [redisUrl, kafkaUrl, rabbitUrl].includes(undefined)
