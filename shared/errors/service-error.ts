@@ -34,7 +34,7 @@ export class ServiceError extends Error {
 
   constructor(...[code, detail, details = {}]: ErrorArguments) {
     const { stackTraceLimit } = Error
-    // An error in a client's request is no defect, so nobody needs its stack, which makes up a tenth of what a refusal costs.
+    // An error in a client's request is no defect, so its stack, unused, would make up a tenth of what a refusal costs.
     if (statusOf[code] < 500 || isRefusal(code)) Error.stackTraceLimit = 0
     super(`${code}: ${detail}`, details.cause === undefined ? undefined : { cause: details.cause })
     Error.stackTraceLimit = stackTraceLimit

@@ -25,7 +25,7 @@ const ADVICE: Record<string, string> = {
       'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
       'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
     ],
-    'the certificate of Redis is by nobody that is trusted: name the file of its authority in NODE_EXTRA_CA_CERTS',
+    'the certificate of Redis is not signed by a trusted authority: name the file of its authority in NODE_EXTRA_CA_CERTS',
   ),
 }
 

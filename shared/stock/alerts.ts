@@ -60,7 +60,7 @@ function stateWith(sql: Sql, available: number) {
              else 'none' end`
 }
 
-interface Sight {
+interface AlertTransition {
   lowStockThreshold: number | null
   last: AlertState | null
   lastThreshold: number | null
@@ -75,7 +75,7 @@ async function takeEdge(
   context: RequestContext,
 ): Promise<AlertType | undefined> {
   const lockedStock = await lockStock(tx, context, [productId])
-  const [product] = await tx<Sight[]>`
+  const [product] = await tx<AlertTransition[]>`
     select product.low_stock_threshold as "lowStockThreshold", alert.state as last, alert.threshold as "lastThreshold",
            ${stateWith(tx, stock.available)} as next
     from products as product left join stock_alerts as alert on alert.product_id = product.id
@@ -100,7 +100,7 @@ async function takeEdge(
 async function remember(
   tx: Sql,
   productId: string,
-  { next, lowStockThreshold }: Sight,
+  { next, lowStockThreshold }: AlertTransition,
   version: number,
 ): Promise<boolean> {
   const { count } = await tx`
@@ -112,7 +112,7 @@ async function remember(
   return count === 1
 }
 
-function edge({ last, lastThreshold, next }: Sight, available: number): AlertType | undefined {
+function edge({ last, lastThreshold, next }: AlertTransition, available: number): AlertType | undefined {
   if (next === (last ?? 'none')) return undefined
   if (next === 'out') return 'stock.out'
   if (last === 'out') return 'stock.back'
