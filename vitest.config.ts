@@ -37,7 +37,8 @@ export default defineConfig({
     projects: [
       project('pure', { provide: { enginesUrl: undefined }, isolate: false }),
       project('engines'),
-      project('faults'),
+      // What is killed takes several times as long to come back while three other files are at work.
+      project('faults', { testTimeout: 90_000, hookTimeout: 90_000 }),
     ],
   },
 })

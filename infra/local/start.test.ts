@@ -53,9 +53,10 @@ async function run(variables: Record<string, string> = {}, args: string[] = []):
   return { child, output, exitCode }
 }
 
+/** Undefined where there is none, which may be from one moment to the next. */
 async function readStack(): Promise<Stack | undefined> {
-  const path = join(dataDir, 'stack.json')
-  return existsSync(path) ? JSON.parse(await readFile(path, 'utf8')) : undefined
+  const text = await readFile(join(dataDir, 'stack.json'), 'utf8').catch(() => undefined)
+  return text === undefined ? undefined : JSON.parse(text)
 }
 
 /** The stack of this run, once it is up. */
