@@ -100,7 +100,7 @@ const Tick = z.strictObject({})
 function eventFunction<Data extends z.ZodType>(options: EventOptions<Data>, trigger: Trigger): FunctionDefinition {
   const { name, summary, data } = options
   const limits: Limits = { ...defaultLimits, timeoutMs: 30_000, ...options.limits }
-  const admission = createAdmission(name, limits.inFlight)
+  const admission = createAdmission(name, limits)
   const app = new Hono()
   app.post('/', async (c) => {
     const startedAt = performance.now()
@@ -139,7 +139,7 @@ async function receive<Data extends z.ZodType>(
     const { content, release } = await readJson(source, headers, ['application/json'])
     const context = systemContext(`function:${name}`, trace)
     const work = () => handler({ attributes, data: validate(data, content), context })
-    const result = await admission.run(undefined, limits.timeoutMs, work, release)
+    const result = await admission.run(undefined, work, release)
     return result === undefined ? new Response(null, { status: 204 }) : Response.json(result)
   } catch (thrown) {
     const error = toServiceError(toPublicError(thrown))

@@ -1,6 +1,7 @@
-import { createShares } from '#async'
+import { createDeadlines, createShares } from '#async'
 import { overloaded, type ServiceError } from '#errors'
 import { gauge, histogram, logger } from '#telemetry'
+import type { Limits } from '../definition.ts'
 
 const admissions = new Map<string, () => number>()
 const inFlight = gauge(
@@ -16,13 +17,12 @@ const duration = histogram('function_duration_seconds', 'Time to answer a reques
 export interface Admission {
   current: () => number
   /**
-   * Runs `work` in one of the function's slots, for `timeoutMs` at most. A request has a slot while it is worked on, also past its
+   * Runs `work` in one of the function's slots, for the function's `timeoutMs` at most. A request has a slot while it is worked on, also past its
    * time-out, and none while its client is waited for. `onEnd` is called once in any case, when the slot is free again. Throws
    * `overloaded` past the time-out, and at once if no slot is free, while a retry elsewhere still helps.
    */
   run: <Result>(
     apiKeyId: string | undefined,
-    timeoutMs: number,
     work: () => Promise<Result> | Result,
     onEnd: () => void,
   ) => Promise<Result> | Result
@@ -36,13 +36,50 @@ export interface Admission {
 const OVERTIME_MAX_MS = 60_000
 
 /** Counts a function's requests in flight. Refuses one past the function's limit, or past its API key's share of that. */
-export function createAdmission(name: string, limit: number): Admission {
+export function createAdmission(name: string, { inFlight: limit, timeoutMs }: Limits): Admission {
   const durations = new Map<number, ReturnType<typeof duration.labels>>()
   const slots = createShares(limit)
+  const deadlines = createDeadlines(timeoutMs)
   admissions.set(name, slots.taken)
+
+  /** The result of `work`, or `overloaded` past the time-out. `leave` is called when the work has ended. */
+  function within<Result>(work: Promise<Result>, leave: () => void): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      let overtime: NodeJS.Timeout | undefined
+      const pass = () => {
+        reject(late(timeoutMs))
+        overtime = setTimeout(giveUp, OVERTIME_MAX_MS).unref()
+      }
+      const cancel = deadlines.set(pass)
+      let isOver = false
+      const end = () => {
+        if (isOver) return
+        isOver = true
+        cancel()
+        clearTimeout(overtime)
+        leave()
+      }
+      const giveUp = () => {
+        const message = `the work still runs ${OVERTIME_MAX_MS} ms past its time-out; its slot is freed`
+        logger().error({ function: name }, message)
+        end()
+      }
+      work.then(
+        (result) => {
+          end()
+          resolve(result)
+        },
+        (error) => {
+          end()
+          reject(error)
+        },
+      )
+    })
+  }
+
   return {
     current: slots.taken,
-    run(apiKeyId, timeoutMs, work, onEnd) {
+    run(apiKeyId, work, onEnd) {
       if (!slots.take(apiKeyId, 1)) {
         onEnd()
         throw full(name, limit)
@@ -58,7 +95,7 @@ export function createAdmission(name: string, limit: number): Admission {
         leave()
         throw error
       }
-      if (result instanceof Promise) return withDeadline(name, timeoutMs, result, leave)
+      if (result instanceof Promise) return within(result, leave)
       leave()
       return result
     },
@@ -68,44 +105,6 @@ export function createAdmission(name: string, limit: number): Admission {
       observer.observe((performance.now() - startedAt) / 1000)
     },
   }
-}
-
-/** The result of `work`, or `overloaded` once it takes longer than `limitMs`. `leave` is called when the work has ended. */
-function withDeadline<Result>(
-  name: string,
-  limitMs: number,
-  work: Promise<Result>,
-  leave: () => void,
-): Promise<Result> {
-  return new Promise((resolve, reject) => {
-    let isOver = false
-    const end = () => {
-      if (isOver) return
-      isOver = true
-      clearTimeout(timer)
-      leave()
-    }
-    let timer = setTimeout(() => {
-      reject(late(limitMs))
-      timer = setTimeout(() => {
-        logger().error(
-          { function: name },
-          `the work still runs ${OVERTIME_MAX_MS} ms past its time-out; its slot is freed`,
-        )
-        end()
-      }, OVERTIME_MAX_MS).unref()
-    }, limitMs)
-    work.then(
-      (result) => {
-        end()
-        resolve(result)
-      },
-      (error) => {
-        end()
-        reject(error)
-      },
-    )
-  })
 }
 
 function full(name: string, limit: number): ServiceError {

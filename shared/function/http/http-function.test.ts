@@ -81,7 +81,7 @@ describe('a function', () => {
   it('gives up the place of what never ends, and tells of it', async () => {
     const error = vi.spyOn(logger(), 'error')
     const stuck = functionOf(() => new Promise(() => {}), { inFlight: 1 })
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
     try {
       const answer = call(stuck)
       while (stuck.inFlight() === 0) await nextTurn()

@@ -43,7 +43,7 @@ export function httpFunction<
   const limits: Limits = { ...defaultLimits, ...options.limits }
   const params: Readonly<Record<string, Resource>> = options.params ?? {}
   const request = { contentTypes: ['application/json'], ...options.request }
-  const admission = createAdmission(name, limits.inFlight)
+  const admission = createAdmission(name, limits)
   const endpoint: Endpoint = {
     name,
     method,

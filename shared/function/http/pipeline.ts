@@ -123,7 +123,7 @@ async function resultOf(
     const body = endpoint.request.body && method !== 'GET' ? validate(endpoint.request.body, received) : undefined
     return endpoint.handler({ params, query, body, headers, context })
   }
-  return admission.run(apiKeyId, limits.timeoutMs, work, release)
+  return admission.run(apiKeyId, work, release)
 }
 
 const nothing: Received<undefined> = { content: undefined, release: () => {} }
