@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { describe, expect, it, vi } from 'vitest'
 import * as z from 'zod'
 import { ServiceError } from '#errors'
@@ -80,12 +79,12 @@ describe('a function', () => {
 
   it('gives up the place of what never ends, and tells of it', async () => {
     const error = vi.spyOn(logger(), 'error')
-    const stuck = functionOf(() => new Promise(() => {}), { inFlight: 1 })
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+    const stuck = functionOf(() => new Promise(() => {}), { inFlight: 1, timeoutMs: 100 })
+    const answer = call(stuck)
+    await vi.waitFor(() => expect(stuck.inFlight()).toBe(1))
+    // The minute that begins with its time-out.
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
     try {
-      const answer = call(stuck)
-      while (stuck.inFlight() === 0) await nextTurn()
-      vi.advanceTimersByTime(5_000)
       expect((await answer).status).toBe(503)
       vi.advanceTimersByTime(59_999)
       expect(stuck.inFlight()).toBe(1)
