@@ -31,7 +31,7 @@ export function createDeadlines(limitMs: number) {
     set(pass: () => void): () => void {
       const deadline = { at: performance.now() + limitMs, pass }
       pending.add(deadline)
-      timer ??= setTimeout(passDue, limitMs).unref()
+      if (!timer) timer = setTimeout(passDue, limitMs).unref()
       return () => pending.delete(deadline)
     },
   }
