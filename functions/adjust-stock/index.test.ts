@@ -77,7 +77,7 @@ describe('adjust-stock', () => {
       status: 409,
       body: {
         code: 'insufficient_stock',
-        shortages: [{ productId: product.id, sku: product.sku, requested: 7, available: 6 }],
+        shortages: [{ productId: product.id, sku: product.sku, location: 'main', requested: 7, available: 6 }],
       },
     })
     expect((await adjust(product.id, { quantity: -6, reason: 'lost' })).body).toMatchObject({

@@ -10,7 +10,11 @@ export default httpFunction({
   scope: 'stock:write',
   summary: 'Receive, return or write off stock at one location.',
   request: { body: AdjustRequest },
-  responses: { 201: Movement, 404: ['product_not_found', 'location_not_found'], 409: ['insufficient_stock'] },
+  responses: {
+    201: Movement,
+    404: ['product_not_found', 'location_not_found'],
+    409: ['stale_quantity', 'insufficient_stock'],
+  },
   handler: async ({ params, body, context }) => {
     const movement = await adjustStock(params.productId, body, context)
     return created(`/v1/products/${movement.productId}/stock/movements`, movement)

@@ -110,11 +110,12 @@ describe('confirm-reservation', () => {
   it('is refused once the deadline has passed, swept or not, and takes nothing', async () => {
     const { id, productIds } = await held(3)
     await expire(id)
-    const unswept = await expectNoEffect(() => confirm(id))
-    expect(unswept).toMatchObject({ status: 409, body: { code: 'reservation_expired' } })
-    await sql`update reservations set state = 'held' where id = ${id}`
-    await hold([{ productId: productIds[0], quantity: 1 }])
-    expect(await sql`select state from reservations where id = ${id}`).toEqual([{ state: 'expired' }])
+    const stateOfAll = () =>
+      sql`select state, on_hand, reserved from reservations, stock_levels where id = ${id} and product_id = ${productIds[0]}`
+    const [{ on_hand: onHand } = {}] = await stateOfAll()
+    expect(await confirm(id)).toMatchObject({ status: 409, body: { code: 'reservation_expired' } })
+    // What locks an overdue hold ends it.
+    expect(await stateOfAll()).toEqual([{ state: 'expired', on_hand: onHand, reserved: 0 }])
     const swept = await expectNoEffect(() => confirm(id))
     expect(swept).toMatchObject({ status: 409, body: { code: 'reservation_expired' } })
   })

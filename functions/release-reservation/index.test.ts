@@ -62,6 +62,7 @@ describe('release-reservation', () => {
     const expired = await held()
     await expire(expired.reservation.id)
     await hold([{ productId: expired.productId, quantity: 1 }])
+    expect(await release(overdue.id)).toMatchObject({ status: 409, body: { code: 'not_held' } })
     for (const { id } of [confirmed, overdue, expired.reservation]) {
       const answer = await expectNoEffect(() => release(id))
       expect(answer).toMatchObject({ status: 409, body: { code: 'not_held' } })

@@ -23,6 +23,7 @@ export const statusOf = {
   product_archived: 409,
   limit_exceeded: 409,
   count_below_reserved: 409,
+  stale_quantity: 409,
   not_held: 409,
   hold_limit_reached: 409,
   reservation_expired: 409,

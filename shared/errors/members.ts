@@ -12,8 +12,18 @@ const Shortage = z
     sku: z.string(),
     requested: z.number().int().positive().describe('What was asked for in all.'),
     available: Count.describe('What is free.'),
+    location: z.string().optional().describe('Where it is short; of a reservation that is any location.'),
   })
   .meta({ id: 'Shortage' })
+
+const StaleExpectation = z
+  .object({
+    productId: z.uuid(),
+    location: z.string(),
+    expected: Count.describe('What the request expects to be on hand.'),
+    actual: Count.describe('What is on hand.'),
+  })
+  .meta({ id: 'StaleExpectation' })
 
 const PassedLimit = z
   .object({
@@ -43,6 +53,9 @@ export const problemMembers = {
   insufficient_stock: z.object({ shortages: z.array(Shortage).describe('Every line that is short.') }),
   limit_exceeded: z.object({ limits: z.array(PassedLimit).describe('Every limit that would be passed.') }),
   count_below_reserved: z.object({ short: z.array(ShortCount).describe('Every count that is too low.') }),
+  stale_quantity: z.object({
+    conflicts: z.array(StaleExpectation).describe('Every quantity that is another than expected.'),
+  }),
   validation_failed: z.object({ errors: z.array(Issue).describe('What is wrong with the input, the first 100.') }),
   idempotency_key_reused: z.object({ errors: z.array(Issue).describe('That it is the key.') }),
   not_ready: z.object({ failing: z.record(z.string(), z.string()).describe('Why, by the part that fails.') }),

@@ -10,7 +10,7 @@ interface Demand {
   location: string | undefined
 }
 
-export type AllocatedLine = Omit<LineRow, 'reservationId' | 'confirmedQuantity'>
+export type AllocatedLine = Omit<LineRow, 'reservationId' | 'line' | 'confirmedQuantity'>
 
 /** Lines of one product and location are one demand. Demands with a location come first, since the others can go elsewhere. */
 export function sumDemands(lines: z.infer<typeof ReserveRequest>['lines'], productIds: readonly string[]): Demand[] {

@@ -1,9 +1,10 @@
 import type * as z from 'zod'
-import type { Member, RequestContext, Sql } from '#database'
+import type { RequestContext, Sql } from '#database'
 import { invalid, ServiceError } from '#errors'
 import type { LockedStock } from './locked-stock.ts'
+import type { References } from './lookups.ts'
 import { mayTouch } from './ownership.ts'
-import type { Reservation, ReserveRequest } from './schema.ts'
+import type { ReserveRequest } from './schema.ts'
 
 type Request = z.infer<typeof ReserveRequest>
 
@@ -17,18 +18,18 @@ export interface HeldLine {
 }
 
 /**
- * Reads what the requests' holders hold already of the products with a limit per holder, without overdue holds. The products are
+ * Reads what the changes' holders hold already of the products with a limit per holder, without overdue holds. The products are
  * locked in `stock`, so no other transaction adds holds to them. Without such a product it sends no query.
  */
 export async function findHeld(
   tx: Sql,
   stock: LockedStock,
-  members: ReadonlyArray<Member<Request>>,
+  changes: ReadonlyArray<{ refersTo: References }>,
   idOfSku: ReadonlyMap<string, string>,
 ): Promise<HeldLine[]> {
   const pairs = new Map<string, { holder: string; productId: string }>()
-  for (const { request } of members) {
-    const { holder, lines } = request
+  for (const { refersTo } of changes) {
+    const { holder, lines = [] } = refersTo
     if (holder == null) continue
     for (const { productId, sku = '' } of lines) {
       const id = productId ?? idOfSku.get(sku) ?? ''
@@ -96,28 +97,10 @@ export function sumHeld(
   holder: string | null | undefined,
   productId: string,
   context: RequestContext,
-  replaced: ReadonlyArray<{ id: string }>,
+  replaced: ReadonlyArray<{ row: { id: string } }>,
 ): number {
   return held
     .filter((line) => line.holder === holder && line.productId === productId && mayTouch(context, line))
-    .filter(({ reservationId }) => !replaced.some(({ id }) => id === reservationId))
+    .filter(({ reservationId }) => !replaced.some(({ row }) => row.id === reservationId))
     .reduce((sum, { quantity }) => sum + quantity, 0)
-}
-
-/** Adds a granted request of the batch to what is held: the next request may have the same holder. */
-export function withHold(
-  held: HeldLine[],
-  stock: LockedStock,
-  { id, holder, lines }: Reservation,
-  { actor }: RequestContext,
-  replaced: ReadonlyArray<{ id: string }>,
-): HeldLine[] {
-  if (holder === null) return held
-  const limited = lines.filter(({ productId }) => isLimitedByHolder(stock, productId))
-  if (limited.length === 0 && held.length === 0) return held
-  const kept = held.filter(({ reservationId }) => !replaced.some((hold) => hold.id === reservationId))
-  return [
-    ...kept,
-    ...limited.map(({ productId, quantity }) => ({ reservationId: id, holder, productId, quantity, madeBy: actor })),
-  ]
 }

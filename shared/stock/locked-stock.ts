@@ -7,7 +7,7 @@ import { apply, type Change, toEvent, totalsOf } from './change.ts'
 import { stockChanges } from './events.ts'
 import { type LockedProduct, saveLevels } from './levels.ts'
 import { insertMovements, type NewMovement } from './movements.ts'
-import { setState } from './reservation-rows.ts'
+import { setExpired } from './reservation-rows.ts'
 
 /**
  * The locked stock of some products, in memory. Changes are decided and applied here, in order, and `save` writes all of them at once,
@@ -27,6 +27,8 @@ export interface LockedStock {
   change: (context: RequestContext, change: Change) => NewMovement
   /** Adds an event of the product that is not a change of its stock. `data` gets the product's next version, and its stock. */
   announce: (context: RequestContext, type: NewEvent['type'], productId: string, data: object) => number
+  /** How many changes there are to save. */
+  changes: () => number
   save: () => Promise<void>
 }
 
@@ -76,6 +78,7 @@ export function createLockedStock(tx: Sql, products: Map<string, LockedProduct>,
       events.push({ type, productId, version, data: { ...data, version, stock: totalsOf(product) }, trace: by.trace })
       return version
     },
+    changes: () => events.length,
     async save() {
       if (changed.size === 0) return
       afterCommit(tx, (token) =>
@@ -85,7 +88,7 @@ export function createLockedStock(tx: Sql, products: Map<string, LockedProduct>,
         ),
       )
       await pipeline([
-        setState(tx, stock.expiredIds, 'expired'),
+        setExpired(tx, stock.expiredIds),
         saveLevels(tx, [...changed]),
         insertMovements(tx, movements),
         publish(tx, markIntermediate(events)),

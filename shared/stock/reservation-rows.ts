@@ -16,6 +16,8 @@ export interface ReservationRow {
 
 export interface LineRow {
   reservationId: string
+  /** Its place in the reservation, from 1. */
+  line: number
   productId: string
   sku: string
   location: string
@@ -29,17 +31,12 @@ function columns(sql: Sql) {
              created_at as "createdAt", updated_at as "updatedAt"`
 }
 
-/** Reservations that exist among `ids`, in no order. */
-export function findReservations(sql: Sql, ids: string[]) {
-  return sql<ReservationRow[]>`select ${columns(sql)} from reservations where id = any(${ids}::uuid[])`
-}
-
 /** Reservations that meet a condition, newest first, with their lines: in one statement, so that the two are of one moment. */
 export function readReservations(sql: Sql, condition: ReturnType<typeof columns>, limit: number) {
   return sql<Array<ReservationRow & { lines: LineRow[] }>>`
     select ${columns(sql)}, (
       select json_agg(json_build_object(
-        'reservationId', reservation_id, 'productId', product_id, 'sku', sku, 'location', location, 'quantity', quantity,
+        'reservationId', reservation_id, 'line', line, 'productId', product_id, 'sku', sku, 'location', location, 'quantity', quantity,
         'confirmedQuantity', confirmed_quantity
       ) order by line)
       from reservation_lines where reservation_id = reservations.id
@@ -54,27 +51,28 @@ export function lockReservations(tx: Sql, ids: string[], { skipLocked = false } 
     order by id for update ${skipLocked ? tx`skip locked` : tx``}`
 }
 
-export function linesOf(sql: Sql, reservationIds: string[]) {
+export function lineColumns(sql: Sql) {
+  return sql`line.reservation_id as "reservationId", line.line, line.product_id as "productId", line.sku, line.location, line.quantity,
+             line.confirmed_quantity as "confirmedQuantity"`
+}
+
+export function linesOf(sql: Sql, reservationIds: readonly string[]) {
   return sql<LineRow[]>`
-    select reservation_id as "reservationId", product_id as "productId", sku, location, quantity,
-           confirmed_quantity as "confirmedQuantity"
-    from reservation_lines where reservation_id = any(${reservationIds}::uuid[])
+    select ${lineColumns(sql)} from reservation_lines as line where reservation_id = any(${reservationIds}::uuid[])
     order by reservation_id, line`
 }
 
+export interface NewHold {
+  reservation: Reservation
+  madeBy: string
+}
+
 /** Adds held reservations with their lines. */
-export async function insertHolds(
-  tx: Sql,
-  holds: ReadonlyArray<{
-    reservation: Reservation
-    madeBy: string
-    lines: ReadonlyArray<Omit<LineRow, 'reservationId' | 'confirmedQuantity'>>
-  }>,
-): Promise<void> {
+export async function insertHolds(tx: Sql, holds: readonly NewHold[]): Promise<void> {
   if (holds.length === 0) return
   const rows = holds.map(({ reservation }) => reservation)
-  const lines = holds.flatMap(({ reservation, lines: own }) =>
-    own.map((line, index) => ({ line, reservation, number: index + 1 })),
+  const lines = holds.flatMap(({ reservation }) =>
+    reservation.lines.map((line, index) => ({ line, reservation, number: index + 1 })),
   )
   await pipeline([
     tx`
@@ -94,16 +92,45 @@ export async function insertHolds(
   ])
 }
 
-/** Ends reservations, with all of their lines. */
-export async function setState(
-  tx: Sql,
-  ids: readonly string[],
-  state: Exclude<ReservationState, 'held'>,
-): Promise<void> {
+/** Expires reservations, with all of their lines. */
+export async function setExpired(tx: Sql, ids: readonly string[]): Promise<void> {
   if (ids.length === 0) return
   await pipeline([
-    tx`update reservations set state = ${state}, updated_at = clock_timestamp() where id = any(${ids}::uuid[])`,
+    tx`update reservations set state = 'expired', updated_at = clock_timestamp() where id = any(${ids}::uuid[])`,
     tx`update reservation_lines set held_until = null where reservation_id = any(${ids}::uuid[]) and held_until is not null`,
+  ])
+}
+
+/** A reservation whose row is locked. */
+export interface LockedReservation {
+  row: ReservationRow
+  lines: LineRow[]
+}
+
+/** Writes reservations that were changed in memory: their states, their deadlines, and what of their lines is confirmed. */
+export async function saveReservations(tx: Sql, changed: readonly LockedReservation[]): Promise<void> {
+  if (changed.length === 0) return
+  const rows = changed.map(({ row }) => row)
+  const lines = changed.flatMap(({ row, lines: own }) =>
+    own.map((line) => ({ ...line, heldUntil: row.state === 'held' ? row.expiresAt.toISOString() : null })),
+  )
+  await pipeline([
+    tx`
+      update reservations as reservation
+      set state = changed.state, expires_at = changed.expires_at, updated_at = changed.updated_at
+      from unnest(${rows.map(({ id }) => id)}::uuid[], ${rows.map(({ state }) => state)}::text[],
+                  ${rows.map(({ expiresAt }) => expiresAt.toISOString())}::timestamptz[],
+                  ${rows.map(({ updatedAt }) => updatedAt.toISOString())}::timestamptz[])
+        as changed (id, state, expires_at, updated_at)
+      where reservation.id = changed.id`,
+    tx`
+      update reservation_lines as line
+      set held_until = changed.held_until, confirmed_quantity = changed.confirmed_quantity
+      from unnest(${lines.map(({ reservationId }) => reservationId)}::uuid[], ${lines.map(({ line }) => line)}::int[],
+                  ${lines.map(({ heldUntil }) => heldUntil)}::timestamptz[],
+                  ${lines.map(({ confirmedQuantity }) => confirmedQuantity)}::int[])
+        as changed (reservation_id, line, held_until, confirmed_quantity)
+      where line.reservation_id = changed.reservation_id and line.line = changed.line`,
   ])
 }
 

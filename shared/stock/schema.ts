@@ -56,8 +56,19 @@ export const AdjustRequest = z.strictObject({
     .meta({ not: { const: 0 } }),
   reason: z.enum(['received', 'returned', 'damaged', 'lost', 'correction']),
   location: LocationCode.optional(),
+  expectedOnHand: Count.max(ON_HAND_MAX).optional().describe('What is on hand there now, or nothing is changed.'),
   reference: label.nullish(),
   note: linesOfText(2_000).nullish(),
+})
+
+export const AdjustLine = exactlyOne(
+  AdjustRequest.extend({ productId: z.guid().toLowerCase().optional(), sku: Sku.optional() }),
+  'productId',
+  'sku',
+).meta({ id: 'AdjustLine' })
+
+export const AdjustStocksRequest = z.strictObject({
+  adjustments: z.array(AdjustLine).min(1).max(500).describe('Each product at most once at a location.'),
 })
 
 export const movementTypes = ['adjustment', 'reserved', 'released', 'expired', 'confirmed', 'count'] as const
@@ -81,6 +92,10 @@ export const Movement = z
   })
   .meta({ id: 'Movement' })
 export type Movement = z.infer<typeof Movement>
+
+export const AdjustStocksResult = z
+  .object({ items: z.array(Movement).describe('In the order of the request.') })
+  .meta({ id: 'AdjustStocksResult' })
 
 export const reservationStates = ['held', 'confirmed', 'released', 'expired'] as const
 export type ReservationState = (typeof reservationStates)[number]

@@ -49,11 +49,11 @@ export function groupCommit<Request, Result>(options: GroupCommitOptions<Request
     isRunning = false
   }
 
-  return (request: Request, context: RequestContext): Promise<Result> =>
-    new Promise((resolve, reject) => {
-      queue.add({ request, context, resolve, reject, enqueuedAt: performance.now() })
-      if (!isRunning) void run()
-    })
+  return (request: Request, context: RequestContext): Promise<Result> => {
+    const result = queue.add(request, context)
+    if (!isRunning) void run()
+    return result
+  }
 }
 
 /** Runs a batch, with late joiners from the queue. Gives a function that answers every member. */

@@ -1,9 +1,13 @@
 import { overloaded, ServiceError } from '#errors'
 import { gauge, histogram } from '#telemetry'
+import type { RequestContext } from '../request-context.ts'
 import { nameOf } from '../transactions/idempotency.ts'
 import type { Member } from './answers.ts'
 
 export interface Entry<Request, Result> extends Member<Request> {
+  /** What no other member of its transaction may have. */
+  keys: readonly string[]
+  weight: number
   enqueuedAt: number
   resolve: (result: Result) => void
   reject: (error: unknown) => void
@@ -14,6 +18,10 @@ export interface QueueOptions<Request> {
   name: string
   /** Requests in one transaction. */
   batchMax: number
+  /** What one transaction may weigh, by `weightOf`. A request that weighs more has a transaction of its own. */
+  weightMax?: number
+  /** What a request adds to the cost of its transaction. By default all weigh nothing. */
+  weightOf?: (request: Request) => number
   /** Requests that may wait for the next one. */
   queueMax: number
   /** Keys that no two requests of one transaction may share. */
@@ -29,55 +37,64 @@ const queueLength = gauge('group_commit_queue_length', 'Requests that wait for t
 export type Queue<Request, Result> = ReturnType<typeof createQueue<Request, Result>>
 
 /** The requests that wait for a transaction, in the order of their arrival. */
-export function createQueue<Request, Result>({ name: group, batchMax, queueMax, keysOf }: QueueOptions<Request>) {
+export function createQueue<Request, Result>(options: QueueOptions<Request>) {
   type Waiting = Entry<Request, Result>
+  const { name: group, batchMax, weightMax = Infinity, queueMax } = options
   const wait = queueWait.labels(group)
   let waiting: Waiting[] = []
 
-  function keysIn({ request, context }: Waiting): string[] {
-    const keys = keysOf?.(request) ?? []
-    if (context.idempotency) keys.push(`key ${nameOf(context.idempotency)}`)
-    return keys
+  function keysOf(request: Request, { idempotency }: RequestContext): string[] {
+    const keys = options.keysOf?.(request) ?? []
+    return idempotency ? [...keys, `key ${nameOf(idempotency)}`] : keys
   }
 
   return {
     length: () => waiting.length,
-
-    add(entry: Waiting): void {
-      if (waiting.length < queueMax) waiting.push(entry)
-      else entry.reject(overloaded(`${queueMax} requests already wait for their turn. Try again shortly.`))
-    },
-
+    /** Gives the result once the request's transaction has committed. */
+    add: (request: Request, context: RequestContext) =>
+      new Promise<Result>((resolve, reject) => {
+        if (waiting.length >= queueMax) {
+          reject(overloaded(`${queueMax} requests already wait for their turn. Try again shortly.`))
+          return
+        }
+        const [keys, weight] = [keysOf(request, context), options.weightOf?.(request) ?? 0]
+        waiting.push({ request, context, keys, weight, resolve, reject, enqueuedAt: performance.now() })
+      }),
     /** Puts requests back at the head of the queue. */
     giveBack(entries: readonly Waiting[]): void {
       waiting = [...entries, ...waiting]
     },
-
     /**
-     * Takes the requests that fit into a batch, up to its bound. A request that shares a key with one of the batch, or with one before it in
+     * Takes the requests that fit into a batch, up to its bounds. A request that shares a key with one of the batch, or with one before it in
      * the queue, stays for the next batch. Rejects requests whose client is gone, or that have waited for too long.
      */
     take(batch: readonly Waiting[], fits: (entry: Waiting) => boolean = () => true): Waiting[] {
       const taken: Waiting[] = []
       const left: Waiting[] = []
-      const seen = new Set(batch.flatMap(keysIn))
+      const seen = new Set(batch.flatMap(({ keys }) => keys))
+      let weight = batch.reduce((sum, entry) => sum + entry.weight, 0)
       const now = performance.now()
-      for (const entry of waiting) {
+      let looked = 0
+      for (; looked < waiting.length && batch.length + taken.length < batchMax && weight < weightMax; looked++) {
+        const entry = waiting[looked] as Waiting
         const refusal = refusalOf(entry, now)
         if (refusal) {
           entry.reject(refusal)
           continue
         }
-        const keys = keysIn(entry)
-        const isFull = batch.length + taken.length === batchMax
-        if (isFull || keys.some((key) => seen.has(key)) || !fits(entry)) left.push(entry)
-        else taken.push(entry)
+        const isFirst = batch.length + taken.length === 0
+        const isLight = isFirst || weight + entry.weight <= weightMax
+        if (!isLight || entry.keys.some((key) => seen.has(key)) || !fits(entry)) left.push(entry)
+        else {
+          taken.push(entry)
+          weight += entry.weight
+        }
         // Also those of requests that stay, so that requests with the same key keep their order.
-        for (const key of keys) seen.add(key)
+        for (const key of entry.keys) seen.add(key)
       }
       for (const { enqueuedAt } of taken) wait.observe((now - enqueuedAt) / 1000)
-      waiting = left
-      queueLength.set({ group }, left.length)
+      waiting = [...left, ...waiting.slice(looked)]
+      queueLength.set({ group }, waiting.length)
       return taken
     },
   }

@@ -38,10 +38,10 @@ export function justifies(state: State, operation: Operation, shop: Shop): boole
     case 'adjust':
       if (answer.code !== 'insufficient_stock') return false
       return freedSets(state, operation, shop).some((freed) => {
-        const { productId, quantity } = request.line
+        const { productId, location, quantity } = request.line
         const available = free(state, request.line, freed)
         const isShort = available + quantity < 0
-        return isShort && isEqual([{ productId, requested: -quantity, available }], shortagesOf(operation))
+        return isShort && isEqual([{ productId, location, requested: -quantity, available }], shortagesOf(operation))
       })
     case 'look':
       return 'stock' in answer && freedSets(state, operation, shop).some((freed) => isSeen(state, answer.stock, freed))
