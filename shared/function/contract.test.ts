@@ -38,7 +38,11 @@ function scopeByPath(definition: FunctionDefinition): Scope | undefined {
   return root === undefined ? undefined : (`${root}:${kind}` as Scope)
 }
 
-const scopesByName: Record<string, Scope> = { 'list-locations': 'stock:read', 'set-limit': 'stock:write' }
+const scopesByName: Record<string, Scope> = {
+  'list-locations': 'stock:read',
+  'set-limit': 'stock:write',
+  'adjust-stocks': 'stock:write',
+}
 
 describe.each(httpFunctions.map((definition) => ({ name: definition.name, definition })))(
   '$name',

@@ -1,3 +1,4 @@
+import * as z from 'zod'
 import type { ErrorCode } from '#errors'
 import type { FunctionDefinition } from '#function'
 import { takesKey } from './problems.ts'
@@ -69,9 +70,15 @@ export function successHeaders(definition: FunctionDefinition, status: number): 
   return headersOf([
     ...commonHeaders(definition, status),
     'Consistency-Token',
-    ...(status === 201 || status === 202 ? (['Location'] as const) : []),
+    ...((status === 201 && !makesMany(definition)) || status === 202 ? (['Location'] as const) : []),
     ...(definition.sends ?? []),
   ])
+}
+
+/** What makes many things at once has no one place to read them. */
+function makesMany({ responses }: FunctionDefinition): boolean {
+  const made = responses[201]
+  return made instanceof z.ZodObject && 'items' in made.shape
 }
 
 export function problemHeaders(definition: FunctionDefinition, status: number, codes: readonly ErrorCode[]): Json {

@@ -42,6 +42,14 @@ describe('createPool', () => {
     for (let turn = 0; turn < 20; turn++) used.add(await processOf(fast(sql)))
     expect(used.size).toBe(1)
     expect(blocked).toContain([...used][0])
+    // What comes before the query has begun cancels nothing.
+    await expect
+      .poll(() =>
+        admin`select 1 from pg_stat_activity where pid = any(${blocked.map(Number)}::int[]) and wait_event = 'PgSleep'`.then(
+          ({ count }) => count,
+        ),
+      )
+      .toBe(1)
     sleeping.cancel()
     expect(await slept).toBe('57014')
     await sql`select 1`

@@ -55,6 +55,9 @@ const requests: Record<string, () => Promise<CallOptions>> = {
     params: { productId: (await newProduct()).id },
     body: { quantity: 5, reason: 'received', note: 'a note' },
   }),
+  'adjust-stocks': async () => ({
+    body: { adjustments: [{ productId: (await newProduct()).id, quantity: 5, reason: 'received' }] },
+  }),
   'create-location': async () => ({ body: { code: newSku(), name: 'x', priority: 5 } }),
   'reserve-stock': async () => ({
     body: { lines: [{ productId: (await newProduct({ initialStock: 9 })).id, quantity: 2 }], reference: 'r' },
