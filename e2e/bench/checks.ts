@@ -2,15 +2,29 @@ import { auditStock } from '#stock'
 import { type BenchDatabase, useDatabase } from './bench-cluster.ts'
 import { productId } from './dataset.ts'
 
-/** How many of the reservations are not in the database, held and with their line. The audit checks ledger and balances. */
-export async function countMissing({ sql }: BenchDatabase, reservationIds: string[]): Promise<number> {
+/**
+ * How many of the ids are not in the database: of movements, or of reservations in this state and with their line. The audit checks ledger
+ * and balances.
+ */
+export async function countMissing(
+  { sql }: BenchDatabase,
+  ids: string[],
+  state: 'held' | 'confirmed' | 'moved',
+): Promise<number> {
+  if (state === 'moved') {
+    const [row] = await sql<[{ missing: number }]>`
+      select count(*)::int as missing from json_array_elements_text(${JSON.stringify(ids)}::text::json) as acknowledged (id)
+      left join stock_movements as movement on movement.id = acknowledged.id::uuid
+      where movement.id is null`
+    return row.missing
+  }
   const [row] = await sql<[{ missing: number }]>`
     select count(*)::int as missing
-    from json_array_elements_text(${JSON.stringify(reservationIds)}::text::json) as acknowledged (id)
+    from json_array_elements_text(${JSON.stringify(ids)}::text::json) as acknowledged (id)
     where not exists (
       select from reservations as reservation
       join reservation_lines as line on line.reservation_id = reservation.id
-      where reservation.id = acknowledged.id::uuid and reservation.state = 'held'
+      where reservation.id = acknowledged.id::uuid and reservation.state = ${state}
     )`
   return row.missing
 }

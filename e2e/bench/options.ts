@@ -5,6 +5,8 @@ import { parseArgs } from 'node:util'
 export const parts = [
   'start',
   'rates',
+  'checkout',
+  'adjust',
   'latency',
   'processes',
   'refused',
@@ -43,6 +45,8 @@ same PostgreSQL, with fsync on. Quick look: --rounds 1 --seconds 2.
 parts (--part, repeatable; default: all but large)
   start      a function's start against a bare Hono bundle's
   rates      reserve-stock against pgbench, a naive handler and Medusa's inventory module: one hot product, and 10,000
+  checkout   sales a second, a reservation and its confirmation each, against pgbench with the same two transactions
+  adjust     adjustments a second against pgbench with one transaction each
   latency    p50 and p99 at half of what saturates, with arrivals that don't wait for answers
   processes  four processes on one hot product against one
   refused    refusals for want of stock against acceptances

@@ -1,6 +1,8 @@
 import { type BenchCluster, startBenchCluster } from './bench-cluster.ts'
 import { withClosing } from './closing.ts'
 import { type Options, type Part, readOptions } from './options.ts'
+import { measureAdjust } from './parts/adjust.ts'
+import { measureCheckout } from './parts/checkout.ts'
 import { measureEvents } from './parts/events.ts'
 import { measureJobs } from './parts/jobs.ts'
 import { LARGE_SERVER, measureLarge } from './parts/large.ts'
@@ -22,6 +24,8 @@ type Measure = (
 
 const measures: Record<Exclude<Part, 'start'>, Measure> = {
   rates: measureRates,
+  checkout: measureCheckout,
+  adjust: measureAdjust,
   latency: measureLatency,
   processes: measureProcesses,
   refused: measureRefused,

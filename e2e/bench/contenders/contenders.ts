@@ -1,10 +1,12 @@
 import { API_KEY, type BenchDatabase } from '../bench-cluster.ts'
 import { countByActor, countInconsistent, countMissing, countSold } from '../checks.ts'
+import { withCosts } from '../costs.ts'
 import { addProduct } from '../dataset.ts'
-import { type Job, runLoad } from '../load/load.ts'
+import { type Job, type LoadResult, runLoad } from '../load/load.ts'
 import type { Options } from '../options.ts'
 import type { Measurement, SellOut } from '../report/measurement.ts'
 import { PGBENCH_CLIENTS, type Transactions } from './pgbench.ts'
+import type { RunningServer } from './servers.ts'
 
 export interface Contender {
   name: string
@@ -40,13 +42,13 @@ export async function addScarce(database: BenchDatabase, pieces: number): Promis
 export function httpContender(
   name: string,
   database: BenchDatabase,
-  ports: number[],
+  servers: RunningServer[],
   { audit = true, ...run }: Run,
   more: Partial<Job> = {},
 ): HttpContender {
   let runs = 0
   const job = (products: Job['products']): Job => ({
-    ports,
+    ports: servers.map(({ port }) => port),
     path: '/v1/reservations',
     headers: { authorization: `Bearer ${API_KEY}` },
     expectedStatus: 201,
@@ -59,10 +61,15 @@ export function httpContender(
     name,
     async measure(products, only: Partial<Job> = {}) {
       await database.sql.unsafe('checkpoint')
-      const { acknowledged, ...rest } = await runLoad({ ...job(products), ...only })
-      const lost = await countMissing(database, acknowledged)
+      const load = () => runLoad({ ...job(products), ...only })
+      const pids = servers.map(({ pid }) => pid)
+      const { result, costs } = await withCosts(database, pids, load, operationsOf)
+      const { acknowledged, ...rest } = result
+      if (rest.perSecond === 0)
+        throw new Error(`${name} did nothing that was expected: ${JSON.stringify(rest.answers)}`)
+      const lost = await countMissing(database, acknowledged, more.body ? 'moved' : more.ending ? 'confirmed' : 'held')
       const checked = audit ? { inconsistent: await countInconsistent(database) } : {}
-      return { ...rest, acknowledged: acknowledged.length, lost, ...checked }
+      return { ...rest, ...costs, acknowledged: acknowledged.length, lost, ...checked }
     },
     async sellOut() {
       const number = await addScarce(database, PIECES)
@@ -74,18 +81,20 @@ export function httpContender(
 
 /** A client of the database itself, without HTTP. */
 export function transactionsContender(transactions: Transactions, database: BenchDatabase, run: Run): Contender {
-  const { name, actor } = transactions
+  const { name, actor, movements } = transactions
   return {
     name,
     async measure(products) {
       await database.sql.unsafe('checkpoint')
       const before = await countByActor(database, actor)
       const warm = await transactions.run(database.url, products, { seconds: run.warmSeconds })
-      const { count, perSecond } = await transactions.run(database.url, products, { seconds: run.seconds })
+      const work = () => transactions.run(database.url, products, { seconds: run.seconds })
+      const { result, costs } = await withCosts(database, [], work, ({ count }) => count)
+      const { count, perSecond } = result
       const acknowledged = warm.count + count
-      const lost = Math.max(0, acknowledged - ((await countByActor(database, actor)) - before))
+      const lost = Math.max(0, acknowledged - ((await countByActor(database, actor)) - before) / movements)
       const answers = { committed: acknowledged }
-      return { perSecond, answers, acknowledged, lost, inconsistent: await countInconsistent(database) }
+      return { perSecond, ...costs, answers, acknowledged, lost, inconsistent: await countInconsistent(database) }
     },
     async sellOut() {
       const number = await addScarce(database, PIECES)
@@ -95,3 +104,5 @@ export function transactionsContender(transactions: Transactions, database: Benc
     },
   }
 }
+
+const operationsOf = ({ answers }: LoadResult) => Object.values(answers).reduce((sum, count) => sum + count, 0)

@@ -10,8 +10,9 @@ import { reserveAlone } from './one-transaction.ts'
 /** A client of the database that runs one transaction a reservation, over 16 connections. */
 export interface Transactions {
   name: string
-  /** The actor of its ledger rows. */
+  /** The actor of its ledger rows, and how many of them one transaction writes. */
   actor: string
+  movements: number
   run(url: string, products: Job['products'], until: Until): Promise<{ count: number; perSecond: number }>
 }
 
@@ -26,15 +27,16 @@ export async function findTransactions(): Promise<{ all: Transactions[]; version
   const version = await pgbench(['--version']).catch(() => undefined)
   if (version === undefined) return { all: [fromDriver], version }
   const all = [
-    fromPgbench('pgbench', 'reserve.pgbench.sql'),
-    fromPgbench('pgbench, one writing statement', 'reserve-in-one.pgbench.sql'),
+    fromPgbench('pgbench', 'reserve.pgbench.sql', 1),
+    fromPgbench('pgbench, one writing statement', 'reserve-in-one.pgbench.sql', 1),
   ]
   return { all, version: version.trim() }
 }
 
-const fromPgbench = (name: string, file: string): Transactions => ({
+export const fromPgbench = (name: string, file: string, movements: number): Transactions => ({
   name,
   actor: 'pgbench',
+  movements,
   async run(url, { first, count }, until) {
     const { hostname, port, username, password, pathname } = new URL(url)
     const script = fileURLToPath(new URL(file, import.meta.url))
@@ -70,6 +72,7 @@ async function pgbench(args: string[], environment: Record<string, string> = {})
 const fromDriver: Transactions = {
   name: 'driver without HTTP',
   actor: 'driver',
+  movements: 1,
   async run(url, { first, count }, until) {
     const sql = postgres(url, { max: PGBENCH_CLIENTS, onnotice: () => {} })
     const close = closeLater(() => sql.end({ timeout: 1 }))

@@ -7,6 +7,7 @@ import { closeLater } from '../closing.ts'
 
 export interface RunningServer {
   port: number
+  pid: number
   stop: () => Promise<void>
 }
 
@@ -46,6 +47,11 @@ async function copyBundle(name: string, folder: string): Promise<string> {
 }
 
 /** The naive handler of a reservation, bundled as the function is. */
+/** The functions of a sale in one process. */
+export function startSaleServer(databaseUrl: string, folder: string): Promise<RunningServer> {
+  return startContender('sale-server', databaseUrl, folder, { RATE_LIMIT: '0' })
+}
+
 export function startNaive(databaseUrl: string, folder: string): Promise<RunningServer> {
   return startContender('naive-server', databaseUrl, folder)
 }
@@ -78,5 +84,5 @@ export async function start(
     await started.exit.finally(() => clearTimeout(timer))
   })
   const url = await listeningUrl(started)
-  return { port: Number(new URL(url).port), stop }
+  return { port: Number(new URL(url).port), pid: started.process.pid ?? 0, stop }
 }

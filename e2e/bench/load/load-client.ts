@@ -41,8 +41,11 @@ async function run(job: Job): Promise<LoadResult> {
   const cpuTimer = setTimeout(() => {
     cpu = process.cpuUsage()
   }, job.warmSeconds * 1_000)
-  const send = async (connection: (typeof connections)[number], since: number) =>
-    note(await connection.send(requestOf()), since)
+  const end = job.ending && endingOf(job, job.ending)
+  const send = async (connection: (typeof connections)[number], since: number) => {
+    const made = await connection.send(requestOf())
+    note(end && made.id !== undefined ? await end(connection, made.id) : made, since)
+  }
 
   const work =
     job.ratePerSecond === undefined
@@ -67,7 +70,7 @@ async function run(job: Job): Promise<LoadResult> {
 }
 
 function requestMaker(job: Job): () => string {
-  return job.method === 'GET' ? readMaker(job) : reservationMaker(job)
+  return job.method === 'GET' ? readMaker(job) : postMaker(job)
 }
 
 function readMaker({ path, products, headers, some }: Job): () => string {
@@ -84,19 +87,37 @@ function readMaker({ path, products, headers, some }: Job): () => string {
   }
 }
 
-function reservationMaker({ path, products, headers, idempotencyPrefix }: Job): () => string {
+function postMaker({ path, products, headers, idempotencyPrefix, body: template = RESERVATION }: Job): () => string {
   let count = 0
+  const body = (number: number) => template.replace('{productId}', productId(number))
   const lines = Object.entries({ host: '127.0.0.1', ...headers }).map(([name, value]) => `${name}: ${value}\r\n`)
   const length = body(products.first).length
-  const head = `POST ${path} HTTP/1.1\r\n${lines.join('')}content-type: application/json\r\ncontent-length: ${length}\r\n`
+  const rest = `${lines.join('')}content-type: application/json\r\ncontent-length: ${length}\r\n`
   return () => {
     const number = products.first + Math.floor(Math.random() * products.count)
     const key = idempotencyPrefix === undefined ? '' : `idempotency-key: ${idempotencyPrefix}-${++count}\r\n`
-    return `${head}${key}\r\n${body(number)}`
+    return `POST ${path.replace('{productId}', productId(number))} HTTP/1.1\r\n${rest}${key}\r\n${body(number)}`
   }
 }
 
-const body = (number: number) => `{"lines":[{"productId":"${productId(number)}","quantity":1}]}`
+const RESERVATION = '{"lines":[{"productId":"{productId}","quantity":1}]}'
+
+/** Ends a hold. Gives the answer of its last request, with the status of a reservation that was made where it went well. */
+function endingOf({ headers }: Job, { releasePercent, extendAndConfirmPercent }: NonNullable<Job['ending']>) {
+  const lines = Object.entries({ host: '127.0.0.1', ...headers }).map(([name, value]) => `${name}: ${value}\r\n`)
+  const request = (id: string, what: string, body: string) =>
+    `POST /v1/reservations/${id}/${what} HTTP/1.1\r\n${lines.join('')}content-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`
+  return async (connection: Connections[number], id: string): Promise<ParsedResponse> => {
+    const chance = Math.random() * 100
+    const isReleased = chance < releasePercent
+    if (!isReleased && chance < releasePercent + extendAndConfirmPercent) {
+      const extended = await connection.send(request(id, 'extend', '{"ttlSeconds":900}'))
+      if (extended.status !== 200) return extended
+    }
+    const { status } = await connection.send(request(id, isReleased ? 'release' : 'confirm', '{}'))
+    return status === 200 ? { status: 201, id: isReleased ? undefined : id } : { status, id: undefined }
+  }
+}
 
 type Connections = Array<Awaited<ReturnType<typeof connect>>>
 type Send = (connection: Connections[number], since: number) => Promise<void>

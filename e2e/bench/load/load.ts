@@ -12,6 +12,13 @@ export interface Job {
   /** Headers that replace `headers` in a share of the requests. */
   some?: { percent: number; headers: Record<string, string> }
   headers: Record<string, string>
+  /** The body of a POST, with `{productId}` as in the path. Default: a reservation of one piece. */
+  body?: string
+  /**
+   * Goes on with each reservation that was made, by its id and over the same connection: in this share of them. A request is then all of
+   * them together, from the reservation to the end of the hold.
+   */
+  ending?: { confirmPercent: number; releasePercent: number; extendAndConfirmPercent: number }
   /** Sends an Idempotency-Key of its own with each request. */
   idempotencyPrefix?: string
   connections: number
@@ -38,7 +45,7 @@ export interface LoadResult {
   unexpected: number
   /** CPU time of the client for each request: it shares the cores with what it measures. */
   clientMicroseconds: number
-  /** The ids that came with 201, warming up included. */
+  /** The ids that came with 201, warming up included; with `ending`, those of the reservations that were confirmed. */
   acknowledged: string[]
 }
 

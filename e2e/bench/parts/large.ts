@@ -43,7 +43,7 @@ export async function measureLarge(
   const contenders = [many, few].map((database, index) => ({
     products: { first: 1, count: database.products },
     scenario: index === 0 ? 'many products' : 'few products',
-    ...httpContender('reserve-stock', database, [servers[index]?.port ?? 0], { ...options, audit: false }),
+    ...httpContender('reserve-stock', database, servers.slice(index, index + 1), { ...options, audit: false }),
   }))
   for (let round = 1; round <= options.rounds; round++) {
     for (const { name, scenario, products, measure } of rotated(contenders, round - 1)) {

@@ -20,8 +20,8 @@ export async function measureLatency(
     const own = await startReserveStock(database.url, cluster.folder)
     const naive = await startNaive(database.url, cluster.folder)
     const contenders = [
-      httpContender('reserve-stock', database, [own.port], options),
-      httpContender('naive handler', database, [naive.port], options),
+      httpContender('reserve-stock', database, [own], options),
+      httpContender('naive handler', database, [naive], options),
     ]
     for (const contender of rotated(contenders, round - 1)) {
       const products = { first: 1 + contenders.indexOf(contender), count: 1 }

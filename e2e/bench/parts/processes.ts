@@ -18,10 +18,9 @@ export async function measureProcesses(
     const database = await cluster.createDatabase(options.products)
     const servers = []
     for (let index = 0; index < PROCESSES; index++) servers.push(await startReserveStock(database.url, cluster.folder))
-    const ports = servers.map(({ port }) => port)
     const contenders = [
-      httpContender('one process', database, ports.slice(0, 1), options),
-      httpContender('four processes', database, ports, options),
+      httpContender('one process', database, servers.slice(0, 1), options),
+      httpContender('four processes', database, servers, options),
     ]
     for (const contender of rotated(contenders, round - 1)) {
       const products = { first: 1 + contenders.indexOf(contender), count: 1 }

@@ -27,10 +27,10 @@ export async function measureRates(
     const keyed = await startReserveStock(database.url, cluster.folder)
     const naive = await startNaive(database.url, cluster.folder)
     const contenders: Contender[] = [
-      httpContender('reserve-stock', database, [own.port], options),
-      httpContender('reserve-stock, Idempotency-Key', database, [keyed.port], options, { idempotencyPrefix: 'bench' }),
+      httpContender('reserve-stock', database, [own], options),
+      httpContender('reserve-stock, Idempotency-Key', database, [keyed], options, { idempotencyPrefix: 'bench' }),
       ...all.map((transactions) => transactionsContender(transactions, database, options)),
-      httpContender('naive handler', database, [naive.port], options),
+      httpContender('naive handler', database, [naive], options),
       ...('skipped' in peer ? [] : [peer]),
     ]
     for (const [scenario, isHot] of [

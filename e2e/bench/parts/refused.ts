@@ -15,7 +15,7 @@ export async function measureRefused(
   for (let round = 1; round <= options.rounds; round++) {
     const database = await cluster.createDatabase(options.products)
     const server = await startReserveStock(database.url, cluster.folder)
-    const contender = httpContender('reserve-stock', database, [server.port], options)
+    const contender = httpContender('reserve-stock', database, [server], options)
     const soldOut = await addScarce(database, 1)
     await contender.measure({ first: soldOut, count: 1 }, { connections: 1, requestsMax: 1, warmSeconds: 0 })
     const scenarios = [

@@ -77,7 +77,7 @@ async function measureCommits(
   const modes = { 'commits wait for the disk': 'local', 'commits wait for the replica': 'remote_apply' }
   for (const [index, [name, mode]] of rotated(Object.entries(modes), round - 1).entries()) {
     const server = await startReserveStock(database.url, cluster.folder, { DATABASE_SYNCHRONOUS_COMMIT: mode })
-    const contender = httpContender(name, database, [server.port], options)
+    const contender = httpContender(name, database, [server], options)
     recorder.note(round, name, 'hot', await contender.measure({ first: 1 + index, count: 1 }))
     await server.stop()
   }

@@ -11,6 +11,11 @@ export interface Measurement {
   /** Answers of another status than expected, which do not count. */
   unexpected?: number
   clientMicroseconds?: number
+  /** CPU time for each operation, of the service and of PostgreSQL; its write-ahead log; and commits, of the whole load. */
+  serviceMicroseconds?: number
+  databaseMicroseconds?: number
+  walBytes?: number
+  commitsPerSecond?: number
   /** Reservations that were acknowledged, warming up included, and those of them that are not in the database. */
   acknowledged: number
   lost: number

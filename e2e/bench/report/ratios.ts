@@ -26,6 +26,24 @@ const ratios: Array<{ label: string; of: Name; to: Name; target?: { floor: numbe
   ...compared('driver without HTTP', { hot: { floor: 6, aim: 12 }, spread: { floor: 1.1, aim: 2 } }),
   ...compared('naive handler', {}),
   ...compared('Medusa', { hot: { floor: 40, aim: 80 } }),
+  ...(['hot', 'spread'] as const).map((scenario) => ({
+    label: `${scenario === 'hot' ? 'one hot product' : '{products} products'}: sales ÷ pgbench with the same two transactions`,
+    of: ['checkout', 'one process', scenario] satisfies Name as Name,
+    to: ['checkout', 'pgbench', scenario] satisfies Name as Name,
+    target: scenario === 'hot' ? { floor: 5, aim: 8 } : { floor: 1.3, aim: 2 },
+  })),
+  {
+    label: 'sales of four processes ÷ one, one hot product',
+    of: ['checkout', 'four processes', 'hot'],
+    to: ['checkout', 'one process', 'hot'],
+    target: { floor: 0.75, aim: 0.9 },
+  },
+  ...(['hot', 'spread'] as const).map((scenario) => ({
+    label: `${scenario === 'hot' ? 'one hot product' : '{products} products'}: adjust-stock ÷ pgbench`,
+    of: ['adjust', 'adjust-stock', scenario] satisfies Name as Name,
+    to: ['adjust', 'pgbench', scenario] satisfies Name as Name,
+    ...(scenario === 'hot' && { target: { floor: 5, aim: 8 } }),
+  })),
   {
     label: 'four processes ÷ one, one hot product',
     of: ['processes', 'four processes', 'hot'],

@@ -1,3 +1,4 @@
+import type { Measurement } from './measurement.ts'
 import { type Comparison, compare, type Spread, seriesOf, spreadOf, valuesOf } from './ratios.ts'
 import type { Results, Section } from './results.ts'
 
@@ -10,10 +11,11 @@ export function renderTables(results: Results): string {
     results.latency && latencyTable(results.latency),
     table(
       ['part', 'measured', 'answers a second', 'min-max', 'lost', 'wrong balances'],
-      (['processes', 'refused', 'reads', 'replica', 'jobs', 'large'] as const).flatMap((part) =>
+      (['checkout', 'adjust', 'processes', 'refused', 'reads', 'replica', 'jobs', 'large'] as const).flatMap((part) =>
         otherRows(part, results[part]),
       ),
     ),
+    costsTable(results),
     results.replica && primaryTable(results.replica),
     results.events && eventsTable(results.events),
     start && startTable(start.millisecondsTo),
@@ -99,6 +101,30 @@ function otherRows(part: string, section: Section | undefined): string[][] {
     const name = contender === 'reserve-stock' ? scenario : `${contender}, ${scenario}`
     return [part, name, whole(spread.median), range(spread, whole), lostOf(measurements), wrongOf(measurements)]
   })
+}
+
+/** What each operation costs whom. */
+function costsTable({ start: _, ...sections }: Results): string {
+  const cost = (
+    measurements: Measurement[],
+    member: 'serviceMicroseconds' | 'databaseMicroseconds' | 'clientMicroseconds' | 'walBytes' | 'commitsPerSecond',
+  ) => whole(spreadOf(measurements.map((measurement) => measurement[member] ?? 0)).median)
+  return table(
+    ['each operation', '', 'service, µs of CPU', 'PostgreSQL, µs', 'client, µs', 'WAL, bytes', 'commits a second'],
+    Object.entries(sections).flatMap(([part, { series }]) =>
+      series
+        .filter(({ measurements }) => measurements.every(({ walBytes }) => walBytes !== undefined))
+        .map(({ contender, scenario, measurements }) => [
+          part,
+          `${contender}, ${scenario}`,
+          cost(measurements, 'serviceMicroseconds'),
+          cost(measurements, 'databaseMicroseconds'),
+          cost(measurements, 'clientMicroseconds'),
+          cost(measurements, 'walBytes'),
+          cost(measurements, 'commitsPerSecond'),
+        ]),
+    ),
+  )
 }
 
 function primaryTable(section: Section): string {
