@@ -81,18 +81,31 @@ const reserveUnderKey = fc.constantFrom(1, 2).map((quantity) =>
   })),
 )
 
+const adjustment = fc.record({
+  product,
+  location: place,
+  quantity: fc.integer({ min: -5, max: 4 }).filter((quantity) => quantity !== 0),
+})
+/** One, or several at once, of which none names a place that another does. */
 const adjust = fc
-  .record({ product, location: place, quantity: fc.integer({ min: -5, max: 4 }).filter((quantity) => quantity !== 0) })
-  .map((change) =>
-    command(`adjust ${fc.stringify(change)}`, ({ productIds }) => {
-      const { product: index, location, quantity } = change
-      return { kind: 'adjust', line: { productId: productIds[index] ?? '', location, quantity } }
-    }),
+  .uniqueArray(adjustment, {
+    minLength: 1,
+    maxLength: 3,
+    selector: ({ product: index, location }) => `${index} ${location}`,
+  })
+  .map((changes) =>
+    command(`adjust ${fc.stringify(changes)}`, ({ productIds }) => ({
+      kind: 'adjust',
+      lines: changes.map(({ product: index, ...line }) => ({ ...line, productId: productIds[index] ?? '' })),
+    })),
   )
 
-/** Anybody may settle anybody's hold. */
+/** Any client may change another's hold. */
 const settle = fc
-  .record({ kind: fc.constantFrom('confirm' as const, 'release' as const), which: fc.nat({ max: 30 }) })
+  .record({
+    kind: fc.constantFrom('confirm' as const, 'confirm' as const, 'release' as const, 'extend' as const),
+    which: fc.nat({ max: 30 }),
+  })
   .map(({ kind, which }) =>
     command(`${kind} ${which}`, ({ known }) => {
       const id = known[which % known.length]

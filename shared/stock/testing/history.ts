@@ -12,14 +12,15 @@ export interface Line {
 
 export type Request =
   | { kind: 'reserve'; lines: Line[]; cart: string | undefined; key: string | undefined }
-  | { kind: 'confirm' | 'release' | 'expire'; id: string }
-  | { kind: 'adjust'; line: Required<Line> }
+  | { kind: 'confirm' | 'release' | 'extend' | 'expire'; id: string }
+  /** All of the lines, or none. */
+  | { kind: 'adjust'; lines: Array<Required<Line>> }
   | { kind: 'look'; productId: string }
   | { kind: 'sweep' }
 
 export type Answer =
-  | { code: 'reserved' | 'confirmed' | 'released'; reservation: Reservation }
-  | { code: 'adjusted'; movement: Movement }
+  | { code: 'reserved' | 'confirmed' | 'released' | 'extended'; reservation: Reservation }
+  | { code: 'adjusted'; movements: Movement[] }
   | { code: 'seen'; stock: ProductStock }
   | { code: 'done' }
   | { code: string; shortages: unknown }
@@ -106,10 +107,16 @@ async function perform(
       return { code: 'confirmed', reservation: await stock.confirm(request.id, {}, context) }
     case 'release':
       return { code: 'released', reservation: await stock.release(request.id, context) }
+    case 'extend':
+      return { code: 'extended', reservation: await stock.extend(request.id, { ttlSeconds: 600 }, context) }
     case 'adjust': {
-      const { productId, quantity, location = 'main' } = request.line
-      const movement = await stock.adjustStock(productId, { quantity, location, reason: 'correction' }, context)
-      return { code: 'adjusted', movement }
+      const [first, ...others] = request.lines.map((line) => ({ ...line, reason: 'correction' as const }))
+      if (!first || others.length > 0) {
+        const adjustments = first ? [first, ...others] : []
+        return { code: 'adjusted', movements: await stock.adjustStocks({ adjustments }, context) }
+      }
+      const { productId, ...adjustment } = first
+      return { code: 'adjusted', movements: [await stock.adjustStock(productId, adjustment, context)] }
     }
     case 'look':
       return { code: 'seen', stock: await stock.getStock(request.productId, context) }

@@ -14,7 +14,7 @@ export function productsOf({ request }: Operation, { operations }: Shop): string
     case 'reserve':
       return request.lines.map(({ productId }) => productId)
     case 'adjust':
-      return [request.line.productId]
+      return request.lines.map(({ productId }) => productId)
     case 'look':
       return [request.productId]
     case 'sweep':
@@ -38,13 +38,21 @@ export function justifies(state: State, operation: Operation, shop: Shop): boole
     case 'adjust':
       if (answer.code !== 'insufficient_stock') return false
       return freedSets(state, operation, shop).some((freed) => {
-        const { productId, location, quantity } = request.line
-        const available = free(state, request.line, freed)
-        const isShort = available + quantity < 0
-        return isShort && isEqual([{ productId, location, requested: -quantity, available }], shortagesOf(operation))
+        const shortages = request.lines.flatMap((line) => {
+          const { productId, location, quantity } = line
+          const available = free(state, line, freed)
+          return available + quantity < 0 ? [{ productId, location, requested: -quantity, available }] : []
+        })
+        return shortages.length > 0 && isEqual(shortages, shortagesOf(operation))
       })
     case 'look':
       return 'stock' in answer && freedSets(state, operation, shop).some((freed) => isSeen(state, answer.stock, freed))
+    case 'extend': {
+      const isHeld = state.holds.get(request.id)?.state === 'held'
+      const passed = overdue(operation, shop).filter(({ id }) => id === request.id)
+      if (answer.code === 'extended') return isHeld && !passed.some(({ isSure }) => isSure)
+      return answer.code === 'not_held' && (!isHeld || passed.length > 0)
+    }
     case 'confirm':
     case 'release':
       return codesFor(state, operation, request, shop).includes(answer.code)

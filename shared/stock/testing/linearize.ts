@@ -61,10 +61,15 @@ function readLedger({ productIds, sequenceBefore }: Shop): Promise<Row[]> {
     order by min(sequence) over (partition by xmin::text), sequence`
 }
 
-/** Rows of one cause and type stand together: a reservation is made, and ends, as a whole. */
-function group(ledger: Row[]): Row[][] {
+/** Rows of one cause and type stand together: a reservation is made, and ends, as a whole, and adjustments that were asked for at once. */
+function group(ledger: Row[], { operations }: Shop): Row[][] {
   const groups: Row[][] = []
-  const nameOf = ({ id, type, reservationId }: Row) => `${type} ${reservationId ?? id}`
+  const firstOf = new Map(
+    operations.flatMap(({ answer }) =>
+      'movements' in answer ? answer.movements.map(({ id }) => [id, answer.movements[0]?.id] as const) : [],
+    ),
+  )
+  const nameOf = ({ id, type, reservationId }: Row) => `${type} ${reservationId ?? firstOf.get(id) ?? id}`
   for (const row of ledger) {
     const last = groups.at(-1)
     if (last?.[0] && nameOf(last[0]) === nameOf(row)) last.push(row)
@@ -80,7 +85,7 @@ function replay(shop: Shop, ledger: Row[]): Effect[] {
   const effects: Effect[] = []
   let state = firstState(shop.productIds)
   let replaced: Row[] = []
-  const groups = group(ledger)
+  const groups = group(ledger, shop)
   groups.forEach((rows, index) => {
     const [row] = rows
     if (!row) return
@@ -88,7 +93,10 @@ function replay(shop: Shop, ledger: Row[]): Effect[] {
     const asked = ownerOf(shop, row, id)
     const next = groups[index + 1]?.[0]
     const by = next?.type === 'reserved' ? ownerOf(shop, next, next.reservationId ?? '') : undefined
-    const isReplaced = row.type === 'released' && by !== undefined && next?.transaction === row.transaction
+    const cart = by?.request.kind === 'reserve' ? by.request.cart : undefined
+    const isOfCart = cart !== undefined && state.holds.get(id)?.cart === cart
+    // Whoever has asked for its release at the same time was told that of a released one.
+    const isReplaced = row.type === 'released' && isOfCart && next?.transaction === row.transaction
     const owner = isReplaced ? by : asked
     state = apply(state, shop, rows, id, owner)
     // It is released and its successor made in one step, which nobody sees the middle of.
@@ -111,7 +119,7 @@ function ownerOf({ operations }: Shop, { type }: Row, id: string): Operation | u
   const code = type === 'adjustment' ? 'adjusted' : type
   const owners = operations.filter(({ answer, isReplay }) => {
     if (answer.code !== code || isReplay) return false
-    if ('movement' in answer) return answer.movement.id === id
+    if ('movements' in answer) return answer.movements.some((movement) => movement.id === id)
     return 'reservation' in answer && answer.reservation.id === id
   })
   if (type === 'reserved' || type === 'adjustment') expect(owners, `${type} ${id}`).toHaveLength(1)
@@ -134,9 +142,12 @@ function apply(state: State, shop: Shop, rows: Row[], id: string, owner: Operati
     return hold(state, id, { lines, cart })
   }
   if (row?.type === 'adjustment') {
-    const line = { productId: row.productId, location: row.location, quantity: row.onHandDelta }
-    expect(free(state, line) + line.quantity).toBeGreaterThanOrEqual(0)
-    return receive(state, line)
+    expect(owner?.request).toHaveProperty('lines.length', rows.length)
+    return rows.reduce((before, { productId, location, onHandDelta: quantity }) => {
+      const line = { productId, location, quantity }
+      expect(free(before, line) + quantity).toBeGreaterThanOrEqual(0)
+      return receive(before, line)
+    }, state)
   }
   if (row?.type !== 'confirmed' && row?.type !== 'released' && row?.type !== 'expired') {
     throw new Error(`nobody asked for ${JSON.stringify(row)}`)
