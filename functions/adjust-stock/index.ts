@@ -15,6 +15,7 @@ export default httpFunction({
     404: ['product_not_found', 'location_not_found'],
     409: ['stale_quantity', 'insufficient_stock'],
   },
+  emits: ['stock.adjusted', 'stock.expired'],
   handler: async ({ params, body, context }) => {
     const movement = await adjustStock(params.productId, body, context)
     return created(`/v1/products/${movement.productId}/stock/movements`, movement)

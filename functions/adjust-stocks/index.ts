@@ -14,6 +14,7 @@ export default httpFunction({
     404: ['product_not_found', 'location_not_found'],
     409: ['stale_quantity', 'insufficient_stock'],
   },
+  emits: ['stock.adjusted', 'stock.expired'],
   handler: async ({ body, context }) => {
     const items = await adjustStocks(body, context)
     return { status: 201, body: { items } }

@@ -11,6 +11,7 @@ export default httpFunction({
   request: { body: CreateProductRequest },
   responses: { 201: Product, 409: ['sku_taken'] },
   sends: ['ETag'],
+  emits: ['product.created', 'stock.adjusted'],
   handler: async ({ body, context }) => {
     const versioned = await createProduct(body, context)
     const { product } = versioned

@@ -11,6 +11,7 @@ export default streamFunction({
   types: [...stockChanges, 'product.updated'],
   summary: 'Publish low-stock, out-of-stock and back-in-stock alerts.',
   data: ProductChange,
+  emits: ['stock.low', 'stock.out', 'stock.back', 'stock.expired'],
   handler: async ({ attributes, data, context }) => ({
     alert: (await detectAlert(data, attributes.id, name, context)) ?? null,
   }),

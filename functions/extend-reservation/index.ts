@@ -12,5 +12,6 @@ export default httpFunction({
   request: { body: ExtendRequest },
   responses: { 200: Reservation, 404: ['reservation_not_found'], 409: ['not_held', 'hold_limit_reached'] },
   settings: holdLifeMaxSeconds,
+  emits: ['stock.expired'],
   handler: async ({ params, body, context }) => ok(await extend(params.reservationId, body, context)),
 })

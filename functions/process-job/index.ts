@@ -14,5 +14,6 @@ export default queueFunction({
   data: z.strictObject({ jobId: z.guid().toLowerCase() }),
   // The longest job reads one snapshot, which lasts 5 minutes at most.
   limits: { timeoutMs: 360_000 },
+  emits: ['product.created', 'product.updated', 'stock.adjusted', 'stock.expired'],
   handler: ({ attributes, data, context }) => runJob(data.jobId, attributes.id, context, runners),
 })

@@ -12,5 +12,6 @@ export default httpFunction({
   summary: 'Give held goods back.',
   request: { body: z.strictObject({}) },
   responses: { 200: Reservation, 404: ['reservation_not_found'], 409: ['not_held'] },
+  emits: ['stock.released', 'stock.expired'],
   handler: async ({ params, context }) => ok(await release(params.reservationId, context)),
 })

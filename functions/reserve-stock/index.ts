@@ -15,6 +15,7 @@ export default httpFunction({
     409: ['product_archived', 'limit_exceeded', 'insufficient_stock'],
   },
   settings: holdLifeMaxSeconds,
+  emits: ['stock.reserved', 'stock.released', 'stock.expired'],
   handler: async ({ body, context }) => {
     const reservation = await reserve(body, context)
     return created(`/v1/reservations/${reservation.id}`, reservation)

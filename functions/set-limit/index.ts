@@ -11,5 +11,6 @@ export default httpFunction({
   summary: 'Limit how much of a product one reservation, or one holder, may hold.',
   request: { body: SetLimitRequest },
   responses: { 200: ProductLimits, 404: ['product_not_found'] },
+  emits: ['stock.expired'],
   handler: async ({ params, body, context }) => ok(await setLimit(params.productId, body, context)),
 })

@@ -15,6 +15,7 @@ export default httpFunction({
   },
   responses: { 200: Product, 404: ['product_not_found'], 409: ['sku_taken'], 412: ['version_mismatch'] },
   sends: ['ETag'],
+  emits: ['product.updated', 'stock.expired'],
   handler: async ({ params, headers, body, context }) => {
     const matches = versionCondition(preconditionsOf(headers))
     const versioned = await updateProduct(params.productId, body, matches, context)

@@ -1,5 +1,5 @@
 export type { Following } from './delivery.ts'
-export { eventTypes } from './event-types.ts'
+export { type EventType, eventTypes } from './event-types.ts'
 export { oncePerEvent } from './inbox.ts'
 export { type NewEvent, publish } from './outbox.ts'
 export type { LoggedEvent } from './postgres/log.ts'

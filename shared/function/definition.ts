@@ -1,6 +1,7 @@
 import type * as z from 'zod'
 import type { RequestContext, Scope } from '#database'
 import type { Resource } from '#errors'
+import type { EventType } from '#events'
 import type { RequestHeaders } from './http/request-headers.ts'
 
 /** The groups of the API reference. */
@@ -76,6 +77,8 @@ export interface HttpOptions<
   produces?: readonly string[]
   /** Headers that its answers have besides the common ones. */
   sends?: readonly AnswerHeader[]
+  /** The types of the events that it publishes. */
+  emits?: readonly EventType[]
   limits?: Partial<Limits>
   /** Reads the function's own settings at the start, so that a bad one fails the start and not the first request. */
   settings?: () => unknown
@@ -112,6 +115,7 @@ export interface FunctionDefinition {
   settings?: (() => unknown) | undefined
   tag?: Tag
   sends?: readonly AnswerHeader[]
+  emits: readonly EventType[]
   app: { fetch: (request: Request, env?: unknown) => Response | Promise<Response> }
   /** Requests being worked on at the moment, also past their time-out. */
   inFlight: () => number

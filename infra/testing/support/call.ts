@@ -3,6 +3,7 @@ import type { FunctionDefinition } from '#function'
 import { openApiOf } from '#openapi'
 import { type CheckAnswer, contractOf } from './contract.ts'
 import { ADMIN_KEY } from './database-per-file.ts'
+import { traceparentOf } from './published.ts'
 
 export interface CallOptions {
   params?: Record<string, string>
@@ -48,7 +49,7 @@ function requestOf(definition: FunctionDefinition, options: CallOptions): Reques
   )
   const url = new URL(path, 'http://localhost')
   for (const [name, value] of Object.entries(options.query ?? {})) url.searchParams.set(name, String(value))
-  const headers = new Headers()
+  const headers = new Headers({ traceparent: traceparentOf(definition) })
   if (options.key !== null) headers.set('authorization', `Bearer ${options.key ?? ADMIN_KEY}`)
   if (options.body !== undefined) headers.set('content-type', 'application/json')
   for (const [name, value] of Object.entries(options.headers ?? {})) headers.set(name, value)

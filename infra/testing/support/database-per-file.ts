@@ -4,7 +4,9 @@ import { afterAll } from 'vitest'
 import { ensureBootstrapKey } from '#access'
 import { shutDown } from '#async'
 import { overrideEnvironment } from '#config'
+import { connect } from '../../../shared/database/connections/connect.ts'
 import { engineUrl } from './engine.ts'
+import { requireDeclaredEvents } from './published.ts'
 
 /** The admin key of every test database. */
 export const ADMIN_KEY = 'test-admin-key'
@@ -22,6 +24,10 @@ await ensureBootstrapKey(ADMIN_KEY)
 
 afterAll(async () => {
   await shutDown()
+  const sql = connect(url.href, { max: 1 })
+  const undeclared = await requireDeclaredEvents(sql).catch((error: Error) => error)
+  await sql.end()
   await admin`drop database if exists ${admin(name)} with (force)`
   await admin.end()
+  if (undeclared) throw undeclared
 })

@@ -2,6 +2,7 @@ import type { HttpBindings } from '@hono/node-server'
 import { Hono } from 'hono'
 import * as z from 'zod'
 import { type RequestContext, systemContext, toPublicError } from '#database'
+import type { EventType } from '#events'
 import { validate } from '#input'
 import { childTrace, logger, traceIdOf } from '#telemetry'
 import { defaultLimits, type FunctionDefinition, type Limits, type Trigger } from '../definition.ts'
@@ -22,6 +23,8 @@ interface EventOptions<Data extends z.ZodType> {
   summary: string
   /** The shape of the event's data. */
   data: Data
+  /** The types of the events that it publishes. */
+  emits?: readonly EventType[]
   limits?: Partial<Limits>
   /** Returns once the effect is committed. An error of 4xx dead-letters the event; any other has it tried again. */
   handler: (event: ReceivedEvent<z.infer<Data>>) => Promise<unknown>
@@ -118,6 +121,7 @@ function eventFunction<Data extends z.ZodType>(options: EventOptions<Data>, trig
     request: { body: data, contentTypes: ['application/json'] },
     responses: {},
     produces: [],
+    emits: options.emits ?? [],
     app,
     inFlight: admission.current,
   }

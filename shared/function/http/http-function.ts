@@ -66,6 +66,7 @@ export function httpFunction<
     settings: options.settings,
     tag: options.tag,
     sends: options.sends ?? [],
+    emits: options.emits ?? [],
     app: appOf(endpoint, path, admission),
     inFlight: admission.current,
   }
