@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from 'vitest'
 import { systemContext } from '#database'
-import { confirm, getReservation, getStock, release, sweepReservations } from '#stock'
+import { confirm, extend, getReservation, getStock, release, sweepReservations } from '#stock'
 import { blocked, expectConsistent, expire, hold, inRivalSession, newProduct, sql } from '#testing'
+import { EXPIRED_MAX } from './lock-stock.ts'
 
 const context = () => systemContext('function:test')
 const codeOf = (work: Promise<unknown>) => work.then(() => 'done').catch((error: { code: string }) => error.code)
@@ -66,6 +67,26 @@ describe('a hold that is overdue', () => {
     await expire(overdue.id)
     await settle(id, {}, context())
     expect(await getStock(productId, context())).toMatchObject({ reserved: 0 })
+  })
+
+  it('is refused, be there more overdue holds of its product than one transaction ends', async () => {
+    const { id: productId } = await newProduct({ initialStock: 1_000 })
+    const made = await Promise.all(Array.from({ length: EXPIRED_MAX + 3 }, () => hold([{ productId, quantity: 1 }])))
+    const [confirming, releasing, extending, ...others] = made.map(({ id }) => id) as [string, string, string]
+    await expire(...others)
+    // Later than all others, which are ended first.
+    for (const id of [confirming, releasing, extending]) {
+      await sql`update reservations set expires_at = now() - interval '1 second' where id = ${id}`
+      await sql`update reservation_lines set held_until = now() - interval '1 second' where reservation_id = ${id}`
+    }
+    const codes = [
+      confirm(confirming, {}, context()),
+      release(releasing, context()),
+      extend(extending, { ttlSeconds: 60 }, context()),
+    ].map(codeOf)
+    expect(await Promise.all(codes)).toEqual(['reservation_expired', 'not_held', 'not_held'])
+    await sweepReservations(context())
+    expect(await getStock(productId, context())).toMatchObject({ onHand: 1_000, reserved: 0 })
   })
 
   it('gives its goods back although somebody works on it, once they are done', async () => {
