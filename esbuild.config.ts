@@ -107,7 +107,7 @@ async function manifestOf(functions: FunctionDefinition[], version: string) {
   return {
     version,
     functions: functions.map((definition) => {
-      const { name, summary, trigger, scope, limits } = definition
+      const { name, summary, trigger, scope, limits, isRead } = definition
       const bundle = bundleOf(definition)
       const { kind, ...rest } = trigger
       return {
@@ -117,7 +117,7 @@ async function manifestOf(functions: FunctionDefinition[], version: string) {
         scope,
         limits,
         bundle,
-        ...(kind === 'http' ? { route: rest } : { trigger: rest }),
+        ...(kind === 'http' ? { route: { ...rest, isRead } } : { trigger: rest }),
       }
     }),
     openapi: openApiOf(functions, version, await readExamples(functions)),

@@ -9,7 +9,13 @@ const Manifest = z.object({
     z.object({
       name: z.string().regex(/^[a-z][a-z0-9-]*$/),
       kind: z.enum(['http', 'queue', 'stream', 'schedule', 'outbox']),
-      route: z.object({ method: z.enum(['GET', 'POST', 'PATCH', 'PUT', 'DELETE']), path: z.string() }).optional(),
+      route: z
+        .object({
+          method: z.enum(['GET', 'POST', 'PATCH', 'PUT', 'DELETE']),
+          path: z.string(),
+          isRead: z.boolean().optional(),
+        })
+        .optional(),
       // Defaults: the API's general bound on bodies, and a time that no answer needs.
       limits: z
         .object({

@@ -39,6 +39,14 @@ test.each<[string, Question, string]>([
   expect(bodies).toEqual([body, body])
 })
 
+test('broken off after it was sent: a POST that only reads is sent once more, without a key', async () => {
+  const { origin, bodies } = await killedOnce()
+  const { url } = await routerTo([origin], { ...LIMITS, isRead: true })
+  const answer = await ask(url, '/thing', { method: 'POST', body: 'all of it' })
+  expect([answer.status, answer.text]).toEqual([200, 'done'])
+  expect(bodies).toEqual(['all of it', 'all of it'])
+})
+
 test.each<[string, Question]>([
   ['a POST without a key', { method: 'POST', body: 'all of it' }],
   ['one with a key, but more than 64 KiB', { method: 'POST', headers: keyed, body: 'x'.repeat(65_537) }],

@@ -9,6 +9,8 @@ export interface RouteEntry {
   /** How long a proxied function may be silent before the router answers 504. In process the function keeps its own limit. */
   timeoutMs: number
   maxBodyBytes: number
+  /** Whether it is a POST that only reads, and so may be sent again. */
+  isRead?: boolean | undefined
 }
 
 /** A function in this process, or the origins of the processes that run it. */

@@ -176,7 +176,7 @@ export class Sending implements Dispatcher.DispatchHandler {
   #dispatch(upstream: Upstream, body: RequestBody | Buffer | null): void {
     const { req } = this.#exchange
     const headers = upstreamHeaders(this.#exchange, this.#entry.name)
-    this.#isRepeatable = isRepeatable(req.method, headers)
+    this.#isRepeatable = this.#entry.isRead || isRepeatable(req.method, headers)
     const request = { method: req.method ?? 'GET', path: originForm(req.url ?? '/'), headers, body }
     if (body instanceof RequestBody) {
       this.#stream({ ...request, headers: ['host', upstream.host, ...headers], body }, upstream)

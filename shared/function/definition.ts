@@ -69,6 +69,8 @@ export interface HttpOptions<
   /** One sentence for the API reference. */
   summary: string
   scope: Scope
+  /** Of a POST that only reads: like a GET, it takes a Consistency-Token and ignores an Idempotency-Key. */
+  isRead?: boolean
   /** `description`: what the schema of the body can't say, in Markdown. */
   request?: { query?: Query; body?: Body; contentTypes?: readonly string[]; description?: string }
   /** By status, the schema of the answer, or the codes of the errors. */
@@ -107,6 +109,8 @@ export interface FunctionDefinition {
   trigger: Trigger
   limits: Limits
   scope: Scope | undefined
+  /** Whether it answers GET, or a POST that only reads. */
+  isRead?: boolean
   /** The resources that the parameters of its path are the ids of. */
   params: Readonly<Record<string, Resource>>
   request: { query?: z.ZodType; body?: z.ZodType; contentTypes: readonly string[]; description?: string }

@@ -57,12 +57,12 @@ export function headersOf(names: readonly Header[]): Json {
 }
 
 /** The headers that every answer of a function with this status may have. */
-function commonHeaders({ trigger }: FunctionDefinition, status: number): Header[] {
+function commonHeaders(definition: FunctionDefinition, status: number): Header[] {
   const isFinal = status < 400 || [404, 409, 412].includes(status)
   return [
     'Request-Id',
     ...(UNCOUNTED.has(status) ? [] : (['RateLimit-Policy', 'RateLimit'] as const)),
-    ...(takesKey(trigger) && isFinal ? (['Idempotent-Replayed'] as const) : []),
+    ...(takesKey(definition) && isFinal ? (['Idempotent-Replayed'] as const) : []),
   ]
 }
 

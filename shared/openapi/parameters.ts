@@ -38,12 +38,12 @@ function inQuery({ request }: FunctionDefinition, schemaOf: SchemaOf, input?: Ex
 /** A query has only texts; the document shows a number as a number. */
 const inType = (schema: Json, text: string) => (schema.type === 'integer' ? Number(text) : text)
 
-function inHeaders({ trigger, responses }: FunctionDefinition): Json[] {
-  const isRead = trigger.kind === 'http' && trigger.method === 'GET'
+function inHeaders(definition: FunctionDefinition): Json[] {
+  const { isRead, responses } = definition
   return [
     requestId,
     ...(isRead ? [consistencyToken] : []),
-    ...(takesKey(trigger) ? [idempotencyKey] : []),
+    ...(takesKey(definition) ? [idempotencyKey] : []),
     ...(responses[412] ? [ifMatch] : []),
     ...(responses[412] || responses[304] !== undefined ? [ifNoneMatch] : []),
   ]

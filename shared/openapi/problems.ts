@@ -30,13 +30,14 @@ const COMMON_TO_BODIES: readonly ErrorCode[] = ['request_timeout', 'too_large', 
 const COMMON_TO_KEYS: readonly ErrorCode[] = ['request_in_progress', 'idempotency_key_reused']
 
 /** Every error code of a function, by status, its own first. */
-export function codesOf({ responses, trigger }: FunctionDefinition): Map<number, ErrorCode[]> {
+export function codesOf(definition: FunctionDefinition): Map<number, ErrorCode[]> {
+  const { responses, trigger } = definition
   const own = Object.values(responses).filter((codes): codes is ErrorCode[] => Array.isArray(codes))
   const method = trigger.kind === 'http' ? trigger.method : undefined
   const codes = new Set([
     ...own.flat(),
     ...(method === 'GET' ? [] : COMMON_TO_BODIES),
-    ...(takesKey(trigger) ? COMMON_TO_KEYS : []),
+    ...(takesKey(definition) ? COMMON_TO_KEYS : []),
     ...COMMON,
   ])
   const byStatus = new Map<number, ErrorCode[]>()
@@ -44,8 +45,8 @@ export function codesOf({ responses, trigger }: FunctionDefinition): Map<number,
   return byStatus
 }
 
-export function takesKey(trigger: FunctionDefinition['trigger']): boolean {
-  return trigger.kind === 'http' && (trigger.method === 'POST' || trigger.method === 'PATCH')
+export function takesKey({ trigger, isRead }: FunctionDefinition): boolean {
+  return trigger.kind === 'http' && !isRead && (trigger.method === 'POST' || trigger.method === 'PATCH')
 }
 
 /** A response with a problem of one of `codes`, which share a status. */

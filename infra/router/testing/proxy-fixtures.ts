@@ -8,7 +8,7 @@ type Handler = (req: IncomingMessage, res: ServerResponse) => void
 /** A router with one path, to these upstreams. */
 export async function routerTo(
   upstreams: URL[],
-  limits: { timeoutMs?: number; maxBodyBytes?: number } = {},
+  limits: { timeoutMs?: number; maxBodyBytes?: number; isRead?: boolean } = {},
   resolve?: Resolve,
 ) {
   const shared = {

@@ -44,9 +44,11 @@ export function httpFunction<
   const params: Readonly<Record<string, Resource>> = options.params ?? {}
   const request = { contentTypes: ['application/json'], ...options.request }
   const admission = createAdmission(name, limits)
+  const isRead = options.isRead ?? method === 'GET'
   const endpoint: Endpoint = {
     name,
     method,
+    isRead,
     scope,
     params: Object.entries(params),
     limits,
@@ -59,6 +61,7 @@ export function httpFunction<
     trigger: { kind: 'http', method, path },
     limits,
     scope,
+    isRead,
     params,
     request,
     responses,

@@ -29,6 +29,7 @@ import { pathOf, queryOf, validateParams } from './validate.ts'
 export interface Endpoint {
   name: string
   method: Method
+  isRead: boolean
   scope: Scope
   params: ReadonlyArray<readonly [name: string, resource: Resource]>
   limits: Limits
@@ -87,21 +88,21 @@ async function resultOf(
   admission: Admission,
 ): Promise<HandlerResult> {
   const { headers, response, requestId, trace, isGone } = exchange
-  const { method, limits } = endpoint
+  const { method, isRead, limits } = endpoint
   const admitted = admit(exchange, limits.timeoutMs)
   const identity = admitted instanceof Promise ? await admitted : admitted
   const { apiKeyId, scopes } = identity
   exchange.identity = identity
   requireScope(identity, endpoint.scope)
   // A bad token is refused here, since not every read comes to a server that would look at it.
-  if (method === 'GET' && response.consistencyToken !== undefined) parseToken(response.consistencyToken)
+  if (isRead && response.consistencyToken !== undefined) parseToken(response.consistencyToken)
   const params = validateParams(rawParams, endpoint.params)
   const query = endpoint.request.query ? validate(endpoint.request.query, queryOf(request.url)) : undefined
   const { content: received, release } =
     method === 'GET' ? nothing : await receive(endpoint, request, exchange, apiKeyId)
   const work = () => {
     const idempotency =
-      method === 'POST' || method === 'PATCH'
+      !isRead && (method === 'POST' || method === 'PATCH')
         ? idempotencyKeyOf(headers.get('idempotency-key'), {
             apiKeyId,
             requestId,
