@@ -42,6 +42,7 @@ const scopesByName: Record<string, Scope> = {
   'list-locations': 'stock:read',
   'set-limit': 'stock:write',
   'adjust-stocks': 'stock:write',
+  'query-availability': 'stock:read',
 }
 
 describe.each(httpFunctions.map((definition) => ({ name: definition.name, definition })))(
@@ -123,7 +124,7 @@ describe.each(httpFunctions.map((definition) => ({ name: definition.name, defini
         expect(answer.body.detail.isWellFormed()).toBe(true)
       })
 
-    if (methodOf(definition) === 'GET')
+    if (definition.isRead)
       it('refuses a consistency token that was never one', async () => {
         const answer = await send({ headers: { 'consistency-token': 'junk' } })
         expect(answer).toMatchObject({ status: 422, body: { errors: [{ path: 'Consistency-Token' }] } })
@@ -151,7 +152,7 @@ describe.each(httpFunctions.map((definition) => ({ name: definition.name, defini
         },
       )
 
-    if (['POST', 'PATCH'].includes(methodOf(definition)))
+    if (['POST', 'PATCH'].includes(methodOf(definition)) && !definition.isRead)
       it.each(['', '\u00fc', 'x'.repeat(256), 'tab\tinside'])('refuses the idempotency key %j', async (key) => {
         const [contentType = ''] = definition.request.contentTypes
         const headers = { 'idempotency-key': key, 'content-type': contentType }
@@ -305,6 +306,7 @@ async function existing(definition: FunctionDefinition) {
       url: 'https://shop.example/',
       events: ['stock.low'],
       lines: [{ productId: product.id, quantity: 1 }],
+      items: [{ productId: product.id, quantity: 1 }],
     }
     return JSON.stringify(values[member] ?? 'fit')
   }

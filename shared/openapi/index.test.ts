@@ -44,12 +44,16 @@ describe('the description of', () => {
     )
   })
 
-  const writes = ofFunctions.filter(({ method }) => method === 'post' || method === 'patch')
-  it.each(writes)('$operationId has what a body and an Idempotency-Key may lead to', ({ operationId, responses }) => {
+  const withBody = ofFunctions.filter(({ method }) => method === 'post' || method === 'patch')
+  it.each(withBody)('$operationId has what a body may lead to', ({ responses }) => {
     expect(responses[408]?.description).toBe('`request_timeout`')
-    expect(responses[409]?.description).toContain('request_in_progress')
     expect(responses[413]?.description).toBe('`too_large`')
     expect(responses[415]?.description).toBe('`unsupported_media_type`')
+  })
+
+  const writes = withBody.filter(({ operationId }) => operationId !== 'query-availability')
+  it.each(writes)('$operationId has what an Idempotency-Key may lead to', ({ operationId, responses }) => {
+    expect(responses[409]?.description).toContain('request_in_progress')
     expect(responses[422]?.description).toMatch(/idempotency_key_reused.*validation_failed/)
     expect(parametersOf(operationId)).toContain('Idempotency-Key')
   })
@@ -123,6 +127,12 @@ describe('the description', () => {
     expect(taken).toEqual({ type: 'string', maxLength: 1600, pattern: '^[A-Za-z0-9_-]+$' })
     const given = { anyOf: [taken, { type: 'null' }] }
     expect(schemas.ListProductsResult).toMatchObject({ properties: { nextCursor: given } })
+  })
+
+  it('has a Consistency-Token and no Idempotency-Key for a POST that only reads', () => {
+    expect(parametersOf('query-availability')).toEqual(['Request-Id', 'Consistency-Token'])
+    expect(operationNamed('query-availability').responses).not.toHaveProperty('409')
+    expect(headersAt('query-availability', 200)).not.toContain('Idempotent-Replayed')
   })
 
   it('says what goes with an entity tag', () => {

@@ -2,6 +2,7 @@
 export { adjustStock, adjustStocks } from './adjust.ts'
 export { detectAlert } from './alerts.ts'
 export { auditFor, auditStock } from './audit.ts'
+export { queryAvailability } from './availability.ts'
 // And what #products builds its own changes of stock on.
 export { cacheGroup } from './cache-group.ts'
 export { totalsOf } from './change.ts'

@@ -1,25 +1,17 @@
 import * as z from 'zod'
 import { exactlyOne, lineOfText, linesOfText } from '#input'
+import { Count, LocationCode, ON_HAND_MAX, QUANTITY_MAX, Quantity, Sku, StockTotals } from './fields.ts'
 
 export { Audit } from './audit-schema.ts'
+export { AvailabilityRequest, AvailabilityResult } from './availability-schema.ts'
+export { LocationCode, ON_HAND_MAX, QUANTITY_MAX, Sku, StockTotals } from './fields.ts'
 export { ExportPayload, VerifyPayload } from './job-payloads.ts'
 export { ProductLimits, SetLimitRequest } from './limit-schema.ts'
 
-/** The most that one location can hold of a product. Balances are 32-bit integers, and this leaves a margin. */
-export const ON_HAND_MAX = 2_000_000_000
-export const QUANTITY_MAX = 1_000_000_000
-
 const label = lineOfText(200).min(1)
 
-export const Sku = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 of A-Z a-z 0-9 . _ -')
-export const LocationCode = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 of A-Z a-z 0-9 . _ -')
-const Count = z.number().int().nonnegative()
-const Quantity = z.number().int().min(1).max(QUANTITY_MAX)
 /** Lines of one product are summed, and served whole from one location. */
 const HeldQuantity = z.number().int().min(1).max(ON_HAND_MAX)
-
-export const StockTotals = z.object({ onHand: Count, reserved: Count, available: Count }).meta({ id: 'StockTotals' })
-export type StockTotals = z.infer<typeof StockTotals>
 
 export const ProductStock = z
   .object({

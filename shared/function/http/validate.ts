@@ -1,6 +1,5 @@
 import { invalid, notFound, type Resource } from '#errors'
-
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
+import { isId } from '#ids'
 
 /** The ids in a path, by parameter. Throws the 404 of the parameter's resource for a value that can't be an id. */
 export function validateParams(
@@ -10,7 +9,7 @@ export function validateParams(
   const ids: Record<string, string> = {}
   for (const [name, resource] of resources) {
     const value = params[name] ?? ''
-    if (!UUID.test(value)) throw notFound(resource, value)
+    if (!isId(value)) throw notFound(resource, value)
     ids[name] = value.toLowerCase()
   }
   return ids
