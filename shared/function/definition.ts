@@ -3,6 +3,7 @@ import type { RequestContext, Scope } from '#database'
 import type { Resource } from '#errors'
 import type { EventType } from '#events'
 import type { RequestHeaders } from './http/request-headers.ts'
+import type { RecentTraffic } from './status/recent-traffic.ts'
 
 /** The groups of the API reference. */
 export type Tag =
@@ -123,6 +124,8 @@ export interface FunctionDefinition {
   app: { fetch: (request: Request, env?: unknown) => Response | Promise<Response> }
   /** Requests being worked on at the moment, also past their time-out. */
   inFlight: () => number
+  /** What this process has answered lately. */
+  recent: () => RecentTraffic
 }
 
 export function ok(body: unknown, headers: Record<string, string> = {}): HandlerResult {

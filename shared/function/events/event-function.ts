@@ -5,6 +5,7 @@ import { type RequestContext, systemContext, toPublicError } from '#database'
 import type { EventType } from '#events'
 import { validate } from '#input'
 import { childTrace, logger, traceIdOf } from '#telemetry'
+import { declare } from '../declared.ts'
 import { defaultLimits, type FunctionDefinition, type Limits, type Trigger } from '../definition.ts'
 import { type Admission, createAdmission } from '../http/admission.ts'
 import { readJson } from '../http/body.ts'
@@ -111,7 +112,7 @@ function eventFunction<Data extends z.ZodType>(options: EventOptions<Data>, trig
     admission.observe(response.status, startedAt)
     return response
   })
-  return {
+  return declare({
     name,
     summary,
     trigger,
@@ -124,7 +125,8 @@ function eventFunction<Data extends z.ZodType>(options: EventOptions<Data>, trig
     emits: options.emits ?? [],
     app,
     inFlight: admission.current,
-  }
+    recent: admission.recent,
+  })
 }
 
 /** Takes a CloudEvent in HTTP binary mode; 204 acknowledges it. */

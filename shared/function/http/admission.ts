@@ -2,6 +2,7 @@ import { createDeadlines, createShares } from '#async'
 import { overloaded, type ServiceError } from '#errors'
 import { gauge, histogram, logger } from '#telemetry'
 import type { Limits } from '../definition.ts'
+import { createTraffic, type RecentTraffic } from '../status/recent-traffic.ts'
 
 const admissions = new Map<string, () => number>()
 const inFlight = gauge(
@@ -27,6 +28,8 @@ export interface Admission {
     onEnd: () => void,
   ) => Promise<Result> | Result
   observe: (status: number, startedAt: number) => void
+  /** What was observed in the last five minutes. */
+  recent: () => RecentTraffic
 }
 
 /**
@@ -40,6 +43,7 @@ export function createAdmission(name: string, { inFlight: limit, timeoutMs }: Li
   const durations = new Map<number, ReturnType<typeof duration.labels>>()
   const slots = createShares(limit)
   const deadlines = createDeadlines(timeoutMs)
+  const traffic = createTraffic()
   admissions.set(name, slots.taken)
 
   /** The result of `work`, or `overloaded` past the time-out. `leave` is called when the work has ended. */
@@ -102,8 +106,11 @@ export function createAdmission(name: string, { inFlight: limit, timeoutMs }: Li
     observe(status: number, startedAt: number) {
       const observer = durations.get(status) ?? duration.labels(name, String(status))
       durations.set(status, observer)
-      observer.observe((performance.now() - startedAt) / 1000)
+      const now = performance.now()
+      observer.observe((now - startedAt) / 1000)
+      traffic.add(status, now - startedAt, now)
     },
+    recent: () => traffic.recent(performance.now()),
   }
 }
 

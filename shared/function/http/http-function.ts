@@ -2,6 +2,7 @@ import type { HttpBindings } from '@hono/node-server'
 import { Hono } from 'hono'
 import type * as z from 'zod'
 import { type Resource, ServiceError } from '#errors'
+import { declare } from '../declared.ts'
 import {
   defaultLimits,
   type FunctionDefinition,
@@ -55,7 +56,7 @@ export function httpFunction<
     request,
     handler: options.handler as Endpoint['handler'],
   }
-  return {
+  return declare({
     name,
     summary,
     trigger: { kind: 'http', method, path },
@@ -72,7 +73,8 @@ export function httpFunction<
     emits: options.emits ?? [],
     app: appOf(endpoint, path, admission),
     inFlight: admission.current,
-  }
+    recent: admission.recent,
+  })
 }
 
 /** A Hono app with the function's route. It answers every other method and path with a problem document. */
