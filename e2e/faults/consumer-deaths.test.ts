@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { connect } from 'node:net'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { environment, overrideEnvironment } from '#config'
 import { systemContext } from '#database'
 import { closeRelay, relayOutbox } from '#events'
@@ -48,9 +48,10 @@ const effectsOf = async (productId: string) =>
 async function startUntil(
   isDone: () => Promise<boolean>,
   { url = 'postgres:', removeDeadMembers }: Log,
+  batch: string,
 ): Promise<number> {
   const { DATABASE_URL = '' } = environment()
-  const settings = { DATABASE_URL, EVENTS_URL: url, PORT: '0', HOST: '127.0.0.1' }
+  const settings = { DATABASE_URL, EVENTS_URL: url, BATCH: batch, PORT: '0', HOST: '127.0.0.1' }
   for (let deaths = 0; deaths <= DEATHS_MAX; deaths++) {
     const member = await startFixture('consumer-fixture.ts', settings)
     let isDead = false
@@ -91,22 +92,27 @@ const logs: Log[] = [
 
 describe.each(logs)('an event that kills whoever handles it, $name,', (events) => {
   describe.skipIf(events.url === undefined)('is', () => {
-    beforeAll(async () => {
-      overrideEnvironment({ EVENTS_URL: events.url })
+    beforeAll(() => overrideEnvironment({ EVENTS_URL: events.url }))
+    beforeEach(async () => {
+      await sql`truncate event_log, event_groups, dead_events, inbox`
       await sql`
         create table effects (
           sequence bigint generated always as identity, event_id uuid not null, product_id uuid not null, version bigint not null)`
     })
+    afterEach(() => sql`drop table effects`)
     afterAll(async () => {
       overrideEnvironment({ EVENTS_URL: undefined })
-      await sql`drop table effects`
       await closeRelay()
     })
 
-    it(
-      'dead-lettered alone, after ten recorded attempts: the events beside it, before it and behind it are handled',
-      async () => {
+    it.each([
+      ['alone', ''],
+      ['in batches', '50'],
+    ])(
+      'dead-lettered alone, after ten recorded attempts, where events come %s: those beside it, before it and behind it are handled',
+      async (_, batch) => {
         const poison = randomUUID()
+        const dead = (await events.deadLetters()).length
         const others = Array.from({ length: 12 }, () => randomUUID())
         await publishAll(
           [1, 2, 3, 4, 5, 6].flatMap((version) => [
@@ -115,10 +121,11 @@ describe.each(logs)('an event that kills whoever handles it, $name,', (events) =
           ]),
         )
         const isDone = async () => (await sql`select 1 from effects`).length >= 13 * 6 - 1
-        expect(await startUntil(isDone, events)).toBeGreaterThanOrEqual(ATTEMPTS_MAX)
+        expect(await startUntil(isDone, events, batch)).toBeGreaterThanOrEqual(ATTEMPTS_MAX)
         expect(await effectsOf(poison)).toEqual([1, 2, 3, 5, 6])
         for (const productId of others) expect(await effectsOf(productId)).toEqual([1, 2, 3, 4, 5, 6])
-        expect(await events.deadLetters()).toEqual([[poison, '4', String(ATTEMPTS_MAX)]])
+        expect(await events.deadLetters()).toContainEqual([poison, '4', String(ATTEMPTS_MAX)])
+        expect((await events.deadLetters()).filter(([id]) => id !== poison)).toHaveLength(dead)
       },
       TIMEOUT_MS,
     )

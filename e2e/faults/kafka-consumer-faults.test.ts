@@ -22,9 +22,10 @@ let url: string
 let members: Started[] = []
 let relaying: { stop: () => Promise<void> }
 
+/** One of them takes batches, and one event by event. */
 async function startMember(index: number): Promise<void> {
   const { DATABASE_URL = '' } = environment()
-  const settings = { DATABASE_URL, EVENTS_URL: url, PORT: '0', HOST: '127.0.0.1' }
+  const settings = { DATABASE_URL, EVENTS_URL: url, BATCH: index === 0 ? '50' : '', PORT: '0', HOST: '127.0.0.1' }
   const member = await startFixture('consumer-fixture.ts', settings)
   members[index] = member
   await listeningUrl(member)

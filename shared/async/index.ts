@@ -1,6 +1,7 @@
 export { batched } from './batch.ts'
 export { inBatches } from './batch-per-turn.ts'
 export { createDeadlines } from './deadlines.ts'
+export { gathered } from './gathered.ts'
 export { type Loop, startLoop } from './loop.ts'
 export { createShares, type Shares } from './shares.ts'
 export { onShutdown, shutDown } from './shutdown.ts'

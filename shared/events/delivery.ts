@@ -1,6 +1,8 @@
 import type { Outcome } from '#errors'
 import { counter, gauge, logger } from '#telemetry'
+import type { Backlog, Entry, Settlement } from './backlog.ts'
 import type { LoggedEvent } from './postgres/log.ts'
+import type { Progress } from './progress.ts'
 import { ATTEMPTS_MAX } from './waits.ts'
 
 export interface Subscription {
@@ -11,11 +13,49 @@ export interface Subscription {
   types?: readonly string[] | undefined
   /** Must not throw. */
   deliver: (event: LoggedEvent, topic: string) => Promise<Outcome>
+  /** Delivers several events at once, where there are several. */
+  batch?: BatchSubscription | undefined
 }
+
+export interface BatchSubscription {
+  /** Events a batch, 1,000 at most. */
+  max: number
+  /** The pause after a batch that was not full, so that the next one has more. */
+  waitMs: number
+  /** Gives an outcome for each event, or the one of the batch as a whole. Must not throw. */
+  deliver: (events: readonly LoggedEvent[], topic: string) => Promise<readonly Outcome[] | Failure>
+}
+
+type Failure = Exclude<Outcome, { verdict: 'acknowledge' }>
 
 export interface Following {
   /** Takes no more events. Resolves when the deliveries under way have ended. */
   stop: () => Promise<void>
+}
+
+/** What a follower's log does for a partition while its entries are delivered. */
+export interface Session<E> {
+  /** Whether the partition is to be left after the delivery under way. */
+  isOver: () => boolean
+  save: (progress: Progress) => Promise<void>
+  /** False where the dead letter could not be written: the entry's key then waits. */
+  deadLetter: (entry: E, attempts: number, error: string) => Promise<boolean>
+}
+
+/** A partition that is followed. */
+export interface Partition<E extends Entry> {
+  subscription: Subscription
+  topic: string
+  backlog: Backlog<E>
+  suspicion: Suspicion
+}
+
+/** Which of the next entries may be the one that crashed a process. */
+export interface Suspicion {
+  /** How many of the next entries have their attempts recorded before they begin. */
+  unverified: number
+  /** Whether a crash may have been the fault of one of those. They are then delivered one at a time in all of this process. */
+  afterCrash: boolean
 }
 
 const delivered = counter('stream_events_total', 'Events delivered to a consumer group, by verdict.', [
@@ -28,42 +68,168 @@ const lag = gauge('stream_lag_seconds', 'Age of the last event of a topic that w
   'topic',
 ])
 
-/** What to do next: pass on to the next event, retry this one (which may not count as an attempt), or dead-letter it. */
-export type Next = { step: 'pass' } | { step: 'retry'; isCounted: boolean } | { step: 'dead-letter'; error: string }
+/** Events that are done and not saved: as many may be delivered again after a crash, or as many as a batch has. */
+const UNSAVED_MAX = 100
+const SAVE_MS = 1_000
+
+/** The error of an attempt of which only the beginning was recorded. */
+const INTERRUPTED = 'the process crashed during the attempt, or another follower took over'
+
+/** Entries that may have been under way, or done and not saved, when a process crashed. */
+export function unsavedMax({ batch }: Subscription): number {
+  return Math.max(UNSAVED_MAX, batch?.max ?? 1)
+}
 
 export function wants({ types }: Subscription, type: string): boolean {
   return !types || types.includes(type)
 }
 
-export function countDeadLetter({ group }: Subscription): void {
-  deadLetters.inc({ group })
+/**
+ * Delivers what is due of a partition's backlog, and saves the progress: after each batch, after 100 single events or a second, and at the
+ * end. Gives the size of the largest delivery.
+ */
+export async function deliverBacklog<E extends Entry>(partition: Partition<E>, session: Session<E>): Promise<number> {
+  const { subscription, backlog, suspicion } = partition
+  const max = subscription.batch?.max ?? 1
+  let largest = 0
+  let unsaved = 0
+  const startedAt = performance.now()
+  let savedAt = startedAt
+  const save = async () => {
+    await session.save(backlog.progress())
+    unsaved = 0
+    savedAt = performance.now()
+  }
+  while (!session.isOver()) {
+    const mayCrash = suspicion.afterCrash && suspicion.unverified > 0
+    const entries = backlog.next(mayCrash ? 1 : max, startedAt)
+    if (entries.length === 0) break
+    try {
+      await oneAtATime(mayCrash, () => deliverEntries(partition, entries, session))
+    } finally {
+      backlog.putBack()
+    }
+    suspicion.unverified = Math.max(0, suspicion.unverified - entries.length)
+    largest = Math.max(largest, entries.length)
+    unsaved += entries.length
+    if (entries.length > 1 || unsaved >= UNSAVED_MAX || performance.now() - savedAt >= SAVE_MS) await save()
+  }
+  if (unsaved > 0) await save()
+  return largest
 }
+
+async function deliverEntries<E extends Entry>(
+  partition: Partition<E>,
+  entries: readonly E[],
+  session: Session<E>,
+): Promise<void> {
+  const { subscription, topic, backlog, suspicion } = partition
+  const [first] = entries
+  // It may have waited for its turn.
+  if (!first || session.isOver()) return
+  if (entries.length === 1) return backlog.settle(entries, [await deliverOne(partition, first, session)])
+  if (suspicion.unverified > 0) {
+    backlog.begin(first, INTERRUPTED)
+    await session.save(backlog.progress())
+  }
+  const outcomes = await attemptBatch(subscription, topic, entries.map(eventOf))
+  if ('verdict' in outcomes) return backlog.failTogether(entries, !outcomes.isOutage, outcomes.error)
+  const settlements: Settlement[] = []
+  const waiting = new Set<string>()
+  for (const [index, entry] of entries.entries()) {
+    const outcome = outcomes[index]
+    // What is behind an event to be retried comes again with it.
+    if (!outcome || waiting.has(entry.key)) settlements.push({ step: 'retry', isCounted: false, error: '' })
+    else settlements.push(await conclude(subscription, entry, outcome, 1, session))
+    if (settlements[index]?.step === 'retry') waiting.add(entry.key)
+  }
+  backlog.settle(entries, settlements)
+}
+
+const eventOf = ({ content }: Entry) => content as LoggedEvent
+
+/** Records the attempt before it makes it where the event may crash the process: the attempt then still counts. */
+async function deliverOne<E extends Entry>(
+  { subscription, topic, backlog, suspicion }: Partition<E>,
+  entry: E,
+  session: Session<E>,
+): Promise<Settlement> {
+  const { group } = subscription
+  const { content } = entry
+  const lastError = backlog.lastError(entry) ?? INTERRUPTED
+  const attempts = backlog.begin(entry, INTERRUPTED)
+  if (attempts > ATTEMPTS_MAX) {
+    const { position } = entry
+    logger().error({ group, topic, position, attempts: ATTEMPTS_MAX, reason: lastError }, 'event dead-lettered')
+    return deadLetterEntry(subscription, entry, ATTEMPTS_MAX, lastError, session)
+  }
+  if (attempts > 1 || suspicion.unverified > 0) await session.save(backlog.progress())
+  if (content instanceof Error) {
+    logger().error({ group, topic, position: entry.position, err: content }, 'message is not an event')
+    return deadLetterEntry(subscription, entry, attempts, content.message, session)
+  }
+  const event = eventOf(entry)
+  const outcome = await subscription.deliver(event, topic)
+  delivered.inc({ group, verdict: outcome.verdict })
+  lag.set({ group, topic }, ageOf(event))
+  return conclude(subscription, entry, outcome, attempts, session)
+}
+
+async function attemptBatch(
+  { group, batch }: Subscription,
+  topic: string,
+  events: readonly LoggedEvent[],
+): Promise<readonly Outcome[] | Failure> {
+  if (!batch) throw new Error(`${group} takes no batches`)
+  const outcomes = await batch.deliver(events, topic)
+  const last = events.at(-1)
+  if (last) lag.set({ group, topic }, ageOf(last))
+  if ('verdict' in outcomes) {
+    delivered.inc({ group, verdict: outcomes.verdict }, events.length)
+    logger().warn(
+      { group, topic, events: events.length, reason: outcomes.error },
+      'batch failed; its events will be delivered one by one',
+    )
+  } else for (const { verdict } of outcomes) delivered.inc({ group, verdict })
+  return outcomes
+}
+
+const ageOf = ({ occurredAt }: LoggedEvent) => (Date.now() - occurredAt.getTime()) / 1000
 
 /**
- * Delivers an event of a topic, for the `attempt`th time. An outage does not count as an attempt, however long it lasts: a database that
- * is down for an hour must not turn good events into dead letters.
+ * What follows from the `attempts`th attempt. An outage does not count as an attempt, however long it lasts: a database that is down for an
+ * hour must not turn good events into dead letters.
  */
-export async function attemptDelivery(
-  { group, deliver }: Subscription,
-  topic: string,
-  event: LoggedEvent,
-  attempt: number,
-): Promise<Next> {
-  const outcome = await deliver(event, topic)
-  delivered.inc({ group, verdict: outcome.verdict })
-  lag.set({ group, topic }, (Date.now() - event.occurredAt.getTime()) / 1000)
-  if (outcome.verdict === 'acknowledge') return { step: 'pass' }
+async function conclude<E extends Entry>(
+  subscription: Subscription,
+  entry: E,
+  outcome: Outcome,
+  attempts: number,
+  session: Session<E>,
+): Promise<Settlement> {
+  if (outcome.verdict === 'acknowledge') return { step: 'done' }
+  const { group } = subscription
   const { error: reason, isOutage = false } = outcome
-  if (outcome.verdict === 'retry' && (isOutage || attempt < ATTEMPTS_MAX)) {
-    logger().warn({ group, event: event.id, attempts: attempt, reason }, 'event will be delivered again')
-    return { step: 'retry', isCounted: !isOutage }
+  const { id } = eventOf(entry)
+  if (outcome.verdict === 'retry' && (isOutage || attempts < ATTEMPTS_MAX)) {
+    logger().warn({ group, event: id, attempts, reason }, 'event will be delivered again')
+    return { step: 'retry', isCounted: !isOutage, error: reason }
   }
-  logger().error({ group, event: event.id, attempts: attempt, reason }, 'event dead-lettered')
-  return { step: 'dead-letter', error: reason }
+  logger().error({ group, event: id, attempts, reason }, 'event dead-lettered')
+  return deadLetterEntry(subscription, entry, attempts, reason, session)
 }
 
-/** The error of an attempt of which only the beginning was recorded. */
-export const INTERRUPTED = 'the process crashed during the attempt, or another follower took over'
+async function deadLetterEntry<E extends Entry>(
+  { group }: Subscription,
+  entry: E,
+  attempts: number,
+  error: string,
+  session: Session<E>,
+): Promise<Settlement> {
+  if (!(await session.deadLetter(entry, attempts, error))) return { step: 'retry', isCounted: true, error }
+  deadLetters.inc({ group })
+  return { step: 'done' }
+}
 
 let lastTurn: Promise<unknown> = Promise.resolve()
 
@@ -71,7 +237,7 @@ let lastTurn: Promise<unknown> = Promise.resolve()
  * Does `work` at once; or, where its event may crash the process, after all earlier work of that kind in this process: an event that
  * survives another's crash must not be counted for it.
  */
-export function oneAtATime<Result>(mayCrash: boolean, work: () => Promise<Result>): Promise<Result> {
+function oneAtATime<Result>(mayCrash: boolean, work: () => Promise<Result>): Promise<Result> {
   if (!mayCrash) return work()
   const turn = lastTurn.then(work)
   lastTurn = turn.catch(() => {})

@@ -4,9 +4,9 @@ import { followLog } from './postgres/consumer.ts'
 import { eventsSettings } from './settings.ts'
 
 /**
- * Delivers the events of some topics, from the group's last position on, at least once each. Of one product in a topic they come in
- * order and one at a time. A rejected event is dead-lettered. An event to retry holds up those behind it, in the embedded log or in its
- * Kafka partition, until it succeeds or has used up its attempts. Throws a ConfigError.
+ * Delivers the events of some topics, from the group's last position on, at least once each, one by one or in batches. Of one product in a
+ * topic they come in order. A rejected event is dead-lettered. An event to retry holds back those of its product until it succeeds or has
+ * used up its attempts. Throws a ConfigError.
  *
  * @example
  * const following = follow({ topics: ['stock-events'], group: 'send-receipts', deliver: async (event) => ({ verdict: 'acknowledge' }) })

@@ -88,10 +88,18 @@ export interface HttpOptions<
   handler: (request: HttpRequest<Path, z.infer<Query>, z.infer<Body>>) => Promise<HandlerResult>
 }
 
+/** How a function takes several events at once. */
+export interface Batch {
+  /** Events a batch, 1,000 at most. */
+  max: number
+  /** How long the trigger waits after a batch that was not full, so that the next one has more events. Delays an event by as much. */
+  waitMs: number
+}
+
 /** What calls a function. All kinds but `http` send a CloudEvent, `POST /`. */
 export type Trigger =
   | { kind: 'http'; method: Method; path: string }
-  | { kind: 'queue'; queue: string }
+  | { kind: 'queue'; queue: string; batch?: Batch | undefined }
   | {
       kind: 'stream'
       topics: readonly string[]
@@ -99,6 +107,7 @@ export type Trigger =
       types?: readonly string[] | undefined
       /** Called before an event is delivered. An event for which it gives false is skipped, at the cost of the call. */
       wants?: ((type: string) => Promise<boolean>) | undefined
+      batch?: Batch | undefined
     }
   | { kind: 'schedule'; everyMs: number }
   | { kind: 'outbox'; outbox: 'events' | 'jobs'; everyMs: number }

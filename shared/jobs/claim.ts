@@ -12,6 +12,8 @@ export interface Claim {
   type: string
   traceparent: string
   tracestate: string | null
+  /** This one included. */
+  attempts: number
 }
 
 type Fragment = ReturnType<Sql>
@@ -35,14 +37,14 @@ export async function claimJobs(slots: ReadonlyMap<string, number>): Promise<Cla
 
 /** Claims the jobs that `which` selects, under `lease`, and deletes the results of earlier attempts. `from` adds a table to both. */
 export async function claimRows(tx: Sql, which: Fragment, lease: Fragment, from?: Fragment): Promise<Claim[]> {
-  const rows = await tx<Array<Claim & ClaimedJob & { attempts: number }>>`
+  const rows = await tx<Array<Claim & ClaimedJob>>`
     update jobs set ${begun(tx, lease)} ${from ? tx`from ${from}` : tx``} where ${which}
     returning lease as id, jobs.id as "jobId", ${claimedColumns(tx)}, traceparent, tracestate, attempts`
   const retried = rows.filter(({ attempts }) => attempts > 1).map(({ jobId }) => jobId)
   if (retried.length > 0) await tx`delete from job_results where job_id = any(${retried}::uuid[])`
-  return rows.map(({ id, jobId, traceparent, tracestate, attempts: _, ...job }) => {
+  return rows.map(({ id, jobId, traceparent, tracestate, attempts, ...job }) => {
     afterCommit(tx, () => cacheClaimed(id, job))
-    return { id, jobId, type: job.type, traceparent, tracestate }
+    return { id, jobId, type: job.type, traceparent, tracestate, attempts }
   })
 }
 

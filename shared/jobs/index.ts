@@ -1,3 +1,4 @@
+export type { Claim } from './claim.ts'
 export { listDeadLetters, redriveDeadLetters } from './dead-letters.ts'
 export { pruneJobs } from './prune.ts'
 export { closeJobs, dispatchJobs } from './rabbitmq/dispatch.ts'

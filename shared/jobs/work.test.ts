@@ -104,7 +104,13 @@ for (const { where, isThere, start: startAdapter } of adapters) {
         })
         await until(() => expect(claims).toHaveLength(1))
         expect(claims).toEqual([
-          { id: expect.stringMatching(/^[0-9a-f-]{36}(:[0-9a-f-]{36})?$/), jobId: job.id, type: job.type, ...trace },
+          {
+            id: expect.stringMatching(/^[0-9a-f-]{36}(:[0-9a-f-]{36})?$/),
+            jobId: job.id,
+            type: job.type,
+            attempts: 1,
+            ...trace,
+          },
         ])
       })
     })

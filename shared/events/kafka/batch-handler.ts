@@ -1,91 +1,104 @@
-import type { EachBatchPayload, KafkaMessage } from 'kafkajs'
-import { oneAtATime, wants } from '../delivery.ts'
-import { backoffMs } from '../waits.ts'
-import { type DeliveryOptions, deliverMessage } from './deliver-message.ts'
-import { typeOf } from './message.ts'
-import { type PartitionState, type PartitionStates, UNCOMMITTED_MAX } from './partition-state.ts'
+import type { EachBatchPayload } from 'kafkajs'
+import { pause } from '#async'
+import { deliverBacklog, type Session } from '../delivery.ts'
+import type { Progress } from '../progress.ts'
+import { type DeadLetterOptions, deadLetter } from './dead-letter.ts'
+import { type MessageEntry, toEntry } from './message.ts'
+import { type PartitionState, type PartitionStates, toOffset } from './partition-state.ts'
 
-/** Offsets are committed after 100 events or this long, and at a batch's end: as many may be delivered again after a crash. */
-const COMMIT_MS = 1_000
 /** The driver knows when a heartbeat is due. This is only how often it is asked. */
 const HEARTBEAT_MS = 1_000
 
-export interface BatchHandlerOptions extends DeliveryOptions {
+export interface BatchHandlerOptions extends DeadLetterOptions {
   signal: AbortSignal
+  partitions: PartitionStates
+  /** Has the partition read again from an offset. */
+  seek: (topic: string, partition: number, offset: string) => void
 }
 
 /**
- * Makes the handler of one partition's batches: it delivers their messages one after the other, and commits the offsets of those that
- * it is done with. A message that is to be delivered again pauses its partition for a while. The other partitions go on.
+ * Makes the handler of the driver's batches, each of one partition: it delivers their messages, and commits how far the group has come.
+ * What waits for another attempt stays in memory, and a wake-up has its partition handled again. The other messages go on.
  */
 export function createBatchHandler(options: BatchHandlerOptions): (payload: EachBatchPayload) => Promise<void> {
   const { signal, subscription, partitions } = options
-
-  function isWanted(message: KafkaMessage): boolean {
-    const type = typeOf(message)
-    return type === undefined || wants(subscription, type)
-  }
-
+  const { max, waitMs } = subscription.batch ?? { max: 1, waitMs: 0 }
   return async (payload) => {
     const { batch, isRunning, isStale, resolveOffset } = payload
-    const state = await partitions.get(batch.topic, batch.partition)
+    const { topic, partition, messages } = batch
+    const state = await partitions.get(topic, partition, messages[0]?.offset ?? '0')
+    const { backlog } = state
+    if (!isAligned(state, payload, options)) return
     const heartbeats = startHeartbeats(payload)
-    const commits = createCommits(payload, partitions)
     const isOver = () => signal.aborted || !isRunning() || isStale() || heartbeats.failure() !== undefined
+    const session = sessionOf(payload, isOver, options)
+    state.cancelWakeUp()
+    state.isBusy = true
     try {
-      for (const message of batch.messages) {
-        if (isOver()) break
-        if (isWanted(message) && !(await handleMessage(message, state, payload, isOver, options))) break
-        resolveOffset(message.offset)
-        await commits.ifDue()
-      }
+      const isFull = backlog.isFull()
+      if (!isFull) backlog.add(messages.map((message) => toEntry(message, subscription)))
+      const largest = await deliverBacklog(state, session)
+      const last = messages.at(-1)
+      if (!isFull && last && !isOver()) resolveOffset(last.offset)
+      if (!isFull && largest === 0 && !isOver()) await session.save(backlog.progress())
+      if (largest > 0 && largest < max) await pause(waitMs, signal)
     } finally {
+      state.isBusy = false
       heartbeats.stop()
     }
-    await commits.now()
+    planWakeUp(state, payload, options)
     const failure = heartbeats.failure()
     // Tells the driver to join its group again.
     if (failure) throw failure
   }
 }
 
-/** False ends the batch before this message: it is to be delivered again, after a pause, or `isOver`. */
-async function handleMessage(
-  message: KafkaMessage,
-  state: PartitionState,
-  payload: EachBatchPayload,
-  isOver: () => boolean,
-  options: DeliveryOptions,
-): Promise<boolean> {
-  const mayCrash = state.afterCrash && state.unverifiedCount > 0
-  const isDone = await oneAtATime(mayCrash, async () =>
-    isOver() ? undefined : deliverMessage(message, state, payload, options),
-  )
-  if (isDone === false) setTimeout(payload.pause(), backoffMs(++state.failures)).unref()
-  if (!isDone) return false
-  state.failures = 0
-  if (state.unverifiedCount > 0) state.unverifiedCount--
-  return true
+/**
+ * Whether a new state's first messages are the next ones. The driver keeps a seek over a rebalance: the wake-up of a state that was forgotten
+ * would lead past what had waited. Messages that are still not there after a seek of its own are gone.
+ */
+function isAligned(state: PartitionState, { batch }: EachBatchPayload, { seek }: BatchHandlerOptions): boolean {
+  if (state.isAligned) return true
+  state.isAligned = true
+  const next = state.backlog.read() + 1
+  if (Number(batch.messages[0]?.offset ?? 0) <= next) return true
+  seek(batch.topic, batch.partition, String(next))
+  return false
 }
 
-/** Commits the offsets of all partitions that are worked on. */
-function createCommits(
-  { uncommittedOffsets, commitOffsetsIfNecessary }: EachBatchPayload,
-  partitions: PartitionStates,
+/** The driver hands messages over only where there are some: the last one is read again, which the backlog knows and leaves out. */
+function planWakeUp(
+  state: PartitionState,
+  { batch, pause: pausePartition }: EachBatchPayload,
+  options: BatchHandlerOptions,
 ) {
-  let passed = 0
-  let committedAt = performance.now()
-  async function now(): Promise<void> {
-    passed = 0
-    committedAt = performance.now()
-    await commitOffsetsIfNecessary(partitions.withAttempts(uncommittedOffsets()))
+  const { topic, partition } = batch
+  const { backlog } = state
+  const dueMs = backlog.dueMs()
+  if (dueMs === Number.POSITIVE_INFINITY) return
+  const resume = backlog.isFull() ? pausePartition() : () => {}
+  const timer = setTimeout(() => {
+    resume()
+    if (!state.isBusy && options.partitions.isCurrent(topic, partition, state))
+      options.seek(topic, partition, String(backlog.read()))
+  }, dueMs).unref()
+  state.cancelWakeUp = () => {
+    clearTimeout(timer)
+    resume()
   }
+}
+
+function sessionOf(
+  { batch, commitOffsetsIfNecessary }: EachBatchPayload,
+  isOver: () => boolean,
+  options: BatchHandlerOptions,
+): Session<MessageEntry> {
+  const { topic, partition } = batch
   return {
-    now,
-    async ifDue(): Promise<void> {
-      passed++
-      if (passed >= UNCOMMITTED_MAX || performance.now() - committedAt >= COMMIT_MS) await now()
-    },
+    isOver,
+    save: (progress: Progress) =>
+      commitOffsetsIfNecessary({ topics: [{ topic, partitions: [{ partition, ...toOffset(progress) }] }] }),
+    deadLetter: ({ message }, attempts, error) => deadLetter(message, batch, attempts, error, options),
   }
 }
 

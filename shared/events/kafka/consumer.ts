@@ -6,7 +6,7 @@ import type { KafkaSettings } from '../settings.ts'
 import { backoffMs, STOP_MAX_MS } from '../waits.ts'
 import { createBatchHandler } from './batch-handler.ts'
 import { briefRetry, createKafka } from './client.ts'
-import { createPartitionStates, readBegunAttempts } from './partition-state.ts'
+import { createPartitionStates, readCommitted } from './partition-state.ts'
 import { createSender } from './producer.ts'
 import { deadLetterTopic, ensureTopics, eventTopics } from './topics.ts'
 import { isUnreadable } from './unreadable.ts'
@@ -104,10 +104,11 @@ async function consume(
     // The driver restarts after some errors only, and keeps stale metadata then.
     retry: { ...briefRetry, restartOnFailure: async () => false },
   })
-  const partitions = createPartitionStates(() => readBegunAttempts(kafka, groupId, topics))
+  const partitions = createPartitionStates(subscription, nameOf, () => readCommitted(kafka, groupId, topics))
   consumer.on(consumer.events.GROUP_JOIN, partitions.forget)
   // Not with the join: a consumer that joins and then fails would never count as failing.
   consumer.on(consumer.events.HEARTBEAT, onWell)
+  const seek = (topic: string, partition: number, offset: string) => consumer.seek({ topic, partition, offset })
   const join = async () => {
     await consumer.connect()
     await consumer.subscribe({ topics, fromBeginning: true })
@@ -115,10 +116,11 @@ async function consume(
       autoCommit: false,
       eachBatchAutoResolve: false,
       partitionsConsumedConcurrently: PARTITIONS_AT_ONCE,
-      eachBatch: createBatchHandler({ signal, subscription, partitions, nameOf, sendDeadLetter }),
+      eachBatch: createBatchHandler({ signal, subscription, partitions, nameOf, sendDeadLetter, seek }),
     })
   }
-  await untilEnd(signal, consumer, join)
+  // Ends the wake-ups, too.
+  await untilEnd(signal, consumer, join).finally(partitions.forget)
 }
 
 const deadLetterTopics = ({ topics, group }: Subscription, settings: KafkaSettings) =>

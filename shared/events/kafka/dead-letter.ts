@@ -2,8 +2,7 @@ import type { EachBatchPayload, KafkaMessage, Message } from 'kafkajs'
 import * as z from 'zod'
 import { cutText } from '#errors'
 import { logger } from '#telemetry'
-import { countDeadLetter, type Subscription } from '../delivery.ts'
-import type { PartitionState } from './partition-state.ts'
+import type { Subscription } from '../delivery.ts'
 
 /** A longer reason says no more. */
 const ERROR_MAX = 1_000
@@ -28,11 +27,12 @@ export interface DeadLetterOptions {
   sendDeadLetter: (topic: string, letter: Message) => Promise<void>
 }
 
-/** Publishes a message as a dead letter. False where that fails: the message then stays in its partition, and the partition waits. */
+/** Publishes a message as a dead letter. False where that fails: the message then waits. */
 export async function deadLetter(
   message: KafkaMessage,
   { topic, partition }: EachBatchPayload['batch'],
-  { attempts, error }: PartitionState['tried'],
+  attempts: number,
+  error: string,
   { subscription, nameOf, sendDeadLetter }: DeadLetterOptions,
 ): Promise<boolean> {
   const { group } = subscription
@@ -47,13 +47,12 @@ export async function deadLetter(
   try {
     const headers = { ...message.headers, ...reason }
     await sendDeadLetter(nameOf(topic), { key: message.key, value: message.value, headers })
-    countDeadLetter(subscription)
     return true
   } catch (failure) {
     const { offset } = message
     logger().error(
       { group, topic, partition, offset, err: failure },
-      'could not write the dead letter; the partition waits',
+      'could not write the dead letter; the event waits',
     )
     return false
   }

@@ -2,6 +2,8 @@ import type { IHeaders, KafkaMessage, Message } from 'kafkajs'
 import * as z from 'zod'
 import { decimalInteger } from '#input'
 import { childTrace } from '#telemetry'
+import type { Entry } from '../backlog.ts'
+import { type Subscription, wants } from '../delivery.ts'
 import type { LoggedEvent } from '../postgres/log.ts'
 
 /** An event in the outbox. Its data is the stored text. */
@@ -58,9 +60,31 @@ export const EventHeaders = z.object({
   tracestate: z.string().optional(),
 })
 
-/** The type alone, to skip events that are not wanted before they are parsed. Undefined where the message has none. */
-export function typeOf({ headers }: KafkaMessage): string | undefined {
-  return headers?.ce_type?.toString()
+/** A message of a partition. */
+export interface MessageEntry extends Entry {
+  message: KafkaMessage
+}
+
+/** Its content is undefined where the group does not want it. What is not an event is dead-lettered, wanted or not. */
+export function toEntry(message: KafkaMessage, subscription: Subscription): MessageEntry {
+  const { key, offset, headers } = message
+  const type = headers?.ce_type?.toString()
+  const isWanted = type === undefined || wants(subscription, type)
+  return {
+    position: Number(offset),
+    key: key?.toString() ?? '',
+    content: isWanted ? toContent(message) : undefined,
+    message,
+  }
+}
+
+function toContent(message: KafkaMessage): LoggedEvent | Unreadable {
+  try {
+    return toEvent(message)
+  } catch (error) {
+    if (error instanceof Unreadable) return error
+    throw error
+  }
 }
 
 /** Throws Unreadable. */

@@ -1,116 +1,117 @@
-import type { Kafka, OffsetsByTopicPartition } from 'kafkajs'
-import { INTERRUPTED } from '../delivery.ts'
-import { ATTEMPTS_MAX } from '../waits.ts'
-
-/** Events of a partition that are being delivered, or are done and not committed yet. */
-export const UNCOMMITTED_MAX = 100
+import type { Kafka } from 'kafkajs'
+import * as z from 'zod'
+import { createBacklog } from '../backlog.ts'
+import { type Partition, type Subscription, unsavedMax } from '../delivery.ts'
+import type { Progress } from '../progress.ts'
+import type { MessageEntry } from './message.ts'
 
 /**
- * What a follower knows of one partition. The count of attempts outlives the process: the metadata of the group's offset says how many
- * attempts at the event there have begun. An event that succeeds at once costs no request, because the count goes with offsets that
- * are committed anyway. An attempt is recorded before it is made only
+ * What a follower knows of one partition. Its progress outlives the process: the metadata of the group's offset says how many attempts at the
+ * event there have begun, and which events behind it are done. An event that succeeds at once costs no request, because that goes with
+ * offsets that are committed anyway. An attempt is recorded before it is made only
  *
  * - from an event's second attempt on;
  * - for the first event after a partition is assigned: the count remains if that event, or one behind it, crashes the process;
- * - for the next 100 events where a count remained. Each of them may have crashed the process, so they are delivered one at a time in
- *   all of this process: an event that survives another's crash is not counted for it.
+ * - for the next events where a count remained, as many as are committed at once. Each of them may have crashed the process, so they are
+ *   delivered one at a time in all of this process: an event that survives another's crash is not counted for it.
  *
  * So a poison message is identified after two or three crashes.
  */
-export interface PartitionState {
-  /** The event that was tried last, and the error of its last attempt. */
-  tried: { offset: string; attempts: number; error: string }
-  /** Failed deliveries in a row, those that do not count as attempts included. */
-  failures: number
-  /** How many of the next events have to be recorded before their first attempt. */
-  unverifiedCount: number
-  /** Whether a crash may have been the fault of one of those. */
-  afterCrash: boolean
+export interface PartitionState extends Partition<MessageEntry> {
+  /** Whether its messages are being delivered. */
+  isBusy: boolean
+  /** Whether its messages are known to come from where the group has come to. */
+  isAligned: boolean
+  /** Cancels the planned delivery of what waits. */
+  cancelWakeUp: () => void
 }
 
-/** By topic and partition: the attempts that have begun at the event at an offset. */
-type BegunAttempts = ReadonlyMap<string, { offset: string; attempts: number }>
+/** By topic and partition: the progress that was committed. */
+type Committed = ReadonlyMap<string, Progress>
 
 /** The states of the partitions that a follower works on. */
 export interface PartitionStates {
   /** Forgets all of them, after a rebalance: other followers may have worked on any partition since. */
   forget: () => void
-  /** The first call after that asks Kafka for the attempts that others have begun. */
-  get: (topic: string, partition: number) => Promise<PartitionState>
-  /** The same offsets, with the attempts at the events there as metadata. */
-  withAttempts: (offsets: OffsetsByTopicPartition) => OffsetsByTopicPartition
+  /** The first call after that asks Kafka for what others have committed. */
+  get: (topic: string, partition: number, firstOffset: string) => Promise<PartitionState>
+  isCurrent: (topic: string, partition: number, state: PartitionState) => boolean
 }
 
-export function createPartitionStates(readBegun: () => Promise<BegunAttempts>): PartitionStates {
+export function createPartitionStates(
+  subscription: Subscription,
+  nameOf: (topic: string) => string,
+  readCommitted: () => Promise<Committed>,
+): PartitionStates {
   const states = new Map<string, PartitionState>()
-  let reading: Promise<BegunAttempts> | undefined
+  let reading: Promise<Committed> | undefined
   return {
     forget() {
+      for (const { cancelWakeUp } of states.values()) cancelWakeUp()
       states.clear()
       reading = undefined
     },
-    async get(topic, partition) {
-      const name = nameOf(topic, partition)
-      const known = states.get(name)
+    async get(topic, partition, firstOffset) {
+      const id = idOf(topic, partition)
+      const known = states.get(id)
       if (known) return known
-      reading ??= readBegun()
-      const begun = (await reading).get(name)
-      const state = begun
-        ? { tried: { ...begun, error: INTERRUPTED }, failures: 0, unverifiedCount: UNCOMMITTED_MAX, afterCrash: true }
-        : { tried: { offset: '', attempts: 0, error: INTERRUPTED }, failures: 0, unverifiedCount: 1, afterCrash: false }
-      states.set(name, state)
+      reading ??= readCommitted()
+      const committed = (await reading).get(id)
+      const start = committed ?? { position: Number(firstOffset) - 1, attempts: 0, ahead: null }
+      const afterCrash = start.attempts > 0
+      const suspicion = { unverified: afterCrash ? unsavedMax(subscription) : 1, afterCrash }
+      const backlog = createBacklog<MessageEntry>(start)
+      const state: PartitionState = {
+        subscription,
+        topic: nameOf(topic),
+        backlog,
+        suspicion,
+        isBusy: false,
+        isAligned: false,
+        cancelWakeUp: () => {},
+      }
+      states.set(id, state)
       return state
     },
-    withAttempts: ({ topics }) => ({
-      topics: topics.map(({ topic, partitions }) => ({
-        topic,
-        partitions: partitions.map(({ partition, offset }) => {
-          const tried = states.get(nameOf(topic, partition))?.tried
-          return { partition, offset, metadata: tried?.offset === offset ? toMetadata(tried.attempts) : '' }
-        }),
-      })),
-    }),
+    isCurrent: (topic, partition, state) => states.get(idOf(topic, partition)) === state,
   }
 }
 
-/**
- * Counts one more attempt at the event at `offset`, and calls `record` where that has to outlive the process. False if the event has
- * used up its attempts: `state.tried` then has the error of the last.
- */
-export async function beginAttempt(
-  state: PartitionState,
-  offset: string,
-  record: () => Promise<void>,
-): Promise<boolean> {
-  if (state.tried.offset !== offset) state.tried = { offset, attempts: 0, error: INTERRUPTED }
-  const { tried } = state
-  if (tried.attempts >= ATTEMPTS_MAX) return false
-  tried.attempts++
-  if (tried.attempts > 1 || state.unverifiedCount > 0) await record()
-  return true
-}
-
-/** Reads the attempts that the metadata of the group's offsets counts. */
-export async function readBegunAttempts(kafka: Kafka, groupId: string, topics: string[]): Promise<BegunAttempts> {
+/** Reads the progress in the group's offsets and their metadata. */
+export async function readCommitted(kafka: Kafka, groupId: string, topics: string[]): Promise<Committed> {
   const admin = kafka.admin()
   try {
     await admin.connect()
-    const begun = new Map<string, { offset: string; attempts: number }>()
+    const committed = new Map<string, Progress>()
     for (const { topic, partitions } of await admin.fetchOffsets({ groupId, topics })) {
       for (const { partition, offset, metadata } of partitions) {
-        const attempts = toAttempts(metadata)
-        if (attempts > 0) begun.set(nameOf(topic, partition), { offset, attempts })
+        // -1: the group has committed nothing.
+        if (Number(offset) >= 0) committed.set(idOf(topic, partition), toProgress(offset, metadata))
       }
     }
-    return begun
+    return committed
   } finally {
     // The connection is not used again, so a failure to close it does no harm.
     await admin.disconnect().catch(() => {})
   }
 }
 
-const nameOf = (topic: string, partition: number) => `${topic} ${partition}`
+const idOf = (topic: string, partition: number) => `${topic} ${partition}`
 
-const toMetadata = (attempts: number) => `attempts=${attempts}`
+/** The offset to commit is that of the next message. Metadata takes 4,096 bytes in Kafka, of which 50 keys need 3,500 at most. */
+export function toOffset({ position, attempts, ahead }: Progress): { offset: string; metadata: string } {
+  const waiting = ahead?.waiting.map((head) => [head.key, head.position - position, head.attempts])
+  const behind = ahead ? ` ${JSON.stringify([ahead.passed - position, waiting])}` : ''
+  return { offset: String(position + 1), metadata: attempts > 0 || ahead ? `attempts=${attempts}${behind}` : '' }
+}
 
-const toAttempts = (metadata: string | null) => Number(/^attempts=(\d+)$/.exec(metadata ?? '')?.[1] ?? 0)
+const Ahead = z.tuple([z.number(), z.array(z.tuple([z.string(), z.number(), z.number()]))])
+
+export function toProgress(offset: string, metadata: string | null): Progress {
+  const position = Number(offset) - 1
+  const [, attempts = '0', json] = /^attempts=(\d+)(?: (\[.*\]))?$/.exec(metadata ?? '') ?? []
+  if (json === undefined) return { position, attempts: Number(attempts), ahead: null }
+  const [passed, waiting] = Ahead.parse(JSON.parse(json))
+  const heads = waiting.map(([key, at, begun]) => ({ key, position: position + at, attempts: begun }))
+  return { position, attempts: Number(attempts), ahead: { passed: position + passed, waiting: heads } }
+}

@@ -1,17 +1,8 @@
 import { jittered, pause } from '#async'
 import { newId } from '#ids'
 import { logger } from '#telemetry'
-import {
-  attemptDelivery,
-  countDeadLetter,
-  type Following,
-  INTERRUPTED,
-  type Next,
-  oneAtATime,
-  type Subscription,
-  wants,
-} from '../delivery.ts'
-import { ATTEMPTS_MAX, backoffMs } from '../waits.ts'
+import { createBacklog, type Entry } from '../backlog.ts'
+import { deliverBacklog, type Following, type Partition, type Subscription, unsavedMax, wants } from '../delivery.ts'
 import {
   type Cursor,
   CursorLost,
@@ -24,15 +15,15 @@ import {
 } from './cursor.ts'
 import { type LoggedEvent, readLog } from './log.ts'
 
-/** Events read at once. As many may be delivered again after a crash: the cursor is saved after each batch. */
-const BATCH_MAX = 100
+/** Events read at once. */
+const READ_MAX = 500
 const IDLE_MS = 100
 /** The pause between attempts to take the cursor, and after an error of the database. */
 const RETAKE_MS = 1_000
 
 /**
- * Delivers each topic's events in order, one at a time, from the group's last position on, at least once each. A rejected event is
- * dead-lettered. An event to retry stops its topic until it succeeds or has used up its attempts.
+ * Delivers each topic's events from the group's last position on, at least once each, and those of one product in order. A rejected event is
+ * dead-lettered. An event to retry holds back those of its product until it succeeds or has used up its attempts.
  */
 export function followLog(subscription: Subscription): Following {
   const stopping = new AbortController()
@@ -62,63 +53,53 @@ async function followUntil(signal: AbortSignal, subscription: Subscription, topi
 
 /** Consumes until `signal` is aborted. Throws CursorLost. */
 async function consume(signal: AbortSignal, subscription: Subscription, cursor: Cursor): Promise<void> {
+  const { topic } = cursor
+  const { max, waitMs } = subscription.batch ?? { max: 1, waitMs: 0 }
   const heartbeats = startHeartbeats(cursor)
-  /** Failed deliveries in a row, those that do not count as attempts included. */
-  let failures = 0
+  const backlog = createBacklog<LogEntry>(cursor.progress)
+  const suspicion = { unverified: cursor.afterCrash ? unsavedMax(subscription) : 0, afterCrash: cursor.afterCrash }
+  const partition: Partition<LogEntry> = { subscription, topic, backlog, suspicion }
+  const limit = Math.max(READ_MAX, max)
+  const session = sessionOf(signal, cursor, heartbeats)
   try {
     while (!signal.aborted) {
-      const events = await readLog(cursor.topic, cursor.position, BATCH_MAX)
-      for (const event of events) {
-        if (heartbeats.isLost()) throw new CursorLost()
-        if (signal.aborted) break
-        failures = (await pass(subscription, cursor, event)) ? 0 : failures + 1
-        if (failures > 0) break
-      }
-      // The whole batch that was under way at the crash has been delivered.
-      if (events.at(-1)?.position === cursor.position) cursor.afterCrash = false
-      if (events.length > 0) await saveCursor(cursor)
-      if (events.length === 0) await pause(IDLE_MS, signal)
-      else if (failures > 0) await pause(backoffMs(failures), signal)
+      const isFull = backlog.isFull()
+      const events = isFull ? [] : await readLog(topic, backlog.read(), limit)
+      backlog.add(events.map((event) => toEntry(event, subscription)))
+      const largest = await deliverBacklog(partition, session)
+      if (events.length > 0 && largest === 0 && !signal.aborted) await session.save(backlog.progress())
+      if (events.length === 0) await pause(Math.min(IDLE_MS, backlog.dueMs()), signal)
+      else if (events.length < limit && largest < max) await pause(waitMs, signal)
     }
   } finally {
     heartbeats.stop()
     await releaseCursor(cursor).catch((error) =>
-      logger().warn({ err: error, topic: cursor.topic }, 'could not release the cursor; its lease will expire'),
+      logger().warn({ err: error, topic }, 'could not release the cursor; its lease will expire'),
     )
   }
 }
 
-/** Delivers one event and moves the cursor past it, in memory. False if it is to be delivered again. */
-async function pass(subscription: Subscription, cursor: Cursor, event: LoggedEvent): Promise<boolean> {
-  const attempts = cursor.attempts + 1
-  const next: Next = wants(subscription, event.type)
-    ? await oneAtATime(cursor.afterCrash, () => attempt(subscription, cursor, event, attempts))
-    : { step: 'pass' }
-  if (next.step === 'retry') {
-    if (next.isCounted) cursor.attempts = attempts
-    return false
-  }
-  Object.assign(cursor, { position: event.position, attempts: 0 })
-  if (next.step === 'dead-letter') {
-    await deadLetterEvent(cursor, event, Math.min(attempts, ATTEMPTS_MAX), next.error)
-    countDeadLetter(subscription)
-  }
-  return true
+interface LogEntry extends Entry {
+  event: LoggedEvent
 }
 
-/** After a crash, records the attempt before it makes it: if the event crashes the process again, the attempt still counts. */
-async function attempt(
-  subscription: Subscription,
-  cursor: Cursor,
-  event: LoggedEvent,
-  attempts: number,
-): Promise<Next> {
-  if (attempts > ATTEMPTS_MAX) {
-    logger().error({ group: cursor.group, event: event.id, attempts, reason: INTERRUPTED }, 'event dead-lettered')
-    return { step: 'dead-letter', error: INTERRUPTED }
+function toEntry(event: LoggedEvent, subscription: Subscription): LogEntry {
+  const { position, productId, type } = event
+  return { position, key: productId, content: wants(subscription, type) ? event : undefined, event }
+}
+
+function sessionOf(signal: AbortSignal, cursor: Cursor, heartbeats: { isLost: () => boolean }) {
+  return {
+    isOver() {
+      if (heartbeats.isLost()) throw new CursorLost()
+      return signal.aborted
+    },
+    save: (progress: Cursor['progress']) => saveCursor(cursor, progress),
+    async deadLetter({ event }: LogEntry, attempts: number, error: string) {
+      await deadLetterEvent(cursor, event, attempts, error)
+      return true
+    },
   }
-  if (cursor.afterCrash) await saveCursor({ ...cursor, attempts })
-  return attemptDelivery(subscription, cursor.topic, event, attempts)
 }
 
 /** Renews the cursor's lease, however long the current delivery takes. */

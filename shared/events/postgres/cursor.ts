@@ -1,18 +1,18 @@
-import { type Sql, systemContext, transaction } from '#database'
+import { pipeline, type Sql, systemContext, transaction } from '#database'
 import { newId } from '#ids'
+import type { Progress } from '../progress.ts'
 import type { LoggedEvent } from './log.ts'
 
 /** The lease of a cursor. Three renewals fit in, so one or two may fail. */
 export const LEASE_MS = 15_000
 
-/** A consumer group's position in a topic, leased by one follower. `attempts` counts failed deliveries of the event after it. */
+/** A consumer group's progress in a topic when one follower leased it. */
 export interface Cursor {
   group: string
   topic: string
   holder: string
-  position: number
-  attempts: number
-  /** Whether the last holder's lease expired: an event of its batch may have crashed it. */
+  progress: Progress
+  /** Whether the last holder's lease expired: one of its events may have crashed it. */
   afterCrash: boolean
 }
 
@@ -31,20 +31,33 @@ export function takeCursor(group: string, topic: string, holder: string): Promis
     await tx`
       update event_groups set held_until = ${leaseEnd(tx)}
       where name = ${group} and topic = ${topic} and held_until > ${leaseEnd(tx)}`
-    const [row] = await tx<Array<{ position: number; attempts: number; afterCrash: boolean }>>`
+    const [row] = await tx<Array<Progress & { afterCrash: boolean }>>`
       with before as (select holder from event_groups where name = ${group} and topic = ${topic})
       insert into event_groups as cursor (name, topic, holder, held_until)
       values (${group}, ${topic}, ${holder}, ${leaseEnd(tx)})
       on conflict (name, topic) do update set holder = excluded.holder, held_until = excluded.held_until
       where cursor.holder is null or cursor.held_until <= clock_timestamp()
-      returning position, attempts, coalesce((select holder is not null from before), false) as "afterCrash"`
-    return row && { group, topic, holder, ...row }
+      returning position, attempts, ahead, coalesce((select holder is not null from before), false) as "afterCrash"`
+    if (!row) return undefined
+    const { afterCrash, ...progress } = row
+    return { group, topic, holder, progress, afterCrash }
   })
 }
 
-/** Saves the position and attempts, and renews the lease. Throws CursorLost. */
-export function saveCursor(cursor: Cursor): Promise<void> {
-  return writing(cursor.group, (tx) => save(tx, cursor))
+/** Saves the progress, and renews the lease. Throws CursorLost. */
+export function saveCursor({ group, topic, holder }: Cursor, { position, attempts, ahead }: Progress): Promise<void> {
+  return writing(group, async (tx) => {
+    const [, { count }] = await pipeline([
+      // A crash of the server that loses it only has events delivered again.
+      tx`set local synchronous_commit = off`,
+      tx`
+        update event_groups
+        set position = ${position}, attempts = ${attempts}, ahead = ${ahead && JSON.stringify(ahead)}::text::json,
+            held_until = ${leaseEnd(tx)}
+        where name = ${group} and topic = ${topic} and holder = ${holder}`,
+    ])
+    if (count === 0) throw new CursorLost()
+  })
 }
 
 /** Renews the lease alone: the position may be changing at this moment. Throws CursorLost. */
@@ -57,16 +70,23 @@ export function renewCursor({ group, topic, holder }: Cursor): Promise<void> {
   })
 }
 
-/** Dead-letters the event that the cursor has just passed, and saves the cursor. Throws CursorLost. */
-export function deadLetterEvent(cursor: Cursor, event: LoggedEvent, attempts: number, error: string): Promise<void> {
-  return writing(cursor.group, async (tx) => {
-    await save(tx, cursor)
+/** Dead-letters an event of the cursor's topic. Throws CursorLost. */
+export function deadLetterEvent(
+  { group, topic, holder }: Cursor,
+  { position }: LoggedEvent,
+  attempts: number,
+  error: string,
+): Promise<void> {
+  return writing(group, async (tx) => {
+    const held =
+      await tx`select from event_groups where name = ${group} and topic = ${topic} and holder = ${holder} for update`
+    if (held.length === 0) throw new CursorLost()
     await tx`
       insert into dead_events (id, group_name, topic, position, type, product_id, version, data, occurred_at, traceparent,
                                tracestate, error, attempts, event_id)
-      select ${newId()}, ${cursor.group}, topic, position, type, product_id, version, data, occurred_at, traceparent,
+      select ${newId()}, ${group}, topic, position, type, product_id, version, data, occurred_at, traceparent,
              tracestate, ${error}, ${attempts}, id
-      from event_log where topic = ${cursor.topic} and position = ${event.position}
+      from event_log where topic = ${topic} and position = ${position}
       on conflict (group_name, event_id) do nothing`
   })
 }
@@ -78,13 +98,6 @@ export function releaseCursor({ group, topic, holder }: Cursor): Promise<void> {
       update event_groups set holder = null, held_until = null
       where name = ${group} and topic = ${topic} and holder = ${holder}`
   })
-}
-
-async function save(tx: Sql, { group, topic, holder, position, attempts }: Cursor): Promise<void> {
-  const { count } = await tx`
-    update event_groups set position = ${position}, attempts = ${attempts}, held_until = ${leaseEnd(tx)}
-    where name = ${group} and topic = ${topic} and holder = ${holder}`
-  if (count === 0) throw new CursorLost()
 }
 
 const leaseEnd = (sql: Sql) => sql`clock_timestamp() + ${LEASE_MS}::int * interval '1 millisecond'`

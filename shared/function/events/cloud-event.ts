@@ -45,3 +45,21 @@ export function eventRequest(
   if (tracestate) headers.set('tracestate', tracestate)
   return new Request('http://function/', { method: 'POST', headers, body: JSON.stringify(data) })
 }
+
+/**
+ * An event as JSON: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md. Its trace is in the attributes of
+ * https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/distributed-tracing.md
+ */
+export function structuredEvent(
+  attributes: CloudEventAttributes,
+  data: unknown,
+  { traceparent, tracestate }: { traceparent: string; tracestate: string | null | undefined },
+): string {
+  return JSON.stringify({
+    ...attributes,
+    datacontenttype: 'application/json',
+    traceparent,
+    tracestate: tracestate ?? undefined,
+    data,
+  })
+}

@@ -89,3 +89,81 @@ describe('a function that takes events', () => {
     expect(await response.json()).toMatchObject({ errors: [{ path: 'n' }] })
   })
 })
+
+describe('a function that takes batches', () => {
+  const type = 'application/cloudevents-batch+json'
+  const definition = streamFunction({
+    name: 'test-batch',
+    summary: 'For a test.',
+    topics: ['stock-events'],
+    data: z.object({ n: z.number() }),
+    batch: { max: 5, waitMs: 0 },
+    handler: (events) =>
+      Promise.allSettled(
+        events.map(async ({ data, attributes: { id }, context }) => {
+          if (data.n === 404) throw new ServiceError('product_not_found', 'gone')
+          if (data.n === 503) throw new ServiceError('unavailable', 'down')
+          if (data.n === 500) throw new TypeError('secret')
+          return { id, n: data.n, traceparent: context.trace.traceparent }
+        }),
+      ),
+  })
+  const post = async (body: unknown, contentType = type) => {
+    const headers = { 'content-type': contentType }
+    const request = new Request('http://function/', { method: 'POST', headers, body: JSON.stringify(body) })
+    const response = await definition.app.fetch(request)
+    return { status: response.status, body: await response.json() }
+  }
+  const event = (id: string, n: unknown) => ({ ...attributes, id, traceparent, data: { n } })
+
+  it('names those to be tried again and those that never will be, with the reason, and acknowledges the others', async () => {
+    const sent = [event('a', 1), event('b', 404), event('c', 503), event('d', 'one'), event('e', 500)]
+    expect(await post(sent)).toEqual({
+      status: 200,
+      body: {
+        retry: [
+          { index: 2, id: 'c', status: 503, code: 'unavailable', detail: 'down' },
+          { index: 4, id: 'e', status: 500, code: 'internal', detail: expect.not.stringContaining('secret') },
+        ],
+        reject: [
+          { index: 3, id: 'd', status: 422, code: 'validation_failed', detail: expect.stringContaining('n') },
+          { index: 1, id: 'b', status: 404, code: 'product_not_found', detail: 'gone' },
+        ],
+      },
+    })
+  })
+
+  it('rejects what is no event among others, and takes those', async () => {
+    const { body } = await post([null, event('a', 1), { ...event('b', 1), specversion: '0.3' }])
+    expect(body).toMatchObject({
+      retry: [],
+      reject: [
+        { index: 0, id: '' },
+        { index: 2, id: 'b' },
+      ],
+    })
+  })
+
+  it('refuses what is no batch, and one with too many events', async () => {
+    expect(await post(event('a', 1))).toMatchObject({ status: 422 })
+    expect(await post(Array.from({ length: 6 }, () => event('a', 1)))).toMatchObject({ status: 422 })
+    expect((await post([], 'application/cloudevents+json')).status).toBe(422)
+    expect(await post([], `${type}; charset=utf-8`)).toEqual({ status: 200, body: { retry: [], reject: [] } })
+  })
+
+  it('takes a single event, and answers as for one', async () => {
+    const one = await definition.app.fetch(eventRequest(attributes, { n: 7 }, traceparent))
+    expect(await one.json()).toMatchObject({
+      id: 'e-1',
+      n: 7,
+      traceparent: expect.stringContaining(traceparent.slice(3, 35)),
+    })
+    expect((await definition.app.fetch(eventRequest(attributes, { n: 404 }))).status).toBe(404)
+  })
+
+  it('is not taken for one where it takes single events only', async () => {
+    const headers = { 'content-type': type, 'ce-id': '1', 'ce-source': 's', 'ce-specversion': '1.0', 'ce-type': 't' }
+    const request = new Request('http://function/', { method: 'POST', headers, body: '[]' })
+    expect((await queueOf(async () => {}).app.fetch(request)).status).toBe(415)
+  })
+})

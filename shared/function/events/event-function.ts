@@ -1,8 +1,7 @@
 import type { HttpBindings } from '@hono/node-server'
 import { Hono } from 'hono'
 import * as z from 'zod'
-import { type RequestContext, systemContext, toPublicError } from '#database'
-import type { EventType } from '#events'
+import { systemContext, toPublicError } from '#database'
 import { validate } from '#input'
 import { childTrace, logger, traceIdOf } from '#telemetry'
 import { declare } from '../declared.ts'
@@ -11,25 +10,10 @@ import { type Admission, createAdmission } from '../http/admission.ts'
 import { readJson } from '../http/body.ts'
 import { problemDocument, problemHeaders, toServiceError } from '../problem.ts'
 import { requestIdOf } from '../request-id.ts'
+import { BATCH_TYPE } from './batch-answer.ts'
 import { attributesOf, CloudEventAttributes } from './cloud-event.ts'
-
-export interface ReceivedEvent<Data> {
-  attributes: CloudEventAttributes
-  data: Data
-  context: RequestContext
-}
-
-interface EventOptions<Data extends z.ZodType> {
-  name: string
-  summary: string
-  /** The shape of the event's data. */
-  data: Data
-  /** The types of the events that it publishes. */
-  emits?: readonly EventType[]
-  limits?: Partial<Limits>
-  /** Returns once the effect is committed. An error of 4xx dead-letters the event; any other has it tried again. */
-  handler: (event: ReceivedEvent<z.infer<Data>>) => Promise<unknown>
-}
+import type { BatchOptions, EventOptions, ReceivedEvent } from './event-options.ts'
+import { handleBatch } from './handle-batch.ts'
 
 /**
  * Declares a function that works a queue's messages: one effect a message, tried again with backoff, then dead-lettered.
@@ -45,29 +29,41 @@ interface EventOptions<Data extends z.ZodType> {
  */
 export function queueFunction<Data extends z.ZodType>(
   options: EventOptions<Data> & { queue: string },
+): FunctionDefinition
+export function queueFunction<Data extends z.ZodType>(
+  options: BatchOptions<Data> & { queue: string },
+): FunctionDefinition
+export function queueFunction<Data extends z.ZodType>(
+  options: (EventOptions<Data> | BatchOptions<Data>) & { queue: string },
 ): FunctionDefinition {
-  return eventFunction(options, { kind: 'queue', queue: options.queue })
+  return eventFunction(options, { kind: 'queue', queue: options.queue, batch: options.batch })
 }
 
 /**
  * Declares a function that follows the events of some topics as the consumer group `name`: events of all types, or of `types`, or of
- * those for which `wants` gives true at the moment. Within a topic, one product's events come in order.
+ * those for which `wants` gives true at the moment. Within a topic, one product's events come in order. With `batch` its handler gets
+ * several events at once (docs/decisions/0022-batches-of-events.md).
  *
  * @example
  * export default streamFunction({
- *   name: 'detect-low-stock',
+ *   name: 'send-receipts',
  *   topics: ['stock-events'],
- *   summary: 'Publish low-stock, out-of-stock and back-in-stock alerts.',
- *   data: ProductChange,
- *   handler: ({ attributes, data, context }) => detectAlert(data, attributes.id, 'detect-low-stock', context),
+ *   summary: 'Send a receipt for each sale.',
+ *   data: StockEvent,
+ *   batch: { max: 100, waitMs: 20 },
+ *   handler: (events) => Promise.allSettled(events.map(({ data, attributes }) => sendReceipt(data, attributes.id))),
  * })
  */
+export function streamFunction<Data extends z.ZodType>(options: EventOptions<Data> & StreamOptions): FunctionDefinition
+export function streamFunction<Data extends z.ZodType>(options: BatchOptions<Data> & StreamOptions): FunctionDefinition
 export function streamFunction<Data extends z.ZodType>(
-  options: EventOptions<Data> & Pick<StreamTrigger, 'topics' | 'types' | 'wants'>,
+  options: (EventOptions<Data> | BatchOptions<Data>) & StreamOptions,
 ): FunctionDefinition {
-  const { topics, types, wants, name } = options
-  return eventFunction(options, { kind: 'stream', topics, group: name, types, wants })
+  const { topics, types, wants, name, batch } = options
+  return eventFunction(options, { kind: 'stream', topics, group: name, types, wants, batch })
 }
+
+type StreamOptions = Pick<Extract<Trigger, { kind: 'stream' }>, 'topics' | 'types' | 'wants'>
 
 /**
  * Declares a function that runs every `everyMs`, one run at a time in a process.
@@ -97,13 +93,21 @@ export function outboxFunction(
   return eventFunction({ ...options, data: Tick }, { kind: 'outbox', outbox, everyMs })
 }
 
-type StreamTrigger = Extract<Trigger, { kind: 'stream' }>
-
 const Tick = z.strictObject({})
 
-function eventFunction<Data extends z.ZodType>(options: EventOptions<Data>, trigger: Trigger): FunctionDefinition {
-  const { name, summary, data } = options
-  const limits: Limits = { ...defaultLimits, timeoutMs: 30_000, ...options.limits }
+const BATCH_MAX = 1_000
+
+/** A batch is split where it has more bytes. Nearly all events have less than 1 kB. */
+const BATCH_BYTES_MAX = 4 * 1024 * 1024
+
+type Options<Data extends z.ZodType> = EventOptions<Data> | BatchOptions<Data>
+
+function eventFunction<Data extends z.ZodType>(options: Options<Data>, trigger: Trigger): FunctionDefinition {
+  const { name, summary, data, batch } = options
+  if (batch && !(batch.max >= 1 && batch.max <= BATCH_MAX))
+    throw new Error(`${name}: a batch has 1 to ${BATCH_MAX} events`)
+  const own = { timeoutMs: 30_000, ...(batch && { maxBodyBytes: BATCH_BYTES_MAX }) }
+  const limits: Limits = { ...defaultLimits, ...own, ...options.limits }
   const admission = createAdmission(name, limits)
   const app = new Hono()
   app.post('/', async (c) => {
@@ -119,7 +123,7 @@ function eventFunction<Data extends z.ZodType>(options: EventOptions<Data>, trig
     limits,
     scope: undefined,
     params: {},
-    request: { body: data, contentTypes: ['application/json'] },
+    request: { body: data, contentTypes: batch ? [JSON_TYPE, BATCH_TYPE] : [JSON_TYPE] },
     responses: {},
     produces: [],
     emits: options.emits ?? [],
@@ -129,22 +133,30 @@ function eventFunction<Data extends z.ZodType>(options: EventOptions<Data>, trig
   })
 }
 
-/** Takes a CloudEvent in HTTP binary mode; 204 acknowledges it. */
+const JSON_TYPE = 'application/json'
+
+/**
+ * Takes a CloudEvent in HTTP binary mode, which 204 or 200 acknowledges, or a batch of them, if the function declares that:
+ * https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md
+ */
 async function receive<Data extends z.ZodType>(
-  { name, data, handler }: EventOptions<Data>,
+  options: Options<Data>,
   limits: Limits,
   admission: Admission,
   request: Request,
   http: Partial<HttpBindings> | undefined,
 ): Promise<Response> {
   const { headers } = request
+  const { name } = options
   const trace = childTrace(headers.get('traceparent'), headers.get('tracestate'))
+  const source = { request, http, apiKeyId: undefined, bytesMax: limits.maxBodyBytes }
+  const isBatch = options.batch !== undefined && isBatchType(headers.get('content-type'))
   try {
-    const attributes = validate(CloudEventAttributes, attributesOf(headers))
-    const source = { request, http, apiKeyId: undefined, bytesMax: limits.maxBodyBytes }
-    const { content, release } = await readJson(source, headers, ['application/json'])
-    const context = systemContext(`function:${name}`, trace)
-    const work = () => handler({ attributes, data: validate(data, content), context })
+    const attributes = isBatch ? undefined : validate(CloudEventAttributes, attributesOf(headers))
+    const { content, release } = await readJson(source, headers, [isBatch ? BATCH_TYPE : JSON_TYPE])
+    const work = attributes
+      ? () => handleOne(options, { attributes, data: content, context: systemContext(`function:${name}`, trace) })
+      : () => handleBatch(options as BatchOptions<Data>, content)
     const result = await admission.run(undefined, work, release)
     return result === undefined ? new Response(null, { status: 204 }) : Response.json(result)
   } catch (thrown) {
@@ -156,4 +168,20 @@ async function receive<Data extends z.ZodType>(
       headers: problemHeaders(error),
     })
   }
+}
+
+function isBatchType(contentType: string | null): boolean {
+  return contentType?.split(';')[0]?.trim().toLowerCase() === BATCH_TYPE
+}
+
+/** The result for an event that came alone. Throws what its handler threw. */
+async function handleOne<Data extends z.ZodType>(
+  options: Options<Data>,
+  event: ReceivedEvent<unknown>,
+): Promise<unknown> {
+  const received = { ...event, data: validate(options.data, event.data) }
+  if (!options.batch) return options.handler(received)
+  const [result] = await options.handler([received])
+  if (result?.status === 'fulfilled') return result.value
+  throw result?.reason
 }

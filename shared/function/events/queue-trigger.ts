@@ -1,23 +1,32 @@
-import { work } from '#jobs'
+import { gathered } from '#async'
+import type { Outcome } from '#errors'
+import { type Claim, work } from '#jobs'
 import type { FunctionDefinition } from '../definition.ts'
+import { deliverBatch } from './deliver-batch.ts'
 import { deliver, type RunningTrigger } from './trigger.ts'
 
 /** Works a queue function's queue. Throws a ConfigError. */
 export function startQueue(definition: FunctionDefinition): RunningTrigger {
   const { trigger } = definition
   if (trigger.kind !== 'queue') throw new Error(`${definition.name} is not a queue function`)
-  const { queue } = trigger
-  return work({
-    queue,
-    deliver: ({ id, jobId, traceparent, tracestate }) => {
-      const attributes = {
-        id,
-        source: `/queues/${queue}`,
-        specversion: '1.0',
-        type: 'job.due',
-        subject: jobId,
-      } as const
-      return deliver(definition, attributes, { jobId }, { traceparent, tracestate })
-    },
+  const { queue, batch } = trigger
+  const deliverOne = (claim: Claim) => {
+    const { attributes, data, trace } = toEvent(queue, claim)
+    return deliver(definition, attributes, data, trace)
+  }
+  if (!batch) return work({ queue, deliver: deliverOne })
+  const deliverTogether = gathered(batch, async (claims: Claim[]): Promise<Outcome[]> => {
+    const outcomes = await deliverBatch(
+      definition,
+      claims.map((claim) => toEvent(queue, claim)),
+    )
+    return 'verdict' in outcomes ? claims.map(() => outcomes) : outcomes
   })
+  // A job that has failed comes alone: it may have failed for another, or the others for it.
+  return work({ queue, deliver: (claim) => (claim.attempts > 1 ? deliverOne(claim) : deliverTogether(claim)) })
+}
+
+function toEvent(queue: string, { id, jobId, traceparent, tracestate }: Claim) {
+  const attributes = { id, source: `/queues/${queue}`, specversion: '1.0', type: 'job.due', subject: jobId } as const
+  return { attributes, data: { jobId }, trace: { traceparent, tracestate } }
 }

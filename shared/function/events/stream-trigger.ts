@@ -1,23 +1,50 @@
 import { follow, type LoggedEvent } from '#events'
 import type { FunctionDefinition } from '../definition.ts'
+import { deliverBatch } from './deliver-batch.ts'
 import { deliver, type RunningTrigger } from './trigger.ts'
 
 /** Follows a stream function's topics. Throws a ConfigError. */
 export function startStream(definition: FunctionDefinition): RunningTrigger {
   const { trigger } = definition
   if (trigger.kind !== 'stream') throw new Error(`${definition.name} is not a stream function`)
-  const { topics, group, types, wants } = trigger
+  const { topics, group, types, wants, batch } = trigger
+  // If that fails, the function gets the event, and its answer says what is wrong.
+  const isWanted = async (type: string) => (await wants?.(type).catch(() => true)) ?? true
   return follow({
     topics,
     group,
     types,
     async deliver(event, topic) {
-      // If that fails, the function gets the event, and its answer says what is wrong.
-      const isWanted = await wants?.(event.type).catch(() => true)
-      if (isWanted === false) return { verdict: 'acknowledge' }
+      if (!(await isWanted(event.type))) return { verdict: 'acknowledge' }
       return deliver(definition, attributesOf(topic, event), event.data, event)
     },
+    batch: batch && {
+      ...batch,
+      async deliver(events, topic) {
+        const wanted = await eventsOf(events, wants && isWanted)
+        const outgoing = wanted.map((event) => ({
+          attributes: attributesOf(topic, event),
+          data: event.data,
+          trace: event,
+        }))
+        const outcomes = outgoing.length > 0 ? await deliverBatch(definition, outgoing) : []
+        if ('verdict' in outcomes) return outcomes
+        const byEvent = new Map(wanted.map((event, index) => [event, outcomes[index]]))
+        return events.map((event) => byEvent.get(event) ?? { verdict: 'acknowledge' })
+      },
+    },
   })
+}
+
+/** The events of those types that are wanted now: asked once a type. */
+async function eventsOf(
+  events: readonly LoggedEvent[],
+  isWanted: ((type: string) => Promise<boolean>) | undefined,
+): Promise<readonly LoggedEvent[]> {
+  if (!isWanted) return events
+  const wanted = new Set<string>()
+  for (const type of new Set(events.map((event) => event.type))) if (await isWanted(type)) wanted.add(type)
+  return events.filter(({ type }) => wanted.has(type))
 }
 
 function attributesOf(topic: string, { id, type, productId, occurredAt }: LoggedEvent) {

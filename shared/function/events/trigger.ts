@@ -4,15 +4,13 @@ import { cutText, type Outcome } from '#errors'
 import { newId } from '#ids'
 import { logger } from '#telemetry'
 import type { FunctionDefinition } from '../definition.ts'
+import { isFinal, isOutage } from './batch-answer.ts'
 import { type CloudEventAttributes, eventRequest } from './cloud-event.ts'
 
 export interface RunningTrigger {
   /** Takes no more events, and resolves when those in flight are done. */
   stop: () => Promise<void>
 }
-
-/** Temporary failures among the 4xx: request time-out, too early, too many requests. */
-const TEMPORARY = new Set([408, 425, 429])
 
 /** Sends one event to a function, in process, and derives the event's outcome from the answer. Never throws. */
 export async function deliver(
@@ -26,8 +24,8 @@ export async function deliver(
     const response = await definition.app.fetch(request)
     if (response.ok) return { verdict: 'acknowledge' }
     const { status } = response
-    const verdict = status >= 400 && status < 500 && !TEMPORARY.has(status) ? 'reject' : 'retry'
-    return { verdict, error: await reasonOf(response), isOutage: status === 503 || status === 429 }
+    const verdict = isFinal(status) ? 'reject' : 'retry'
+    return { verdict, error: await reasonOf(response), isOutage: isOutage(status) }
   } catch (error) {
     logger().error({ function: definition.name, err: error }, 'the function threw instead of answering')
     return { verdict: 'retry', error: cutText(String(error), REASON_MAX) }
@@ -35,11 +33,11 @@ export async function deliver(
 }
 
 /** A dead letter needs a sentence, not a stack. */
-const REASON_MAX = 1_000
+export const REASON_MAX = 1_000
 
 const Problem = z.object({ code: z.string(), detail: z.string() })
 
-async function reasonOf(response: Response): Promise<string> {
+export async function reasonOf(response: Response): Promise<string> {
   const problem = Problem.safeParse(await response.json().catch(() => undefined))
   const reason = problem.success ? `${problem.data.code}: ${problem.data.detail}` : `answered ${response.status}`
   return cutText(reason, REASON_MAX)

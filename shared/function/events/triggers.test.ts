@@ -105,6 +105,135 @@ describe('a stream function', () => {
   })
 })
 
+describe('a stream function that takes batches', () => {
+  const notes = (count: number) =>
+    Array.from({ length: count }, (_, n) => ({
+      type: 'stock.low' as const,
+      productId: randomUUID(),
+      version: 1,
+      data: { n },
+      trace,
+    }))
+  const functionOf = (
+    handler: (
+      events: Array<{ attributes: { id: string }; data: { n: number } }>,
+    ) => Promise<PromiseSettledResult<unknown>[]>,
+    limits = {},
+  ) =>
+    streamFunction({
+      name: 'test-batch',
+      summary,
+      topics: ['stock-events'],
+      data: z.object({ n: z.number() }),
+      batch: { max: 50, waitMs: 0 },
+      limits,
+      handler,
+    })
+
+  it('gets several events at once, and what it rejects is dead-lettered', async () => {
+    const sizes: number[] = []
+    await publish(sql, notes(80))
+    await relayOutbox(context())
+    const definition = functionOf((events) => {
+      sizes.push(events.length)
+      return Promise.allSettled(
+        events.map(async ({ data }) => {
+          if (data.n === 7) throw new ServiceError('sku_taken', 'never')
+        }),
+      )
+    })
+    start(startStream, definition)
+    await until(async () => expect(await sql`select 1 from dead_events`).toHaveLength(1))
+    await until(() => expect(sizes).toEqual([50, 30]))
+    expect(await sql`select data, error, attempts from dead_events`).toEqual([
+      { data: { n: 7 }, error: 'sku_taken: never', attempts: 1 },
+    ])
+  })
+
+  it('gets them in parts where they have too many bytes for one request, and one that is too large alone is dead', async () => {
+    const [sizes, seen] = [[] as number[], new Set<number>()]
+    const events = notes(20)
+    await publish(sql, [
+      ...events,
+      { ...(events[0] as (typeof events)[0]), version: 2, data: { n: 20, text: 'x'.repeat(3_000) } } as never,
+    ])
+    await relayOutbox(context())
+    const definition = functionOf(
+      async (received) => {
+        sizes.push(received.length)
+        for (const { data } of received) seen.add(data.n)
+        return received.map((value) => ({ status: 'fulfilled', value }))
+      },
+      { maxBodyBytes: 2_000 },
+    )
+    start(startStream, definition)
+    await until(async () => expect(await sql`select error from dead_events`).toHaveLength(1))
+    expect((await sql`select error from dead_events`)[0]?.error).toMatch(/^too_large/)
+    await until(() => expect(seen.size).toBe(20))
+    expect(Math.max(...sizes)).toBeLessThan(20)
+  })
+
+  it.each([
+    ['throws', () => Promise.reject(new TypeError('secret'))],
+    ['gives too few results', async () => []],
+  ])('gets its events one by one where it %s', async (_, fail) => {
+    const sizes: number[] = []
+    await publish(sql, notes(10))
+    await relayOutbox(context())
+    const definition = functionOf(async (events) => {
+      sizes.push(events.length)
+      if (events.length > 1) return fail()
+      return events.map((value) => ({ status: 'fulfilled', value }))
+    })
+    start(startStream, definition)
+    await until(() => expect(sizes).toEqual([10, ...Array<number>(10).fill(1)]))
+    expect(await sql`select 1 from dead_events`).toEqual([])
+  })
+})
+
+describe('a queue function that takes batches', () => {
+  it('gets the jobs that come together at once, each with its own outcome, and a failed one alone the next time', async () => {
+    const batches: string[][] = []
+    const ids = await Promise.all(
+      Array.from({ length: 2 }, () => submitJob({ type: 'verify-ledger', payload: {} }, context())),
+    )
+    const [fine = '', failing = ''] = ids.map(({ id }) => id)
+    const definition = queueFunction({
+      name: 'test-queue',
+      summary,
+      queue: 'jobs',
+      data: z.strictObject({ jobId: z.guid() }),
+      batch: { max: 10, waitMs: 50 },
+      handler: (events) => {
+        batches.push(events.map(({ data }) => data.jobId))
+        return Promise.allSettled(
+          events.map(({ attributes, data, context: by }) =>
+            runJob(
+              data.jobId,
+              attributes.id,
+              by,
+              everyType(async () => {
+                if (data.jobId === failing && batches.length === 1) throw new ServiceError('bad_gateway', 'not now')
+                return {}
+              }),
+            ),
+          ),
+        )
+      },
+    })
+    start(startQueue, definition)
+    const states = async () => sql`select id, state, attempts from jobs order by attempts`
+    await until(async () =>
+      expect(await states()).toMatchObject([
+        { id: fine, state: 'succeeded' },
+        { id: failing, state: 'succeeded' },
+      ]),
+    )
+    expect(batches.map((batch) => batch.length)).toEqual([2, 1])
+    expect(await states()).toMatchObject([{ attempts: 1 }, { attempts: 2 }])
+  })
+})
+
 describe('a queue function', () => {
   const working = (work: () => Promise<object>) =>
     queueFunction({

@@ -1,0 +1,67 @@
+import * as z from 'zod'
+import { systemContext, toPublicError } from '#database'
+import { invalid } from '#errors'
+import { validate } from '#input'
+import { childTrace, logger, traceIdOf } from '#telemetry'
+import { toServiceError } from '../problem.ts'
+import { type BatchAnswer, isFinal } from './batch-answer.ts'
+import { CloudEventAttributes } from './cloud-event.ts'
+import type { BatchOptions, ReceivedEvent } from './event-options.ts'
+
+/** An event in JSON. */
+const StructuredEvent = CloudEventAttributes.extend({
+  traceparent: z.string().optional(),
+  tracestate: z.string().optional(),
+  data: z.unknown(),
+})
+
+/**
+ * Hands the events of a batch over to the function, without those that are unfit, and says which are to be delivered again and which never.
+ * Throws `validation_failed` where it is not a batch, and what the handler throws.
+ */
+export async function handleBatch<Data extends z.ZodType>(
+  definition: BatchOptions<Data>,
+  content: unknown,
+): Promise<BatchAnswer> {
+  const { name, batch, handler } = definition
+  if (!Array.isArray(content)) throw invalid('', 'must be an array of events')
+  if (content.length > batch.max) throw invalid('', `must not have more than ${batch.max} events`)
+  const answer: BatchAnswer = { retry: [], reject: [] }
+  const received: Array<{ index: number; event: ReceivedEvent<z.infer<Data>> }> = []
+  const fail = (index: number, id: string, thrown: unknown, trace = childTrace(undefined)) => {
+    const error = toServiceError(toPublicError(thrown))
+    const { code, status, detail } = error
+    logger().error({ function: name, event: id, code, trace_id: traceIdOf(trace), err: thrown }, detail)
+    answer[isFinal(status) ? 'reject' : 'retry'].push({ index, id, status, code, detail })
+  }
+  for (const [index, item] of content.entries()) {
+    try {
+      received.push({ index, event: toReceived(definition, item) })
+    } catch (error) {
+      fail(index, idOf(item), error)
+    }
+  }
+  const results = received.length > 0 ? await handler(received.map(({ event }) => event)) : []
+  if (results.length !== received.length)
+    throw new Error(`${name} gave ${results.length} results for ${received.length} events`)
+  for (const [at, { index, event }] of received.entries()) {
+    const result = results[at]
+    if (result?.status === 'rejected') fail(index, event.attributes.id, result.reason, event.context.trace)
+  }
+  return answer
+}
+
+/** Throws `validation_failed`. */
+function toReceived<Data extends z.ZodType>(
+  { name, data }: BatchOptions<Data>,
+  item: unknown,
+): ReceivedEvent<z.infer<Data>> {
+  const { traceparent, tracestate, data: content, ...attributes } = validate(StructuredEvent, item)
+  const context = systemContext(`function:${name}`, childTrace(traceparent, tracestate))
+  return { attributes, data: validate(data, content), context }
+}
+
+function idOf(item: unknown): string {
+  const id = item !== null && typeof item === 'object' && 'id' in item ? item.id : ''
+  return typeof id === 'string' ? id : ''
+}
