@@ -139,6 +139,24 @@ describe('a group commit', () => {
     expect(await effects()).toEqual(['a', 'c'])
   })
 
+  it('puts those who can’t join back where they were', async () => {
+    const { submit, batches, open, isHeld } = recorder({ batchMax: 3 }, ({ name }) => name !== 'b')
+    const first = submit({ name: 'a' }, systemContext('test'))
+    await isHeld
+    const others = [
+      submit({ name: 'b' }, systemContext('test')),
+      submit({ name: 'c', behaviour: 'refuse' }, systemContext('test')).catch(() => {}),
+      submit({ name: 'd' }, systemContext('test')),
+      submit({ name: 'e' }, systemContext('test')),
+    ]
+    open()
+    await Promise.all([first, ...others])
+    expect(batches).toEqual([
+      ['a', 'c', 'd'],
+      ['b', 'c', 'e'],
+    ])
+  })
+
   it('tells those that have joined, once, when the connection drops', async () => {
     const { submit, open, isHeld } = recorder({}, () => true)
     const first = submit({ name: 'a' }, systemContext('test'))

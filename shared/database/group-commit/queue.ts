@@ -9,6 +9,8 @@ export interface Entry<Request, Result> extends Member<Request> {
   keys: readonly string[]
   weight: number
   enqueuedAt: number
+  /** Its place in the order of arrival. */
+  number: number
   resolve: (result: Result) => void
   reject: (error: unknown) => void
 }
@@ -42,6 +44,7 @@ export function createQueue<Request, Result>(options: QueueOptions<Request>) {
   const { name: group, batchMax, weightMax = Infinity, queueMax } = options
   const wait = queueWait.labels(group)
   let waiting: Waiting[] = []
+  let arrivals = 0
 
   function keysOf(request: Request, { idempotency }: RequestContext): string[] {
     const keys = options.keysOf?.(request) ?? []
@@ -58,11 +61,20 @@ export function createQueue<Request, Result>(options: QueueOptions<Request>) {
           return
         }
         const [keys, weight] = [keysOf(request, context), options.weightOf?.(request) ?? 0]
-        waiting.push({ request, context, keys, weight, resolve, reject, enqueuedAt: performance.now() })
+        waiting.push({
+          request,
+          context,
+          keys,
+          weight,
+          resolve,
+          reject,
+          enqueuedAt: performance.now(),
+          number: ++arrivals,
+        })
       }),
-    /** Puts requests back at the head of the queue. */
+    /** Puts requests back to where they were, by their arrival. */
     giveBack(entries: readonly Waiting[]): void {
-      waiting = [...entries, ...waiting]
+      if (entries.length > 0) waiting = [...entries, ...waiting].sort((a, b) => a.number - b.number)
     },
     /**
      * Takes the requests that fit into a batch, up to its bounds. A request that shares a key with one of the batch, or with one before it in
