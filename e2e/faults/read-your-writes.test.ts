@@ -12,7 +12,7 @@ import { type Pair, startPair } from './replica-fixture.ts'
 // readers beside them without a token: whatever they see, they are answered.
 
 const WRITERS = 8
-/** For each trouble. Each pair is a write and two reads. */
+/** For each trouble. Each pair is a write and its reads. */
 const PAIRS_MIN = 500
 
 const pauseReplay = ({ onReplica }: Pair) => onReplica((sql) => sql`select pg_wal_replay_pause()`)
@@ -63,13 +63,14 @@ for (const { cache, url, isThere } of [
 ]) {
   describe.skipIf(!isThere)(`with ${cache}, whoever brings a token sees what they wrote`, () => {
     let pair: Pair
-    let functions: Record<'adjust' | 'getProduct' | 'getStock', FunctionDefinition>
+    let functions: Record<'adjust' | 'getProduct' | 'getStock' | 'queryAvailability', FunctionDefinition>
 
     beforeAll(async () => {
       functions = {
         adjust: await functionNamed('adjust-stock'),
         getProduct: await functionNamed('get-product'),
         getStock: await functionNamed('get-stock'),
+        queryAvailability: await functionNamed('query-availability'),
       }
       pair = await startPair()
       // A quick machine's writers are more than one client may be.
@@ -98,9 +99,15 @@ for (const { cache, url, isThere } of [
             const written = await call(functions.adjust, { params: { productId }, body })
             expect(written.status).toBe(201)
             const token = written.headers.get('consistency-token') ?? ''
-            for (const definition of [functions.getProduct, functions.getStock]) {
-              const read = await call(definition, { params: { productId }, headers: { 'consistency-token': token } })
-              const seen = read.body.stock?.onHand ?? read.body.onHand
+            const { getProduct, getStock, queryAvailability } = functions
+            for (const [definition, options] of [
+              [getProduct, { params: { productId } }],
+              [getStock, { params: { productId } }],
+              [getStock, { params: { productId }, query: { at: written.body.occurredAt } }],
+              [queryAvailability, { body: { items: [{ productId }] } }],
+            ] as const) {
+              const read = await call(definition, { ...options, headers: { 'consistency-token': token } })
+              const seen = (read.body.stock ?? read.body.items?.[0] ?? read.body).onHand
               if (read.status !== 200 || seen !== onHand) stale.push({ status: read.status, seen, onHand, token })
             }
             pairs++

@@ -1,6 +1,6 @@
 import { httpFunction, ok } from '#function'
-import { getStock } from '#stock'
-import { ProductStock } from '#stock/schema'
+import { getStock, getStockAt } from '#stock'
+import { ProductStock, StockQuery } from '#stock/schema'
 
 export default httpFunction({
   name: 'get-stock',
@@ -8,7 +8,9 @@ export default httpFunction({
   params: { productId: 'product' },
   tag: 'stock',
   scope: 'stock:read',
-  summary: 'Read a product’s stock, over all and at each location.',
+  summary: 'Read a product’s stock, over all and at each location, now or at a past moment.',
+  request: { query: StockQuery },
   responses: { 200: ProductStock, 404: ['product_not_found'] },
-  handler: async ({ params, context }) => ok(await getStock(params.productId, context)),
+  handler: async ({ params: { productId }, query: { at }, context }) =>
+    ok(at === undefined ? await getStock(productId, context) : await getStockAt(productId, at, context)),
 })

@@ -16,11 +16,24 @@ const HeldQuantity = z.number().int().min(1).max(ON_HAND_MAX)
 export const ProductStock = z
   .object({
     productId: z.uuid(),
+    at: z.iso
+      .datetime({ offset: true })
+      .optional()
+      .describe('There if the stock of a moment was asked for: that moment.'),
     ...StockTotals.shape,
     locations: z.array(z.object({ location: LocationCode, ...StockTotals.shape })),
   })
   .meta({ id: 'ProductStock' })
 export type ProductStock = z.infer<typeof ProductStock>
+
+export const StockQuery = z.strictObject({
+  at: z.iso
+    .datetime({ offset: true, error: 'must be a time of RFC 3339, such as 2026-03-02T09:15:00Z' })
+    .optional()
+    .describe(
+      'A past moment: the answer has the balances after the last movement until then. A hold counts until it is swept.',
+    ),
+})
 
 export const Location = z
   .object({

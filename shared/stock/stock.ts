@@ -1,6 +1,6 @@
 import { cached } from '#cache'
 import { type RequestContext, read, type Sql } from '#database'
-import { notFound } from '#errors'
+import { invalid, notFound } from '#errors'
 import { cacheGroup } from './cache-group.ts'
 import type { ProductStock } from './schema.ts'
 
@@ -23,6 +23,30 @@ export async function getStock(productId: string, context: RequestContext): Prom
     return found.length === 0 ? null : [...found]
   })
   if (rows === null) throw notFound('product', productId)
+  return toStock(productId, rows)
+}
+
+/**
+ * A product's stock after its last movement until `at`, a time of RFC 3339. An overdue hold counts until its `expired` movement. Throws
+ * `product_not_found`, or `validation_failed` for a time in the future.
+ */
+export async function getStockAt(productId: string, at: string, context: RequestContext): Promise<ProductStock> {
+  const rows = await read(
+    context,
+    (sql) => balancesAt(sql, productId, dateOf(at)),
+    // The replica's clock may be behind the one that the ledger's times are from.
+    (found) => found.length === 0 || found.some(({ isFuture }) => isFuture),
+  )
+  if (rows.length === 0) throw notFound('product', productId)
+  if (rows.some(({ isFuture }) => isFuture)) throw invalid('at', 'is in the future')
+  const balances = rows.map(({ location, onHand, reserved }) => ({ location, onHand, reserved }))
+  return { ...toStock(productId, balances), at }
+}
+
+/** PostgreSQL reads only years of four digits from 1 on. There is no ledger before 1970, and none after 9999. */
+const dateOf = (at: string) => new Date(Math.min(Math.max(Date.parse(at), 0), Date.UTC(9999, 0)))
+
+function toStock(productId: string, rows: readonly BalanceRow[]): ProductStock {
   const locations = rows.map((row) => ({ ...row, available: row.onHand - row.reserved }))
   const onHand = locations.reduce((sum, row) => sum + row.onHand, 0)
   const reserved = locations.reduce((sum, row) => sum + row.reserved, 0)
@@ -47,6 +71,36 @@ function balances(sql: Sql, productId: string) {
       select location, sum(quantity) as quantity from reservation_lines
       where product_id = ${productId} and held_until <= now() group by location
     ) as overdue on overdue.location = level.location
+    where level.product_id = ${productId}
+    order by location.priority, location.code`
+}
+
+/**
+ * Movements behind the last one by time that are looked through for later ones of the ledger with an earlier time: a clock may step back,
+ * and a transaction reads the clock before it locks the further products whose overdue holds it ends.
+ */
+const REORDERED_MAX = 1_000
+
+/** The balances after the last movement until `at`, in the order of the ledger; zeros before the first. */
+function balancesAt(sql: Sql, productId: string, at: Date) {
+  return sql<Array<BalanceRow & { isFuture: boolean }>>`
+    select level.location, coalesce(last.on_hand_after, 0) as "onHand", coalesce(last.reserved_after, 0) as reserved,
+           ${at}::timestamptz > now() as "isFuture"
+    from stock_levels as level
+    join products as product on product.id = level.product_id and product.deleted_at is null
+    join locations as location on location.code = level.location
+    left join lateral (
+      select sequence from stock_movements
+      where product_id = ${productId} and location = level.location and occurred_at <= ${at}
+      order by occurred_at desc, sequence desc limit 1
+    ) as latest on true
+    left join lateral (
+      select on_hand_after, reserved_after from (
+        select sequence, location, occurred_at, on_hand_after, reserved_after from stock_movements
+        where product_id = ${productId} and sequence >= latest.sequence order by sequence limit ${REORDERED_MAX}
+      ) as movement
+      where movement.location = level.location and movement.occurred_at <= ${at} order by sequence desc limit 1
+    ) as last on true
     where level.product_id = ${productId}
     order by location.priority, location.code`
 }

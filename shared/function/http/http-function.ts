@@ -29,7 +29,7 @@ import { type Endpoint, respond } from './pipeline.ts'
  *   params: { productId: 'product' },
  *   tag: 'stock',
  *   scope: 'stock:read',
- *   summary: 'Read a product’s stock, over all and at each location.',
+ *   summary: 'Read a product’s stock.',
  *   responses: { 200: ProductStock, 404: ['product_not_found'] },
  *   handler: async ({ params, context }) => ok(await getStock(params.productId, context)),
  * })
