@@ -15,7 +15,7 @@ const manifest = {
     {
       name: 'get-thing',
       kind: 'http',
-      route: { method: 'GET', path: '/v1/things/{thingId}' },
+      route: { method: 'GET', path: '/v1/things/{thingId}', isRead: true },
       limits: { timeoutMs: 5_000 },
     },
     { name: 'import-things', kind: 'http', route: { method: 'POST', path: '/v1/things' }, limits: { maxBodyBytes: 7 } },
@@ -35,9 +35,9 @@ async function manifestFile(content: string): Promise<string> {
 test("routes go to the upstreams the environment names, else to a host of the function's name", () => {
   const env = { UPSTREAM_GET_THING: 'http://one:1, http://two:2/' }
   const routes = proxiedRoutes(parseManifest(JSON.stringify(manifest)), env)
-  expect(routes.map(({ name, timeoutMs, maxBodyBytes }) => [name, timeoutMs, maxBodyBytes])).toEqual([
-    ['get-thing', 6_000, 1024 * 1024],
-    ['import-things', 11_000, 7],
+  expect(routes.map(({ name, timeoutMs, maxBodyBytes, isRead }) => [name, timeoutMs, maxBodyBytes, isRead])).toEqual([
+    ['get-thing', 6_000, 1024 * 1024, true],
+    ['import-things', 11_000, 7, undefined],
   ])
   expect(routes.map(({ target }) => ('upstreams' in target ? target.upstreams.map(String) : []))).toEqual([
     ['http://one:1/', 'http://two:2/'],
