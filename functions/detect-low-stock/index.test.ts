@@ -339,6 +339,107 @@ describe('detect-low-stock', () => {
     })
   })
 
+  describe('in a batch', () => {
+    const type = 'application/cloudevents-batch+json'
+
+    async function deliverTogether(told: readonly Told[]): Promise<{ retry: object[]; reject: object[] }> {
+      const sent = told.map(({ id, type: eventType, data }) => ({
+        id,
+        type: eventType,
+        source: `/topics/${eventTypes[eventType]}`,
+        specversion: '1.0',
+        data,
+      }))
+      const headers = { 'content-type': type }
+      const request = new Request('http://function/', { method: 'POST', headers, body: JSON.stringify(sent) })
+      const response = await detectLowStock.app.fetch(request)
+      expect(response.status).toBe(200)
+      return (await response.json()) as { retry: object[]; reject: object[] }
+    }
+
+    /** What has been told of all products. */
+    const allEvents = () => sql<Told[]>`
+      select id, type, product_id as "productId", version, data from outbox where type <> 'product.created' order by sequence`
+
+    it('sees each change after the one before it, as if they came one by one', async () => {
+      for (let round = 0; round < 6; round++) {
+        // The same changes of two products: of one they come together, of the other one by one.
+        await setUp(5)
+        const together = productId
+        await setUp(5)
+        const alone = productId
+        for (let step = 0; step < 12; step++) {
+          const [row] = await sql<[{ onHand: number }]>`
+            select sum(on_hand)::int as "onHand" from stock_levels where product_id = ${alone}`
+          const quantity = Math.floor(Math.random() * 12)
+          if (quantity === row.onHand) continue
+          for (const id of [together, alone]) await stockAt(id, 'main', quantity - row.onHand)
+        }
+        const told = (await allEvents()).filter((event) => !isAlert(event))
+        for (const event of told.filter((each) => each.productId === alone)) await deliver(event)
+        const batch = told.filter((each) => each.productId === together)
+        const cut = Math.floor(Math.random() * batch.length)
+        for (const part of [batch.slice(0, cut), batch.slice(cut)])
+          expect(await deliverTogether(part)).toEqual({ retry: [], reject: [] })
+        const alertsOf = async (id: string) =>
+          (await allEvents())
+            .filter((event) => event.productId === id && isAlert(event))
+            .map((event) => [event.type, (event.data.cause as { version: number }).version])
+        expect(await alertsOf(together)).toEqual(await alertsOf(alone))
+      }
+    })
+
+    it('sees changes of many products that leave them as they are by one statement, and locks none of them', async () => {
+      const ids = await Promise.all(
+        Array.from({ length: 20 }, async () => (await newProduct({ lowStockThreshold: 5, initialStock: 50 })).id),
+      )
+      for (const id of ids) for (const change of [-1, 2, -3]) await stockAt(id, 'main', change)
+      const told = (await allEvents()).filter(({ productId: id }) => ids.includes(id))
+      await inRivalSession(async (rival) => {
+        await rival`select 1 from stock_levels where product_id = any(${ids}::uuid[]) for update`
+        expect(await deliverTogether(told)).toEqual({ retry: [], reject: [] })
+      })
+      const seen = await sql`select state, version from stock_alerts where product_id = any(${ids}::uuid[])`
+      expect(seen).toHaveLength(20)
+      expect(seen.every(({ state, version }) => state === 'none' && version >= 4)).toBe(true)
+      // What comes again changes nothing.
+      await deliverTogether(told)
+      expect((await allEvents()).filter((event) => ids.includes(event.productId) && isAlert(event))).toEqual([])
+    })
+
+    it('leaves an event to be tried again whose alert fails, with what is behind it, and sees the others', async () => {
+      await setUp(5, 10)
+      const failing = productId
+      await stockAt(failing, 'main', -10)
+      await stockAt(failing, 'main', 10)
+      await setUp(5, 10)
+      await stockAt(productId, 'main', -10)
+      const told = (await allEvents()).filter(({ productId: id }) => [failing, productId].includes(id))
+      const outAt = told.findIndex((event) => event.productId === failing && event.data.onHandDelta === -10)
+      await sql.unsafe(
+        `create function break_alert() returns trigger language plpgsql as $$ begin perform 1 / 0; return new; end $$;
+         create trigger broken before insert or update on stock_alerts for each row
+           when (new.product_id = '${failing}' and new.state = 'out') execute function break_alert()`,
+      )
+      try {
+        expect(await deliverTogether(told)).toMatchObject({
+          reject: [],
+          retry: [
+            { index: outAt, id: told[outAt]?.id, status: 500, code: 'internal' },
+            { index: outAt + 1, status: 503 },
+          ],
+        })
+      } finally {
+        await sql.unsafe('drop trigger broken on stock_alerts; drop function break_alert')
+      }
+      expect(await alerts()).toEqual(['stock.out'])
+      await deliverTogether(told)
+      productId = failing
+      expect(await alerts()).toEqual(['stock.out', 'stock.back'])
+      await expectConsistent()
+    })
+  })
+
   it('follows changes of products and their stock, and refuses anything else for good', async () => {
     expect(detectLowStock.trigger).toMatchObject({
       kind: 'stream',

@@ -1,5 +1,5 @@
 import { streamFunction } from '#function'
-import { detectAlert } from '#stock'
+import { detectAlerts } from '#stock'
 import { ProductChange, stockChanges } from '#stock/events'
 
 const name = 'detect-low-stock'
@@ -12,7 +12,12 @@ export default streamFunction({
   summary: 'Publish low-stock, out-of-stock and back-in-stock alerts.',
   data: ProductChange,
   emits: ['stock.low', 'stock.out', 'stock.back', 'stock.expired'],
-  handler: async ({ attributes, data, context }) => ({
-    alert: (await detectAlert(data, attributes.id, name, context)) ?? null,
-  }),
+  batch: { max: 500, waitMs: 20 },
+  handler: async (events) => {
+    const changes = events.map(({ attributes, data, context }) => ({ change: data, eventId: attributes.id, context }))
+    const results = await detectAlerts(changes, name)
+    return results.map((result) =>
+      result.status === 'rejected' ? result : { ...result, value: { alert: result.value ?? null } },
+    )
+  },
 })

@@ -179,6 +179,49 @@ describe('notify-webhooks', () => {
   })
 })
 
+describe('a batch of events', () => {
+  async function deliverTogether(events: readonly Told[]) {
+    const sent = events.map(({ id, type, topic, productId, data, occurredAt }) => {
+      const time = occurredAt.toISOString()
+      return { id, source: `/topics/${topic}`, specversion: '1.0', type, subject: productId, time, data }
+    })
+    const headers = { 'content-type': 'application/cloudevents-batch+json' }
+    const request = new Request('http://function/', { method: 'POST', headers, body: JSON.stringify(sent) })
+    const response = await notifyWebhooks.app.fetch(request)
+    expect(response.status).toBe(200)
+    return response.json()
+  }
+
+  it('is queued for each webhook that asks for an event, once, also where one is there twice', async () => {
+    const [one, two] = [await webhookFor('stock.adjusted'), await webhookFor('stock.adjusted', 'product.created')]
+    for (let count = 0; count < 5; count++) await newProduct({ initialStock: 3 })
+    const events = (await told()).slice()
+    expect(await deliverTogether([...events, ...events])).toEqual({ retry: [], reject: [] })
+    const queued = (await payloads()).map(({ webhookId, event }) => `${webhookId} ${event.id}`)
+    const expected = events.flatMap(({ id, type }) =>
+      type === 'stock.adjusted' ? [`${one} ${id}`, `${two} ${id}`] : [`${two} ${id}`],
+    )
+    expect(queued.sort()).toEqual(expected.sort())
+    await deliverTogether(events)
+    expect(await jobs()).toHaveLength(expected.length)
+  })
+
+  it('is queued but for an event that no job can carry, which is named', async () => {
+    await webhookFor('stock.adjusted')
+    for (let count = 0; count < 3; count++) await newProduct({ initialStock: 3 })
+    const events = (await told()).filter(({ type }) => type === 'stock.adjusted')
+    const [first, second, third] = events
+    if (!first || !second || !third) throw new Error('there are no events')
+    const large = { ...second, data: { ...second.data, note: 'x'.repeat(200_000) } }
+    expect(await deliverTogether([first, large, third])).toMatchObject({
+      reject: [],
+      retry: [{ index: 1, id: second.id }],
+    })
+    expect(await jobs()).toHaveLength(2)
+    expect(await deliver(second)).toBe(1)
+  })
+})
+
 describe('reservation.expired', () => {
   async function expired(lines: number) {
     const products = await Promise.all(Array.from({ length: lines }, () => newProduct({ initialStock: 5 })))

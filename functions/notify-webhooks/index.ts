@@ -1,6 +1,7 @@
 import * as z from 'zod'
-import { streamFunction } from '#function'
-import { getReservation } from '#stock'
+import { type ReceivedEvent, streamFunction } from '#function'
+import { getReservations } from '#stock'
+import type { Reservation } from '#stock/schema'
 import { hasSubscribers, notifyWebhooks } from '#webhooks'
 
 const name = 'notify-webhooks'
@@ -13,23 +14,35 @@ export default streamFunction({
     (await hasSubscribers(type)) || (type === 'stock.expired' && (await hasSubscribers('reservation.expired'))),
   summary: 'Queue each event for the webhooks that ask for it.',
   data: z.looseObject({ productId: z.guid(), reservationId: z.guid().nullish() }),
-  handler: async ({ attributes, data, context }) => {
-    const { type, time } = attributes
-    const { specversion: _, ...event } = attributes
-    const jobs = await notifyWebhooks({ ...event, data }, name, context)
-    if (type !== 'stock.expired' || !data.reservationId || !(await hasSubscribers('reservation.expired')))
-      return { jobs }
-    // Each line of a reservation has an event, and the reservation has one, which has its id.
-    const reservation = await getReservation(data.reservationId, context)
-    const { id } = reservation
-    const expired = {
-      id,
-      source: '/v1/reservations',
-      type: 'reservation.expired',
-      subject: id,
-      time,
-      data: reservation,
-    }
-    return { jobs: jobs + (await notifyWebhooks(expired, name, context)) }
+  batch: { max: 500, waitMs: 20 },
+  handler: async (events) => {
+    const expired = await expiredReservations(events)
+    const notifications = events.map(({ attributes: { specversion: _, ...event }, data, context }) => {
+      const reservation = event.type === 'stock.expired' ? expired.get(data.reservationId ?? '') : undefined
+      const sent = [{ ...event, data }, ...(reservation ? [toEvent(reservation, event.time)] : [])]
+      return { events: sent, context }
+    })
+    const results = await notifyWebhooks(notifications, name)
+    return results.map((result) =>
+      result.status === 'rejected' ? result : { ...result, value: { jobs: result.value } },
+    )
   },
 })
+
+type Received = ReceivedEvent<{ reservationId?: string | null | undefined }>
+
+/** The reservations of the events that end one, by their ids, where a webhook asks for them. Throws `reservation_not_found`. */
+async function expiredReservations(events: readonly Received[]): Promise<ReadonlyMap<string, Reservation>> {
+  const [first] = events
+  const ids = events.flatMap(({ attributes, data }) =>
+    attributes.type === 'stock.expired' && data.reservationId ? [data.reservationId] : [],
+  )
+  if (!first || ids.length === 0 || !(await hasSubscribers('reservation.expired'))) return new Map()
+  return getReservations([...new Set(ids)], first.context)
+}
+
+/** Each line of a reservation has an event, and the reservation has one, which has its id. */
+function toEvent(reservation: Reservation, time: string | undefined) {
+  const { id } = reservation
+  return { id, source: '/v1/reservations', type: 'reservation.expired', subject: id, time, data: reservation }
+}

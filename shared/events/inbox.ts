@@ -14,3 +14,16 @@ export async function oncePerEvent(tx: Sql, consumer: string, eventId: string): 
     insert into inbox (consumer, event_id) values (${consumer}, ${eventId}) on conflict do nothing`
   return count === 1
 }
+
+/** Which of the events `consumer` handles for the first time, as `oncePerEvent` tells of one. Takes their records in the order of the ids. */
+export async function oncePerEvents(
+  tx: Sql,
+  consumer: string,
+  eventIds: readonly string[],
+): Promise<ReadonlySet<string>> {
+  const rows = await tx<Array<{ eventId: string }>>`
+    insert into inbox (consumer, event_id)
+    select ${consumer}, event_id from unnest(${eventIds as string[]}::uuid[]) as event (event_id) order by event_id
+    on conflict do nothing returning event_id as "eventId"`
+  return new Set(rows.map(({ eventId }) => eventId))
+}

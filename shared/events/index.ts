@@ -1,6 +1,6 @@
 export type { Following } from './delivery.ts'
 export { type EventType, eventTypes } from './event-types.ts'
-export { oncePerEvent } from './inbox.ts'
+export { oncePerEvent, oncePerEvents } from './inbox.ts'
 export { type NewEvent, publish } from './outbox.ts'
 export type { LoggedEvent } from './postgres/log.ts'
 export { pruneEvents } from './prune.ts'

@@ -1,6 +1,7 @@
 import { hasScope, type RequestContext, read, requireScope, type Sql, transaction } from '#database'
 import { notFound, ServiceError } from '#errors'
 import { newId } from '#ids'
+import type { TraceContext } from '#telemetry'
 import { andDispatch } from './dispatches.ts'
 import { storeInput } from './input.ts'
 import { findJob, type JobRow, jobColumns, toJob } from './job-rows.ts'
@@ -61,6 +62,38 @@ async function insertJob(tx: Sql, { type, payload, input }: NewJob, context: Req
     select ${jobColumns(tx)} from job`
   if (input) await storeInput(tx, { id: row.id, actor }, input)
   return toJob(row)
+}
+
+/**
+ * Queues jobs of one type that have no files, all in one statement as part of `tx`, on behalf of one actor: each in a trace of its own.
+ *
+ * @example
+ * await submitJobs('deliver-webhook', [{ payload: { webhookId, event }, trace }], context, tx)
+ */
+export async function submitJobs(
+  type: JobType,
+  jobs: ReadonlyArray<{ payload: object; trace: TraceContext }>,
+  { actor, scopes }: RequestContext,
+  tx: Sql,
+): Promise<void> {
+  if (jobs.length === 0) return
+  const { attemptsMax } = jobTypes[type]
+  await tx`
+    with job as (
+      insert into jobs (id, type, payload, attempts_max, actor, scopes, traceparent, tracestate)
+      select id, ${type}, payload, ${attemptsMax}, ${actor}, ${scopes}, traceparent, tracestate
+      from rows from (
+        unnest(
+          ${jobs.map(() => newId())}::uuid[],
+          ${jobs.map(({ trace }) => trace.traceparent)}::text[],
+          ${jobs.map(({ trace }) => trace.tracestate ?? null)}::text[]
+        ),
+        -- One document: in an array of texts, each would be escaped a second time.
+        json_array_elements(${JSON.stringify(jobs.map(({ payload }) => payload))}::text::json)
+      ) as new (id, traceparent, tracestate, payload)
+      returning id
+    ) ${andDispatch(tx, tx`select id from job`)}
+    select count(*) from job`
 }
 
 /** A job; its result is null for a request that may not read that. Throws `job_not_found`. */

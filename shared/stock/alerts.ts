@@ -1,4 +1,5 @@
 import { pipeline, type RequestContext, type Sql, transaction } from '#database'
+import { ServiceError } from '#errors'
 import { oncePerEvent } from '#events'
 import type { ProductChange, StockAlert } from './events.ts'
 import { lockStock } from './lock-stock.ts'
@@ -7,9 +8,22 @@ import { lockStock } from './lock-stock.ts'
 type AlertState = 'none' | 'low' | 'out'
 type AlertType = 'stock.low' | 'stock.out' | 'stock.back'
 
+/** A change as an event brought it. */
+export interface SeenChange {
+  change: ProductChange
+  eventId: string
+  context: RequestContext
+}
+
+type Result = PromiseSettledResult<AlertType | undefined>
+
+/** Edges that are taken at once, each in a transaction of its own: the process has ten connections. */
+const EDGES_AT_ONCE = 4
+
 /**
- * Derives `stock.low`, `stock.out` or `stock.back` from a change of a product or of its stock, on behalf of `consumer`: once,
- * however often the change is delivered. Gives the alert, if there is one.
+ * Derives `stock.low`, `stock.out` or `stock.back` from changes of products or of their stock, on behalf of `consumer`: once,
+ * however often a change is delivered. The changes of one product come in order, and each is seen before the next. Gives each one's alert,
+ * if there is one, or why it has to be delivered again. Throws where all of them do.
  *
  * By what a change leaves available, a product is `out` (nothing), `low` (no more than its threshold; never without one) or
  * neither, which is the first state. An alert is a transition between these, so the same alert never comes twice in a row:
@@ -25,39 +39,94 @@ type AlertType = 'stock.low' | 'stock.out' | 'stock.back'
  * not out. A change older than one seen before is ignored. The threshold is the current one: a new threshold counts at once, since
  * setting it is a change that is evaluated, too.
  */
-export async function detectAlert(
-  change: ProductChange,
-  eventId: string,
-  consumer: string,
-  context: RequestContext,
-): Promise<AlertType | undefined> {
-  if (change.intermediate || (await passWithoutEdge(change, context))) return undefined
-  return transaction(context, async (tx) => {
-    if (!(await oncePerEvent(tx, consumer, eventId))) return undefined
-    return takeEdge(tx, change, eventId, context)
-  })
+export async function detectAlerts(changes: readonly SeenChange[], consumer: string): Promise<Result[]> {
+  const results = new Map<SeenChange, Result>()
+  let left = changes.filter(({ change }) => !change.intermediate)
+  while (left.length > 0) {
+    const passed = await passWithoutEdge(left)
+    const unseen = left.filter((seen) => {
+      const { productId } = seen.change
+      const count = passed.get(productId) ?? 0
+      passed.set(productId, count - 1)
+      return count <= 0
+    })
+    const edges = [...new Map([...unseen].reverse().map((seen) => [seen.change.productId, seen])).values()]
+    for (let at = 0; at < edges.length; at += EDGES_AT_ONCE) {
+      const some = edges.slice(at, at + EDGES_AT_ONCE)
+      const taken = await Promise.allSettled(some.map((seen) => takeEdgeOnce(seen, consumer)))
+      for (const [index, result] of taken.entries()) results.set(some[index] as SeenChange, result)
+    }
+    const failed = new Set(edges.filter((edge) => results.get(edge)?.status === 'rejected').map(productOf))
+    left = unseen.filter((seen) => !results.has(seen))
+    for (const seen of left) if (failed.has(productOf(seen))) results.set(seen, BEHIND)
+    left = left.filter((seen) => !results.has(seen))
+  }
+  return changes.map((seen) => results.get(seen) ?? { status: 'fulfilled', value: undefined })
 }
 
-/** Nearly all changes leave a product's state as it is: for those one statement is enough, and the product is not locked. */
-function passWithoutEdge({ productId, version, stock }: ProductChange, context: RequestContext): Promise<boolean> {
-  return transaction(context, async (tx) => {
-    const [, { count }] = await pipeline([
-      // Without waiting for the disk this takes a fifth of the time. A crash that loses it also loses the record that the event was seen.
+const productOf = ({ change }: SeenChange) => change.productId
+
+/** The result of a change whose product has one before it that has to be delivered again. */
+const BEHIND: Result = {
+  status: 'rejected',
+  reason: new ServiceError('busy', 'An earlier change of the product has not been seen yet.'),
+}
+
+/**
+ * Sees the changes that leave their products' states as they are, up to the first that does not: nearly all changes, for which this one statement
+ * is enough, and no product is locked. Gives the number of them by product.
+ */
+async function passWithoutEdge(changes: readonly SeenChange[]): Promise<Map<string, number>> {
+  const [first] = changes
+  if (!first) return new Map()
+  const rows = changes.map(({ change }) => change)
+  return transaction(first.context, async (tx) => {
+    const [, passed] = await pipeline([
+      // Without waiting for the disk this takes a fifth of the time. A crash that loses it also loses the record that the events were seen.
       tx`set local synchronous_commit = off`,
-      tx`
-        update stock_alerts as alert set version = ${version}, threshold = product.low_stock_threshold
-        from products as product
-        where product.id = alert.product_id and alert.product_id = ${productId} and alert.version < ${version}
-          and alert.state = ${stateWith(tx, stock.available)}`,
+      tx<Array<{ productId: string; count: number }>>`
+        with change as (
+          select product.id as product_id, change.version, product.low_stock_threshold as threshold, coalesce(alert.version, 0) as seen,
+                 coalesce(alert.state, 'none') as last, ${stateWith(tx, tx`change.available`)} as next, change.line,
+                 max(change.version) over (partition by product.id order by change.line) as newest
+          from unnest(
+            ${rows.map(({ productId }) => productId)}::uuid[], ${rows.map(({ version }) => version)}::bigint[],
+            ${rows.map(({ stock }) => stock.available)}::bigint[]
+          ) with ordinality as change (product_id, version, available, line)
+          join products as product on product.id = change.product_id
+          left join stock_alerts as alert on alert.product_id = product.id
+          -- The first change that is seen of a deleted product is left to who locks that.
+          where alert.product_id is not null or product.deleted_at is null
+        ), evaluated as (
+          select *, bool_and(next = last or version < newest or version <= seen) over (partition by product_id order by line) as passes
+          from change
+        ), passed as (
+          select product_id, last, threshold, seen, max(version) as version, count(*) as count
+          from evaluated where passes group by product_id, last, threshold, seen
+        ), saved as (
+          insert into stock_alerts as alert (product_id, state, threshold, version)
+          select product_id, last, threshold, version from passed where version > seen order by product_id
+          on conflict (product_id) do update set version = excluded.version, threshold = excluded.threshold
+          where alert.version < excluded.version and alert.state = excluded.state
+          returning product_id
+        )
+        select product_id as "productId", count from passed
+        where version <= seen or product_id in (select product_id from saved)`,
     ])
-    return count === 1
+    return new Map(passed.map(({ productId, count }) => [productId, count]))
   })
 }
 
 /** The sum over a product's locations can exceed 32 bits. */
-function stateWith(sql: Sql, available: number) {
-  return sql`case when ${available}::bigint <= 0 then 'out' when ${available}::bigint <= product.low_stock_threshold then 'low'
-             else 'none' end`
+function stateWith(sql: Sql, available: ReturnType<Sql>) {
+  return sql`case when ${available} <= 0 then 'out' when ${available} <= product.low_stock_threshold then 'low' else 'none' end`
+}
+
+function takeEdgeOnce({ change, eventId, context }: SeenChange, consumer: string): Promise<AlertType | undefined> {
+  return transaction(context, async (tx) => {
+    if (!(await oncePerEvent(tx, consumer, eventId))) return undefined
+    return takeEdge(tx, change, eventId, context)
+  })
 }
 
 interface AlertTransition {
@@ -77,7 +146,7 @@ async function takeEdge(
   const lockedStock = await lockStock(tx, context, [productId])
   const [product] = await tx<AlertTransition[]>`
     select product.low_stock_threshold as "lowStockThreshold", alert.state as last, alert.threshold as "lastThreshold",
-           ${stateWith(tx, stock.available)} as next
+           ${stateWith(tx, tx`${stock.available}::bigint`)} as next
     from products as product left join stock_alerts as alert on alert.product_id = product.id
     where product.id = ${productId} and product.deleted_at is null`
   // The first change that is seen gives no alert.

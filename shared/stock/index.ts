@@ -1,6 +1,6 @@
 // More names than a front door should have: one for each operation of the domain.
 export { adjustStock, adjustStocks } from './adjust.ts'
-export { detectAlert } from './alerts.ts'
+export { detectAlerts } from './alerts.ts'
 export { auditFor, auditStock } from './audit.ts'
 export { queryAvailability } from './availability.ts'
 // And what #products builds its own changes of stock on.
@@ -13,7 +13,7 @@ export { lockStock } from './lock-stock.ts'
 export { type LockedStock, stockOfNewProducts } from './locked-stock.ts'
 export { listMovements } from './movements.ts'
 export { confirm, extend, release } from './reservation-changes.ts'
-export { getReservation, listReservations } from './reservations.ts'
+export { getReservation, getReservations, listReservations } from './reservations.ts'
 export { reserve } from './reserve.ts'
 export { holdLifeMaxSeconds } from './settings.ts'
 export { getStock, getStockAt } from './stock.ts'

@@ -26,6 +26,21 @@ export async function getReservation(id: string, context: RequestContext): Promi
   return reservation
 }
 
+/** The reservations with these ids, by id. Throws `reservation_not_found` where one is missing. */
+export async function getReservations(
+  ids: readonly string[],
+  context: RequestContext,
+): Promise<ReadonlyMap<string, Reservation>> {
+  const find = async (sql: Sql) => {
+    const condition = sql`id = any(${ids as string[]}::uuid[]) and ${isTouchable(sql, context)}`
+    const rows = await readReservations(sql, condition, ids.length)
+    return new Map(rows.map((row) => [row.id, toReservation(row, row.lines)]))
+  }
+  const found = await read(context, find, ({ size }) => size < ids.length)
+  for (const id of ids) if (!found.has(id)) throw notFound('reservation', id)
+  return found
+}
+
 /** Reservations that the request may see, newest first. */
 export function listReservations(
   query: z.infer<typeof ReservationFilter> & PageRequest,
