@@ -1,7 +1,7 @@
 import { copyFile, cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { type BuildOptions, build, type Plugin } from 'esbuild'
-import type { FunctionDefinition } from '#function'
+import { describeFunction, type FunctionDefinition } from '#function'
 import type * as triggers from '#function/triggers'
 import { openApiOf } from '#openapi'
 import { readExamples } from './infra/local/invocation.ts'
@@ -33,7 +33,7 @@ function entryOf({ name, trigger }: FunctionDefinition): string {
     import definition from './functions/${name}/index.ts'
     import { runProcess, startHost } from '#function/host'
     ${starter ? `import { ${starter} as startTrigger } from '#function/triggers'` : 'const startTrigger = undefined'}
-    await runProcess(() => startHost(definition, startTrigger))`
+    await runProcess(() => startHost(definition, startTrigger, import.meta.url))`
 }
 
 /** The trigger of each kind of function, in `#function/triggers`. */
@@ -49,8 +49,15 @@ const outboxStartersOf = { events: 'startEventOutbox', jobs: 'startJobOutbox' } 
   keyof typeof triggers
 >
 
-/** Bundles functions in one go, so that what they share is read once. Gives, for each, the source files that have code in its bundle. */
-async function bundleFunctions(definitions: FunctionDefinition[], dist: URL): Promise<Map<string, string[]>> {
+/**
+ * Bundles functions of `all` in one go, so that what they share is read once. Gives, for each, the source files that have code in its
+ * bundle.
+ */
+async function bundleFunctions(
+  definitions: FunctionDefinition[],
+  all: FunctionDefinition[],
+  dist: URL,
+): Promise<Map<string, string[]>> {
   const entries: Plugin = {
     name: 'entries',
     setup({ onResolve, onLoad }) {
@@ -63,6 +70,8 @@ async function bundleFunctions(definitions: FunctionDefinition[], dist: URL): Pr
   }
   const { metafile } = await build({
     ...common,
+    // Only list-functions names it, and has it in its bundle.
+    define: { BUILT_FUNCTIONS: JSON.stringify(all.map(describeFunction)) },
     entryPoints: definitions.map(({ name }) => ({ in: `entry:${name}`, out: `functions/${name}/index` })),
     outdir: fileURLToPath(dist),
     outExtension: { '.js': '.mjs' },
@@ -107,7 +116,7 @@ async function manifestOf(functions: FunctionDefinition[], version: string) {
   return {
     version,
     functions: functions.map((definition) => {
-      const { name, summary, trigger, scope, limits, isRead } = definition
+      const { name, summary, trigger, scope, limits, emits, isRead } = definition
       const bundle = bundleOf(definition)
       const { kind, ...rest } = trigger
       return {
@@ -116,6 +125,7 @@ async function manifestOf(functions: FunctionDefinition[], version: string) {
         kind,
         scope,
         limits,
+        emits,
         bundle,
         ...(kind === 'http' ? { route: { ...rest, isRead } } : { trigger: rest }),
       }
@@ -143,7 +153,7 @@ export async function buildAll(dist: URL): Promise<Map<string, string[]>> {
   await rm(dist, { recursive: true, force: true })
   await mkdir(dist, { recursive: true })
   const [bundles, router, migrate] = await Promise.all([
-    bundleFunctions(functions, dist),
+    bundleFunctions(functions, functions, dist),
     bundleRouter(dist),
     bundleMigrations(dist),
   ])
@@ -159,7 +169,7 @@ export async function buildFunctions(names: Iterable<string>, dist: URL): Promis
     if (!definition) throw new Error(`There is no function named ${name}.`)
     return definition
   })
-  await bundleFunctions(wanted, dist)
+  await bundleFunctions(wanted, functions, dist)
 }
 
 function bundledSources({ inputs }: { inputs: Record<string, { bytesInOutput: number }> }): string[] {

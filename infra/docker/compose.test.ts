@@ -53,10 +53,12 @@ describe('docker-compose.yml', () => {
     expect(await fileAt('.dockerignore')).not.toContain('event.json')
   })
 
-  it('lets the router reach each function with a route, and no other', () => {
-    const routed = functions.filter(({ trigger }) => trigger.kind === 'http').map(({ name }) => name)
-    const reachable = Object.keys(services).filter((name) => serviceOf(name).networks.includes('functions'))
-    expect(reachable.sort()).toEqual([...routed, 'router'].sort())
+  it('lets the router reach each function with a route, and the others on a network apart', () => {
+    const namesOf = (isRouted: boolean) =>
+      functions.filter(({ trigger }) => (trigger.kind === 'http') === isRouted).map(({ name }) => name)
+    const on = (network: string) => Object.keys(services).filter((name) => serviceOf(name).networks.includes(network))
+    expect(on('functions').sort()).toEqual([...namesOf(true), 'router'].sort())
+    expect(on('status').sort()).toEqual([...namesOf(false), 'router'].sort())
   })
 
   it('gives each function the networks of the engines that its settings name, and those alone', () => {

@@ -45,6 +45,31 @@ test("routes go to the upstreams the environment names, else to a host of the fu
   ])
 })
 
+test('list-functions alone is proxied with the upstreams of all functions, also of those without a route', () => {
+  const listing = { name: 'list-functions', kind: 'http', route: { method: 'GET', path: '/v1/functions' } }
+  const env = { UPSTREAM_PROCESS_JOB: 'http://one:1,http://two:2' }
+  const both = JSON.stringify({ ...manifest, functions: [...manifest.functions, listing] })
+  const routes = proxiedRoutes(parseManifest(both), env)
+  const deployments = routes.flatMap(({ name, target }) =>
+    'deployment' in target ? [[name, target.deployment] as const] : [],
+  )
+  const found = deployments.map(([name, deployment]) => [
+    name,
+    Array.from(deployment ?? [], ([each, urls]) => [each, urls.map(({ origin }) => origin)]),
+  ])
+  expect(found).toEqual([
+    [
+      'list-functions',
+      [
+        ['get-thing', ['http://get-thing:3000']],
+        ['import-things', ['http://import-things:3000']],
+        ['process-job', ['http://one:1', 'http://two:2']],
+        ['list-functions', ['http://list-functions:3000']],
+      ],
+    ],
+  ])
+})
+
 test.each([
   ['a manifest that is no JSON', '{', {}, /JSON/],
   [
@@ -54,6 +79,18 @@ test.each([
     /method/,
   ],
   ['an upstream that is no URL', manifest, { UPSTREAM_GET_THING: 'one:two' }, /UPSTREAM_GET_THING|origin/],
+  [
+    'an upstream of a function without a route with a path',
+    {
+      ...manifest,
+      functions: [
+        ...manifest.functions,
+        { name: 'list-functions', kind: 'http', route: { method: 'GET', path: '/v1/functions' } },
+      ],
+    },
+    { UPSTREAM_PROCESS_JOB: 'http://one:1/base' },
+    /without a path/,
+  ],
   ['an upstream with a path', manifest, { UPSTREAM_GET_THING: 'http://one:1/base' }, /without a path/],
   ['a port that is no number', manifest, { PORT: 'http' }, /PORT/],
 ])('does not start with %s', async (_case, content, env, message) => {

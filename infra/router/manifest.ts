@@ -45,12 +45,12 @@ export function proxiedRoutes(
   { functions }: Manifest,
   env: Record<string, string | undefined>,
 ): Array<RouteEntry & { target: Target }> {
+  const deployment = new Map(functions.map(({ name }) => [name, upstreamsOf(name, env)]))
   return functions.flatMap(({ name, kind, route, limits }) => {
     if (kind !== 'http' || !route) return []
     const { timeoutMs, maxBodyBytes } = limits
-    return [
-      { name, ...route, timeoutMs: timeoutMs + GRACE_MS, maxBodyBytes, target: { upstreams: upstreamsOf(name, env) } },
-    ]
+    const target = { upstreams: deployment.get(name) ?? [], ...(name === 'list-functions' && { deployment }) }
+    return [{ name, ...route, timeoutMs: timeoutMs + GRACE_MS, maxBodyBytes, target }]
   })
 }
 

@@ -1,6 +1,6 @@
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
-import { buildConnector, Pool } from 'undici'
+import { buildConnector, Client, Pool } from 'undici'
 import { createShares, type Shares } from '#async'
 import type { Connect } from './head-first.ts'
 
@@ -33,7 +33,11 @@ export type Resolve = (host: string) => Promise<readonly string[]>
 /** One address of an origin, shared by every route that goes there. */
 export interface Upstream {
   readonly address: string
+  /** The URL with the address in place of the name. */
+  readonly url: string
   readonly pool: Pool
+  /** A client with one connection, apart from those of the pool, which may all be taken. Destroy it. */
+  readonly connectAlone: () => Client
   /** The URL's own, for `Host`. */
   readonly host: string
   /** Opens a connection apart from the pool. `streams` bounds their number. */
@@ -76,6 +80,10 @@ export class Origin {
     this.#isAddress = isIP(this.#host) !== 0
     this.#resolve = resolve
     if (this.#isAddress) this.#adopt([this.#host])
+  }
+
+  get url(): string {
+    return this.#url.origin
   }
 
   /** Starts a look-up if the last one is too old, and gives the one in flight. It does not reject. */
@@ -130,19 +138,20 @@ export class Origin {
   #open(address: string): Upstream {
     const connect = buildConnector({ timeout: CONNECT_MS_MAX })
     const { origin, host, protocol, port } = this.#url
-    const pool = new Pool(origin, {
-      connections: CONNECTIONS_MAX,
-      // One request per socket at a time: a pipelined one would wait behind a slow answer although another socket is free.
-      pipelining: 1,
+    const options: Client.Options = {
       // It connects to this address, under the URL's name: in Host, and for certificates.
       connect: (options, callback) => connect({ ...options, hostname: address }, callback),
       // The proxy keeps the route's own limit, for which undici's timers, of half a second, are too coarse.
       headersTimeout: 0,
       bodyTimeout: 0,
-    })
+    }
+    // One request per socket at a time: a pipelined one would wait behind a slow answer although another socket is free.
+    const pool = new Pool(origin, { ...options, connections: CONNECTIONS_MAX, pipelining: 1 })
     return {
       address,
+      url: `${protocol}//${isIP(address) === 6 ? `[${address}]` : address}${port && `:${port}`}`,
       pool,
+      connectAlone: () => new Client(origin, options),
       host,
       connect: (callback) => connect({ hostname: address, host, protocol, port }, callback as buildConnector.Callback),
       streams: createShares(STREAMS_MAX),

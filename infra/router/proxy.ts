@@ -4,7 +4,7 @@ import { endAnswer, hasBody, isArriving } from '#function/end-answer'
 import { endOfTurn } from '#function/end-of-turn'
 import { expectsContinue } from '#function/read-body'
 import type { Exchange } from './exchange.ts'
-import { lateAnswer, lateBody, unreachable, upstreamsFull } from './failures.ts'
+import { brokenAnswer, lateAnswer, lateBody, unreachable, upstreamsFull } from './failures.ts'
 import { clientHeaders } from './headers.ts'
 import { ForwardedBody, tooLarge } from './request-body.ts'
 import type { RouteEntry } from './route.ts'
@@ -16,11 +16,18 @@ const CLIENT_STALL_MS_MAX = 60_000
 
 /**
  * Answers exchanges by forwarding them to the upstreams in turn. A small body is collected before it takes a connection, unless it is
- * slow; a slow or large one is asked for by its head, and streamed on a connection of its own. Answers are streamed.
+ * slow; a slow or large one is asked for by its head, and streamed on a connection of its own. Answers are streamed, unless there is
+ * something to `amend`.
  */
-export function forwardTo(rotation: Rotation, entry: RouteEntry): (exchange: Exchange) => void {
-  return (exchange) => new Forwarding(exchange, entry, rotation).start()
+export function forwardTo(rotation: Rotation, entry: RouteEntry, amend?: Amend): (exchange: Exchange) => void {
+  return (exchange) => new Forwarding(exchange, entry, rotation, amend).start()
 }
+
+/** Makes the body that the client gets from that of an answer of 200. */
+export type Amend = (body: Buffer) => Promise<Buffer>
+
+/** An answer to be amended is kept until it is whole. The largest is that of list-functions, some 30 KB. */
+const AMENDED_BYTES_MAX = 1024 * 1024
 
 /** The client's side of an exchange: its body, its answer, and how long either may take. */
 class Forwarding implements AnswerHandler {
@@ -28,13 +35,17 @@ class Forwarding implements AnswerHandler {
   readonly #entry: RouteEntry
   readonly #body: ForwardedBody
   readonly #sending: Sending
+  readonly #amend: Amend | undefined
+  /** An answer that is to be amended. */
+  #kept: { headers: string[]; chunks: Buffer[]; length: number } | undefined
   /** The exchange is over. */
   #isSettled = false
   #timer: NodeJS.Timeout | undefined
   #unwatch = () => {}
 
-  constructor(exchange: Exchange, entry: RouteEntry, rotation: Rotation) {
+  constructor(exchange: Exchange, entry: RouteEntry, rotation: Rotation, amend: Amend | undefined) {
     this.#exchange = exchange
+    this.#amend = amend
     this.#entry = entry
     this.#body = new ForwardedBody(exchange.req, entry.maxBodyBytes, () => this.#timer?.refresh())
     this.#sending = new Sending(exchange, entry, rotation, this.#body, this)
@@ -62,11 +73,14 @@ class Forwarding implements AnswerHandler {
 
   onHead(status: number, rawHeaders: readonly (Buffer | string)[]): void {
     const { res, requestId } = this.#exchange
-    res.writeHead(status, clientHeaders(rawHeaders, requestId))
+    const headers = clientHeaders(rawHeaders, requestId)
+    if (this.#amend && status === 200) this.#kept = { headers, chunks: [], length: 0 }
+    else res.writeHead(status, headers)
     this.#timer?.refresh()
   }
 
   onChunk(chunk: Buffer): boolean {
+    if (this.#kept) return this.#keep(this.#kept, chunk)
     const isTaken = this.#exchange.res.write(chunk)
     if (isTaken) this.#timer?.refresh()
     else this.#allow(CLIENT_STALL_MS_MAX)
@@ -75,6 +89,10 @@ class Forwarding implements AnswerHandler {
 
   onEnd(): void {
     this.#settle()
+    if (this.#kept && this.#amend) {
+      this.#answerAmended(this.#kept, this.#amend).catch((error) => this.#exchange.fail(brokenAnswer(error)))
+      return
+    }
     // A function may answer before it has read the whole body, for example with 401.
     endAnswer(this.#exchange.req, this.#exchange.res)
   }
@@ -88,6 +106,21 @@ class Forwarding implements AnswerHandler {
     clearTimeout(this.#timer)
     if (this.#body.isSmall()) this.#body.complete(this.#arrived)
     else this.#fail(upstreamsFull())
+  }
+
+  #keep(kept: { chunks: Buffer[]; length: number }, chunk: Buffer): boolean {
+    kept.length += chunk.length
+    if (kept.length > AMENDED_BYTES_MAX) this.#refuse(brokenAnswer('the answer is too large to be amended'))
+    else kept.chunks.push(chunk)
+    return true
+  }
+
+  async #answerAmended({ headers, chunks }: { headers: string[]; chunks: Buffer[] }, amend: Amend): Promise<void> {
+    const { req, res } = this.#exchange
+    const body = req.method === 'HEAD' ? undefined : await amend(Buffer.concat(chunks))
+    const others = headers.filter((_, at) => headers[at - (at % 2)]?.toLowerCase() !== 'content-length')
+    res.writeHead(200, body ? [...others, 'content-length', String(body.length)] : others)
+    res.end(body)
   }
 
   #receive(): void {

@@ -13,8 +13,13 @@ export interface RouteEntry {
   isRead?: boolean | undefined
 }
 
-/** A function in this process, or the origins of the processes that run it. */
-export type Target = { fetch: (request: Request, env?: unknown) => Response | Promise<Response> } | { upstreams: URL[] }
+/**
+ * A function in this process, or the origins of the processes that run it. To an answer that lists functions, `deployment` adds the
+ * instances of each: it has the origins of every function's processes, by its name.
+ */
+export type Target =
+  | { fetch: (request: Request, env?: unknown) => Response | Promise<Response> }
+  | { upstreams: URL[]; deployment?: ReadonlyMap<string, URL[]> }
 
 /** A method and a path with their handler. What the handler throws becomes the answer. */
 export interface Route {

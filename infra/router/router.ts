@@ -5,6 +5,7 @@ import { hasBody } from '#function/end-answer'
 import { docsRoutes } from './docs.ts'
 import { type Exchange, type Log, openExchange } from './exchange.ts'
 import { callInProcess } from './in-process.ts'
+import { instanceAdder } from './instances.ts'
 import { createMatcher } from './match.ts'
 import { operationRoutes, type Readiness } from './operations.ts'
 import type { Resolve } from './origin.ts'
@@ -70,7 +71,13 @@ function run(route: Route, exchange: Exchange): void {
 
 function functionRoute({ target, ...entry }: RouteEntry & { target: Target }, upstreams: Upstreams): Route {
   const handle =
-    'fetch' in target ? callInProcess(target.fetch) : forwardTo(upstreams.rotation(target.upstreams), entry)
+    'fetch' in target
+      ? callInProcess(target.fetch)
+      : forwardTo(
+          upstreams.rotation(target.upstreams),
+          entry,
+          target.deployment && instanceAdder(target.deployment, upstreams),
+        )
   return {
     method: entry.method,
     path: entry.path,

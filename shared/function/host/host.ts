@@ -1,4 +1,7 @@
+import { createHash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { fileURLToPath } from 'node:url'
 import { getRequestListener } from '@hono/node-server'
 import * as z from 'zod'
 import { checkAccessSettings } from '#access'
@@ -13,6 +16,8 @@ import type { FunctionDefinition } from '../definition.ts'
 import type { RunningTrigger } from '../events/trigger.ts'
 import { problemDocument, problemHeaders, toServiceError } from '../problem.ts'
 import { requestIdOf } from '../request-id.ts'
+import { STATUS_PATH } from '../status/path.ts'
+import { processHealth, statusOf } from '../status/status.ts'
 import { createHttpServer } from './http-server.ts'
 import { requireReady } from './readiness.ts'
 import { onStopSignal } from './stop-signals.ts'
@@ -46,24 +51,25 @@ export function checkSettings(): void {
 }
 
 /**
- * Serves one function as a process: its requests, `/healthz`, `/readyz`, `/metrics`, and its trigger, which is a parameter so
- * that a bundle contains no other. Throws a ConfigError.
+ * Serves one function as a process: its requests, `/healthz`, `/readyz`, `/metrics`, `/-/status`, and its trigger, which is a parameter
+ * so that a bundle contains no other. `bundle` is the URL of the bundle that runs. Throws a ConfigError.
  */
 export async function startHost(
   definition: FunctionDefinition,
   startTrigger?: (definition: FunctionDefinition) => RunningTrigger,
+  bundle?: string,
 ): Promise<Host> {
   const settings = readConfig(settingsSchema)
   checkSettings()
   definition.settings?.()
   if (definition.trigger.kind !== 'http' && !startTrigger) throw new Error(`${definition.name} needs its trigger`)
-  let draining = false
+  const served: Served = { definition, version: bundle ? await hashOf(bundle) : null, isDraining: false }
   const app = getRequestListener((request, env) => definition.app.fetch(request, env))
   const server = createHttpServer((req, res) => {
     const operation = operations[req.url ?? '']
-    if (operation && req.method === 'GET') void operation(req, res, draining)
-    else if (isFor(req, definition.name)) void app(req, res)
-    else refuseMisdirected(req, res)
+    if (!isFor(req, definition.name)) refuseMisdirected(req, res)
+    else if (operation && req.method === 'GET') void operation(req, res, served)
+    else void app(req, res)
   })
   const url = await server.listen(settings.PORT, settings.HOST)
   const trigger = startTrigger?.(definition)
@@ -72,7 +78,7 @@ export async function startHost(
   return {
     url,
     async drain() {
-      draining = true
+      served.isDraining = true
       await Promise.all([server.close(DRAIN_MAX_MS, settings.DRAIN_DELAY_MS), trigger?.stop()])
       logRepeated()
       await shutDown()
@@ -91,17 +97,33 @@ async function refuseUnsupportedServer(): Promise<void> {
   }
 }
 
-type Operation = (req: IncomingMessage, res: ServerResponse, draining: boolean) => Promise<void>
+/** What a process serves. */
+interface Served {
+  definition: FunctionDefinition
+  version: string | null
+  isDraining: boolean
+}
+
+/** Names a bundle by its content. */
+async function hashOf(bundle: string): Promise<string> {
+  const content = await readFile(fileURLToPath(bundle))
+  return createHash('sha256').update(content).digest('hex').slice(0, 16)
+}
+
+type Operation = (req: IncomingMessage, res: ServerResponse, served: Served) => Promise<void>
 
 const operations: Record<string, Operation> = {
   '/healthz': async (_, res) => sendJson(res, 200, { status: 'ok' }),
-  '/readyz': async (req, res, draining) => {
+  '/readyz': async (req, res, { isDraining }) => {
     try {
-      requireReady(draining ? { process: 'is shutting down' } : await checkDatabase())
+      requireReady(isDraining ? { process: 'is shutting down' } : await checkDatabase())
       sendJson(res, 200, { status: 'ready' })
     } catch (error) {
       sendProblem(req, res, toServiceError(error))
     }
+  },
+  [STATUS_PATH]: async (_, res, { definition, version, isDraining }) => {
+    sendJson(res, 200, statusOf(definition, isDraining ? 'unavailable' : await processHealth(), version))
   },
   '/metrics': async (_, res) => {
     res.setHeader('content-type', metricsContentType)
