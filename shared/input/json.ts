@@ -1,12 +1,12 @@
 import { ServiceError } from '#errors'
-import { findFault } from './scan.ts'
+import { findFault, VALUES_MAX } from './scan.ts'
 
 /**
  * Parses a JSON text from outside. Throws `malformed_json`, or `validation_failed` for what no schema would see: a member that
- * schemas skip, a number that would lose digits, and values that are nested too deeply or have too many members.
+ * schemas skip, a number that would lose digits, and values that are nested too deeply or have too many elements and members: 10,000, or `valuesMax`.
  */
-export function parseJson(text: string): unknown {
-  const fault = findFault(text)
+export function parseJson(text: string, valuesMax: number = VALUES_MAX): unknown {
+  const fault = findFault(text, valuesMax)
   if (!fault) return parse(text)
   const path = fault.path.join('.')
   const issues = [{ path, message: fault.message }]

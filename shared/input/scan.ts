@@ -7,7 +7,7 @@ const DEPTH_MAX = 32
  * Elements and members of a text. The largest valid input, attributes of 16 KiB, has 8,192; a stocktake of 1,000 lines has 5,000.
  * Without this bound, 1 MiB of `[[[]],…` costs JSON.parse 100 ms, and each walk over the result twice as much again.
  */
-const VALUES_MAX = 10_000
+export const VALUES_MAX = 10_000
 
 /** A fault of a JSON text, with its place. */
 export interface Fault {
@@ -24,7 +24,7 @@ const [ZERO, NINE, SPACE] = [code('0'), code('9'), code(' ')]
  * Finds the first part of a JSON text that costs too much to parse, or that parsing would lose silently, in one pass over its
  * characters before any value is made. A text that is not JSON is left to JSON.parse.
  */
-export function findFault(text: string): Fault | undefined {
+export function findFault(text: string, valuesMax: number): Fault | undefined {
   let depth = 0
   let values = 0
   for (let at = 0; at < text.length; at++) {
@@ -55,9 +55,9 @@ export function findFault(text: string): Fault | undefined {
           at = end - 1
         }
     }
-    if (values > VALUES_MAX) {
+    if (values > valuesMax) {
       const path = depth > 1 ? pathAt(text, at).slice(0, 1) : []
-      return { path, message: `has more than ${VALUES_MAX} elements and members` }
+      return { path, message: `has more than ${valuesMax} elements and members` }
     }
   }
   return undefined

@@ -151,6 +151,21 @@ describe('a function that takes batches', () => {
     expect(await post([], `${type}; charset=utf-8`)).toEqual({ status: 200, body: { retry: [], reject: [] } })
   })
 
+  it('takes as many events as it says, of the size that events have', async () => {
+    const large = streamFunction({
+      name: 'test-large',
+      summary: 'For a test.',
+      topics: ['stock-events'],
+      data: z.looseObject({}),
+      batch: { max: 1_000, waitMs: 0 },
+      handler: async (events) => events.map((value) => ({ status: 'fulfilled', value })),
+    })
+    const data = Object.fromEntries(Array.from({ length: 30 }, (_, n) => [`member${n}`, n]))
+    const body = JSON.stringify(Array.from({ length: 1_000 }, (_, n) => ({ ...event(`e-${n}`, 1), data })))
+    const request = new Request('http://function/', { method: 'POST', headers: { 'content-type': type }, body })
+    expect(await (await large.app.fetch(request)).json()).toEqual({ retry: [], reject: [] })
+  })
+
   it('takes a single event, and answers as for one', async () => {
     const one = await definition.app.fetch(eventRequest(attributes, { n: 7 }, traceparent))
     expect(await one.json()).toMatchObject({

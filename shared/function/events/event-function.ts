@@ -99,6 +99,8 @@ const BATCH_MAX = 1_000
 
 /** A batch is split where it has more bytes. Nearly all events have less than 1 kB. */
 const BATCH_BYTES_MAX = 4 * 1024 * 1024
+/** Elements and members of a batch. Nearly all events have less than 30. */
+const BATCH_VALUES_MAX = 100_000
 
 type Options<Data extends z.ZodType> = EventOptions<Data> | BatchOptions<Data>
 
@@ -153,7 +155,12 @@ async function receive<Data extends z.ZodType>(
   const isBatch = options.batch !== undefined && isBatchType(headers.get('content-type'))
   try {
     const attributes = isBatch ? undefined : validate(CloudEventAttributes, attributesOf(headers))
-    const { content, release } = await readJson(source, headers, [isBatch ? BATCH_TYPE : JSON_TYPE])
+    const { content, release } = await readJson(
+      source,
+      headers,
+      [isBatch ? BATCH_TYPE : JSON_TYPE],
+      isBatch ? BATCH_VALUES_MAX : undefined,
+    )
     const work = attributes
       ? () => handleOne(options, { attributes, data: content, context: systemContext(`function:${name}`, trace) })
       : () => handleBatch(options as BatchOptions<Data>, content)

@@ -19,6 +19,7 @@ export async function readJson(
   source: BodySource,
   headers: RequestHeaders,
   accepted: readonly string[],
+  valuesMax?: number,
 ): Promise<Received<unknown>> {
   requireNoCoding(headers.get('content-encoding'))
   const length = requireLength(headers, source.bytesMax)
@@ -29,7 +30,7 @@ export async function readJson(
     const text = textOf(blocks)
     if (text === '') return { content: {}, release }
     requireType(headers, accepted)
-    return { content: parseJson(text), release }
+    return { content: parseJson(text, valuesMax), release }
   } catch (error) {
     release()
     throw error
