@@ -8,7 +8,7 @@ import { environment, overrideEnvironment } from '#config'
 import { migrate } from '#database'
 import { lockFolder } from './folder-lock.ts'
 import { invoke, readInvocation } from './invocation.ts'
-import { loadFunction } from './load-functions.ts'
+import { loadFunction, loadFunctions } from './load-functions.ts'
 import { startCluster } from './postgres/cluster.ts'
 import { useRunningStack } from './running-stack.ts'
 import { seedCatalogue } from './seed.ts'
@@ -50,6 +50,8 @@ async function main(): Promise<void> {
   const definition = await loadFunction(name).catch(() => {
     throw new Error(`There is no function '${name}'. The folders in functions/ are their names.`)
   })
+  // It answers from the functions of which its process has the code.
+  if (name === 'list-functions') await loadFunctions()
   const file = values.event ?? new URL(`../../functions/${name}/event.json`, import.meta.url)
   const invocation =
     values.data === undefined

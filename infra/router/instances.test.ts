@@ -1,6 +1,6 @@
 import { createServer, type ServerResponse } from 'node:http'
 import { createServer as createNetServer } from 'node:net'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { ask, refusingOrigin, serve, serveRouter } from './testing/fixtures.ts'
 
 const status = {
@@ -38,7 +38,11 @@ async function saying(body: unknown, code = 200) {
 }
 
 /** A router in front of list-functions, which runs at `upstreams`, and of a deployment of other functions. */
-async function routerOver(upstreams: URL[], others: Record<string, URL[]>, resolve?: () => Promise<string[]>) {
+async function routerOver(
+  upstreams: URL[],
+  others: Record<string, URL[]>,
+  resolve?: (name: string) => Promise<string[]>,
+) {
   const deployment = new Map(Object.entries({ 'list-functions': upstreams, ...others }))
   const route = { name: 'list-functions', method: 'GET', path: '/v1/functions', timeoutMs: 5_000 } as const
   const { url } = await serveRouter({
@@ -115,6 +119,40 @@ test('a name stands for all of its addresses, and for itself if it has none', as
     await instances(() => Promise.reject(Object.assign(new Error('no such name'), { code: 'ENOTFOUND' }))),
   ).toEqual(unavailable)
   expect(await instances(() => new Promise(() => {}))).toEqual([{ ...unavailable[0], health: 'unknown' }])
+})
+
+test('names that nothing resolves, slowly, hold up none that was looked up before, and are looked up few at a time', async () => {
+  const lister = await listing(['get-stock', 'gone'])
+  const named = (name: string) => new URL(`http://${name}:${lister.port}`)
+  const hanging: string[] = []
+  let isSlow = false
+  const resolve = async (name?: string) => {
+    if (name === 'gone') throw Object.assign(new Error('no such name'), { code: 'ENOTFOUND' })
+    if (!isSlow || name === 'get-stock') return ['127.0.0.1']
+    hanging.push(name ?? '')
+    return new Promise<string[]>(() => {})
+  }
+  const others = ['one', 'two', 'three', 'four']
+  const deployment = Object.fromEntries(['get-stock', 'gone', ...others].map((name) => [name, [named(name)]]))
+  const url = await routerOver([lister], deployment, resolve)
+  const healths = async () => {
+    const { items } = (await ask(url, '/v1/functions')).json() as {
+      items: Array<{ instances: Array<{ health: string }> }>
+    }
+    return items.map(({ instances }) => instances[0]?.health)
+  }
+  expect(await healths()).toEqual(['ok', 'unavailable'])
+  isSlow = true
+  // A result is good for a second.
+  await vi.waitFor(
+    async () => {
+      expect(await healths()).toEqual(['ok', 'unavailable'])
+      expect(hanging.length).toBe(2)
+    },
+    { timeout: 10_000, interval: 100 },
+  )
+  for (let more = 0; more < 3; more++) expect(await healths()).toEqual(['ok', 'unavailable'])
+  expect(hanging.length).toBe(2)
 })
 
 test('lists that are asked for at the same time share one question', async () => {

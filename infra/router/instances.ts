@@ -2,12 +2,17 @@ import { setMaxListeners } from 'node:events'
 import * as z from 'zod'
 import { type Health, Instance } from '#function/instance'
 import { STATUS_PATH } from '#function/status-path'
-import type { Upstream } from './origin.ts'
+import type { Origin, Upstream } from './origin.ts'
 import type { Amend } from './proxy.ts'
 import type { Rotation, Upstreams } from './upstreams.ts'
 
 /** How long all instances together may take to say how they do: one that has not by then is `unknown`. */
 const ASK_MS_MAX = 800
+
+/** How long a name that was looked up before is looked up anew: new replicas are to be there. */
+const RENEW_MS_MAX = 200
+/** Names that are looked up at a time. One that nothing resolves has one of the process's four threads for seconds. */
+const LOOKUPS_MAX = 2
 
 /** The list of functions as list-functions answers it. */
 const Listed = z.looseObject({ items: z.array(z.looseObject({ name: z.string() })) })
@@ -18,11 +23,12 @@ const Listed = z.looseObject({ items: z.array(z.looseObject({ name: z.string() }
  * error for a URL that is no origin.
  */
 export function instanceAdder(deployment: ReadonlyMap<string, URL[]>, upstreams: Upstreams): Amend {
+  const lookUp = createLookUp()
   const rotations = Array.from(deployment, ([name, urls]) => [name, upstreams.rotation(urls)] as const)
   let asking: Promise<Map<string, Instance[]>> | undefined
   return async (body) => {
     const list = Listed.parse(JSON.parse(body.toString()))
-    asking ??= askAll(rotations).finally(() => {
+    asking ??= askAll(rotations, lookUp).finally(() => {
       asking = undefined
     })
     const instances = await asking
@@ -31,13 +37,31 @@ export function instanceAdder(deployment: ReadonlyMap<string, URL[]>, upstreams:
   }
 }
 
-async function askAll(rotations: ReadonlyArray<readonly [string, Rotation]>): Promise<Map<string, Instance[]>> {
+type LookUp = (origin: Origin, signal: AbortSignal) => Promise<unknown>
+
+/** Looks names up, few at a time. Gives up waiting, not looking, when `signal` aborts, and sooner where there is an earlier result. */
+function createLookUp(): LookUp {
+  const lanes = Array.from({ length: LOOKUPS_MAX }, (): Promise<unknown> => Promise.resolve())
+  return (origin, signal) => {
+    const lane = lanes.shift() ?? Promise.resolve()
+    const renewed = lane.then(() => (signal.aborted ? undefined : origin.refresh()))
+    lanes.push(renewed)
+    const isKnown = origin.upstreams.length > 0 || origin.failure !== undefined
+    const limit = isKnown ? AbortSignal.any([signal, AbortSignal.timeout(RENEW_MS_MAX)]) : signal
+    return Promise.race([renewed, new Promise((resolve) => limit.addEventListener('abort', resolve, { once: true }))])
+  }
+}
+
+async function askAll(
+  rotations: ReadonlyArray<readonly [string, Rotation]>,
+  lookUp: LookUp,
+): Promise<Map<string, Instance[]>> {
   const signal = AbortSignal.timeout(ASK_MS_MAX)
   setMaxListeners(0, signal)
   return new Map(
     await Promise.all(
       rotations.map(async ([name, rotation]): Promise<[string, Instance[]]> => {
-        const addresses = await rotation.addresses(signal)
+        const addresses = await rotation.addresses((origin) => lookUp(origin, signal))
         return [name, await Promise.all(addresses.map(({ url, upstream }) => ask(name, url, upstream, signal)))]
       }),
     ),

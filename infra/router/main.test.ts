@@ -61,9 +61,9 @@ test('list-functions alone is proxied with the upstreams of all functions, also 
     [
       'list-functions',
       [
+        ['process-job', ['http://one:1', 'http://two:2']],
         ['get-thing', ['http://get-thing:3000']],
         ['import-things', ['http://import-things:3000']],
-        ['process-job', ['http://one:1', 'http://two:2']],
         ['list-functions', ['http://list-functions:3000']],
       ],
     ],

@@ -45,7 +45,10 @@ export function proxiedRoutes(
   { functions }: Manifest,
   env: Record<string, string | undefined>,
 ): Array<RouteEntry & { target: Target }> {
-  const deployment = new Map(functions.map(({ name }) => [name, upstreamsOf(name, env)]))
+  // What the environment names comes first in a look-up: a default name may be that of a function which is not deployed.
+  const isNamed = ({ name }: { name: string }) => (env[variableOf(name)] === undefined ? 1 : 0)
+  const inOrder = functions.toSorted((a, b) => isNamed(a) - isNamed(b))
+  const deployment = new Map(inOrder.map(({ name }) => [name, upstreamsOf(name, env)]))
   return functions.flatMap(({ name, kind, route, limits }) => {
     if (kind !== 'http' || !route) return []
     const { timeoutMs, maxBodyBytes } = limits
@@ -55,10 +58,12 @@ export function proxiedRoutes(
 }
 
 function upstreamsOf(name: string, env: Record<string, string | undefined>): URL[] {
-  const variable = `UPSTREAM_${name.toUpperCase().replaceAll('-', '_')}`
+  const variable = variableOf(name)
   const urls = (env[variable] ?? `http://${name}:3000`).split(',').map((url) => url.trim())
   return urls.map((url) => {
     if (URL.canParse(url)) return new URL(url)
     throw new Error(`${variable}: not a URL: ${url}`)
   })
 }
+
+const variableOf = (name: string) => `UPSTREAM_${name.toUpperCase().replaceAll('-', '_')}`

@@ -64,9 +64,10 @@ export class Origin {
   isStale = false
   /** Why the last look-up failed. */
   failure: unknown
+  /** Whether it has one address for good. */
+  readonly isAddress: boolean
   readonly #url: URL
   readonly #host: string
-  readonly #isAddress: boolean
   readonly #resolve: Resolve
   readonly #leaving = new Set<Upstream>()
   #lookup: Promise<void> | undefined
@@ -77,9 +78,9 @@ export class Origin {
   constructor(url: URL, resolve: Resolve) {
     this.#url = url
     this.#host = url.hostname.replace(/^\[|\]$/g, '')
-    this.#isAddress = isIP(this.#host) !== 0
+    this.isAddress = isIP(this.#host) !== 0
     this.#resolve = resolve
-    if (this.#isAddress) this.#adopt([this.#host])
+    if (this.isAddress) this.#adopt([this.#host])
   }
 
   get url(): string {
@@ -88,7 +89,7 @@ export class Origin {
 
   /** Starts a look-up if the last one is too old, and gives the one in flight. It does not reject. */
   refresh(): Promise<void> | undefined {
-    if (this.#lookup || this.#isAddress) return this.#lookup
+    if (this.#lookup || this.isAddress) return this.#lookup
     const age = performance.now() - this.#lookedUpAtMs
     if (age < DOUBTED_MS || (age < FRESH_MS && !this.#isDoubted())) return undefined
     this.isStale = age > STALE_MS

@@ -23,8 +23,8 @@ export interface Rotation {
   next(except?: Upstream): Upstream | undefined
   /** Why the names have no address; undefined if they have one. */
   missing(): unknown
-  /** Every address, by its URL, once the look-ups that are due are over, or `signal` aborts; a name without one, by its own URL. */
-  addresses(signal: AbortSignal): Promise<Array<{ url: string; upstream?: Upstream }>>
+  /** Every address, by its URL, once `lookUp` has looked up each name; a name without one, by its own URL. */
+  addresses(lookUp: (origin: Origin) => Promise<unknown>): Promise<Array<{ url: string; upstream?: Upstream }>>
 }
 
 export interface Upstreams {
@@ -87,9 +87,8 @@ function rotationOf(origins: readonly Origin[]): Rotation {
       return choose(members(), turn, except)
     },
     missing: () => (members().length === 0 ? (origins[0]?.failure ?? 'no answer of the resolver yet') : undefined),
-    async addresses(signal) {
-      const aborted = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
-      await Promise.race([Promise.all(origins.map((origin) => origin.refresh())), aborted])
+    async addresses(lookUp) {
+      await Promise.all(origins.map((origin) => origin.isAddress || lookUp(origin)))
       return origins.flatMap(({ url, upstreams }) =>
         upstreams.length === 0 ? [{ url }] : upstreams.map((upstream) => ({ url: upstream.url, upstream })),
       )

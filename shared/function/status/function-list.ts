@@ -38,7 +38,7 @@ export type DescribedFunction = z.infer<typeof Described>
 export const FunctionList = z.object({
   items: z.array(
     Described.extend({ instances: z.array(Instance).describe('The processes that serve it.') }).meta({
-      id: 'Function',
+      id: 'DeployedFunction',
     }),
   ),
 })
