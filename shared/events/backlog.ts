@@ -102,7 +102,8 @@ export function createBacklog<E extends Entry>(start: Progress): Backlog<E> {
     if (key?.entries[0] !== entry) return
     waiting.delete(entry.key)
     held -= key.entries.length
-    ready = [...key.entries.slice(1), ...ready].sort((a, b) => a.position - b.position)
+    // An entry is retried where nothing is ready.
+    ready = key.entries.slice(1)
   }
 
   function heads(): WaitingHead[] {

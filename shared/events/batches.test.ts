@@ -180,6 +180,18 @@ describe.each(adapters)('batches of events $name', ({ isThere, reset, deadEvents
       expect(await deadEvents(topic, 'group')).toEqual([])
     })
 
+    it('left where they are while too many products wait, and delivered when those go on', async () => {
+      const products = newProducts(200)
+      let isMended = false
+      const follower = startBatches(each(({ version }) => (version === 1 && !isMended ? outage : undefined)))
+      await logAll(products, 3)
+      await until(() => expect(follower.sizes.length).toBeGreaterThan(100))
+      expect(follower.done).toEqual([])
+      isMended = true
+      await through()
+      for (const productId of products) expect(versionsOf(productId, follower.done)).toEqual(range(3))
+    })
+
     it('not delivered again after a stop, though an event before them waits, and that keeps its attempts', async () => {
       const products = newProducts(10)
       const [stuck = ''] = products

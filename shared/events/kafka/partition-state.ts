@@ -98,11 +98,18 @@ export async function readCommitted(kafka: Kafka, groupId: string, topics: strin
 
 const idOf = (topic: string, partition: number) => `${topic} ${partition}`
 
-/** The offset to commit is that of the next message. Metadata takes 4,096 bytes in Kafka, of which 50 keys need 3,500 at most. */
+/** Kafka takes 4,096 bytes by default. */
+const METADATA_MAX = 4_000
+
+/**
+ * The offset to commit, which is that of the next message, and its metadata. Where too many keys wait to be named there, what is done behind
+ * the offset is delivered again after a restart.
+ */
 export function toOffset({ position, attempts, ahead }: Progress): { offset: string; metadata: string } {
   const waiting = ahead?.waiting.map((head) => [head.key, head.position - position, head.attempts])
-  const behind = ahead ? ` ${JSON.stringify([ahead.passed - position, waiting])}` : ''
-  return { offset: String(position + 1), metadata: attempts > 0 || ahead ? `attempts=${attempts}${behind}` : '' }
+  const count = attempts > 0 || ahead ? `attempts=${attempts}` : ''
+  const metadata = ahead ? `${count} ${JSON.stringify([ahead.passed - position, waiting])}` : count
+  return { offset: String(position + 1), metadata: Buffer.byteLength(metadata) > METADATA_MAX ? count : metadata }
 }
 
 const Ahead = z.tuple([z.number(), z.array(z.tuple([z.string(), z.number(), z.number()]))])
