@@ -7,6 +7,7 @@ export const parts = [
   'rates',
   'checkout',
   'adjust',
+  'bulk',
   'latency',
   'processes',
   'refused',
@@ -47,6 +48,7 @@ parts (--part, repeatable; default: all but large)
   rates      reserve-stock against pgbench, a naive handler and Medusa's inventory module: one hot product, and 10,000
   checkout   sales a second, a reservation and its confirmation each, against pgbench with the same two transactions
   adjust     adjustments a second against pgbench with one transaction each
+  bulk       the latency of query-availability for 500 products against one
   latency    p50 and p99 at half of what saturates, with arrivals that don't wait for answers
   processes  four processes on one hot product against one
   refused    refusals for want of stock against acceptances

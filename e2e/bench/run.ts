@@ -2,6 +2,7 @@ import { type BenchCluster, startBenchCluster } from './bench-cluster.ts'
 import { withClosing } from './closing.ts'
 import { type Options, type Part, readOptions } from './options.ts'
 import { measureAdjust } from './parts/adjust.ts'
+import { measureBulk } from './parts/bulk.ts'
 import { measureCheckout } from './parts/checkout.ts'
 import { measureEvents } from './parts/events.ts'
 import { measureJobs } from './parts/jobs.ts'
@@ -26,6 +27,7 @@ const measures: Record<Exclude<Part, 'start'>, Measure> = {
   rates: measureRates,
   checkout: measureCheckout,
   adjust: measureAdjust,
+  bulk: measureBulk,
   latency: measureLatency,
   processes: measureProcesses,
   refused: measureRefused,

@@ -12,7 +12,7 @@ export interface Job {
   /** Headers that replace `headers` in a share of the requests. */
   some?: { percent: number; headers: Record<string, string> }
   headers: Record<string, string>
-  /** The body of a POST, with `{productId}` as in the path. Default: a reservation of one piece. */
+  /** The body of a POST; each `{productId}` in it stands for a product. Default: a reservation of one piece. */
   body?: string
   /**
    * Goes on with each reservation that was made, by its id and over the same connection: in this share of them. A request is then all of

@@ -10,7 +10,7 @@ export interface Spread {
 
 export interface Comparison extends Spread {
   label: string
-  unit: '×' | 'ms' | '/s'
+  unit: '×' | '× the time' | 'ms' | '/s'
   /** The least that must be kept, and the goal. Undefined: reported only. */
   target?: { floor: number; aim: number }
   verdict: 'aim met' | 'floor met' | 'missed' | ''
@@ -96,6 +96,7 @@ function compared(other: string, targets: Partial<Record<'hot' | 'spread', { flo
 }
 
 const JOBS_TARGET = { floor: 1_500, aim: 4_000 }
+const BULK_TARGET = { floor: 4, aim: 3 }
 const P99_TARGET_MS = { floor: 40, aim: 15 }
 
 /** Every comparison for which there are measurements. */
@@ -109,17 +110,22 @@ export function compare(results: Results): Comparison[] {
   const half = find(results, ['latency', 'reserve-stock', 'half'])
   if (half)
     found.push(judge('p99 at half of saturation, one hot product', 'ms', valuesOf(half, 'p99Ms'), P99_TARGET_MS))
+  const [many, one] = [500, 1].map((items) => find(results, ['bulk', 'query-availability', `${items} items`]))
+  if (many && one) {
+    const label = 'query-availability of 500 products ÷ of one, p50'
+    found.push(judge(label, '× the time', timesOf(many, one, 'p50Ms'), BULK_TARGET))
+  }
   const jobs = find(results, ['jobs', 'told of by RabbitMQ', 'submitted and done'])
   if (jobs) found.push(judge('jobs a second, told of by RabbitMQ', '/s', valuesOf(jobs, 'perSecond'), JOBS_TARGET))
   return found
 }
 
-/** How many times the other's reservations a second, round by round. */
-export function timesOf(above: Series, below: Series): Spread {
+/** How many times the other's operations a second, or its latency, round by round. */
+export function timesOf(above: Series, below: Series, member: 'perSecond' | 'p50Ms' = 'perSecond'): Spread {
   return spreadOf(
-    above.measurements.flatMap(({ perSecond }, index) => {
+    above.measurements.flatMap((measurement, index) => {
       const other = below.measurements[index]
-      return other ? [perSecond / other.perSecond] : []
+      return other ? [(measurement[member] ?? Number.NaN) / (other[member] ?? Number.NaN)] : []
     }),
   )
 }
@@ -134,7 +140,8 @@ function fill(label: string, section: Section | undefined): string {
 function judge(label: string, unit: Comparison['unit'], spread: Spread, target: Comparison['target']): Comparison {
   if (!target) return { label, unit, ...spread, verdict: '' }
   // Of milliseconds, fewer are better.
-  const reaches = (bound: number) => (unit === 'ms' ? spread.median <= bound : spread.median >= bound)
+  const reaches = (bound: number) =>
+    unit === 'ms' || unit === '× the time' ? spread.median <= bound : spread.median >= bound
   const verdict = reaches(target.aim) ? 'aim met' : reaches(target.floor) ? 'floor met' : 'missed'
   return { label, unit, ...spread, target, verdict }
 }

@@ -11,8 +11,8 @@ export function renderTables(results: Results): string {
     results.latency && latencyTable(results.latency),
     table(
       ['part', 'measured', 'answers a second', 'min-max', 'lost', 'wrong balances'],
-      (['checkout', 'adjust', 'processes', 'refused', 'reads', 'replica', 'jobs', 'large'] as const).flatMap((part) =>
-        otherRows(part, results[part]),
+      (['checkout', 'adjust', 'bulk', 'processes', 'refused', 'reads', 'replica', 'jobs', 'large'] as const).flatMap(
+        (part) => otherRows(part, results[part]),
       ),
     ),
     costsTable(results),
@@ -47,6 +47,7 @@ function comparisonTable(comparisons: Comparison[]): string {
 
 const writers: Record<Comparison['unit'], (value: number) => string> = {
   '×': (value) => short(value),
+  '× the time': (value) => short(value),
   ms: (value) => `${value.toFixed(1)} ms`,
   '/s': (value) => whole(value),
 }
