@@ -73,7 +73,7 @@ const UNSAVED_MAX = 100
 const SAVE_MS = 1_000
 
 /** The error of an attempt of which only the beginning was recorded. */
-const INTERRUPTED = 'the process crashed during the attempt, or another follower took over'
+export const INTERRUPTED = 'the process crashed during the attempt, or another follower took over'
 
 /** Entries that may have been under way, or done and not saved, when a process crashed. */
 export function unsavedMax({ batch }: Subscription): number {
@@ -237,7 +237,7 @@ let lastTurn: Promise<unknown> = Promise.resolve()
  * Does `work` at once; or, where its event may crash the process, after all earlier work of that kind in this process: an event that
  * survives another's crash must not be counted for it.
  */
-function oneAtATime<Result>(mayCrash: boolean, work: () => Promise<Result>): Promise<Result> {
+export function oneAtATime<Result>(mayCrash: boolean, work: () => Promise<Result>): Promise<Result> {
   if (!mayCrash) return work()
   const turn = lastTurn.then(work)
   lastTurn = turn.catch(() => {})

@@ -19,8 +19,14 @@ async function logged(days: number, topic = 'stock-events'): Promise<{ id: strin
 const group = (name: string, position: number) =>
   sql`insert into event_groups (name, topic, position) values (${name}, 'stock-events', ${position})`
 
+const dead = (eventId: string, version: number | null, days = 60) =>
+  sql`
+    insert into dead_events (id, group_name, topic, position, version, data, occurred_at, traceparent, error, attempts, event_id, died_at)
+    values (${randomUUID()}, 'group', 'stock-events', 1, ${version}, '{}', now(), '', 'nonsense', 1, ${eventId},
+            now() - ${days}::int * interval '1 day')`
+
 beforeEach(async () => {
-  await sql`truncate event_log, event_groups, inbox`
+  await sql`truncate event_log, event_groups, inbox, dead_events`
 })
 
 describe('pruning the log', () => {
@@ -52,5 +58,23 @@ describe('pruning the log', () => {
     expect(await prune()).toBe(1)
     expect(await sql`select 1 from inbox where event_id = ${gone}`).toHaveLength(0)
     expect(await sql`select 1 from inbox`).toHaveLength(2)
+  })
+
+  it('keeps dead events, and the inbox rows of their groups: redriven, they do nothing twice', async () => {
+    const eventId = randomUUID()
+    await dead(eventId, 1)
+    await sql`
+      insert into inbox (consumer, event_id, processed_at) values
+        ('group', ${eventId}, now() - interval '60 days'), ('other', ${eventId}, now() - interval '60 days')`
+    expect(await prune()).toBe(1)
+    expect([...(await sql`select consumer from inbox`)]).toEqual([{ consumer: 'group' }])
+    expect(await sql`select 1 from dead_events`).toHaveLength(1)
+  })
+
+  it('deletes dead messages that were no events after 30 days', async () => {
+    await dead('stock-events/0/1', null, 31)
+    await dead('stock-events/0/2', null, 29)
+    expect(await prune()).toBe(1)
+    expect([...(await sql`select event_id from dead_events`)]).toEqual([{ event_id: 'stock-events/0/2' }])
   })
 })

@@ -1,15 +1,18 @@
 import { prune, type RequestContext } from '#database'
 import { eventTypes } from './event-types.ts'
 
+/** How long a message that was no event is kept among the dead events. The dead-letter topic keeps it. */
+const NO_EVENT_KEPT_DAYS = 30
+
 /**
- * Deletes events older than 7 days that every group has passed, and their inbox rows. Gives the number of rows. An inbox row outlives
- * its event, so no event that can still be delivered again counts as new: this looks into the embedded log, and Kafka keeps an event
- * for 8 days at most (kafka/topics.ts).
+ * Deletes events older than 7 days that every group has passed, their inbox rows, and what is no event from the dead events. Gives the number
+ * of rows. An inbox row outlives its event, so no event that can still be delivered again counts as new: this looks into the embedded
+ * log and the dead events, which stay until they are redriven, and Kafka keeps an event for 8 days at most (kafka/topics.ts).
  */
 export async function pruneEvents(context: RequestContext): Promise<number> {
   let deleted = 0
   for (const topic of new Set(Object.values(eventTypes))) deleted += await pruneTopic(context, topic)
-  return deleted + (await pruneInbox(context))
+  return deleted + (await pruneInbox(context)) + (await pruneDead(context))
 }
 
 /** Reads the first rows only, which are the oldest to within seconds: a search by age would read the whole topic. */
@@ -35,7 +38,21 @@ function pruneInbox(context: RequestContext): Promise<number> {
       delete from inbox where ctid = any(array(
         select ctid from inbox
         where processed_at < now() - interval '9 days' and not exists (select from event_log where id = event_id)
+          and not exists (
+            select from dead_events as dead where group_name = consumer and dead.event_id = inbox.event_id::text
+          )
         order by processed_at limit ${limit}
+      ))`,
+  )
+}
+
+function pruneDead(context: RequestContext): Promise<number> {
+  return prune(
+    context,
+    (tx, limit) => tx`
+      delete from dead_events where id = any(array(
+        select id from dead_events
+        where version is null and died_at < now() - ${NO_EVENT_KEPT_DAYS}::int * interval '1 day' limit ${limit}
       ))`,
   )
 }

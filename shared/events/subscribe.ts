@@ -1,12 +1,13 @@
 import type { Following, Subscription } from './delivery.ts'
 import { followKafka } from './kafka/consumer.ts'
 import { followLog } from './postgres/consumer.ts'
+import { followRedriven } from './redriven.ts'
 import { eventsSettings } from './settings.ts'
 
 /**
  * Delivers the events of some topics, from the group's last position on, at least once each, one by one or in batches. Of one product in a
  * topic they come in order. A rejected event is dead-lettered. An event to retry holds back those of its product until it succeeds or has
- * used up its attempts. Throws a ConfigError.
+ * used up its attempts. A redriven event comes alone, after later ones of its product or at the same time. Throws a ConfigError.
  *
  * @example
  * const following = follow({ topics: ['stock-events'], group: 'send-receipts', deliver: async (event) => ({ verdict: 'acknowledge' }) })
@@ -14,5 +15,13 @@ import { eventsSettings } from './settings.ts'
  */
 export function follow(subscription: Subscription): Following {
   const settings = eventsSettings()
-  return settings.adapter === 'kafka' ? followKafka(subscription, settings) : followLog(subscription)
+  const followings = [
+    settings.adapter === 'kafka' ? followKafka(subscription, settings) : followLog(subscription),
+    followRedriven(subscription),
+  ]
+  return {
+    async stop() {
+      await Promise.all(followings.map((following) => following.stop()))
+    },
+  }
 }

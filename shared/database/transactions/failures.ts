@@ -108,6 +108,11 @@ export function refusedInput(error: unknown): ServiceError | undefined {
   })
 }
 
+/** Whether the server can't store a value as it is (class 22), or one that is nested so deeply (class 54). */
+export function isRefusedData(error: unknown): boolean {
+  return error instanceof postgres.PostgresError && ['22', '54'].includes(error.code.slice(0, 2))
+}
+
 /** The name of the unique constraint that `error` violates; undefined for other errors. */
 export function violatedConstraint(error: unknown): string | undefined {
   return error instanceof postgres.PostgresError && error.code === '23505' ? error.constraint_name : undefined

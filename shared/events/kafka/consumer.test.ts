@@ -3,6 +3,7 @@ import type { Message } from 'kafkajs'
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { overrideEnvironment } from '#config'
 import type { Outcome } from '#errors'
+import { listDeadEvents, redriveDeadEvents } from '#events'
 import { sql } from '#testing'
 import { inKafka, kafkaUrl } from '#testing/kafka'
 import { publish } from '../outbox.ts'
@@ -143,6 +144,38 @@ describe.skipIf(kafkaUrl === undefined)(`a follower of events ${inKafka}`, () =>
     ])
   })
 
+  it('records what is no event, and what the database can not store, by its place, and does not redrive it', async () => {
+    const key = randomUUID()
+    await log([1], key)
+    const [event] = await readTopic(currentKafkaUrl(), topic)
+    const { headers = {}, partition } = event ?? {}
+    const deep = '['.repeat(200) + ']'.repeat(200)
+    await send(
+      { key, value: '{"a":"\0"', headers },
+      { key, value: '{}', headers: { ...headers, ce_id: 'a\0b', ce_version: '2' } },
+      { key, value: deep, headers: { ...headers, ce_id: 'deep', ce_version: '3' } },
+      { key, value: '{}', headers: { ...headers, ce_id: 'not a uuid', ce_version: '4' } },
+    )
+    let isMended = false
+    const follower = start('group', () => (isMended ? acknowledge : { verdict: 'reject', error: 'nonsense \0' }))
+    await seen(follower, [1, 2, 3, 4])
+    const list = async () => (await listDeadEvents({ limit: 50 }, context())).items
+    await until(async () => expect(await list()).toHaveLength(5))
+    const at = (offset: number) => `${topic}/${partition}/${offset}`
+    expect((await list()).map(({ eventId, version, data }) => [eventId, version, data])).toEqual([
+      ['not a uuid', 4, {}],
+      [at(3), null, deep],
+      [at(2), null, '{}'],
+      [at(1), null, '{"a":"\0"'],
+      [String(headers.ce_id), 1, { productId: key, version: 1 }],
+    ])
+    expect(await dead('group')).toHaveLength(5)
+    isMended = true
+    expect(await redriveDeadEvents({}, context())).toBe(2)
+    await seen(follower, [1, 2, 3, 4, 1, 4])
+    expect(await list()).toHaveLength(3)
+  })
+
   it('never drops a dead letter that can not be written: its partition waits', async () => {
     const productId = randomUUID()
     await log([1, 2], productId)
@@ -165,6 +198,8 @@ describe.skipIf(kafkaUrl === undefined)(`a follower of events ${inKafka}`, () =>
     )
     await until(() => expect(stuck.versions.length).toBeGreaterThanOrEqual(2))
     expect(new Set(stuck.versions)).toEqual(new Set([3]))
+    // Recorded once, however often the letter was tried.
+    expect([...(await sql`select version from dead_events order by version`)]).toEqual([{ version: 1 }, { version: 3 }])
     await withAdmin(currentKafkaUrl(), (admin, prefix) => {
       const resource = { type: 2, name: `${prefix}${topic}.group.dead`, configEntries: [] }
       return admin.alterConfigs({ validateOnly: false, resources: [resource] })

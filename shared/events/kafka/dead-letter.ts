@@ -3,6 +3,7 @@ import * as z from 'zod'
 import { cutText } from '#errors'
 import { logger } from '#telemetry'
 import type { Subscription } from '../delivery.ts'
+import { recordDeath } from './dead-event.ts'
 
 /** A longer reason says no more. */
 const ERROR_MAX = 1_000
@@ -27,7 +28,10 @@ export interface DeadLetterOptions {
   sendDeadLetter: (topic: string, letter: Message) => Promise<void>
 }
 
-/** Publishes a message as a dead letter. False where that fails: the message then waits. */
+/**
+ * Records a message as a dead event, then publishes it as a dead letter. False where one of them fails: the message then waits. It is recorded
+ * first: however often that is tried, it is done once.
+ */
 export async function deadLetter(
   message: KafkaMessage,
   { topic, partition }: EachBatchPayload['batch'],
@@ -36,15 +40,17 @@ export async function deadLetter(
   { subscription, nameOf, sendDeadLetter }: DeadLetterOptions,
 ): Promise<boolean> {
   const { group } = subscription
+  const cut = cutText(error, ERROR_MAX)
   const reason: z.infer<typeof DeadLetterHeaders> = {
     dead_group: group,
     dead_topic: topic,
     dead_partition: String(partition),
     dead_offset: message.offset,
     dead_attempts: String(attempts),
-    dead_error: cutText(error, ERROR_MAX),
+    dead_error: cut,
   }
   try {
+    await recordDeath(message, { group, topic: nameOf(topic), partition, attempts, error: cut })
     const headers = { ...message.headers, ...reason }
     await sendDeadLetter(nameOf(topic), { key: message.key, value: message.value, headers })
     return true

@@ -1,5 +1,6 @@
 import type { Sql } from '#database'
 import { newId } from '#ids'
+import { REFUSED_BY_LOG } from '../dead-events.ts'
 import { BACKOFF_MAX_MS, backoffMs } from '../waits.ts'
 import type { OutboxRow } from './message.ts'
 
@@ -14,9 +15,6 @@ const BYTES_MAX = 900_000
 const OVERHEAD_BYTES = 1_000
 /** Blocked events that one turn retries: each takes a request of its own. */
 const BLOCKED_MAX = 10
-
-/** The consumer group under which dead_events has the events that could not be published. */
-const GROUP = 'publish-events'
 
 export interface BlockedRow extends OutboxRow {
   /** Failed attempts so far. */
@@ -94,7 +92,7 @@ export async function deadLetterRow(tx: Sql, row: OutboxRow, attempts: number, e
     )
     insert into dead_events (id, group_name, topic, position, type, product_id, version, data, occurred_at, traceparent, tracestate,
                              error, attempts, event_id)
-    select ${newId()}, ${GROUP}, topic, sequence, type, product_id, version, data, occurred_at, traceparent, tracestate,
+    select ${newId()}, ${REFUSED_BY_LOG}, topic, sequence, type, product_id, version, data, occurred_at, traceparent, tracestate,
            ${error}, ${attempts}, id
     from taken
     on conflict (group_name, event_id) do nothing`

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { overrideEnvironment } from '#config'
 import { ServiceError } from '#errors'
+import { listDeadEvents, redriveDeadEvents } from '#events'
 import { sql } from '#testing'
 import { inKafka, kafkaUrl } from '#testing/kafka'
 import { publish } from '../outbox.ts'
@@ -147,6 +148,39 @@ describe.skipIf(kafkaUrl === undefined)(`the relay, with events ${inKafka},`, ()
     ])
     expect(await sql`select 1 from outbox_blocked`).toHaveLength(0)
     expect(await metric('outbox_dead_letters_total')).toBe(deadLetters + 1)
+  })
+
+  it('publishes a dead event when it is redriven and taken, and lets it die again when it is not', async () => {
+    const productId = randomUUID()
+    await publish(sql, [newEvent(productId, 1, { data: tooLarge }), newEvent(productId, 2)])
+    const [event] = await sql`select id from outbox where version = 1`
+    const die = async () => {
+      await relay()
+      await dueAgain(9)
+      await relay()
+    }
+    const list = async () => (await listDeadEvents({ limit: 50 }, context())).items
+    await die()
+    const [first] = await list()
+    expect(first).toMatchObject({ eventId: event?.id, group: null, topic, productId, version: 1, attempts: 10 })
+    expect((await listDeadEvents({ limit: 50, group: '' }, context())).items).toEqual([first])
+    expect(await redriveDeadEvents({ ids: [first?.id ?? ''] }, context())).toBe(1)
+    expect([await list(), await waiting()]).toEqual([[], [1]])
+    await die()
+    const [second] = await list()
+    expect(second).toMatchObject({ eventId: event?.id, group: null })
+    expect(second?.id).not.toBe(first?.id)
+    // What made it too large is gone.
+    await sql`update dead_events set data = '{}'`
+    const counts = await Promise.all([redriveDeadEvents({}, context()), redriveDeadEvents({}, context())])
+    expect(counts.sort()).toEqual([0, 1])
+    expect(await relay()).toBe(1)
+    expect(await inTopic()).toEqual([
+      [productId, 2],
+      [productId, 1],
+    ])
+    expect((await readTopic(currentKafkaUrl(), topic)).map(({ headers }) => String(headers?.ce_id))[1]).toBe(event?.id)
+    expect(await list()).toEqual([])
   })
 
   it('holds back an event that no message can be made of, and its product alone', async () => {

@@ -68,6 +68,7 @@ const requests: Record<string, () => Promise<CallOptions>> = {
   'count-stock': async () => ({ body: { counts: [{ productId: (await newProduct()).id, counted: 3 }] } }),
   'import-products': async () => ({ body: 'sku,name\r\nA,"B"', headers: { 'content-type': 'text/csv' } }),
   'submit-job': async () => ({ body: { type: 'verify-ledger', payload: {} } }),
+  'redrive-dead-events': async () => ({ body: {} }),
   'redrive-dead-letters': async () => ({ body: {} }),
   'update-webhook': async () => ({ params: { webhookId: await webhook() }, body: { events: ['stock.out'] } }),
 }
