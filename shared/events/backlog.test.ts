@@ -1,15 +1,12 @@
-import { beforeEach, describe, expect, it, vi } from 'vitest'
+import { beforeEach, describe, expect, it } from 'vitest'
 import { type Backlog, createBacklog, type Entry, type Settlement } from './backlog.ts'
 import type { LoggedEvent } from './postgres/log.ts'
 import type { Progress } from './progress.ts'
 
 let backoff = 0
-vi.mock('./waits.ts', async (original) => ({
-  ...(await original<typeof import('./waits.ts')>()),
-  backoffMs: () => backoff,
-}))
 
 const START: Progress = { position: 0, attempts: 0, ahead: null }
+const open = (start: Progress = START) => createBacklog<Entry>(start, () => backoff)
 const done: Settlement = { step: 'done' }
 const retry: Settlement = { step: 'retry', isCounted: true, error: 'not now' }
 
@@ -34,7 +31,7 @@ beforeEach(() => {
 
 describe('a backlog', () => {
   it('holds back what is behind an entry to be retried, of its key alone', () => {
-    const backlog = createBacklog<Entry>(START)
+    const backlog = open()
     backlog.add(entriesOf('abab'))
     backoff = 60_000
     settleNext(backlog, ({ position }) => (position === 1 ? retry : done))
@@ -49,7 +46,7 @@ describe('a backlog', () => {
   })
 
   it('gives what is to be retried alone, and what waited behind it in order once it is done', () => {
-    const backlog = createBacklog<Entry>(START)
+    const backlog = open()
     backlog.add(entriesOf('abaa'))
     settleNext(backlog, ({ position }) => (position === 1 ? retry : done))
     expect(settleNext(backlog)).toEqual([1])
@@ -58,7 +55,7 @@ describe('a backlog', () => {
   })
 
   it('gives entries that failed together one by one', () => {
-    const backlog = createBacklog<Entry>(START)
+    const backlog = open()
     backlog.add(entriesOf('abc'))
     backlog.failTogether(backlog.next(100, due()), true, 'a defect')
     backlog.add([entryAt(4, 'd'), entryAt(5, 'e')])
@@ -66,7 +63,7 @@ describe('a backlog', () => {
   })
 
   it('is full where too many keys wait, and goes on when one is done', () => {
-    const backlog = createBacklog<Entry>(START)
+    const backlog = open()
     backlog.add(Array.from({ length: 50 }, (_, index) => entryAt(index + 1, `key-${index}`)))
     settleNext(backlog, () => retry)
     expect(backlog.isFull()).toBe(true)
@@ -75,7 +72,7 @@ describe('a backlog', () => {
   })
 
   it('goes on from an older version’s progress, which is a position and attempts', () => {
-    const backlog = createBacklog<Entry>({ position: 1, attempts: 9, ahead: null })
+    const backlog = open({ position: 1, attempts: 9, ahead: null })
     backlog.add(entriesOf('aab'))
     const [entry] = backlog.next(100, due())
     expect(entry?.position).toBe(2)
@@ -101,7 +98,7 @@ describe('whatever fails, and wherever a process ends', () => {
       log.push({ position, key: String(random(6)), content })
     }
     let saved = START
-    let backlog = createBacklog<Entry>(saved)
+    let backlog = open(saved)
     const acted: Entry[] = []
     const act = (failures: boolean) => {
       const entries = backlog.next(1 + random(8), due())
@@ -128,7 +125,7 @@ describe('whatever fails, and wherever a process ends', () => {
       read()
       act(true)
       if (random(3) === 0) saved = backlog.progress()
-      if (random(10) === 0) backlog = createBacklog<Entry>(JSON.parse(JSON.stringify(saved)))
+      if (random(10) === 0) backlog = open(JSON.parse(JSON.stringify(saved)))
     }
     for (let step = 0; step < 300; step++) {
       read()

@@ -56,7 +56,8 @@ export interface Backlog<E extends Entry> {
   dueMs: () => number
 }
 
-export function createBacklog<E extends Entry>(start: Progress): Backlog<E> {
+/** `pauseMs` gives how long to wait after so many failures in a row. */
+export function createBacklog<E extends Entry>(start: Progress, pauseMs = backoffMs): Backlog<E> {
   const resumption = createResumption(start)
   const waiting = new Map<string, WaitingKey<E>>()
   const tried = new Map<number, { attempts: number; error: string | undefined }>()
@@ -88,12 +89,12 @@ export function createBacklog<E extends Entry>(start: Progress): Backlog<E> {
     const key = waiting.get(entry.key) ?? { entries: [entry] as [E], failures: 0, retryAt: 0 }
     if (!waiting.has(entry.key)) held++
     waiting.set(entry.key, key)
-    key.retryAt = performance.now() + backoffMs(++key.failures)
+    key.retryAt = performance.now() + pauseMs(++key.failures)
   }
 
   function pauseAfterOutages(): void {
     outages++
-    if (outages > 1) pausedUntil = performance.now() + backoffMs(outages - 1)
+    if (outages > 1) pausedUntil = performance.now() + pauseMs(outages - 1)
   }
 
   /** Gives what waited behind an entry that is done back to the others. */
@@ -170,7 +171,7 @@ export function createBacklog<E extends Entry>(start: Progress): Backlog<E> {
       }
       ready = [...entries, ...ready]
       aloneUntil = Math.max(aloneUntil, entries.at(-1)?.position ?? 0)
-      pausedUntil = performance.now() + backoffMs(++outages)
+      pausedUntil = performance.now() + pauseMs(++outages)
     },
     putBack() {
       ready = [...underWay.filter(({ key }) => !waiting.has(key)), ...ready]
