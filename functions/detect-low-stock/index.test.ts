@@ -2,7 +2,18 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import { eventTypes } from '#events'
 import { eventRequest } from '#function'
 import { ProductChange } from '#stock/events'
-import { call, expectConsistent, expire, functionNamed, hold, inRivalSession, newProduct, sql, stockAt } from '#testing'
+import {
+  call,
+  expectConsistent,
+  expire,
+  functionNamed,
+  hold,
+  inRivalSession,
+  newProduct,
+  sql,
+  statementsOf,
+  stockAt,
+} from '#testing'
 import detectLowStock from './index.ts'
 
 interface Told {
@@ -397,7 +408,11 @@ describe('detect-low-stock', () => {
       const told = (await allEvents()).filter(({ productId: id }) => ids.includes(id))
       await inRivalSession(async (rival) => {
         await rival`select 1 from stock_levels where product_id = any(${ids}::uuid[]) for update`
-        expect(await deliverTogether(told)).toEqual({ retry: [], reject: [] })
+        const statements = await statementsOf(async () => {
+          expect(await deliverTogether(told)).toEqual({ retry: [], reject: [] })
+        })
+        // Begin, its setting, commit and the position, besides.
+        expect(statements).toBe(5)
       })
       const seen = await sql`select state, version from stock_alerts where product_id = any(${ids}::uuid[])`
       expect(seen).toHaveLength(20)

@@ -1,10 +1,8 @@
-import { Socket } from 'node:net'
-import { afterEach, describe, expect, it, vi } from 'vitest'
-import { environment } from '#config'
+import { afterEach, describe, expect, it } from 'vitest'
 import { type RequestContext, systemContext } from '#database'
 import { adjustStock, adjustStocks, confirm, extend, getStock, release, reserve } from '#stock'
 import { ReserveRequest } from '#stock/schema'
-import { blocked, expectConsistent, hold, inRivalSession, newProduct, sql } from '#testing'
+import { blocked, expectConsistent, hold, inRivalSession, newProduct, sql, statementsOf } from '#testing'
 
 afterEach(expectConsistent)
 
@@ -160,30 +158,6 @@ describe('changes of all kinds that share a transaction', () => {
 })
 
 describe('a group', () => {
-  const { port } = new URL(environment().DATABASE_URL ?? '')
-
-  /** The statements that this process has sent meanwhile, counted in the bytes of the protocol. */
-  async function statementsOf(work: () => Promise<unknown>): Promise<number> {
-    let statements = 0
-    const write = vi.spyOn(Socket.prototype, 'write')
-    try {
-      await work()
-      for (const [index, [bytes]] of write.mock.calls.entries()) {
-        const socket = write.mock.contexts[index] as Socket
-        if (String(socket.remotePort) !== port || typeof bytes === 'string') continue
-        // A message is its type, its length without that, and its content.
-        for (let at = 0; at < bytes.length; at += 1 + Buffer.from(bytes).readInt32BE(at + 1)) {
-          const type = String.fromCharCode(bytes[at] as number)
-          // Execute, and the simple query.
-          if (type === 'E' || type === 'Q') statements++
-        }
-      }
-    } finally {
-      write.mockRestore()
-    }
-    return statements
-  }
-
   async function mixed(size: number): Promise<Array<(by: RequestContext) => Promise<unknown>>> {
     const products = await Promise.all(Array.from({ length: size }, () => newProduct({ initialStock: 10 })))
     const changes = products.map(async ({ id: productId }) => {
