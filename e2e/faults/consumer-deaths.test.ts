@@ -4,8 +4,8 @@ import { connect } from 'node:net'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { environment, overrideEnvironment } from '#config'
 import { systemContext } from '#database'
-import { closeRelay, relayOutbox } from '#events'
-import { sql } from '#testing'
+import { closeRelay, listDeadEvents, redriveDeadEvents, relayOutbox } from '#events'
+import { deadEvent, sql } from '#testing'
 import { inKafka, kafkaUrl } from '#testing/kafka'
 import { publish } from '../../shared/events/outbox.ts'
 import { kafkaSettings, readTopic, withAdmin } from '../../shared/events/testing/kafka.ts'
@@ -65,6 +65,8 @@ async function startUntil(
       return deaths
     }
     await removeDeadMembers()
+    // Nor is the end of a lease waited for.
+    await sql`update dead_events set due_at = now() where due_at is not null`
   }
   throw new Error(`more than ${DEATHS_MAX} processes died`)
 }
@@ -126,6 +128,27 @@ describe.each(logs)('an event that kills whoever handles it, $name,', (events) =
         for (const productId of others) expect(await effectsOf(productId)).toEqual([1, 2, 3, 4, 5, 6])
         expect(await events.deadLetters()).toContainEqual([poison, '4', String(ATTEMPTS_MAX)])
         expect((await events.deadLetters()).filter(([id]) => id !== poison)).toHaveLength(dead)
+      },
+      TIMEOUT_MS,
+    )
+
+    it(
+      'dead again after ten attempts when it is redriven, and what is redriven with it is handled once',
+      async () => {
+        const list = async () => (await listDeadEvents({ limit: 50 }, systemContext('function:test'))).items
+        const poison = { productId: randomUUID(), version: 4 }
+        const { id, eventId } = await deadEvent({ group: GROUP, ...poison })
+        await sql`update dead_events set data = ${JSON.stringify({ ...poison, kills: true })}::text::json`
+        const others = Array.from({ length: 5 }, () => randomUUID())
+        for (const productId of others) await deadEvent({ group: GROUP, productId })
+        expect(await redriveDeadEvents({}, systemContext('function:test'))).toBe(6)
+        // The first seven of its attempts.
+        await sql`update dead_events set attempts = ${ATTEMPTS_MAX - 3} where id = ${id}`
+        const isDone = async () => (await list()).length === 1 && (await sql`select 1 from dead_events`).length === 1
+        expect(await startUntil(isDone, events, '')).toBe(3)
+        expect(await list()).toMatchObject([{ eventId, ...poison, group: GROUP, attempts: ATTEMPTS_MAX }])
+        expect(await effectsOf(poison.productId)).toEqual([])
+        for (const productId of others) expect(await effectsOf(productId)).toEqual([1])
       },
       TIMEOUT_MS,
     )

@@ -24,7 +24,7 @@ describe('list-dead-events', () => {
       type: 'stock.adjusted',
       productId: '01890a5d-ac96-774b-bcce-b302099a8057',
       version: 1,
-      data: { productId: '01890a5d-ac96-774b-bcce-b302099a8057' },
+      data: { productId: '01890a5d-ac96-774b-bcce-b302099a8057', version: 1 },
       error: 'validation_failed: the moon is down',
       attempts: 1,
       diedAt: expect.stringMatching(/Z$/),

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { follow, type LoggedEvent } from '#events'
-import { call, deadEvent, expectNoEffect, functionNamed, sql } from '#testing'
+import { blocked, call, deadEvent, expectNoEffect, functionNamed, inRivalSession, sql } from '#testing'
 import redriveDeadEvents from './index.ts'
 
 const listDeadEvents = await functionNamed('list-dead-events')
@@ -71,7 +71,13 @@ describe('redrive-dead-events', () => {
   it('redrives an event once, however many ask at the same time', async () => {
     await deadEvent()
     await deadEvent({ group: 'publish-events' })
-    const answers = await Promise.all([redrive(), redrive(), redrive(), redrive()])
+    const asking = await inRivalSession(async (rival) => {
+      await rival`select 1 from dead_events for update`
+      const requests = [redrive(), redrive(), redrive(), redrive()]
+      await blocked(requests.length)
+      return requests
+    })
+    const answers = await Promise.all(asking)
     expect(answers.map(({ body }) => body.redriven).sort()).toEqual([0, 0, 0, 2])
     expect(await sql`select 1 from outbox`).toHaveLength(1)
   })

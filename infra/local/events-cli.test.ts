@@ -44,7 +44,12 @@ test('dead events are listed with who refused them and why, and are so no more o
     ),
   )
   expect(await events('dead', '--group', 'detect-low-stock', '--topic', 'product-events')).toBe('none\n')
-  expect(JSON.parse(await events('show', id))).toMatchObject({ id, eventId, dueAt: null, data: { productId: UNKNOWN } })
+  expect(JSON.parse(await events('show', id))).toMatchObject({
+    id,
+    eventId,
+    dueAt: null,
+    data: { productId: UNKNOWN, version: 1 },
+  })
   expect(await events('redrive', id)).toBe('1 redriven\n')
   expect(JSON.parse(await events('show', id))).toMatchObject({ id, dueAt: expect.stringMatching(/Z$/) })
   expect(await events('dead', '--group', 'detect-low-stock')).toBe('none\n1 redriven and not handled yet\n')

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { overrideEnvironment } from '#config'
 import { PageQuery, transaction } from '#database'
@@ -40,6 +39,10 @@ const versions = (events: DeadEvent[]) => events.map(({ version }) => version)
 const isDead = (count: number) => until(async () => expect(await dead()).toHaveLength(count))
 const isQueueEmpty = () =>
   until(async () => expect(await sql`select 1 from dead_events where due_at is not null`).toHaveLength(0))
+
+/** Has the follower of a redriven event lose it, as one that is frozen does, after so many attempts. */
+const loseLease = (attempts: number) =>
+  sql`update dead_events set due_at = now() - interval '1 second', lease = ${randomUUID()}, attempts = ${attempts}`
 
 /** A follower that refuses these versions until `mend` is called. */
 function picky(group: string, refused: number[]): Follower & { mend: () => void } {
@@ -168,25 +171,27 @@ describe.each(adapters)('dead events $name', ({ isThere, reset, published, deadE
       expect(await dead()).toEqual([])
     })
 
-    it('delivered in the order of their product, whoever delivers them', async () => {
-      const productId = randomUUID()
-      const all = [1, 2, 3, 4, 5, 6, 7, 8]
+    it('delivered in the order of their product, while others are delivered beside them', async () => {
+      const [x = '', y = ''] = [randomUUID(), randomUUID()].sort()
       let isMended = false
-      const delivered: number[] = []
-      const deliver = async ({ version }: LoggedEvent) => {
+      const { opened, open } = gate()
+      const delivered: string[] = []
+      const deliver = async ({ productId, version }: LoggedEvent) => {
         if (!isMended) return reject
-        await sleep(Math.random() * 10)
-        delivered.push(version)
+        if (productId === x && version === 1) await opened
+        delivered.push(`${productId} ${version}`)
+        if (productId === y) open()
         return acknowledge
       }
       start('group', deliver)
       start('group', deliver)
-      await log(all, productId)
-      await isDead(all.length)
+      await log([1, 2, 3], x)
+      await log([1], y)
+      await isDead(4)
       isMended = true
-      expect(await redrive((await dead()).map(({ id }) => id))).toBe(all.length)
+      expect(await redrive((await dead()).map(({ id }) => id))).toBe(4)
       await isQueueEmpty()
-      expect(delivered).toEqual(all)
+      expect(delivered).toEqual([`${y} 1`, `${x} 1`, `${x} 2`, `${x} 3`])
     })
 
     it('redriven and delivered once, however many ask and deliver at the same time', async () => {
@@ -213,33 +218,52 @@ describe.each(adapters)('dead events $name', ({ isThere, reset, published, deadE
       expect(delivered.sort()).toEqual(products.sort())
     })
 
-    it('not lost where a follower is gone in the middle of one: another delivers it, with the attempts that are left', async () => {
-      const { opened, open } = gate()
-      let isFrozen = false
+    it('not lost where a follower is gone in the middle of one: another delivers it, and what the first does is not recorded', async () => {
+      const [frozen, busy] = [gate(), gate()]
+      let isMended = false
       const first = start('group', async ({ version }) => {
         if (version === 2) return acknowledge
-        if (!isFrozen) return reject
-        await opened
-        return acknowledge
+        if (!isMended) return reject
+        await frozen.opened
+        return retry
       })
       await log([1, 2])
       await seen(first, [1, 2])
       await isDead(1)
-      isFrozen = true
+      isMended = true
       await redrive()
       await seen(first, [1, 2, 1])
-      const [claimed] = await sql`select attempts, lease, due_at > now() as leased from dead_events`
-      expect(claimed).toEqual({ attempts: 1, lease: expect.any(String), leased: true })
-      // Its lease has run out, and nine more followers have crashed.
-      await sql`
-        update dead_events set due_at = now() - interval '1 second', lease = ${randomUUID()}, attempts = ${ATTEMPTS_MAX}`
-      start('group')
+      const state = async () => (await sql`select attempts, lease, due_at > now() as "isLeased" from dead_events`)[0]
+      expect(await state()).toEqual({ attempts: 1, lease: expect.any(String), isLeased: true })
+      await loseLease(1)
+      const second = start('group', () => busy.opened.then(() => acknowledge))
+      await seen(second, [1])
+      const taken = await state()
+      expect(taken).toMatchObject({ attempts: 2, isLeased: true })
+      frozen.open()
+      await first.stop()
+      expect(await state()).toEqual(taken)
+      busy.open()
+      await until(async () => expect(await sql`select 1 from dead_events`).toHaveLength(0))
+    })
+
+    it('dead where they have crashed ten followers, and no other tries them', async () => {
+      const { opened, open } = gate()
+      let isMended = false
+      const first = start('group', () => (isMended ? opened.then(() => acknowledge) : reject))
+      await log([1])
+      await isDead(1)
+      isMended = true
+      await redrive()
+      await seen(first, [1, 1])
+      await loseLease(ATTEMPTS_MAX)
+      const second = start('group')
       await until(async () =>
         expect(await dead()).toMatchObject([{ version: 1, attempts: 10, error: expect.stringContaining('crashed') }]),
       )
-      // What the first does now is not recorded.
       open()
       await first.stop()
+      expect(second.versions).toEqual([])
       expect(await dead()).toHaveLength(1)
     })
 

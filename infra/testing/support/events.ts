@@ -18,7 +18,7 @@ export async function deadEvent(event: Partial<typeof usual> = {}): Promise<{ id
   await sql`
     insert into dead_events (id, group_name, topic, position, type, product_id, version, data, occurred_at, traceparent, error,
                              attempts, event_id)
-    values (${id}, ${group}, ${topic}, 1, ${type}, ${productId}, ${version}, ${JSON.stringify({ productId })}::text::json, now(),
+    values (${id}, ${group}, ${topic}, 1, ${type}, ${productId}, ${version}, ${JSON.stringify({ productId, version })}::text::json, now(),
             '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01', ${error}, 1, ${eventId})`
   return { id, eventId }
 }
