@@ -88,20 +88,21 @@ async function redeliver(subscription: Subscription, { topic, attempts, event }:
   return { step: 'dead-letter', error: reason }
 }
 
-/** Leases the next redriven event that is due, of a product that has no earlier one left. Counts the attempt. */
+/**
+ * Leases the next redriven event that is due, of a product that has no earlier one left. Counts the attempt. Nothing is due later than after
+ * the longest backoff: where it seems so, the clock was set back after that was written.
+ */
 async function claimNext(tx: Sql, { group, topics }: Subscription): Promise<Claim | undefined> {
   const lease = newId()
+  const isQueued = tx`group_name = ${group} and topic = any(${[...topics]}::text[]) and due_at is not null`
   const [row] = await tx<Array<Omit<Claim, 'lease' | 'event'> & Omit<LoggedEvent, 'id'> & { eventId: string }>>`
     update dead_events set lease = ${lease}, due_at = ${fromNow(tx, LEASE_MS)}, attempts = attempts + 1
     where id = (
       select id from dead_events as next
-      where group_name = ${group} and topic = any(${[...topics]}::text[]) and due_at is not null
-        -- Nothing is due later than that: the clock was set back after this was written.
-        and (due_at <= clock_timestamp() or due_at > ${fromNow(tx, BACKOFF_MAX_MS)})
-        and not exists (
-          select from dead_events as earlier
-          where earlier.group_name = next.group_name and earlier.topic = next.topic and earlier.due_at is not null
-            and earlier.product_id = next.product_id and earlier.version < next.version
+      where ${isQueued} and (due_at <= clock_timestamp() or due_at > ${fromNow(tx, BACKOFF_MAX_MS)})
+        -- Not by a join, which would be planned over the whole queue: this is asked of few rows, in the order of an index.
+        and version = (
+          select min(version) from dead_events as earlier where ${isQueued} and earlier.product_id = next.product_id
         )
       order by product_id, version limit 1 for update skip locked
     )

@@ -12,5 +12,5 @@ alter table dead_events
   add check (lease is null or due_at is not null);
 create index dead_events_of_group on dead_events (group_name, id) where due_at is null;
 create index dead_events_of_topic on dead_events (topic, id) where due_at is null;
-create index dead_events_redriven on dead_events (group_name, topic, product_id, version) where due_at is not null;
+create index dead_events_redriven on dead_events (group_name, product_id, version) where due_at is not null;
 create index dead_events_no_events on dead_events (died_at) where version is null;
