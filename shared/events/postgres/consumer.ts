@@ -61,11 +61,15 @@ async function consume(signal: AbortSignal, subscription: Subscription, cursor: 
   const partition: Partition<LogEntry> = { subscription, topic, backlog, suspicion }
   const limit = Math.max(READ_MAX, max)
   const session = sessionOf(signal, cursor, heartbeats)
+  let ahead: Promise<LoggedEvent[]> | undefined
   try {
     while (!signal.aborted) {
       const isFull = backlog.isFull()
-      const events = isFull ? [] : await readLog(topic, backlog.read(), limit)
+      const events = isFull ? [] : await (ahead ?? readLog(topic, backlog.read(), limit))
       backlog.add(events.map((event) => toEntry(event, subscription)))
+      // While these are delivered. Where it fails, it is awaited all the same.
+      if (!isFull) ahead = events.length === limit ? readLog(topic, backlog.read(), limit) : undefined
+      ahead?.catch(() => {})
       const largest = await deliverBacklog(partition, session)
       if (events.length > 0 && largest === 0 && !signal.aborted) await session.save(backlog.progress())
       if (events.length === 0) await pause(Math.min(IDLE_MS, backlog.dueMs()), signal)
