@@ -1,7 +1,6 @@
 export { batched } from './batch.ts'
-export { inBatches } from './batch-per-turn.ts'
 export { createDeadlines } from './deadlines.ts'
-export { gathered } from './gathered.ts'
+export { inBatches } from './in-batches.ts'
 export { type Loop, startLoop } from './loop.ts'
 export { createShares, type Shares } from './shares.ts'
 export { onShutdown, shutDown } from './shutdown.ts'

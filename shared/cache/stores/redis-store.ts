@@ -45,7 +45,7 @@ const RAISE = `
 /** A cache that all processes share, in one Redis server. The look-ups of one turn of the event loop are one command. */
 export function createRedisStore(connection: RedisConnection): CacheStore {
   // Most look-ups find an entry, and need no script. One command a turn took a tenth off a cached read.
-  const lookUp = inBatches(LOOK_UPS_MAX, async (entries: string[][]) => {
+  const lookUp = inBatches({ max: LOOK_UPS_MAX }, async (entries: string[][]) => {
     const keys = entries.flatMap(([entry = '', watermark = '']) => [entry, watermark])
     const values = await connection.call((redis) => redis.mget(keys))
     return entries.map((_, index) => [values[2 * index] ?? null, values[2 * index + 1] ?? null] as const)

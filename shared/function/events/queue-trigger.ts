@@ -1,4 +1,4 @@
-import { gathered } from '#async'
+import { inBatches } from '#async'
 import type { Outcome } from '#errors'
 import { type Claim, work } from '#jobs'
 import type { FunctionDefinition } from '../definition.ts'
@@ -15,7 +15,7 @@ export function startQueue(definition: FunctionDefinition): RunningTrigger {
     return deliver(definition, attributes, data, trace)
   }
   if (!batch) return work({ queue, deliver: deliverOne })
-  const deliverTogether = gathered(batch, async (claims: Claim[]): Promise<Outcome[]> => {
+  const deliverTogether = inBatches(batch, async (claims: Claim[]): Promise<Outcome[]> => {
     const outcomes = await deliverBatch(
       definition,
       claims.map((claim) => toEvent(queue, claim)),

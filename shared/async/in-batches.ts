@@ -5,14 +5,14 @@ interface Batch<Question, Reply> {
 }
 
 /**
- * Collects the questions of one turn of the event loop, and asks them together at its end, or as soon as there are `max`. `ask` gives the
- * replies in the order of the questions, or fails all of them.
+ * Collects questions, and asks them together at the end of the turn of the event loop, or `waitMs` after the first; in any case as soon as
+ * there are `max`. `ask` gives the replies in the order of the questions, or fails all of them. Several batches may be in flight.
  *
  * @example
- * const get = inBatches(64, (keys: string[]) => redis.mget(keys))
+ * const get = inBatches({ max: 64 }, (keys: string[]) => redis.mget(keys))
  */
 export function inBatches<Question, Reply>(
-  max: number,
+  { max, waitMs }: { max: number; waitMs?: number },
   ask: (questions: Question[]) => Promise<Reply[]>,
 ): (question: Question) => Promise<Reply> {
   let open: Batch<Question, Reply> | undefined
@@ -21,7 +21,8 @@ export function inBatches<Question, Reply>(
     let send = () => {}
     const sent = new Promise<void>((resolve) => {
       send = resolve
-      setImmediate(resolve)
+      if (waitMs === undefined) setImmediate(resolve)
+      else setTimeout(resolve, waitMs)
     })
     const replies = sent.then(() => {
       if (open?.questions === questions) open = undefined
