@@ -1,37 +1,11 @@
 import type { Outcome } from '#errors'
 import { counter, gauge, logger } from '#telemetry'
 import type { Backlog, Entry, Settlement } from './backlog.ts'
+import { oneAtATime } from './one-at-a-time.ts'
 import type { LoggedEvent } from './postgres/log.ts'
 import type { Progress } from './progress.ts'
+import type { Failure, Subscription } from './subscription.ts'
 import { ATTEMPTS_MAX } from './waits.ts'
-
-export interface Subscription {
-  topics: readonly string[]
-  /** The consumer group. Each event goes to one of its followers, and another takes over when that one is gone. */
-  group: string
-  /** The event types that are delivered. Others are skipped. */
-  types?: readonly string[] | undefined
-  /** Must not throw. */
-  deliver: (event: LoggedEvent, topic: string) => Promise<Outcome>
-  /** Delivers several events at once, where there are several. */
-  batch?: BatchSubscription | undefined
-}
-
-export interface BatchSubscription {
-  /** Events a batch, 1,000 at most. */
-  max: number
-  /** The pause after a batch that was not full, so that the next one has more. */
-  waitMs: number
-  /** Gives an outcome for each event, or the one of the batch as a whole. Must not throw. */
-  deliver: (events: readonly LoggedEvent[], topic: string) => Promise<readonly Outcome[] | Failure>
-}
-
-type Failure = Exclude<Outcome, { verdict: 'acknowledge' }>
-
-export interface Following {
-  /** Takes no more events. Resolves when the deliveries under way have ended. */
-  stop: () => Promise<void>
-}
 
 /** What a follower's log does for a partition while its entries are delivered. */
 export interface Session<E> {
@@ -78,10 +52,6 @@ export const INTERRUPTED = 'the process crashed during the attempt, or another f
 /** Entries that may have been under way, or done and not saved, when a process crashed. */
 export function unsavedMax({ batch }: Subscription): number {
   return Math.max(UNSAVED_MAX, batch?.max ?? 1)
-}
-
-export function wants({ types }: Subscription, type: string): boolean {
-  return !types || types.includes(type)
 }
 
 /**
@@ -229,17 +199,4 @@ async function deadLetterEntry<E extends Entry>(
   if (!(await session.deadLetter(entry, attempts, error))) return { step: 'retry', isCounted: true, error }
   deadLetters.inc({ group })
   return { step: 'done' }
-}
-
-let lastTurn: Promise<unknown> = Promise.resolve()
-
-/**
- * Does `work` at once; or, where its event may crash the process, after all earlier work of that kind in this process: an event that
- * survives another's crash must not be counted for it.
- */
-export function oneAtATime<Result>(mayCrash: boolean, work: () => Promise<Result>): Promise<Result> {
-  if (!mayCrash) return work()
-  const turn = lastTurn.then(work)
-  lastTurn = turn.catch(() => {})
-  return turn
 }

@@ -2,8 +2,10 @@ import { jittered, startLoop } from '#async'
 import { type RequestContext, type Sql, systemContext, transaction } from '#database'
 import { newId } from '#ids'
 import { counter, logger } from '#telemetry'
-import { type Following, INTERRUPTED, oneAtATime, type Subscription, wants } from './delivery.ts'
+import { INTERRUPTED } from './delivery.ts'
+import { oneAtATime } from './one-at-a-time.ts'
 import type { LoggedEvent } from './postgres/log.ts'
+import { type Following, type Subscription, wants } from './subscription.ts'
 import { ATTEMPTS_MAX, BACKOFF_MAX_MS, backoffMs } from './waits.ts'
 
 /** How often a follower with nothing to redeliver looks for redriven events, with a query of an index. */

@@ -40,7 +40,7 @@ function toDyingEvent(message: KafkaMessage, death: Death): DyingEvent {
   }
 }
 
-/** Without what only an event has. A JSON text of a text: any can be stored so. */
+/** A message as it is, without an event's type, product and version. Its text is stored as a JSON string, since it may be no JSON itself. */
 function byPlace({ value, offset, timestamp }: KafkaMessage, { partition, ...death }: Death): DyingEvent {
   return {
     ...death,

@@ -2,7 +2,8 @@ import { jittered, pause } from '#async'
 import { newId } from '#ids'
 import { logger } from '#telemetry'
 import { createBacklog, type Entry } from '../backlog.ts'
-import { deliverBacklog, type Following, type Partition, type Subscription, unsavedMax, wants } from '../delivery.ts'
+import { deliverBacklog, type Partition, unsavedMax } from '../delivery.ts'
+import { type Following, type Subscription, wants } from '../subscription.ts'
 import {
   type Cursor,
   CursorLost,
