@@ -1,34 +1,12 @@
-import { execFile } from 'node:child_process'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
-import { environment } from '#config'
+import { beforeEach, expect, test } from 'vitest'
 import { deadEvent, expectNoEffect, sql } from '#testing'
+import { runCommand } from './testing/run-command.ts'
 
-let dataDir: string
-beforeAll(async () => {
-  dataDir = await mkdtemp(join(tmpdir(), 'stock-events-'))
-})
-afterAll(() => rm(dataDir, { recursive: true, force: true }))
 beforeEach(async () => {
   await sql`truncate dead_events`
 })
 
-/** What `npm run events` prints for these arguments, or what it fails with. */
-async function events(...args: string[]): Promise<string> {
-  const file = fileURLToPath(new URL('events-cli.ts', import.meta.url))
-  const { DATABASE_URL, PATH } = environment()
-  const env = { PATH, DATABASE_URL, DATA_DIR: dataDir, LOG_LEVEL: 'silent' }
-  try {
-    const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', file, ...args], { env })
-    return stdout
-  } catch (error) {
-    return `failed: ${(error as { stderr: string }).stderr}`
-  }
-}
+const events = (...args: string[]) => runCommand('events-cli', ...args)
 
 const UNKNOWN = '01890a5d-ac96-774b-bcce-b302099a8057'
 

@@ -1,34 +1,13 @@
-import { execFile } from 'node:child_process'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir, userInfo } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
-import { environment } from '#config'
+import { userInfo } from 'node:os'
+import { beforeEach, expect, test } from 'vitest'
 import { deadJob, expectNoEffect, sql } from '#testing'
+import { runCommand } from './testing/run-command.ts'
 
-let dataDir: string
-beforeAll(async () => {
-  dataDir = await mkdtemp(join(tmpdir(), 'stock-jobs-'))
-})
-afterAll(() => rm(dataDir, { recursive: true, force: true }))
 beforeEach(async () => {
   await sql`truncate jobs cascade`
 })
 
-/** What `npm run jobs` prints for these arguments, or what it fails with. */
-async function jobs(...args: string[]): Promise<string> {
-  const file = fileURLToPath(new URL('jobs-cli.ts', import.meta.url))
-  const { DATABASE_URL, PATH } = environment()
-  const env = { PATH, DATABASE_URL, DATA_DIR: dataDir, LOG_LEVEL: 'silent' }
-  try {
-    const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', file, ...args], { env })
-    return stdout
-  } catch (error) {
-    return `failed: ${(error as { stderr: string }).stderr}`
-  }
-}
+const jobs = (...args: string[]) => runCommand('jobs-cli', ...args)
 
 const letterOf = async (jobId: string) =>
   (await sql<Array<{ id: string }>>`select id from dead_letters where job_id = ${jobId}`)[0]?.id ?? ''

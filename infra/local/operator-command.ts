@@ -1,0 +1,74 @@
+import { userInfo } from 'node:os'
+import { type ParseArgsConfig, parseArgs } from 'node:util'
+import { shutDown } from '#async'
+import { environment } from '#config'
+import { type RequestContext, systemContext } from '#database'
+import { useRunningStack } from './running-stack.ts'
+import { readSettings } from './settings.ts'
+
+const LIMIT_MAX = 200
+
+/** What the arguments of an id look like, for messages. */
+export const ID_EXAMPLE = '01890a5d-ac96-774b-bcce-b302099a8057'
+
+export function say(line: string): void {
+  process.stdout.write(`${line}\n`)
+}
+
+/** The user who is logged in, whose name is kept with what they do. */
+export const operator = (): RequestContext => systemContext(`operator:${userInfo().username}`)
+
+interface Parsed {
+  command: string
+  ids: string[]
+  values: Record<string, string | boolean | undefined>
+}
+
+/**
+ * Runs the command of an operator on the stack that `npm start` has running, or else on DATABASE_URL. `workOf` parses it, and throws for an
+ * invalid one, before anything is connected to. A failure is told in a line on stderr, with exit code 1.
+ */
+export function runOperatorCommand(
+  usage: string,
+  options: NonNullable<ParseArgsConfig['options']>,
+  workOf: (parsed: Parsed) => () => Promise<void>,
+): void {
+  run(usage, options, workOf).catch((error: unknown) => {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
+    process.exitCode = 1
+  })
+}
+
+async function run(
+  usage: string,
+  options: NonNullable<ParseArgsConfig['options']>,
+  workOf: (parsed: Parsed) => () => Promise<void>,
+): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { ...options, help: { type: 'boolean', short: 'h', default: false } },
+  })
+  const [command, ...ids] = positionals
+  if (values.help || command === undefined) {
+    process.stdout.write(usage)
+    process.exitCode = values.help ? 0 : 1
+    return
+  }
+  const work = workOf({ command, ids, values: values as Parsed['values'] })
+  const { dataDir, databaseUrl } = readSettings(environment(), { usesKey: false })
+  if (!(await useRunningStack(dataDir)) && !databaseUrl) {
+    throw new Error('No stack runs here: start one with npm start, or set DATABASE_URL.')
+  }
+  try {
+    await work()
+  } finally {
+    await shutDown()
+  }
+}
+
+/** Throws for what is no number of rows to list. */
+export function limitOf(limit: unknown): number {
+  const count = Number(limit)
+  if (Number.isInteger(count) && count >= 1 && count <= LIMIT_MAX) return count
+  throw new Error(`--limit must be a whole number from 1 to ${LIMIT_MAX}.`)
+}
