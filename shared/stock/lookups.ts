@@ -53,7 +53,7 @@ export async function lookUp(tx: Sql, changes: readonly Referring[]): Promise<Lo
     findReplaced(tx, changes),
   ])
   const linesOfReservation = new Map<string, LineRow[]>()
-  for (const line of [...changed, ...replaced.values()].flat()) {
+  for (const line of [...changed, ...[...replaced.values()].flat()]) {
     const others = linesOfReservation.get(line.reservationId)
     // A reservation may be changed by one and replaced by another.
     if (!others) linesOfReservation.set(line.reservationId, [line])

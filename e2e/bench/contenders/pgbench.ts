@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import postgres from 'postgres'
 import { closeLater } from '../closing.ts'
 import { productId } from '../dataset.ts'
@@ -24,22 +26,29 @@ const THREADS = 2
 
 /** pgbench where it is installed, both ways; otherwise the same transaction from the driver, and no `version`. */
 export async function findTransactions(): Promise<{ all: Transactions[]; version: string | undefined }> {
-  const version = await pgbench(['--version']).catch(() => undefined)
+  const version = await pgbenchVersion()
   if (version === undefined) return { all: [fromDriver], version }
   const all = [
-    fromPgbench('pgbench', 'reserve.pgbench.sql', 1),
-    fromPgbench('pgbench, one writing statement', 'reserve-in-one.pgbench.sql', 1),
+    fromPgbench('pgbench', ['reserve.pgbench.sql'], 1),
+    fromPgbench('pgbench, one writing statement', ['reserve-in-one.pgbench.sql'], 1),
   ]
-  return { all, version: version.trim() }
+  return { all, version }
 }
 
-export const fromPgbench = (name: string, file: string, movements: number): Transactions => ({
+/** Undefined where it is not installed. */
+export async function pgbenchVersion(): Promise<string | undefined> {
+  const version = await pgbench(['--version']).catch(() => undefined)
+  return version?.trim()
+}
+
+/** `files` are run one behind the other, as one script, which writes so many movements. */
+export const fromPgbench = (name: string, files: string[], movements: number): Transactions => ({
   name,
   actor: 'pgbench',
   movements,
   async run(url, { first, count }, until) {
     const { hostname, port, username, password, pathname } = new URL(url)
-    const script = fileURLToPath(new URL(file, import.meta.url))
+    const script = await joined(files)
     const length = 'seconds' in until ? ['-T', String(until.seconds)] : ['-t', String(until.transactionsEach)]
     const clients = ['-c', String(PGBENCH_CLIENTS), '-j', String(THREADS), '-M', 'prepared', '-n', ...length]
     const numbers = ['-D', `first=${first}`, '-D', `last=${first + count - 1}`]
@@ -51,6 +60,16 @@ export const fromPgbench = (name: string, file: string, movements: number): Tran
     return { count: Number(done), perSecond: Number(perSecond) }
   },
 })
+
+/** pgbench draws one of several files for each transaction, so what belongs together is one file. */
+async function joined(files: string[]): Promise<string> {
+  const texts = await Promise.all(files.map((file) => readFile(new URL(file, import.meta.url), 'utf8')))
+  const folder = await mkdtemp(join(tmpdir(), 'stock-pgbench-'))
+  closeLater(() => rm(folder, { recursive: true, force: true }))
+  const script = join(folder, 'script.sql')
+  await writeFile(script, texts.join(''))
+  return script
+}
 
 async function pgbench(args: string[], environment: Record<string, string> = {}): Promise<string> {
   const child = spawn('pgbench', args, { env: { PATH: process.env.PATH, LC_ALL: 'C', ...environment } })

@@ -89,23 +89,14 @@ function readMaker({ path, products, headers, some }: Job): () => string {
 
 function postMaker({ path, products, headers, idempotencyPrefix, body: template = RESERVATION }: Job): () => string {
   let count = 0
-  const any = () => products.first + Math.floor(Math.random() * products.count)
-  // The first is the product of the path.
-  const body = (number: number) => {
-    let isFirst = true
-    return template.replace(/\{productId\}/g, () => {
-      const own = isFirst ? number : any()
-      isFirst = false
-      return productId(own)
-    })
-  }
+  const anyId = () => productId(products.first + Math.floor(Math.random() * products.count))
+  const fill = (text: string) => text.replace(/\{productId\}/g, anyId)
   const lines = Object.entries({ host: '127.0.0.1', ...headers }).map(([name, value]) => `${name}: ${value}\r\n`)
-  const length = body(products.first).length
+  const length = fill(template).length
   const rest = `${lines.join('')}content-type: application/json\r\ncontent-length: ${length}\r\n`
   return () => {
-    const number = any()
     const key = idempotencyPrefix === undefined ? '' : `idempotency-key: ${idempotencyPrefix}-${++count}\r\n`
-    return `POST ${path.replace('{productId}', productId(number))} HTTP/1.1\r\n${rest}${key}\r\n${body(number)}`
+    return `POST ${fill(path)} HTTP/1.1\r\n${rest}${key}\r\n${fill(template)}`
   }
 }
 

@@ -6,13 +6,13 @@ import { closeLater } from '../closing.ts'
 export interface Job {
   /** Connections are opened to them in turn. */
   ports: number[]
-  /** `{productId}` in it stands for the product that a request is about. */
+  /** Each `{productId}` in it stands for a product. */
   path: string
   method?: 'GET' | 'POST'
   /** Headers that replace `headers` in a share of the requests. */
   some?: { percent: number; headers: Record<string, string> }
   headers: Record<string, string>
-  /** The body of a POST; each `{productId}` in it stands for a product. Default: a reservation of one piece. */
+  /** The body of a POST; `{productId}` as in the path. Default: a reservation of one piece. */
   body?: string
   /**
    * Goes on with each reservation that was made, by its id and over the same connection: in this share of them. A request is then all of

@@ -1,6 +1,6 @@
 import type { BenchCluster } from '../bench-cluster.ts'
 import { httpContender, transactionsContender } from '../contenders/contenders.ts'
-import { fromPgbench } from '../contenders/pgbench.ts'
+import { fromPgbench, pgbenchVersion } from '../contenders/pgbench.ts'
 import { startFunction } from '../contenders/servers.ts'
 import type { Options } from '../options.ts'
 import type { Section } from '../report/results.ts'
@@ -11,9 +11,10 @@ export async function measureAdjust(
   cluster: BenchCluster,
   options: Options,
   progress: (line: string) => void,
-): Promise<Pick<Section, 'series' | 'note'>> {
+): Promise<Pick<Section, 'series' | 'note'> & { transactions?: string }> {
   const recorder = createRecorder('adjust', progress)
-  const pgbench = fromPgbench('pgbench', 'adjust.pgbench.sql', 1)
+  const version = await pgbenchVersion()
+  const pgbench = fromPgbench('pgbench', ['adjust.pgbench.sql'], 1)
   for (let round = 1; round <= options.rounds; round++) {
     const database = await cluster.createDatabase(options.products)
     const server = await startFunction('adjust-stock', database.url, cluster.folder)
@@ -22,7 +23,7 @@ export async function measureAdjust(
         path: '/v1/products/{productId}/stock/adjustments',
         body: '{"quantity":1,"reason":"received"}',
       }),
-      transactionsContender(pgbench, database, options),
+      ...(version === undefined ? [] : [transactionsContender(pgbench, database, options)]),
     ]
     for (const [index, contender] of rotated([...contenders.entries()], round - 1)) {
       recorder.note(round, contender.name, 'hot', await contender.measure({ first: 1 + index, count: 1 }))
@@ -32,5 +33,7 @@ export async function measureAdjust(
     await server.stop()
     await database.remove()
   }
-  return { series: recorder.series, note: '' }
+  if (version === undefined)
+    return { series: recorder.series, note: 'pgbench is not installed: there is nothing to compare with.' }
+  return { series: recorder.series, note: '', transactions: version }
 }

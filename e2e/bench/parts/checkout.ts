@@ -1,6 +1,6 @@
 import type { BenchCluster } from '../bench-cluster.ts'
 import { httpContender, transactionsContender } from '../contenders/contenders.ts'
-import { fromPgbench } from '../contenders/pgbench.ts'
+import { fromPgbench, pgbenchVersion } from '../contenders/pgbench.ts'
 import { startSaleServer } from '../contenders/servers.ts'
 import type { Options } from '../options.ts'
 import type { Section } from '../report/results.ts'
@@ -14,15 +14,16 @@ export async function measureCheckout(
   cluster: BenchCluster,
   options: Options,
   progress: (line: string) => void,
-): Promise<Pick<Section, 'series' | 'note'>> {
+): Promise<Pick<Section, 'series' | 'note'> & { transactions?: string }> {
   const recorder = createRecorder('checkout', progress)
-  const pgbench = fromPgbench('pgbench', 'checkout.pgbench.sql', 2)
+  const version = await pgbenchVersion()
+  const pgbench = fromPgbench('pgbench', ['reserve.pgbench.sql', 'confirm.pgbench.sql'], 2)
   for (let round = 1; round <= options.rounds; round++) {
     const database = await cluster.createDatabase(options.products)
     const server = await startSaleServer(database.url, cluster.folder)
     const contenders = [
       httpContender('one process', database, [server], options, { ending: confirmed }),
-      transactionsContender(pgbench, database, options),
+      ...(version === undefined ? [] : [transactionsContender(pgbench, database, options)]),
     ]
     const all = { first: 1, count: options.products }
     for (const [index, contender] of rotated([...contenders.entries()], round - 1)) {
@@ -46,5 +47,7 @@ export async function measureCheckout(
     for (const each of servers) await each.stop()
     await database.remove()
   }
-  return { series: recorder.series, note: '' }
+  if (version === undefined)
+    return { series: recorder.series, note: 'pgbench is not installed: there is nothing to compare with.' }
+  return { series: recorder.series, note: '', transactions: version }
 }
