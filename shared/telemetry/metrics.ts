@@ -1,9 +1,11 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { Counter, collectDefaultMetrics, Gauge, Histogram, type OpenMetricsContentType, Registry } from 'prom-client'
+import { contentTypes, expose, type Family, type Format } from './exposition.ts'
 
-const registry = new Registry()
+const registry = new Registry<OpenMetricsContentType>()
+// The driver keeps exemplars in no other. `expose` writes either format.
+registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE)
 let collectingDefaults = false
-
-export const metricsContentType = registry.contentType
 
 /**
  * A counter, whose name ends in `_total`. Label values must come from a bounded set.
@@ -36,11 +38,28 @@ export function histogram<Label extends string>(
   return new Histogram({ name, help, labelNames: [...labelNames], buckets, registers: [registry] })
 }
 
-/** All metrics in the Prometheus text format. From the first call on they include the process's own. */
-export async function renderMetrics(): Promise<string> {
+/** All metrics as text. From the first call on they include the process's own. */
+export async function renderMetrics(format: Format = 'prometheus'): Promise<string> {
   if (!collectingDefaults) {
     collectingDefaults = true
     collectDefaultMetrics({ register: registry })
   }
-  return registry.metrics()
+  // The driver's types lack the members that exemplars and buckets have.
+  return expose((await registry.getMetricsAsJSON()) as unknown as Family[], format)
+}
+
+/** Answers a scrape, in the OpenMetrics format if `Accept` names it. */
+export async function answerScrape(req: IncomingMessage, res: ServerResponse): Promise<void> {
+  const format = req.headers.accept?.includes('application/openmetrics-text') ? 'openmetrics' : 'prometheus'
+  const text = await renderMetrics(format)
+  res.writeHead(200, { 'content-type': contentTypes[format], 'cache-control': 'no-store' })
+  res.end(text)
+}
+
+/** What is declared by the modules that are loaded, for the documentation. */
+export function declaredMetrics() {
+  return registry.getMetricsAsArray().map((metric) => {
+    const { name, help, type, labelNames } = metric as unknown as Family & { labelNames: string[] }
+    return { name, help, type, labelNames }
+  })
 }

@@ -11,7 +11,7 @@ import { ConfigError, integerSetting, readConfig } from '#config'
 import { checkDatabase, databaseSettings, requireSupportedServer } from '#database'
 import { ServiceError } from '#errors'
 import { cacheSettings } from '#redis'
-import { logger, logRepeated, metricsContentType, renderMetrics } from '#telemetry'
+import { answerScrape, logger, logRepeated } from '#telemetry'
 import type { FunctionDefinition } from '../definition.ts'
 import type { RunningTrigger } from '../events/trigger.ts'
 import { problemDocument, problemHeaders, toServiceError } from '../problem.ts'
@@ -125,10 +125,7 @@ const operations: Record<string, Operation> = {
   [STATUS_PATH]: async (_, res, { definition, version, isDraining }) => {
     sendJson(res, 200, statusOf(definition, isDraining ? 'unavailable' : await processHealth(), version))
   },
-  '/metrics': async (_, res) => {
-    res.setHeader('content-type', metricsContentType)
-    res.end(await renderMetrics())
-  },
+  '/metrics': answerScrape,
 }
 
 /** The router names the function that it means, since an address may have been another function's a moment ago. */
