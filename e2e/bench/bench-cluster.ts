@@ -10,7 +10,7 @@ import { closeLater } from './closing.ts'
 import type { Connection } from './connection.ts'
 import { generateDataset } from './dataset.ts'
 
-export const API_KEY = 'bench-admin-key'
+export const API_KEY = 'benchmark-admin-key'
 
 /** One PostgreSQL, on the project's disk: a temporary folder may be in memory, where a flush costs nothing. */
 export interface BenchCluster {

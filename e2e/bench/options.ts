@@ -9,10 +9,12 @@ export const parts = [
   'adjust',
   'bulk',
   'latency',
+  'router',
   'processes',
   'refused',
   'reads',
   'replica',
+  'stack',
   'events',
   'jobs',
   'large',
@@ -50,10 +52,12 @@ parts (--part, repeatable; default: all but large)
   adjust     adjustments a second against pgbench with one transaction each
   bulk       the latency of query-availability for 500 products against one
   latency    p50 and p99 at half of what saturates, with arrivals that don't wait for answers
+  router     a function behind the router against behind nginx and without a proxy, over 32 connections and for one client
   processes  four processes on one hot product against one
   refused    refusals for want of stock against acceptances
   reads      get-product with each cache and rate limit against a bare handler with the same answer
   replica    what a replica and a cache take off the primary; what it costs to commit on the replica too
+  stack      one hot product through npm start as a whole, with its replica, against reserve-stock alone
   events     events a second from the outbox to Kafka; their lag at 2,000 reservations a second; an idle consumer's CPU
   jobs       jobs a second from submission to success, through RabbitMQ or polled from the table
   large      1,000,000 products and 10,000,000 ledger rows against 10,000 and 100,000, and the catalogue's page 10,000 against

@@ -13,6 +13,8 @@ import { measureRates } from './parts/rates.ts'
 import { measureReads } from './parts/reads.ts'
 import { measureRefused } from './parts/refused.ts'
 import { measureReplica } from './parts/replica.ts'
+import { measureRouter } from './parts/router.ts'
+import { measureStack } from './parts/stack.ts'
 import { measureStart } from './parts/start-time.ts'
 import { publish } from './report/publish.ts'
 import { describeMachine, type Section, writeResults } from './report/results.ts'
@@ -29,10 +31,12 @@ const measures: Record<Exclude<Part, 'start'>, Measure> = {
   adjust: measureAdjust,
   bulk: measureBulk,
   latency: measureLatency,
+  router: measureRouter,
   processes: measureProcesses,
   refused: measureRefused,
   reads: measureReads,
   replica: measureReplica,
+  stack: measureStack,
   events: measureEvents,
   jobs: measureJobs,
   large: measureLarge,
@@ -41,6 +45,7 @@ const measures: Record<Exclude<Part, 'start'>, Measure> = {
 /** Parts that start a PostgreSQL of their own; the parts after them use it as well. */
 const serverOf: Partial<Record<Part, Parameters<typeof startBenchCluster>[1]>> = {
   replica: { replica: true },
+  stack: { replica: true },
   large: LARGE_SERVER,
 }
 

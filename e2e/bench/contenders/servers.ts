@@ -2,7 +2,8 @@ import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
-import { listeningUrl, startNode } from '../../faults/processes.ts'
+import { listeningUrl, type Started, startNode } from '../../faults/processes.ts'
+import { API_KEY } from '../bench-cluster.ts'
 import { closeLater } from '../closing.ts'
 
 export interface RunningServer {
@@ -46,12 +47,12 @@ async function copyBundle(name: string, folder: string): Promise<string> {
   return join(copy, 'index.mjs')
 }
 
-/** The naive handler of a reservation, bundled as the function is. */
 /** The functions of a sale in one process. */
 export function startSaleServer(databaseUrl: string, folder: string): Promise<RunningServer> {
   return startContender('sale-server', databaseUrl, folder, { RATE_LIMIT: '0' })
 }
 
+/** The naive handler of a reservation, bundled as the function is. */
 export function startNaive(databaseUrl: string, folder: string): Promise<RunningServer> {
   return startContender('naive-server', databaseUrl, folder)
 }
@@ -80,18 +81,37 @@ export async function start(
   databaseUrl: string,
   environment: Record<string, string> = {},
 ): Promise<RunningServer> {
-  const started = startNode(file, {
-    DATABASE_URL: databaseUrl,
-    PORT: '0',
-    HOST: '127.0.0.1',
-    NODE_OPTIONS,
-    ...environment,
+  return started(startNode(file, { ...ownEnvironment(databaseUrl), ...environment }), listeningUrl)
+}
+
+/** `npm start` with a database that is there, whose key it uses. */
+export function startStack(databaseUrl: string, settings: Record<string, string>): Promise<RunningServer> {
+  const file = join(ROOT, 'infra/local/start.ts')
+  const withTypes = { NODE_OPTIONS: `${NODE_OPTIONS} --import ${import.meta.resolve('tsx')}` }
+  const running = startNode(file, {
+    ...ownEnvironment(databaseUrl),
+    ...withTypes,
+    BOOTSTRAP_API_KEY: API_KEY,
+    RATE_LIMIT: '0',
+    LOG_LEVEL: 'warn',
+    ...settings,
   })
+  return started(running, ({ line }) => line((text) => /API +(http\S+)/.exec(text)?.[1]))
+}
+
+const ownEnvironment = (databaseUrl: string) => ({
+  DATABASE_URL: databaseUrl,
+  PORT: '0',
+  HOST: '127.0.0.1',
+  NODE_OPTIONS,
+})
+
+async function started(running: Started, urlOf: (running: Started) => Promise<string>): Promise<RunningServer> {
   const stop = closeLater(async () => {
-    started.process.kill('SIGTERM')
-    const timer = setTimeout(() => started.process.kill('SIGKILL'), STOP_MS)
-    await started.exit.finally(() => clearTimeout(timer))
+    running.process.kill('SIGTERM')
+    const timer = setTimeout(() => running.process.kill('SIGKILL'), STOP_MS)
+    await running.exit.finally(() => clearTimeout(timer))
   })
-  const url = await listeningUrl(started)
-  return { port: Number(new URL(url).port), pid: started.process.pid ?? 0, stop }
+  const url = await urlOf(running)
+  return { port: Number(new URL(url).port), pid: running.process.pid ?? 0, stop }
 }

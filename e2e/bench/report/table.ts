@@ -11,9 +11,7 @@ export function renderTables(results: Results): string {
     results.latency && latencyTable(results.latency),
     table(
       ['part', 'measured', 'answers a second', 'min-max', 'lost', 'wrong balances'],
-      (['checkout', 'adjust', 'bulk', 'processes', 'refused', 'reads', 'replica', 'jobs', 'large'] as const).flatMap(
-        (part) => otherRows(part, results[part]),
-      ),
+      otherParts.flatMap((part) => otherRows(part, results[part])),
     ),
     costsTable(results),
     results.replica && primaryTable(results.replica),
@@ -25,6 +23,21 @@ export function renderTables(results: Results): string {
   ]
   return blocks.filter((block) => block !== undefined && block !== '').join('\n\n')
 }
+
+/** The parts that have no table of their own. */
+const otherParts = [
+  'checkout',
+  'adjust',
+  'bulk',
+  'router',
+  'processes',
+  'refused',
+  'reads',
+  'replica',
+  'stack',
+  'jobs',
+  'large',
+] as const
 
 function table(head: string[], rows: string[][]): string {
   if (rows.length === 0) return ''
