@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { systemContext } from '#database'
 import { confirm, extend, getReservation, getStock, release, sweepReservations } from '#stock'
 import { blocked, expectConsistent, expire, hold, inRivalSession, newProduct, sql } from '#testing'
-import { EXPIRED_MAX } from './lock-stock.ts'
+import { EXPIRED_MAX } from './balances/lock-stock.ts'
 
 const context = () => systemContext('function:test')
 const codeOf = (work: Promise<unknown>) => work.then(() => 'done').catch((error: { code: string }) => error.code)

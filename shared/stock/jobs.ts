@@ -1,7 +1,7 @@
 import { runner } from '#jobs'
-import { auditStock } from './audit.ts'
-import { exportStock } from './export.ts'
 import { ExportPayload, VerifyPayload } from './job-payloads.ts'
+import { auditStock } from './reads/audit.ts'
+import { exportStock } from './reads/export.ts'
 
 export const stockJobs = {
   'export-stock': runner(ExportPayload, async ({ format }, { save }) => ({ format, ...(await exportStock(save)) })),

@@ -1,12 +1,12 @@
 import * as z from 'zod'
 import { exactlyOne, lineOfText, linesOfText } from '#input'
-import { Count, LocationCode, ON_HAND_MAX, QUANTITY_MAX, Quantity, Sku, StockTotals } from './fields.ts'
+import { Count, LocationCode, ON_HAND_MAX, QUANTITY_MAX, Quantity, Sku, StockTotals } from './schemas/fields.ts'
 
-export { Audit } from './audit-schema.ts'
-export { AvailabilityRequest, AvailabilityResult } from './availability-schema.ts'
-export { LocationCode, ON_HAND_MAX, QUANTITY_MAX, Sku, StockTotals } from './fields.ts'
 export { ExportPayload, VerifyPayload } from './job-payloads.ts'
-export { ProductLimits, SetLimitRequest } from './limit-schema.ts'
+export { Audit } from './schemas/audit.ts'
+export { AvailabilityRequest, AvailabilityResult } from './schemas/availability.ts'
+export { LocationCode, ON_HAND_MAX, QUANTITY_MAX, Sku, StockTotals } from './schemas/fields.ts'
+export { ProductLimits, SetLimitRequest } from './schemas/limit.ts'
 
 const label = lineOfText(200).min(1)
 

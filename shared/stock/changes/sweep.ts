@@ -1,5 +1,5 @@
 import { primary, type RequestContext, transaction } from '#database'
-import { EXPIRED_MAX, lockStock } from './lock-stock.ts'
+import { EXPIRED_MAX, lockStock } from '../balances/lock-stock.ts'
 
 /** 10,000 holds, in a run of some seconds: the rest is for the next one. */
 const BATCHES_MAX = 20

@@ -1,7 +1,7 @@
 import type { RequestContext, Sql } from '#database'
+import { linesOf, lockReservations } from '../reservations/reservation-rows.ts'
 import { endOfHold } from './change.ts'
 import type { LockedStock } from './locked-stock.ts'
-import { linesOf, lockReservations } from './reservation-rows.ts'
 
 /** Finds at most `max` overdue holds on any of the products, each with all products that it covers. */
 export async function findOverdue(tx: Sql, productIds: string[], max: number): Promise<Map<string, string[]>> {

@@ -2,12 +2,12 @@ import { invalidate } from '#cache'
 import { afterCommit, pipeline, type RequestContext, type Sql } from '#database'
 import { notFound } from '#errors'
 import { type NewEvent, publish } from '#events'
+import { stockChanges } from '../events.ts'
+import { setExpired } from '../reservations/reservation-rows.ts'
 import { cacheGroup } from './cache-group.ts'
 import { apply, type Change, toEvent, totalsOf } from './change.ts'
-import { stockChanges } from './events.ts'
 import { type LockedProduct, saveLevels } from './levels.ts'
 import { insertMovements, type NewMovement } from './movements.ts'
-import { setExpired } from './reservation-rows.ts'
 
 /**
  * The locked stock of some products, in memory. Changes are decided and applied here, in order, and `save` writes all of them at once,

@@ -1,13 +1,13 @@
 import type * as z from 'zod'
 import type { RequestContext } from '#database'
 import { invalid, ServiceError } from '#errors'
-import { endOfHold } from './change.ts'
-import { changeStock } from './change-stock.ts'
-import type { LineRow, LockedReservation, ReservationRow } from './reservation-rows.ts'
-import { toReservation } from './reservation-rows.ts'
-import type { ConfirmRequest, ExtendRequest, Reservation, ReservationState } from './schema.ts'
-import { holdLifeMaxSeconds } from './settings.ts'
-import type { StockGroup } from './stock-group.ts'
+import { endOfHold } from '../balances/change.ts'
+import { changeStock } from '../groups/change-stock.ts'
+import type { StockGroup } from '../groups/stock-group.ts'
+import type { LineRow, LockedReservation, ReservationRow } from '../reservations/reservation-rows.ts'
+import { toReservation } from '../reservations/reservation-rows.ts'
+import type { ConfirmRequest, ExtendRequest, Reservation, ReservationState } from '../schema.ts'
+import { holdLifeMaxSeconds } from '../settings.ts'
 
 /**
  * Takes the held goods out of stock; with `lines`, only the named quantity of each product, and the rest is released.

@@ -1,9 +1,9 @@
 import type * as z from 'zod'
 import type { Decision, RequestContext } from '#database'
 import { invalid, ServiceError } from '#errors'
-import { changeStock } from './change-stock.ts'
-import { type AdjustLine, type AdjustRequest, type AdjustStocksRequest, type Movement, ON_HAND_MAX } from './schema.ts'
-import type { StockGroup } from './stock-group.ts'
+import { changeStock } from '../groups/change-stock.ts'
+import type { StockGroup } from '../groups/stock-group.ts'
+import { type AdjustLine, type AdjustRequest, type AdjustStocksRequest, type Movement, ON_HAND_MAX } from '../schema.ts'
 
 type Adjustment = z.infer<typeof AdjustRequest> & { productId: string; location: string }
 

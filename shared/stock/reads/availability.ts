@@ -2,7 +2,7 @@ import type * as z from 'zod'
 import { type RequestContext, read, type Sql } from '#database'
 import { notFound } from '#errors'
 import { isId } from '#ids'
-import type { AvailabilityRequest, AvailabilityResult } from './schema.ts'
+import type { AvailabilityRequest, AvailabilityResult } from '../schema.ts'
 
 type Request = z.infer<typeof AvailabilityRequest>
 type Item = Request['items'][number]

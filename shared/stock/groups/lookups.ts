@@ -1,7 +1,7 @@
 import { pipeline, type RequestContext, type Sql } from '#database'
-import { makerFor } from './ownership.ts'
-import { type LineRow, lineColumns, linesOf } from './reservation-rows.ts'
-import { findSkus } from './skus.ts'
+import { findSkus } from '../reads/skus.ts'
+import { makerFor } from '../reservations/ownership.ts'
+import { type LineRow, lineColumns, linesOf } from '../reservations/reservation-rows.ts'
 
 /** The rows that a change of stock refers to. They are looked up, and locked, before it is decided. */
 export interface References {

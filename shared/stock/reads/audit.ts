@@ -1,6 +1,6 @@
 import { type RequestContext, type Sql, snapshot } from '#database'
 import { ServiceError } from '#errors'
-import type { Audit } from './schema.ts'
+import type { Audit } from '../schema.ts'
 
 /** Products per statement: some milliseconds of work, or a second if each has a long ledger. */
 const CHUNK_MAX = 1_000

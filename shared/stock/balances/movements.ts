@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { type Page, type PageRequest, type RequestContext, read, readPage, type Sql } from '#database'
-import type { Movement } from './schema.ts'
-import { requireKnownProduct } from './stock.ts'
+import { requireKnownProduct } from '../reads/stock.ts'
+import type { Movement } from '../schema.ts'
 
 export type NewMovement = Movement
 

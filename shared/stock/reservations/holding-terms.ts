@@ -1,10 +1,10 @@
 import type * as z from 'zod'
 import type { RequestContext, Sql } from '#database'
 import { invalid, ServiceError } from '#errors'
-import type { LockedStock } from './locked-stock.ts'
-import type { References } from './lookups.ts'
+import type { LockedStock } from '../balances/locked-stock.ts'
+import type { References } from '../groups/lookups.ts'
+import type { ReserveRequest } from '../schema.ts'
 import { mayTouch } from './ownership.ts'
-import type { ReserveRequest } from './schema.ts'
 
 type Request = z.infer<typeof ReserveRequest>
 

@@ -1,7 +1,7 @@
 import type * as z from 'zod'
 import { type RequestContext, transaction } from '#database'
-import { lockStock } from './lock-stock.ts'
-import type { ProductLimits, SetLimitRequest } from './schema.ts'
+import { lockStock } from '../balances/lock-stock.ts'
+import type { ProductLimits, SetLimitRequest } from '../schema.ts'
 
 /**
  * Sets how much of a product may be held, under the product's lock: no reservation made after the answer exceeds it. A limit that is not

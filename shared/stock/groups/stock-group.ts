@@ -1,10 +1,10 @@
 import { type Decision, pipeline, type RequestContext, type Sql, StaleRead } from '#database'
 import { notFound } from '#errors'
-import { findHeld, type HeldLine, isLimitedByHolder } from './holding-terms.ts'
-import { expiredMaxOf, lockStock } from './lock-stock.ts'
-import type { LockedStock } from './locked-stock.ts'
-import { holdName, type Lookups, lookUp, type References } from './lookups.ts'
-import { mayTouch } from './ownership.ts'
+import { expiredMaxOf, lockStock } from '../balances/lock-stock.ts'
+import type { LockedStock } from '../balances/locked-stock.ts'
+import { productIdOf } from '../reads/skus.ts'
+import { findHeld, type HeldLine, isLimitedByHolder } from '../reservations/holding-terms.ts'
+import { mayTouch } from '../reservations/ownership.ts'
 import {
   insertHolds,
   type LockedReservation,
@@ -13,9 +13,9 @@ import {
   type NewHold,
   saveReservations,
   toReservation,
-} from './reservation-rows.ts'
-import type { Reservation } from './schema.ts'
-import { productIdOf } from './skus.ts'
+} from '../reservations/reservation-rows.ts'
+import type { Reservation } from '../schema.ts'
+import { holdName, type Lookups, lookUp, type References } from './lookups.ts'
 
 /** A change of stock, which is decided under the locks of what it refers to. */
 export interface StockChange<Result> {

@@ -10,9 +10,9 @@ import {
   scan,
 } from '#database'
 import { notFound } from '#errors'
+import type { Reservation, ReservationFilter } from '../schema.ts'
 import { isTouchable, makerFor } from './ownership.ts'
 import { readReservations, toReservation } from './reservation-rows.ts'
-import type { Reservation, ReservationFilter } from './schema.ts'
 
 /** Throws `reservation_not_found`. */
 export async function getReservation(id: string, context: RequestContext): Promise<Reservation> {

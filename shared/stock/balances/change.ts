@@ -2,10 +2,10 @@ import type { RequestContext } from '#database'
 import { invalid } from '#errors'
 import type { NewEvent } from '#events'
 import { newId } from '#ids'
+import type { LineRow } from '../reservations/reservation-rows.ts'
+import { type movementTypes, ON_HAND_MAX, type StockTotals } from '../schema.ts'
 import type { LockedProduct } from './levels.ts'
 import type { NewMovement } from './movements.ts'
-import type { LineRow } from './reservation-rows.ts'
-import { type movementTypes, ON_HAND_MAX, type StockTotals } from './schema.ts'
 
 export interface Change {
   productId: string

@@ -1,8 +1,8 @@
 import { cached } from '#cache'
 import { type RequestContext, read, type Sql } from '#database'
 import { invalid, notFound } from '#errors'
-import { cacheGroup } from './cache-group.ts'
-import type { ProductStock } from './schema.ts'
+import { cacheGroup } from '../balances/cache-group.ts'
+import type { ProductStock } from '../schema.ts'
 
 /** Throws `product_not_found` unless the product exists, or did before it was deleted: its ledger is kept. */
 export async function requireKnownProduct(productId: string, context: RequestContext): Promise<void> {

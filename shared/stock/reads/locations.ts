@@ -10,7 +10,7 @@ import {
   violatedConstraint,
 } from '#database'
 import { notFound, ServiceError } from '#errors'
-import type { CreateLocationRequest, Location } from './schema.ts'
+import type { CreateLocationRequest, Location } from '../schema.ts'
 
 interface LocationRow extends Omit<Location, 'createdAt'> {
   createdAt: Date

@@ -1,8 +1,8 @@
 import { pipeline, type RequestContext, type Sql, transaction } from '#database'
 import { ServiceError } from '#errors'
 import { oncePerEvent } from '#events'
-import type { ProductChange, StockAlert } from './events.ts'
-import { lockStock } from './lock-stock.ts'
+import { lockStock } from '../balances/lock-stock.ts'
+import type { ProductChange, StockAlert } from '../events.ts'
 
 /** The state that a product's last alert left it in: `low` and `out` last until a `stock.back` ends them. */
 type AlertState = 'none' | 'low' | 'out'

@@ -1,7 +1,7 @@
 import type * as z from 'zod'
-import type { LockedStock } from './locked-stock.ts'
+import type { LockedStock } from '../balances/locked-stock.ts'
+import type { ReserveRequest } from '../schema.ts'
 import type { LineRow } from './reservation-rows.ts'
-import type { ReserveRequest } from './schema.ts'
 
 /** The quantity wanted of one product, at one location, or at any that has all of it. */
 interface Demand {

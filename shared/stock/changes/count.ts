@@ -1,11 +1,11 @@
 import type * as z from 'zod'
 import { pipeline, type RequestContext, type Sql, transaction } from '#database'
 import { invalid, ServiceError } from '#errors'
-import { requireLocations } from './locations.ts'
-import { lockStock } from './lock-stock.ts'
-import type { LockedStock } from './locked-stock.ts'
-import type { CountRequest, CountResult } from './schema.ts'
-import { findSkus, productIdOf } from './skus.ts'
+import { lockStock } from '../balances/lock-stock.ts'
+import type { LockedStock } from '../balances/locked-stock.ts'
+import { requireLocations } from '../reads/locations.ts'
+import { findSkus, productIdOf } from '../reads/skus.ts'
+import type { CountRequest, CountResult } from '../schema.ts'
 
 interface Counted {
   productId: string

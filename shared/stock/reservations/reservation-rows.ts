@@ -1,5 +1,5 @@
 import { pipeline, type Sql } from '#database'
-import type { Reservation, ReservationState } from './schema.ts'
+import type { Reservation, ReservationState } from '../schema.ts'
 
 export interface ReservationRow {
   id: string
