@@ -46,7 +46,7 @@ afterAll(() => rm(dist, { recursive: true, force: true }))
 function start(bundle: string, more: Record<string, string> = {}): Started {
   const { DATABASE_URL = '' } = environment()
   const file = fileURLToPath(new URL(`${bundle}/index.mjs`, dist))
-  const process = startNode(file, { DATABASE_URL, PORT: '0', HOST: '127.0.0.1', ...more })
+  const process = startNode(file, { DATABASE_URL, PORT: '0', METRICS_PORT: '0', HOST: '127.0.0.1', ...more })
   started.push(process)
   return process
 }

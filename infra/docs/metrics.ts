@@ -3,13 +3,15 @@ import { declaredMetrics } from '#telemetry'
 
 const ROOT = new URL('../../', import.meta.url)
 const FOLDERS = ['shared', 'infra/router']
-const DECLARATION = /\b(?:counter|gauge|histogram)\(\s*'(\w+)'/g
+const DECLARATION = /\b(?:counter|gauge|histogram|tracedHistogram)\(\s*'(\w+)'/g
 
 const HEAD = `<!-- Made from the code: npx vitest run infra/docs/metrics.test.ts -u -->
 # Metrics
 
-Each function serves \`/metrics\` on its own port, in the text format of Prometheus, or of OpenMetrics where \`Accept\` asks for it. A
-process has the metrics of the modules that it uses. Labels have few values: none is an id, a path, or anything else that a client makes up.
+Each function serves \`/metrics\` on its own port; the router on \`METRICS_PORT\` (9464); \`npm start\`, which is one process, on a loopback
+port that it prints and \`stack.json\` has as \`metricsUrl\`. A scraper gets the text format of Prometheus, or OpenMetrics where its
+\`Accept\` asks for that, and then the histograms of requests have exemplars: the \`trace_id\` of the last request in each bucket whose
+\`traceparent\` says that its trace is recorded. A process has the metrics of the modules that it uses. Labels have few values: none is an id, a path, or anything else that a client makes up.
 A histogram's series are \`<name>_bucket\`, \`<name>_sum\` and \`<name>_count\`.
 
 Besides these each process has the standard metrics of Node's Prometheus client: \`process_*\` (CPU, memory, open files) and \`nodejs_*\`

@@ -16,6 +16,7 @@ afterEach(() => rm(folder, { recursive: true, force: true }))
 
 const stack = {
   routerUrl: 'http://127.0.0.1:3000',
+  metricsUrl: 'http://127.0.0.1:9464/metrics',
   databaseUrl: 'postgres://postgres:secret@127.0.0.1:5432/stock',
   databaseReplicaUrl: null,
   pids: { node: 1, primary: 2, replica: null },

@@ -6,6 +6,7 @@ import { checkDatabase, migrate } from '#database'
 import type { FunctionDefinition } from '#function'
 import { checkSettings } from '#function/host'
 import { createHttpServer } from '#function/http-server'
+import { serveMetrics } from '#function/metrics-server'
 import { localHosts } from '#function/request-head'
 import {
   type RunningTrigger,
@@ -29,6 +30,8 @@ export interface ServeOptions {
   databaseReplicaUrl: string | undefined
   host: string
   port: number
+  /** On the loopback address. */
+  metricsPort: number
   allowedHosts: readonly string[]
   /** Engines to use instead of what is embedded. */
   engines: EngineUrls
@@ -40,6 +43,7 @@ export interface ServeOptions {
 
 export interface ServedFunctions {
   url: string
+  metricsUrl: string
   functionCount: number
   stop(): Promise<void>
 }
@@ -74,13 +78,15 @@ export async function serveFunctions(options: ServeOptions): Promise<ServedFunct
   })
   const server = createHttpServer(router.listener, { isServed: localHosts(options.allowedHosts) })
   const url = await server.listen(options.port, options.host)
+  const metrics = await serveMetrics(options.metricsPort, '127.0.0.1', { isServed: localHosts([]) })
   const triggers = functions.flatMap(startTrigger)
   return {
     url,
+    metricsUrl: metrics.url,
     functionCount: functions.length,
     async stop() {
       await Promise.all([server.close(DRAIN_MS), ...triggers.map((trigger) => trigger.stop())])
-      await router.close()
+      await Promise.all([router.close(), metrics.close()])
       logRepeated()
       await shutDown()
     },

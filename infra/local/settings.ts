@@ -6,6 +6,7 @@ import { integerSetting } from '#config'
 export interface Settings {
   port: number
   host: string
+  metricsPort: number
   /** Absolute. */
   dataDir: string
   seed: boolean
@@ -32,6 +33,8 @@ const databaseSchema = z
 const settingsSchema = z.object({
   PORT: integerSetting({ min: 0, max: 65_535, default: 3000 }),
   HOST: z.string().default('127.0.0.1'),
+  /** 0: any free one. */
+  METRICS_PORT: integerSetting({ min: 0, max: 65_535, default: 0 }),
   DATA_DIR: z.string().default('.local'),
   SEED: z.enum(['0', '1'], 'must be 0 or 1').optional(),
   BOOTSTRAP_API_KEY: embeddedKeySetting,
@@ -60,6 +63,7 @@ export function readSettings(environment: Environment, { usesKey = true } = {}):
   return {
     port: settings.PORT,
     host: settings.HOST,
+    metricsPort: settings.METRICS_PORT,
     dataDir: resolve(settings.DATA_DIR),
     // An existing database is the user's own; only a new one gets the demo data by default.
     seed: settings.SEED === undefined ? settings.DATABASE_URL === undefined : settings.SEED === '1',

@@ -5,6 +5,8 @@ import { livingHolders, STACK_FILE } from './folder-lock.ts'
 
 export interface Stack {
   routerUrl: string
+  /** The metrics of the process that runs all functions. */
+  metricsUrl: string
   databaseUrl: string
   databaseReplicaUrl: string | null
   /** The engines that are not embedded. */

@@ -68,7 +68,8 @@ async function up({ child, output }: Run): Promise<Stack> {
   return stack
 }
 
-async function expectHealthy({ routerUrl }: Stack): Promise<void> {
+async function expectHealthy({ routerUrl, metricsUrl }: Stack): Promise<void> {
+  expect(await (await fetch(metricsUrl)).text()).toContain('function_info{function="reserve-stock"')
   expect((await fetch(`${routerUrl}/healthz`)).status).toBe(200)
 }
 
@@ -87,7 +88,7 @@ test.each(['SIGTERM', 'SIGINT'] as const)('%s stops everything and leaves no pro
   expect(await started.exitCode).toBe(0)
   expectGone(stack)
   expect(await readdir(dataDir)).toEqual(['postgres'])
-  expect(await started.output).toContain(stack.routerUrl)
+  for (const url of [stack.routerUrl, stack.metricsUrl]) expect(await started.output).toContain(url)
 })
 
 test('a stop during the start ends it, and leaves no process', async () => {

@@ -19,6 +19,7 @@ const USAGE = `npm start [-- --engines]: PostgreSQL with a replica, every functi
 
   PORT                  3000
   HOST                  127.0.0.1
+  METRICS_PORT          where the metrics are, on 127.0.0.1; any free port, which stack.json names
   DATA_DIR              .local; where the data and stack.json are
   SEED                  1; 0 leaves out the demo catalogue, and is the default with a DATABASE_URL
   BOOTSTRAP_API_KEY     an admin key; dev-admin-key, with the embedded PostgreSQL on a loopback address only
@@ -87,7 +88,7 @@ async function bringUp(settings: Settings, withEngines: boolean, teardown: Teard
   teardown.add('stopping the functions', service.stop, FUNCTIONS_MS)
   teardown.signal.throwIfAborted()
   stack.refresh = await publish({ ...settings, engines }, service, cluster, teardown)
-  process.stdout.write(banner(service.url, service.functionCount, bootstrapApiKey))
+  process.stdout.write(banner(service, bootstrapApiKey))
 }
 
 async function startEmbedded(dataDir: string, teardown: Teardown, onChange: () => void): Promise<Cluster> {
@@ -120,6 +121,7 @@ async function publish(
   const write = () =>
     writeStackFile(dataDir, {
       routerUrl: service.url,
+      metricsUrl: service.metricsUrl,
       databaseUrl: databaseUrl ?? cluster?.primaryUrl ?? '',
       databaseReplicaUrl: (cluster ? cluster.replicaUrl : databaseReplicaUrl) ?? null,
       ...(Object.keys(engines).length > 0 && { engines }),

@@ -32,6 +32,8 @@ export interface Exchange {
   path: string
   /** The client's own Request-Id if it is safe to echo, else a new one. */
   requestId: string
+  /** The status of the failure that cut an answer under way. */
+  cutBy: number | undefined
   /** Ends the exchange with a problem document. If an answer is under way it cuts the connection, so that a part can't pass for the whole. */
   fail(thrown: unknown, headers?: Record<string, string>): void
 }
@@ -43,6 +45,7 @@ export function openExchange(req: IncomingMessage, res: ServerResponse, log: Log
     res,
     path: originForm(req.url ?? '').split('?', 1)[0] ?? '',
     requestId,
+    cutBy: undefined,
     fail: (thrown, headers) => fail(exchange, toServiceError(thrown), headers ?? {}, log),
   }
   return exchange
@@ -91,6 +94,7 @@ function fail(exchange: Exchange, error: ServiceError, headers: Record<string, s
     })
   }
   if (res.headersSent) {
+    exchange.cutBy = error.status
     res.destroy()
     return
   }

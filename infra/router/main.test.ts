@@ -95,7 +95,7 @@ test.each([
   ['a port that is no number', manifest, { PORT: 'http' }, /PORT/],
 ])('does not start with %s', async (_case, content, env, message) => {
   const MANIFEST = await manifestFile(typeof content === 'string' ? content : JSON.stringify(content))
-  await expect(startRouter({ PORT: '0', ...env, MANIFEST })).rejects.toThrow(message)
+  await expect(startRouter({ PORT: '0', METRICS_PORT: '0', ...env, MANIFEST })).rejects.toThrow(message)
 })
 
 /** The router as its own process, in front of one upstream. */
@@ -103,12 +103,14 @@ async function routerProcess(handler: (req: IncomingMessage, res: ServerResponse
   const upstream = await serve(createServer(handler))
   const entry = fileURLToPath(new URL('index.ts', import.meta.url))
   const MANIFEST = await manifestFile(JSON.stringify(manifest))
-  const env = { ...process.env, MANIFEST, PORT: '0', UPSTREAM_GET_THING: upstream.origin, DRAIN_DELAY_MS: '1000' }
+  const settings = { MANIFEST, PORT: '0', METRICS_PORT: '0', DRAIN_DELAY_MS: '1000' }
+  const env = { ...process.env, ...settings, UPSTREAM_GET_THING: upstream.origin }
   const child = spawn(process.execPath, ['--import', 'tsx', entry], { env, stdio: ['ignore', 'pipe', 'inherit'] })
   onTestFinished(() => void child.kill('SIGKILL'))
   const exited = once(child, 'exit')
   const [line] = (await once(child.stdout, 'data')) as [Buffer]
-  return { url: (JSON.parse(String(line)) as { url: string }).url, child, exited }
+  const { url, metricsUrl } = JSON.parse(String(line)) as { url: string; metricsUrl: string }
+  return { url, metricsUrl, child, exited }
 }
 
 test('SIGTERM: first not ready, then no new connections, then out with what was in flight answered', async () => {
@@ -133,12 +135,23 @@ test('SIGTERM: first not ready, then no new connections, then out with what was 
   expect(await exited).toEqual([0, null])
 })
 
+test('metrics are on a port of their own, and not where clients are', async () => {
+  const { url, metricsUrl } = await routerProcess((_, res) => res.end('{}'))
+  expect((await ask(url, '/v1/things/1')).status).toBe(200)
+  expect((await ask(url, '/metrics')).status).toBe(404)
+  const { origin, pathname } = new URL(metricsUrl)
+  expect((await ask(origin, '/v1/things/1')).status).toBe(404)
+  const { text } = await ask(origin, pathname)
+  expect(text).toContain('router_duration_seconds_count{function="get-thing",status="200"} 1\n')
+  expect(text).toContain('router_duration_seconds_count{function="none",status="404"} 1\n')
+})
+
 test('a taken port is one clear line and exit code 1', async () => {
   const taken = createServer()
   await serve(taken)
   const entry = fileURLToPath(new URL('index.ts', import.meta.url))
   const MANIFEST = await manifestFile(JSON.stringify(manifest))
-  const env = { ...process.env, MANIFEST, PORT: originOf(taken).port }
+  const env = { ...process.env, MANIFEST, PORT: originOf(taken).port, METRICS_PORT: '0' }
   const child = spawn(process.execPath, ['--import', 'tsx', entry], { env, stdio: ['ignore', 'pipe', 'pipe'] })
   const output: Buffer[] = []
   child.stdout.on('data', (chunk: Buffer) => output.push(chunk))

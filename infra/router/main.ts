@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url'
 import * as z from 'zod'
 import { ConfigError, integerSetting } from '#config'
 import { createHttpServer } from '#function/http-server'
+import { serveMetrics } from '#function/metrics-server'
 import { onStopSignal } from '#function/stop-signals'
 import { logger } from '#telemetry'
 import { logFailures } from './exchange.ts'
@@ -19,12 +20,15 @@ const Settings = z.object({
   MANIFEST: z.string().default(fileURLToPath(new URL('../manifest.json', import.meta.url))),
   /** How long /readyz fails, and each answer ends its connection, before connections are refused: load balancers need that to notice. */
   DRAIN_DELAY_MS: integerSetting({ min: 0, max: 5_000, default: 500 }),
+  /** Where `/metrics` is, which clients must not see. */
+  METRICS_PORT: integerSetting({ min: 0, max: 65_535, default: 9464 }),
 })
 
 type Environment = Record<string, string | undefined>
 
 export interface RunningRouter {
   url: string
+  metricsUrl: string
   /** Fails /readyz, then refuses connections and lets what is in flight finish: 10 s in all, at most. */
   stop(): Promise<void>
 }
@@ -56,14 +60,21 @@ export async function startRouter(env: Environment): Promise<RunningRouter> {
     log: logFailures,
   })
   const server = createHttpServer(router.listener)
-  const url = await server.listen(settings.PORT, settings.HOST)
-  logger().info({ msg: 'router listening', url, functions: manifest.functions.length })
+  const { PORT, HOST, METRICS_PORT } = settings
+  const metrics = await serveMetrics(METRICS_PORT, HOST)
+  const { url: metricsUrl } = metrics
+  const url = await server.listen(PORT, HOST).catch(async (error: unknown) => {
+    await metrics.close()
+    throw error
+  })
+  logger().info({ msg: 'router listening', url, metricsUrl, functions: manifest.functions.length })
   return {
     url,
+    metricsUrl,
     async stop() {
       stopping = true
       await server.close(STOP_MS_MAX - settings.DRAIN_DELAY_MS, settings.DRAIN_DELAY_MS)
-      await router.close()
+      await Promise.all([router.close(), metrics.close()])
       logger().info({ msg: 'router stopped' })
     },
   }

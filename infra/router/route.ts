@@ -23,6 +23,8 @@ export type Target =
 
 /** A method and a path with their handler. What the handler throws becomes the answer. */
 export interface Route {
+  /** The function's; none for the router's own. */
+  name?: string
   method: string
   path: string
   handle(exchange: Exchange): void | Promise<void>

@@ -7,6 +7,7 @@ import { type Exchange, type Log, openExchange } from './exchange.ts'
 import { callInProcess } from './in-process.ts'
 import { instanceAdder } from './instances.ts'
 import { createMatcher } from './match.ts'
+import { measure } from './metrics.ts'
 import { operationRoutes, type Readiness } from './operations.ts'
 import type { Resolve } from './origin.ts'
 import { forwardTo } from './proxy.ts'
@@ -46,6 +47,7 @@ export function createRouter({ routes, openapi, ready, log = () => {}, resolve }
 
 function answer(exchange: Exchange, match: ReturnType<typeof createMatcher<Route>>): void {
   const found = match(exchange.req.method ?? '', exchange.path)
+  measure(exchange, found.kind === 'found' ? found.entry.name : undefined)
   switch (found.kind) {
     case 'not_found':
       exchange.fail(new ServiceError('not_found', 'There is no such route. /openapi.json lists them.'))
@@ -79,6 +81,7 @@ function functionRoute({ target, ...entry }: RouteEntry & { target: Target }, up
           target.deployment && instanceAdder(target.deployment, upstreams),
         )
   return {
+    name: entry.name,
     method: entry.method,
     path: entry.path,
     handle(exchange) {

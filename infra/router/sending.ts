@@ -5,6 +5,7 @@ import { type Exchange, originForm } from './exchange.ts'
 import { brokenAnswer, misdirected, ownError, unreachable, upstreamsFull } from './failures.ts'
 import { dispatchHeadFirst, type HeadFirstRequest } from './head-first.ts'
 import { upstreamHeaders } from './headers.ts'
+import { countRepeat } from './metrics.ts'
 import type { Upstream } from './origin.ts'
 import { type ForwardedBody, isRepeatable, RequestBody } from './request-body.ts'
 import type { RouteEntry } from './route.ts'
@@ -139,6 +140,7 @@ export class Sending implements Dispatcher.DispatchHandler {
     const refused = !own && this.#state === 'waiting' ? upstream : undefined
     if (refused) skipForAMoment(refused)
     if (!own && this.#tries < TRIES_MAX && this.#canRepeat()) {
+      countRepeat(this.#entry.name)
       this.#state = 'waiting'
       this.#begin(upstream, refused)
       return

@@ -1,3 +1,4 @@
+import { unwatchOrigins, watchOrigins } from './metrics.ts'
 import { Origin, type Resolve, resolveName, type Upstream } from './origin.ts'
 
 /** Requests in flight or queued for one address: past it, waiting would outlast the time-out, so the answer is 503 at once. */
@@ -35,6 +36,7 @@ export interface Upstreams {
 
 export function createUpstreams(resolve: Resolve = resolveName): Upstreams {
   const origins = new Map<string, Origin>()
+  watchOrigins(origins)
   const originOf = (url: URL): Origin => {
     const origin = origins.get(url.origin) ?? new Origin(url, resolve)
     origins.set(url.origin, origin)
@@ -47,6 +49,7 @@ export function createUpstreams(resolve: Resolve = resolveName): Upstreams {
       return rotationOf([...new Set(urls.map(originOf))])
     },
     async close() {
+      unwatchOrigins(origins)
       await Promise.all([...origins.values()].map((origin) => origin.destroy()))
     },
   }

@@ -1,5 +1,6 @@
 import { STATUS_CODES } from 'node:http'
 import { ServiceError } from '#errors'
+import { counter } from '#telemetry'
 
 export interface ProblemContext {
   /** The path that was asked for. */
@@ -20,6 +21,16 @@ export function problemDocument(error: ServiceError, { instance, requestId }: Pr
     ...(error.issues && { errors: error.issues }),
     ...error.extra,
   }
+}
+
+const problems = counter('function_problems_total', 'Requests and events that failed, by the code of the problem.', [
+  'function',
+  'code',
+])
+
+/** Counts an answer of `name` that is a problem. */
+export function countProblem(name: string, { code }: ServiceError): void {
+  problems.inc({ function: name, code })
 }
 
 /** The headers of a problem document: its media type, and those that its status needs. */

@@ -1,5 +1,5 @@
 export { type Logger, logger } from './log.ts'
-export { answerScrape, counter, declaredMetrics, gauge, histogram, renderMetrics } from './metrics.ts'
+export { answerScrape, counter, declaredMetrics, gauge, histogram, renderMetrics, tracedHistogram } from './metrics.ts'
 export { logRefusal } from './refusals.ts'
 export { countSecurityEvent, logRepeated, securityEvent } from './security.ts'
 export { childTrace, type TraceContext, traceIdOf } from './trace-context.ts'

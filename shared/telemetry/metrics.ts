@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, type OpenMetricsContentType, Registry } from 'prom-client'
 import { contentTypes, expose, type Family, type Format } from './exposition.ts'
+import { sampledTraceId } from './trace-context.ts'
 
 const registry = new Registry<OpenMetricsContentType>()
 // The driver keeps exemplars in no other. `expose` writes either format.
@@ -28,14 +29,38 @@ export function gauge<Label extends string>(
   return new Gauge({ name, help, labelNames: [...labelNames], registers: [registry], collect })
 }
 
-/** A histogram. Durations are in seconds; the default buckets, from 1 ms to 10 s, fit a function's latencies. */
+/** In seconds, from 1 ms to 10 s: these fit a function's latencies. */
+const LATENCY_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+
+/** A histogram. Durations are in seconds. */
 export function histogram<Label extends string>(
   name: string,
   help: string,
   labelNames: readonly Label[] = [],
-  buckets: number[] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+  buckets: number[] = LATENCY_BUCKETS,
 ) {
   return new Histogram({ name, help, labelNames: [...labelNames], buckets, registers: [registry] })
+}
+
+/**
+ * A histogram of durations whose buckets each keep the trace of their last observation, if the trace is recorded. Gives the observer of
+ * some labels.
+ *
+ * @example
+ * const duration = tracedHistogram('function_duration_seconds', 'Time to answer a request.', ['function', 'status'])
+ * duration({ function: 'get-stock', status: '200' })(0.004, traceparent)
+ */
+export function tracedHistogram<Label extends string>(name: string, help: string, labelNames: readonly Label[]) {
+  const options = { name, help, labelNames: [...labelNames], buckets: LATENCY_BUCKETS, registers: [registry] }
+  const traced = new Histogram({ ...options, enableExemplars: true })
+  return (labels: Record<Label, string>) => {
+    const { observe } = traced.labels(labels)
+    return (value: number, traceparent: string | undefined) => {
+      const traceId = sampledTraceId(traceparent)
+      if (traceId === undefined) observe(value)
+      else traced.observe({ labels, value, exemplarLabels: { trace_id: traceId } as object })
+    }
+  }
 }
 
 /** All metrics as text. From the first call on they include the process's own. */

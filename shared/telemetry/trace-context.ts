@@ -36,6 +36,13 @@ function randomHex(): string {
   return pool.toString('hex', used - 24, used)
 }
 
+/** The trace id if the trace is recorded, by its flag; undefined if it is not, or broken. */
+export function sampledTraceId(traceparent: string | undefined): string | undefined {
+  // By the last digit first, since nearly every request ends here.
+  if (traceparent === undefined || !/[13579bdf]$/.test(traceparent)) return undefined
+  return TRACEPARENT.exec(traceparent)?.[1]
+}
+
 /** The trace id, for a log line. */
 export function traceIdOf(trace: TraceContext): string {
   return trace.traceparent.slice(3, 35)

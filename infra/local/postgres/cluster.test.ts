@@ -62,7 +62,13 @@ test('a second start on the same folder is refused and leaves the first alone', 
   const cluster = await ground.start({ replica: false })
   // With it, the second start knows that the first isn't just stopping, and need not wait.
   const pids = { node: process.pid, primary: null, replica: null }
-  await writeStackFile(ground.dataDir, { routerUrl: '', databaseUrl: '', databaseReplicaUrl: null, pids })
+  await writeStackFile(ground.dataDir, {
+    routerUrl: '',
+    metricsUrl: '',
+    databaseUrl: '',
+    databaseReplicaUrl: null,
+    pids,
+  })
   await expect(ground.start()).rejects.toThrow(`is in use by process ${process.pid}`)
   await add(cluster.primaryUrl, 1)
   expect(await values(cluster.primaryUrl)).toEqual([1])

@@ -3,12 +3,12 @@ import { Hono } from 'hono'
 import * as z from 'zod'
 import { systemContext, toPublicError } from '#database'
 import { validate } from '#input'
-import { childTrace, logger, traceIdOf } from '#telemetry'
+import { childTrace, logger, type TraceContext, traceIdOf } from '#telemetry'
 import { declare } from '../declared.ts'
 import { defaultLimits, type FunctionDefinition, type Limits, type Trigger } from '../definition.ts'
 import { type Admission, createAdmission } from '../http/admission.ts'
 import { readJson } from '../http/body.ts'
-import { problemDocument, problemHeaders, toServiceError } from '../problem.ts'
+import { countProblem, problemDocument, problemHeaders, toServiceError } from '../problem.ts'
 import { requestIdOf } from '../request-id.ts'
 import { BATCH_TYPE } from './batch-answer.ts'
 import { attributesOf, CloudEventAttributes } from './cloud-event.ts'
@@ -114,8 +114,11 @@ function eventFunction<Data extends z.ZodType>(options: Options<Data>, trigger: 
   const app = new Hono()
   app.post('/', async (c) => {
     const startedAt = performance.now()
-    const response = await receive(options, limits, admission, c.req.raw, c.env as Partial<HttpBindings> | undefined)
-    admission.observe(response.status, startedAt)
+    const { headers } = c.req.raw
+    const trace = childTrace(headers.get('traceparent'), headers.get('tracestate'))
+    const http = c.env as Partial<HttpBindings> | undefined
+    const response = await receive(options, limits, admission, c.req.raw, trace, http)
+    admission.observe(response.status, startedAt, trace)
     return response
   })
   return declare({
@@ -146,11 +149,11 @@ async function receive<Data extends z.ZodType>(
   limits: Limits,
   admission: Admission,
   request: Request,
+  trace: TraceContext,
   http: Partial<HttpBindings> | undefined,
 ): Promise<Response> {
   const { headers } = request
   const { name } = options
-  const trace = childTrace(headers.get('traceparent'), headers.get('tracestate'))
   const source = { request, http, apiKeyId: undefined, bytesMax: limits.maxBodyBytes }
   const isBatch = options.batch !== undefined && isBatchType(headers.get('content-type'))
   try {
@@ -168,6 +171,7 @@ async function receive<Data extends z.ZodType>(
     return result === undefined ? new Response(null, { status: 204 }) : Response.json(result)
   } catch (thrown) {
     const error = toServiceError(toPublicError(thrown))
+    countProblem(name, error)
     logger().error({ function: name, code: error.code, trace_id: traceIdOf(trace), err: thrown }, error.detail)
     const requestId = requestIdOf(request.headers.get('ce-id'))
     return new Response(JSON.stringify(problemDocument(error, { instance: '/', requestId })), {

@@ -3,7 +3,7 @@ import { systemContext, toPublicError } from '#database'
 import { invalid } from '#errors'
 import { validate } from '#input'
 import { childTrace, logger, traceIdOf } from '#telemetry'
-import { toServiceError } from '../problem.ts'
+import { countProblem, toServiceError } from '../problem.ts'
 import { type BatchAnswer, isFinal } from './batch-answer.ts'
 import { CloudEventAttributes } from './cloud-event.ts'
 import type { BatchOptions, ReceivedEvent } from './event-options.ts'
@@ -31,6 +31,7 @@ export async function handleBatch<Data extends z.ZodType>(
   const fail = (index: number, id: string, thrown: unknown, trace = childTrace(undefined)) => {
     const error = toServiceError(toPublicError(thrown))
     const { code, status, detail } = error
+    countProblem(name, error)
     logger().error({ function: name, event: id, code, trace_id: traceIdOf(trace), err: thrown }, detail)
     answer[isFinal(status) ? 'reject' : 'retry'].push({ index, id, status, code, detail })
   }

@@ -16,6 +16,7 @@ import type { FunctionDefinition } from '../definition.ts'
 import type { RunningTrigger } from '../events/trigger.ts'
 import { problemDocument, problemHeaders, toServiceError } from '../problem.ts'
 import { requestIdOf } from '../request-id.ts'
+import { publishStart } from '../status/info.ts'
 import { STATUS_PATH } from '../status/path.ts'
 import { processHealth, statusOf } from '../status/status.ts'
 import { createHttpServer } from './http-server.ts'
@@ -72,6 +73,7 @@ export async function startHost(
     else void app(req, res)
   })
   const url = await server.listen(settings.PORT, settings.HOST)
+  publishStart(definition.name, served.version)
   const trigger = startTrigger?.(definition)
   void refuseUnsupportedServer()
   logger().info({ function: definition.name, url }, `${definition.name} listens on ${url}`)

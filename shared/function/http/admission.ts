@@ -1,19 +1,30 @@
 import { createDeadlines, createShares } from '#async'
 import { overloaded, type ServiceError } from '#errors'
-import { gauge, histogram, logger } from '#telemetry'
+import { gauge, logger, type TraceContext, tracedHistogram } from '#telemetry'
 import type { Limits } from '../definition.ts'
 import { createTraffic, type RecentTraffic } from '../status/recent-traffic.ts'
 
-const admissions = new Map<string, () => number>()
+const admissions = new Map<string, { current: () => number; limit: number }>()
 const inFlight = gauge(
   'function_in_flight',
   'Requests being worked on, also past their time-out.',
   ['function'],
   () => {
-    for (const [name, current] of admissions) inFlight.set({ function: name }, current())
+    for (const [name, { current }] of admissions) inFlight.set({ function: name }, current())
   },
 )
-const duration = histogram('function_duration_seconds', 'Time to answer a request.', ['function', 'status'])
+const inFlightLimit = gauge(
+  'function_in_flight_limit',
+  'Requests that a function works on at once; it refuses the next one.',
+  ['function'],
+  () => {
+    for (const [name, { limit }] of admissions) inFlightLimit.set({ function: name }, limit)
+  },
+)
+const duration = tracedHistogram('function_duration_seconds', 'Time to answer a request, or to work on an event.', [
+  'function',
+  'status',
+])
 
 export interface Admission {
   current: () => number
@@ -27,7 +38,7 @@ export interface Admission {
     work: () => Promise<Result> | Result,
     onEnd: () => void,
   ) => Promise<Result> | Result
-  observe: (status: number, startedAt: number) => void
+  observe: (status: number, startedAt: number, trace: TraceContext) => void
   /** What was observed in the last five minutes. */
   recent: () => RecentTraffic
 }
@@ -40,11 +51,11 @@ const OVERTIME_MAX_MS = 60_000
 
 /** Counts a function's requests in flight. Refuses one past the function's limit, or past its API key's share of that. */
 export function createAdmission(name: string, { inFlight: limit, timeoutMs }: Limits): Admission {
-  const durations = new Map<number, ReturnType<typeof duration.labels>>()
+  const durations = new Map<number, ReturnType<typeof duration>>()
   const slots = createShares(limit)
   const deadlines = createDeadlines(timeoutMs)
   const traffic = createTraffic()
-  admissions.set(name, slots.taken)
+  admissions.set(name, { current: slots.taken, limit })
 
   /** The result of `work`, or `overloaded` past the time-out. `leave` is called when the work has ended. */
   function within<Result>(work: Promise<Result>, leave: () => void): Promise<Result> {
@@ -103,11 +114,11 @@ export function createAdmission(name: string, { inFlight: limit, timeoutMs }: Li
       leave()
       return result
     },
-    observe(status: number, startedAt: number) {
-      const observer = durations.get(status) ?? duration.labels(name, String(status))
-      durations.set(status, observer)
+    observe(status: number, startedAt: number, { traceparent }: TraceContext) {
+      const observe = durations.get(status) ?? duration({ function: name, status: String(status) })
+      durations.set(status, observe)
       const now = performance.now()
-      observer.observe((now - startedAt) / 1000)
+      observe((now - startedAt) / 1000, traceparent)
       traffic.add(status, now - startedAt, now)
     },
     recent: () => traffic.recent(performance.now()),

@@ -89,7 +89,6 @@ function appOf(endpoint: Endpoint, path: string, admission: Admission): Hono {
       const error = new ServiceError('method_not_allowed', `Use ${allow} here.`)
       return problem(c.req.raw, error, requestIdOf(c.req.header('request-id')), { allow })
     }
-    const startedAt = performance.now()
     const response = await respond(
       endpoint,
       c.req.raw,
@@ -97,7 +96,6 @@ function appOf(endpoint: Endpoint, path: string, admission: Admission): Hono {
       admission,
       c.env as Partial<HttpBindings> | undefined,
     )
-    admission.observe(response.status, startedAt)
     await endOfTurn()
     return response
   })

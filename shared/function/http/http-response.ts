@@ -5,7 +5,7 @@ import type { ResponseState } from '#database'
 import { isRefusal, type ServiceError } from '#errors'
 import { countSecurityEvent, logger, logRefusal, type TraceContext, traceIdOf } from '#telemetry'
 import type { HandlerResult } from '../definition.ts'
-import { problemDocument, problemHeaders } from '../problem.ts'
+import { countProblem, problemDocument, problemHeaders } from '../problem.ts'
 import type { RequestHeaders } from './request-headers.ts'
 import { countUnsent } from './unsent.ts'
 import { pathOf } from './validate.ts'
@@ -75,9 +75,10 @@ export function problem(
   })
 }
 
-/** Logs 5xx as error, refusals under load once for many, the rest as debug. Counts what concerns security. */
+/** Logs 5xx as error, refusals under load once for many, the rest as debug. Counts it, and what concerns security. */
 export function logFailure(name: string, error: ServiceError, thrown: unknown, exchange: Exchange): void {
   const { requestId, trace, identity, http } = exchange
+  countProblem(name, error)
   if (error.code === 'unauthenticated') countSecurityEvent('unauthenticated', { origin: originOf(http?.incoming) })
   if (error.code === 'forbidden')
     countSecurityEvent('forbidden', { actor: identity && actorOf(identity), function: name })

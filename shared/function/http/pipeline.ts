@@ -37,7 +37,7 @@ export interface Endpoint {
   handler: (request: HttpRequest<string, unknown, unknown>) => Promise<HandlerResult>
 }
 
-/** Answers one request: every step from its head to its response. Never throws. */
+/** Answers one request: every step from its head to its response. Counts it. Never throws. */
 export async function respond(
   endpoint: Endpoint,
   request: Request,
@@ -45,6 +45,7 @@ export async function respond(
   admission: Admission,
   http: Partial<HttpBindings> | undefined,
 ): Promise<Response> {
+  const startedAt = performance.now()
   let isAnswered = false
   // The request's signal would do for both, but making one costs as much as reading the body.
   const isGone = () => isAnswered || (http?.outgoing ? http.outgoing.destroyed : request.signal.aborted)
@@ -61,6 +62,19 @@ export async function respond(
     http,
     isGone,
   }
+  const response = await answer(endpoint, request, params, exchange, admission)
+  isAnswered = true
+  admission.observe(response.status, startedAt, trace)
+  return response
+}
+
+async function answer(
+  endpoint: Endpoint,
+  request: Request,
+  params: Record<string, string>,
+  exchange: Exchange,
+  admission: Admission,
+): Promise<Response> {
   try {
     const result = await resultOf(endpoint, request, params, exchange, admission)
     return toResponse(result, exchange)
@@ -73,9 +87,7 @@ export async function respond(
       ...rateLimitHeaders(exchange.rateLimit),
       ...(replayedFrom && error.status < 500 && { 'idempotent-replayed': 'true' }),
     }
-    return problem(request, error, requestId, extra, replayedFrom)
-  } finally {
-    isAnswered = true
+    return problem(request, error, exchange.requestId, extra, replayedFrom)
   }
 }
 
