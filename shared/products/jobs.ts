@@ -1,6 +1,6 @@
 import { runner } from '#jobs'
-import { ImportPayload } from './import-payload.ts'
-import { importProducts } from './import-products.ts'
+import { importProducts } from './imports/import-products.ts'
+import { ImportPayload } from './imports/payload.ts'
 
 export const productJobs = {
   'import-products': runner(ImportPayload, importProducts),

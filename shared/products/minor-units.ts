@@ -1,5 +1,5 @@
 import { invalid } from '#errors'
-import { quoted, wholeNumberOf } from './import-numbers.ts'
+import { quoted, wholeNumberOf } from './imports/numbers.ts'
 
 /**
  * A price such as `19.99` in a currency's minor units. Zeros behind the last digit are allowed. Throws `validation_failed` under

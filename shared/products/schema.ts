@@ -4,7 +4,7 @@ import { Intermediate } from '#stock/events'
 import { QUANTITY_MAX, Sku, StockTotals } from '#stock/schema'
 import { isCurrency } from './minor-units.ts'
 
-export { ImportPayload } from './import-payload.ts'
+export { ImportPayload } from './imports/payload.ts'
 
 const Name = lineOfText(200).min(1)
 const Description = linesOfText(10_000)

@@ -3,10 +3,10 @@ import { type RequestContext, requireScope } from '#database'
 import { cutText, invalid, ServiceError } from '#errors'
 import { validate } from '#input'
 import { type JobRun, UnfitInput } from '#jobs'
-import type { ImportFile, ImportRow } from './import-file.ts'
-import type { ImportPayload } from './import-payload.ts'
+import { CreateProductRequest, type ImportResult } from '../schema.ts'
+import type { ImportFile, ImportRow } from './file.ts'
 import { openFile } from './open-file.ts'
-import { CreateProductRequest, type ImportResult } from './schema.ts'
+import type { ImportPayload } from './payload.ts'
 import { type Upserted, type UpsertRow, upsertProducts } from './upsert.ts'
 
 const ROWS_MAX = 100_000

@@ -1,11 +1,11 @@
-import { layOutProducts } from './import-columns.ts'
-import { openCsv } from './import-csv.ts'
-import type { ImportFile } from './import-file.ts'
-import { readNdjson } from './import-ndjson.ts'
-import type { ImportPayload } from './import-payload.ts'
-import { layOutShop } from './import-shop.ts'
-import { decode } from './import-text.ts'
+import { layOutProducts } from './columns.ts'
+import { openCsv } from './csv.ts'
+import type { ImportFile } from './file.ts'
+import { readNdjson } from './ndjson.ts'
+import type { ImportPayload } from './payload.ts'
+import { layOutShop } from './shop.ts'
 import { shopify } from './shopify.ts'
+import { decode } from './text.ts'
 import { woocommerce } from './woocommerce.ts'
 
 const shops = { shopify, woocommerce }

@@ -1,4 +1,4 @@
-import type { ReadRow, Shop } from './import-shop.ts'
+import type { ReadRow, Shop } from './shop.ts'
 
 /** What Shopify calls its columns, before and since 2025: https://help.shopify.com/en/manual/products/import-export/using-csv */
 const columns: Record<string, readonly string[]> = {

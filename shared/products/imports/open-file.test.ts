@@ -1,7 +1,7 @@
 import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import type { ServiceError } from '#errors'
-import type { ImportFile } from './import-file.ts'
+import type { ImportFile } from './file.ts'
 import { openFile } from './open-file.ts'
 
 async function* pieces(file: string | Uint8Array, size = 1_000_000) {

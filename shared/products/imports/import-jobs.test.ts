@@ -13,8 +13,8 @@ import {
   sql,
   uploadProducts,
 } from '#testing'
-import { ImportPayload } from './import-payload.ts'
 import { importProducts } from './import-products.ts'
+import { ImportPayload } from './payload.ts'
 
 const context = () => systemContext('function:test')
 const jobOf = (id: string): Promise<Job> => getJob(id, context())

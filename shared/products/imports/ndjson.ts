@@ -1,6 +1,6 @@
 import { ServiceError } from '#errors'
 import { parseJson } from '#input'
-import type { ImportRow } from './import-file.ts'
+import type { ImportRow } from './file.ts'
 
 /** A row with every member at its largest, and every character escaped, has 150 kB. Longer ones are not kept in memory. */
 const LINE_MAX = 256 * 1024

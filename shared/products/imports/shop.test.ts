@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
 import type { ServiceError } from '#errors'
-import type { ImportRow } from './import-file.ts'
-import type { ImportPayload } from './import-payload.ts'
+import type { ImportRow } from './file.ts'
 import { openFile } from './open-file.ts'
+import type { ImportPayload } from './payload.ts'
 
 type ShopName = NonNullable<ImportPayload['shop']>['name']
 

@@ -2,11 +2,11 @@ import { type RequestContext, type Sql, StaleRead } from '#database'
 import { ServiceError } from '#errors'
 import { newId } from '#ids'
 import { type LockedStock, lockStock, stockOfNewProducts } from '#stock'
-import { announceCreated, announceUpdated } from './announce.ts'
-import { changesCatalogue } from './catalogue.ts'
-import { type EditableFields, fieldsOf, patched, withoutStock } from './product-fields.ts'
-import { columns, type ProductRow } from './product-rows.ts'
-import type { CreateProductRequest, UpdateProductRequest } from './schema.ts'
+import { announceCreated, announceUpdated } from '../announce.ts'
+import { changesCatalogue } from '../catalogue.ts'
+import { type EditableFields, fieldsOf, patched, withoutStock } from '../product-fields.ts'
+import { columns, type ProductRow } from '../product-rows.ts'
+import type { CreateProductRequest, UpdateProductRequest } from '../schema.ts'
 
 /** A product to add, or the changes of the product with its sku. */
 export interface UpsertRow {

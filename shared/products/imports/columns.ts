@@ -1,6 +1,6 @@
 import { invalid } from '#errors'
-import type { Sheet } from './import-csv.ts'
-import { quoted, wholeNumberOf } from './import-numbers.ts'
+import type { Sheet } from './csv.ts'
+import { quoted, wholeNumberOf } from './numbers.ts'
 import { inWordsOf, productOf } from './product-cells.ts'
 
 /** The columns by their names, with the member of create-product that each one is. */

@@ -1,5 +1,5 @@
 import { invalid } from '#errors'
-import type { ReadRow, Shop } from './import-shop.ts'
+import type { ReadRow, Shop } from './shop.ts'
 
 /** What WooCommerce calls its columns: https://github.com/woocommerce/woocommerce/wiki/Product-CSV-Import-Schema */
 const columns: Record<string, string> = {

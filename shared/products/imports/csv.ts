@@ -1,6 +1,6 @@
 import { type Issue, invalid } from '#errors'
 import { type CsvRecord, readRecords } from './csv-records.ts'
-import type { ImportFile, ImportRow } from './import-file.ts'
+import type { ImportFile, ImportRow } from './file.ts'
 
 /** A product can have a hundred attributes, and shops' exports have some hundred columns. */
 const COLUMNS_MAX = 1_000

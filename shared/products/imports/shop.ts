@@ -1,7 +1,7 @@
 import { invalid } from '#errors'
-import type { Sheet } from './import-csv.ts'
-import { quoted, wholeNumberOf } from './import-numbers.ts'
-import { minorUnitsOf } from './minor-units.ts'
+import { minorUnitsOf } from '../minor-units.ts'
+import type { Sheet } from './csv.ts'
+import { quoted, wholeNumberOf } from './numbers.ts'
 import { inWordsOf, productOf } from './product-cells.ts'
 
 /** The export format of a shop's software. */
