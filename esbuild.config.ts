@@ -4,6 +4,7 @@ import { type BuildOptions, build, type Plugin } from 'esbuild'
 import { describeFunction, type FunctionDefinition } from '#function'
 import type * as triggers from '#function/triggers'
 import { openApiOf } from '#openapi'
+import { bundleTracing, tracingApart } from './esbuild.tracing.ts'
 import { readExamples } from './infra/local/invocation.ts'
 import { loadFunctions } from './infra/local/load-functions.ts'
 import { docsAssets, docsFolder } from './infra/router/docs.ts'
@@ -75,9 +76,13 @@ async function bundleFunctions(
     entryPoints: definitions.map(({ name }) => ({ in: `entry:${name}`, out: `functions/${name}/index` })),
     outdir: fileURLToPath(dist),
     outExtension: { '.js': '.mjs' },
-    plugins: [entries],
+    plugins: [entries, tracingApart],
     metafile: true,
   })
+  await bundleTracing(
+    common,
+    definitions.map(({ name }) => fileURLToPath(new URL(`functions/${name}/`, dist))),
+  )
   return new Map(
     Object.values(metafile.outputs).flatMap((output) =>
       output.entryPoint ? [[output.entryPoint.slice('entry:'.length), bundledSources(output)]] : [],
@@ -89,12 +94,13 @@ const bundleOf = ({ name }: FunctionDefinition) => `functions/${name}/index.mjs`
 
 /** Bundles what one file needs to run. Gives the source files that have code in it. */
 export async function bundleFile(file: string, outfile: string): Promise<string[]> {
-  const { metafile } = await build({ ...common, entryPoints: [file], outfile, metafile: true })
+  const { metafile } = await build({ ...common, entryPoints: [file], outfile, plugins: [tracingApart], metafile: true })
   return Object.values(metafile.outputs).flatMap(bundledSources)
 }
 
 async function bundleRouter(dist: URL): Promise<string[]> {
   const sources = await bundleFile('infra/router/index.ts', fileURLToPath(new URL('router/index.mjs', dist)))
+  await bundleTracing(common, [fileURLToPath(new URL('router/', dist))])
   await mkdir(new URL('router/docs/', dist), { recursive: true })
   for (const name of Object.keys(docsAssets)) {
     await copyFile(new URL(name, docsFolder()), new URL(`router/docs/${name}`, dist))

@@ -17,6 +17,8 @@ import createProduct from '../../functions/create-product/index.ts'
 import createWebhook from '../../functions/create-webhook/index.ts'
 import { listeningUrl, type Started, startNode } from './processes.ts'
 
+/** The SDK of OpenTelemetry, which only a process that traces loads. */
+const TRACING_BYTES_MAX = 75_000
 /** A function that outgrows this has dragged in something it does not use: the largest has 650 kB, 190 of them the Redis client. */
 const BUNDLE_BYTES_MAX = 660_000
 /** What the Kafka client adds to the two that have it. */
@@ -55,7 +57,9 @@ describe('the bundles', () => {
   it('are within the size budget, each with its source map', async () => {
     for (const name of await readdir(new URL('functions/', dist))) {
       const files = (await readdir(new URL(`functions/${name}/`, dist))).sort()
-      expect(files, name).toEqual(['index.mjs', 'index.mjs.map'])
+      expect(files, name).toEqual(['index.mjs', 'index.mjs.map', 'tracing.mjs', 'tracing.mjs.map'])
+      const { size: tracingSize } = await stat(new URL(`functions/${name}/tracing.mjs`, dist))
+      expect(tracingSize, name).toBeLessThan(TRACING_BYTES_MAX)
       const { size } = await stat(new URL(`functions/${name}/index.mjs`, dist))
       const hasKafka = inputs.get(name)?.includes('shared/events/kafka/client.ts')
       const hasJobs = inputs.get(name)?.includes('shared/jobs/rabbitmq/broker.ts')
@@ -78,7 +82,10 @@ describe('the bundles', () => {
       ...(files.includes('shared/events/kafka/client.ts') ? ['kafkajs'] : []),
       'postgres',
     ]
+    // The API of OpenTelemetry is a part of prom-client.
+    const isOfSdk = (file: string) => /@opentelemetry\/(?!api\/)/.test(file)
     for (const [name, files] of inputs) {
+      expect(files.filter(isOfSdk), name).toEqual([])
       expect(drivers(name).sort(), name).toEqual(name === 'router' ? ['undici'] : driversOf(files))
     }
     expect(inputs.get('prune-history')).not.toContain('shared/redis/connection.ts')

@@ -3,3 +3,5 @@ export { answerScrape, counter, declaredMetrics, gauge, histogram, renderMetrics
 export { logRefusal } from './refusals.ts'
 export { countSecurityEvent, logRepeated, securityEvent } from './security.ts'
 export { childTrace, type TraceContext, traceIdOf } from './trace-context.ts'
+export { type Attributes, failSpan, type Span, type SpanOptions, type Tracing, traceOf } from './tracing/span.ts'
+export { beginTrace, endWith, inSpan, startTracing, tracing } from './tracing/tracing.ts'

@@ -7,7 +7,7 @@ export interface TraceContext {
 }
 
 /** Version 00 only, with neither id all zero: https://www.w3.org/TR/trace-context/#traceparent-header */
-const TRACEPARENT = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})$/
+const TRACEPARENT = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})$/
 
 /** The length that has to be passed on. Longer ones are dropped: https://www.w3.org/TR/trace-context/#tracestate-limits */
 const TRACESTATE_LENGTH_MAX = 512
@@ -19,7 +19,13 @@ export function childTrace(traceparent: string | null | undefined, tracestate?: 
   const spanId = random.slice(32)
   if (!parent) return { traceparent: `00-${random.slice(0, 32)}-${spanId}-00`, tracestate: undefined }
   const isFit = tracestate && tracestate.length <= TRACESTATE_LENGTH_MAX
-  return { traceparent: `00-${parent[1]}-${spanId}-${parent[2]}`, tracestate: isFit ? tracestate : undefined }
+  return { traceparent: `00-${parent[1]}-${spanId}-${parent[3]}`, tracestate: isFit ? tracestate : undefined }
+}
+
+/** The parts of a `traceparent`; undefined for one that is none of version 00. */
+export function parseTraceparent(traceparent: string | null | undefined) {
+  const [, traceId, spanId, flags] = TRACEPARENT.exec(traceparent ?? '') ?? []
+  return traceId && spanId && flags ? { traceId, spanId, flags } : undefined
 }
 
 /** A pool of random bytes for 512 traces, at a tenth of the cost of drawing them one by one. */

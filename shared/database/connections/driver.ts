@@ -1,4 +1,6 @@
 import postgres from 'postgres'
+import { type Attributes, tracing } from '#telemetry'
+import { traceStatement } from './statement-spans.ts'
 
 /** A connection's tagged template. `bigint` columns arrive as numbers: every one of ours stays below 2^53. */
 export type Sql = postgres.Sql<{ bigint: number }>
@@ -47,6 +49,9 @@ let generation = 0
 /** The clients whose every statement is a transaction of its own. */
 const ofSingles = new WeakSet<Query['handler']>()
 
+/** The server of each client, as spans have it. */
+const servers = new WeakMap<Query['handler'], Attributes>()
+
 /** What is called with each query of a client, right before it is sent. */
 const beforeSending = new WeakMap<Query['handler'], (query: Query) => void>()
 
@@ -66,7 +71,14 @@ export function createClient({ ofSingles: isOfSingles, types, ...options }: Clie
   })
   const sql = client as Sql
   if (!isMended) mend(() => newQuery(sql))
-  if (isOfSingles) ofSingles.add(newQuery(sql).handler)
+  const { handler } = newQuery(sql)
+  if (isOfSingles) ofSingles.add(handler)
+  servers.set(handler, {
+    'db.system.name': 'postgresql',
+    'db.namespace': String(options.database),
+    'server.address': options.host[0] ?? '',
+    'server.port': options.port[0] ?? 0,
+  })
   return sql
 }
 
@@ -194,6 +206,8 @@ function prepareToSend(query: Query): void {
     return
   }
   beforeSending.get(query.handler)?.(query)
+  const on = tracing()
+  if (on) traceStatement(on, query, servers.get(query.handler) ?? {})
   if (ofSingles.has(query.handler)) runAgainOnce(query)
 }
 

@@ -11,7 +11,7 @@ import { ConfigError, integerSetting, readConfig } from '#config'
 import { checkDatabase, databaseSettings, requireSupportedServer } from '#database'
 import { ServiceError } from '#errors'
 import { cacheSettings } from '#redis'
-import { answerScrape, logger, logRepeated } from '#telemetry'
+import { answerScrape, logger, logRepeated, startTracing } from '#telemetry'
 import type { FunctionDefinition } from '../definition.ts'
 import type { RunningTrigger } from '../events/trigger.ts'
 import { problemDocument, problemHeaders, toServiceError } from '../problem.ts'
@@ -64,7 +64,9 @@ export async function startHost(
   checkSettings()
   definition.settings?.()
   if (definition.trigger.kind !== 'http' && !startTrigger) throw new Error(`${definition.name} needs its trigger`)
-  const served: Served = { definition, version: bundle ? await hashOf(bundle) : null, isDraining: false }
+  const version = bundle ? await hashOf(bundle) : null
+  await startTracing({ name: definition.name, version: version ?? undefined })
+  const served: Served = { definition, version, isDraining: false }
   const app = getRequestListener((request, env) => definition.app.fetch(request, env))
   const server = createHttpServer((req, res) => {
     const operation = operations[req.url ?? '']

@@ -2,6 +2,7 @@ import type { HttpBindings } from '@hono/node-server'
 import { Hono } from 'hono'
 import type * as z from 'zod'
 import { type Resource, ServiceError } from '#errors'
+import { tracing } from '#telemetry'
 import { declare } from '../declared.ts'
 import {
   defaultLimits,
@@ -17,6 +18,7 @@ import { type Admission, createAdmission } from './admission.ts'
 import { endOfTurn } from './end-of-turn.ts'
 import { problem } from './http-response.ts'
 import { type Endpoint, respond } from './pipeline.ts'
+import { inServerSpan } from './server-span.ts'
 
 /**
  * Declares a function that answers a client's requests: its route, the scope it needs, the schemas of requests and responses, and the
@@ -49,6 +51,7 @@ export function httpFunction<
   const endpoint: Endpoint = {
     name,
     method,
+    path,
     isRead,
     scope,
     params: Object.entries(params),
@@ -71,15 +74,15 @@ export function httpFunction<
     tag: options.tag,
     sends: options.sends ?? [],
     emits: options.emits ?? [],
-    app: appOf(endpoint, path, admission),
+    app: appOf(endpoint, admission),
     inFlight: admission.current,
     recent: admission.recent,
   })
 }
 
 /** A Hono app with the function's route. It answers every other method and path with a problem document. */
-function appOf(endpoint: Endpoint, path: string, admission: Admission): Hono {
-  const { method } = endpoint
+function appOf(endpoint: Endpoint, admission: Admission): Hono {
+  const { method, path } = endpoint
   const app = new Hono()
   const pattern = path.replaceAll(/\{(\w+)\}/g, ':$1')
   const allowed: readonly string[] = method === 'GET' ? ['GET', 'HEAD'] : [method]
@@ -89,13 +92,10 @@ function appOf(endpoint: Endpoint, path: string, admission: Admission): Hono {
       const error = new ServiceError('method_not_allowed', `Use ${allow} here.`)
       return problem(c.req.raw, error, requestIdOf(c.req.header('request-id')), { allow })
     }
-    const response = await respond(
-      endpoint,
-      c.req.raw,
-      c.req.param(),
-      admission,
-      c.env as Partial<HttpBindings> | undefined,
-    )
+    const http = c.env as Partial<HttpBindings> | undefined
+    const answer = () => respond(endpoint, c.req.raw, c.req.param(), admission, http)
+    const on = tracing()
+    const response = await (on ? inServerSpan(on, endpoint, c.req.raw, http, answer) : answer())
     await endOfTurn()
     return response
   })

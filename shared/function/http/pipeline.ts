@@ -12,7 +12,7 @@ import {
 } from '#database'
 import type { Resource } from '#errors'
 import { validate } from '#input'
-import { childTrace } from '#telemetry'
+import { beginTrace } from '#telemetry'
 import type { HandlerResult, HttpRequest, Limits, Method } from '../definition.ts'
 import { toServiceError } from '../problem.ts'
 import { requestIdOf } from '../request-id.ts'
@@ -29,6 +29,7 @@ import { pathOf, queryOf, validateParams } from './validate.ts'
 export interface Endpoint {
   name: string
   method: Method
+  path: string
   isRead: boolean
   scope: Scope
   params: ReadonlyArray<readonly [name: string, resource: Resource]>
@@ -51,7 +52,7 @@ export async function respond(
   const isGone = () => isAnswered || (http?.outgoing ? http.outgoing.destroyed : request.signal.aborted)
   const headers = headersOf(request, http?.incoming)
   const requestId = requestIdOf(headers.get('request-id'))
-  const trace = childTrace(headers.get('traceparent'), headers.get('tracestate'))
+  const trace = beginTrace(headers.get('traceparent'), headers.get('tracestate'))
   const exchange: Exchange = {
     requestId,
     trace,

@@ -1,0 +1,41 @@
+import type { HttpBindings } from '@hono/node-server'
+import { type Attributes, failSpan, type Tracing } from '#telemetry'
+import type { Endpoint } from './pipeline.ts'
+import { headersOf } from './request-headers.ts'
+import { pathOf } from './validate.ts'
+
+/**
+ * Answers a request in a span of its own: a child of the router's in the same process, else of the client's. It ends with the answer's
+ * head, as https://opentelemetry.io/docs/specs/semconv/http/http-spans/ has it.
+ */
+export async function inServerSpan(
+  on: Tracing,
+  { name, method, path }: Pick<Endpoint, 'name' | 'method' | 'path'>,
+  request: Request,
+  http: Partial<HttpBindings> | undefined,
+  answer: () => Promise<Response>,
+): Promise<Response> {
+  const headers = headersOf(request, http?.incoming)
+  const traceparent = headers.get('traceparent')
+  const remote = traceparent === null ? null : { traceparent, tracestate: headers.get('tracestate') ?? undefined }
+  const attributes: Attributes = {
+    'http.request.method': request.method,
+    'http.route': path,
+    'url.path': pathOf(request.url),
+    'url.scheme': new URL(request.url).protocol.slice(0, -1),
+    'faas.name': name,
+  }
+  const span = on.start(`${method} ${path}`, {
+    kind: 'server',
+    attributes,
+    ...(!on.currentSpan() && { parent: remote }),
+  })
+  const response = await on.run(span, answer)
+  const requestId = response.headers.get('request-id')
+  if (requestId) span.setAttribute('http.response.header.request-id', [requestId])
+  span.setAttribute('http.response.status_code', response.status)
+  // A client's error is none of the server's.
+  if (response.status >= 500) failSpan(span, { code: String(response.status), message: '' })
+  span.end()
+  return response
+}

@@ -1,0 +1,40 @@
+import { TraceFlags } from '@opentelemetry/api'
+import { BatchSpanProcessor, type SpanExporter, type SpanProcessor } from '@opentelemetry/sdk-trace-base'
+import type { SpanCounts } from './span.ts'
+
+/** `ExportResultCode.SUCCESS` */
+const SUCCESS = 0
+
+/**
+ * The SDK's batches, with a count of what becomes of each span. The spans that wait and those on their way are `spansMax` together: past
+ * that they are dropped here, since the SDK drops them in silence.
+ */
+export function createProcessor(exporter: SpanExporter, spansMax: number, counts: SpanCounts): SpanProcessor {
+  let unsent = 0
+  const batches = new BatchSpanProcessor({
+    export(spans, done) {
+      exporter.export(spans, (result) => {
+        unsent -= spans.length
+        if (result.code === SUCCESS) counts.exported(spans.length)
+        else counts.dropped(spans.length, 'export_failed')
+        done(result)
+      })
+    },
+    shutdown: () => exporter.shutdown(),
+  })
+  return {
+    onStart: () => {},
+    onEnd(span) {
+      if ((span.spanContext().traceFlags & TraceFlags.SAMPLED) === 0) return
+      if (unsent >= spansMax) {
+        counts.dropped(1, 'queue_full')
+        return
+      }
+      unsent++
+      batches.onEnd(span)
+    },
+    forceFlush: () => batches.forceFlush(),
+    // What could not be sent is counted.
+    shutdown: () => batches.shutdown().catch(() => {}),
+  }
+}

@@ -1,0 +1,85 @@
+import { onShutdown, withTimeout } from '#async'
+import { logger } from '../log.ts'
+import { counter } from '../metrics.ts'
+import { childTrace, type TraceContext } from '../trace-context.ts'
+import { tracingSettings } from './settings.ts'
+import { failSpan, type Service, type Span, type SpanCounts, type SpanOptions, type Tracing, traceOf } from './span.ts'
+
+const exported = counter('tracing_spans_exported_total', 'Spans that the collector has taken.')
+const dropped = counter('tracing_spans_dropped_total', 'Spans dropped: too many waited, or the collector took none.', [
+  'reason',
+])
+
+/** What a collector that is well needs for the last spans, and little enough for a process that is to end. */
+const FLUSH_MAX_MS = 2_000
+
+let current: Tracing | undefined
+
+/**
+ * Spans, or undefined while tracing is off, which costs no more than this test: arguments behind `?.` are not evaluated.
+ *
+ * @example
+ * tracing()?.current()?.addEvent('retry', { reason })
+ */
+export function tracing(): Tracing | undefined {
+  return current
+}
+
+/** Turns tracing on if the standard variables (`OTEL_*`) ask for it, until the shutdown. Call it before the first request. Throws a ConfigError. */
+export async function startTracing(service: Service): Promise<void> {
+  const settings = tracingSettings()
+  if (!settings || current) return
+  // A chunk of its own in a bundle: without tracing, nothing of OpenTelemetry is loaded.
+  const { createTracing } = await import('./sdk.ts')
+  const started = createTracing(service, settings, countSpans())
+  current = started
+  onShutdown(async () => {
+    current = undefined
+    await withTimeout(FLUSH_MAX_MS, started.stop(), () => new Error('the collector takes too long')).catch((error) =>
+      logger().warn({ err: error }, 'the last spans are lost'),
+    )
+  })
+}
+
+/** Logs when the collector stops taking spans, and when it takes them again. */
+function countSpans(): SpanCounts {
+  let isFailing = false
+  const note = (fails: boolean, what: string) => {
+    if (isFailing !== fails) logger()[fails ? 'warn' : 'info'](what)
+    isFailing = fails
+  }
+  return {
+    exported(spans) {
+      exported.inc(spans)
+      note(false, 'the collector takes spans again')
+    },
+    dropped(spans, reason) {
+      dropped.inc({ reason }, spans)
+      note(true, 'the collector does not take all spans, which are dropped and counted')
+    },
+  }
+}
+
+/** The trace of work that begins: that of the span that it is in; where there is none, a child of its sender's. */
+export function beginTrace(traceparent?: string | null, tracestate?: string | null): TraceContext {
+  const span = current?.currentSpan()
+  return span ? traceOf(span) : childTrace(traceparent, tracestate)
+}
+
+/** Does `work` in a span of its own, if that of the current work is recorded. A failure is the span's too. */
+export async function inSpan<Result>(name: string, options: SpanOptions, work: () => Promise<Result>): Promise<Result> {
+  if (!current?.current()) return work()
+  return endWith(current, current.start(name, options), work)
+}
+
+/** Does `work` in `span`, and ends it. */
+export async function endWith<Result>(on: Tracing, span: Span, work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await on.run(span, work)
+  } catch (error) {
+    failSpan(span, error)
+    throw error
+  } finally {
+    span.end()
+  }
+}
