@@ -3,14 +3,17 @@ import { once } from 'node:events'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
 export interface OwnStack {
   url: string
   key: string
-  /** The last lines that it wrote. */
+  /** The last lines that it wrote, without those of its log that say nothing of a failure. */
   tail: () => string
+  /** The lines of its log, from level debug on. */
+  log: () => string[]
   /** Stops it and removes its data. Never throws for a stack that has ended already. */
   stop: () => Promise<void>
 }
@@ -34,14 +37,20 @@ export async function startOwnStack(signal: AbortSignal): Promise<OwnStack> {
     env: environmentOf(dataDir),
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  const tail = keepTail(child)
+  const lines = keepLines(child)
+  const tail = () =>
+    lines
+      .filter((line) => !/^\{"level":"(info|debug)"/.test(line))
+      .slice(-TAIL_LINES_MAX)
+      .join('\n')
+  const log = () => lines.filter((line) => line.startsWith('{'))
   const stop = async () => {
     await end(child)
     await rm(dataDir, { recursive: true, force: true })
   }
   try {
     const url = await waitForUrl(child, join(dataDir, 'stack.json'), signal)
-    return { url, key: KEY, tail, stop }
+    return { url, key: KEY, tail, log, stop }
   } catch (error) {
     await stop()
     if (signal.aborted) throw error
@@ -50,7 +59,7 @@ export async function startOwnStack(signal: AbortSignal): Promise<OwnStack> {
 }
 
 function environmentOf(dataDir: string): NodeJS.ProcessEnv {
-  const own = { HOST: '127.0.0.1', PORT: '0', DATA_DIR: dataDir, SEED: '1', BOOTSTRAP_API_KEY: KEY, LOG_LEVEL: 'warn' }
+  const own = { HOST: '127.0.0.1', PORT: '0', DATA_DIR: dataDir, SEED: '1', BOOTSTRAP_API_KEY: KEY, LOG_LEVEL: 'debug' }
   const inherited = Object.entries(process.env).filter(([name]) => !FOREIGN_SETTINGS.includes(name))
   return { ...Object.fromEntries(inherited), ...own }
 }
@@ -67,14 +76,12 @@ async function waitForUrl(child: ChildProcess, stackFile: string, signal: AbortS
   throw new Error(`The stack was not up within ${START_MS_MAX / 1000} s.`)
 }
 
-function keepTail(child: ChildProcess): () => string {
-  let text = ''
-  for (const stream of [child.stdout, child.stderr]) {
-    stream?.setEncoding('utf8').on('data', (chunk: string) => {
-      text = (text + chunk).split('\n').slice(-TAIL_LINES_MAX).join('\n')
-    })
+function keepLines(child: ChildProcess): string[] {
+  const lines: string[] = []
+  for (const input of [child.stdout, child.stderr]) {
+    if (input) createInterface({ input }).on('line', (line) => lines.push(line))
   }
-  return () => text.trimEnd()
+  return lines
 }
 
 async function end(child: ChildProcess): Promise<void> {

@@ -28,6 +28,7 @@ declare module 'newman' {
 
   interface Request {
     method: string
+    headers: { toObject(): Record<string, string> }
     url: { getPath(): string }
   }
 

@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { startOwnStack } from '../own-stack.ts'
 import { readContract } from './contract.ts'
+import { watchLog } from './log-check.ts'
 import { type Counts, reportOn, type Write } from './report.ts'
 
 export type { Counts }
@@ -28,6 +29,7 @@ const RUN_MS_MAX = 10 * 60_000
 /** Twice the time-out of a function. */
 const REQUEST_MS_MAX = 10_000
 const SCRIPT_MS_MAX = 10_000
+const LOG_FAULTS_SHOWN_MAX = 5
 
 /** Runs the stories, and reports them. Throws if they can't be run. */
 export async function runEndToEnd(options: EndToEndOptions = {}): Promise<Counts> {
@@ -35,18 +37,27 @@ export async function runEndToEnd(options: EndToEndOptions = {}): Promise<Counts
   const collection = await readCollection(folder)
   if (stack) {
     await checkThatItAnswers(stack)
-    return runStories({ collection, folder, disposable: false, ...stack }, write, signal)
+    const { counts } = await runStories({ collection, folder, disposable: false, ...stack }, write, signal)
+    return counts
   }
   write('starting a stack\n')
   const own = await startOwnStack(signal)
   try {
-    const counts = await runStories({ collection, folder, ...own, disposable: true }, write, signal)
+    const { counts, faultsOf } = await runStories({ collection, folder, ...own, disposable: true }, write, signal)
+    // The log's last lines may still be under way.
+    await own.stop()
+    checkLog(faultsOf(own.log()), counts, write)
     if (counts.failed > 0) write(`the stack’s output ended with:\n${own.tail()}\n`)
     return counts
   } finally {
-    write('stopping the stack\n')
     await own.stop()
   }
+}
+
+/** Its log is one more assertion. */
+function checkLog(faults: readonly string[], counts: Counts, write: Write): void {
+  counts[faults.length === 0 ? 'passed' : 'failed']++
+  for (const fault of faults.slice(0, LOG_FAULTS_SHOWN_MAX)) write(`  FAILED  the stack’s log: ${fault}\n`)
 }
 
 type Collection = { item: Array<{ name: string }> }
@@ -79,7 +90,13 @@ interface Run {
   disposable: boolean
 }
 
-async function runStories(run: Run, write: Write, signal: AbortSignal): Promise<Counts> {
+interface Result {
+  counts: Counts
+  /** What is wrong with the log of the stack. */
+  faultsOf: (lines: readonly string[]) => string[]
+}
+
+async function runStories(run: Run, write: Write, signal: AbortSignal): Promise<Result> {
   const { collection, folder, url, key, disposable } = run
   // Loaded here because it takes a second, which --help and a stack that does not start should not have to wait for.
   const { default: newman } = await import('newman')
@@ -100,9 +117,10 @@ async function runStories(run: Run, write: Write, signal: AbortSignal): Promise<
     const emitter = newman.run(options, (error) => {
       report.end()
       if (error) reject(error)
-      else resolve(report.counts)
+      else resolve({ counts: report.counts, faultsOf })
     })
     const report = reportOn(emitter, write, contradiction)
+    const faultsOf = watchLog(emitter)
     // Newman can't be stopped half-way: it runs on against a stack that stops, and its results are ignored.
     const leave = () => {
       report.end()

@@ -17,12 +17,13 @@ import {
   startStream,
 } from '#function/triggers'
 import { openApiOf } from '#openapi'
-import { logRepeated } from '#telemetry'
+import { formatLines, logRepeated } from '#telemetry'
 import { logFailures } from '../router/exchange.ts'
 import { createRouter } from '../router/router.ts'
 import type { EngineUrls } from './engines/start-engines.ts'
 import { readExamples } from './invocation.ts'
 import { loadFunctions } from './load-functions.ts'
+import { prettyLine } from './pretty-lines.ts'
 import { seedCatalogue } from './seed.ts'
 
 export interface ServeOptions {
@@ -62,6 +63,7 @@ export async function serveFunctions(options: ServeOptions): Promise<ServedFunct
     CACHE_URL: 'memory:',
     ...options.engines,
   })
+  if (process.stdout.isTTY) formatLines(prettyLine)
   checkSettings()
   const functions = await loadFunctions()
   for (const { settings } of functions) settings?.()

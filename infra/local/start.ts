@@ -31,6 +31,7 @@ const USAGE = `npm start [-- --engines]: PostgreSQL with a replica, every functi
   RATE_LIMIT            1000 requests a second of each API key, twice that at once; 0: no limit
   ALLOWED_HOSTS         hosts to serve besides localhost and loopback addresses: names or addresses, with commas between
   LOG_LEVEL             info
+  ACCESS_LOG            1, a line for each request; 0 leaves them out
 `
 
 /** Requests get a few seconds to end. One that hangs longer must not keep the database from a clean shutdown. */

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { noteAccess } from '#function/access-log'
 import { type Exchange, send } from './exchange.ts'
 import type { Route } from './route.ts'
 
@@ -67,6 +68,7 @@ export function sendDocument(exchange: Exchange, { type, content, etag }: Docume
     'x-content-type-options': 'nosniff',
     etag,
   }
+  noteAccess(exchange.res, exchange)
   send(exchange, known ? 304 : 200, headers, content)
 }
 

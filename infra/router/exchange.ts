@@ -1,31 +1,28 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isRefusal, ServiceError } from '#errors'
+import { type AccessNotes, noteAccess } from '#function/access-log'
 import { endAnswer, isArriving } from '#function/end-answer'
 import { problemDocument, problemHeaders, toServiceError } from '#function/problem'
 import { requestIdOf } from '#function/request-id'
-import { logger, logRefusal } from '#telemetry'
+import { logFault, logRefusal } from '#telemetry'
 
+/** An answer of 5xx that the router has made. */
 export interface Failure {
-  msg: string
   requestId: string
-  method: string | undefined
-  path: string
-  status: number
-  code: string
-  detail: string
-  cause: string | undefined
+  route: string | undefined
+  error: ServiceError
 }
-export type Log = (entry: Failure) => void
+export type Log = (failure: Failure) => void
 
-/** Logs a router's answers of 5xx: refusals once for many, all others each time. */
-export const logFailures: Log = (entry) => {
-  const { code, detail, cause } = entry
-  if (isRefusal(code)) logRefusal({ function: 'router', code }, detail, cause?.split('\n', 1)[0])
-  else logger().error(entry)
+/** Logs a router's failures, the same once for many. */
+export const logFailures: Log = ({ requestId, route, error: { code, detail, cause } }) => {
+  const about = { function: 'router', code }
+  if (isRefusal(code)) logRefusal(about, detail, cause === undefined ? undefined : String(cause).split('\n', 1)[0])
+  else logFault(about, detail, cause, { request_id: requestId, route: route ?? '' })
 }
 
 /** One request and its answer. */
-export interface Exchange {
+export interface Exchange extends AccessNotes {
   req: IncomingMessage
   res: ServerResponse
   /** The path asked for, without its query. */
@@ -41,6 +38,8 @@ export interface Exchange {
 export function openExchange(req: IncomingMessage, res: ServerResponse, log: Log): Exchange {
   const requestId = requestIdOf(String(req.headers['request-id'] ?? ''))
   const exchange: Exchange = {
+    function: 'router',
+    route: undefined,
     req,
     res,
     path: originForm(req.url ?? '').split('?', 1)[0] ?? '',
@@ -79,20 +78,10 @@ export function send(exchange: Exchange, status: number, headers: Record<string,
 }
 
 function fail(exchange: Exchange, error: ServiceError, headers: Record<string, string>, log: Log): void {
-  const { req, res, path, requestId } = exchange
-  if (error.status >= 500) {
-    const { status, code, detail, cause } = error
-    log({
-      msg: 'answered with an error',
-      requestId,
-      method: req.method,
-      path,
-      status,
-      code,
-      detail,
-      cause: reason(cause),
-    })
-  }
+  const { res, path, requestId, route } = exchange
+  if (error.status >= 500) log({ requestId, route, error })
+  exchange.code = error.code
+  noteAccess(res, exchange)
   if (res.headersSent) {
     exchange.cutBy = error.status
     res.destroy()
@@ -100,11 +89,6 @@ function fail(exchange: Exchange, error: ServiceError, headers: Record<string, s
   }
   const document = problemDocument(error, { instance: path, requestId })
   send(exchange, error.status, { ...problemHeaders(error), ...headers }, JSON.stringify(document))
-}
-
-function reason(cause: unknown): string | undefined {
-  if (cause === undefined) return undefined
-  return cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)
 }
 
 /** The error of a request that HTTP forbids, or that could be read in two ways. */

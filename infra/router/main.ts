@@ -5,7 +5,7 @@ import { ConfigError, integerSetting } from '#config'
 import { createHttpServer } from '#function/http-server'
 import { serveMetrics } from '#function/metrics-server'
 import { onStopSignal } from '#function/stop-signals'
-import { logger } from '#telemetry'
+import { flushLog, logger, logSettings } from '#telemetry'
 import { logFailures } from './exchange.ts'
 import { parseManifest, proxiedRoutes } from './manifest.ts'
 import { createRouter } from './router.ts'
@@ -38,7 +38,7 @@ export async function main(env: Environment): Promise<void> {
   try {
     const router = await startRouter(env)
     onStopSignal(
-      () => void router.stop(),
+      () => void router.stop().then(() => process.exit(0)),
       () => logger().info('router still stopping'),
     )
   } catch (error) {
@@ -50,6 +50,7 @@ export async function main(env: Environment): Promise<void> {
 /** Starts to serve. Throws if a setting or the manifest is invalid, or if the port is taken. */
 export async function startRouter(env: Environment): Promise<RunningRouter> {
   const settings = parseSettings(env)
+  logSettings()
   const manifest = parseManifest(await readFile(settings.MANIFEST, 'utf8'))
   let stopping = false
   const router = createRouter({
@@ -67,7 +68,7 @@ export async function startRouter(env: Environment): Promise<RunningRouter> {
     await metrics.close()
     throw error
   })
-  logger().info({ msg: 'router listening', url, metricsUrl, functions: manifest.functions.length })
+  logger().info({ url, metricsUrl, functions: manifest.functions.length }, 'router listening')
   return {
     url,
     metricsUrl,
@@ -75,7 +76,8 @@ export async function startRouter(env: Environment): Promise<RunningRouter> {
       stopping = true
       await server.close(STOP_MS_MAX - settings.DRAIN_DELAY_MS, settings.DRAIN_DELAY_MS)
       await Promise.all([router.close(), metrics.close()])
-      logger().info({ msg: 'router stopped' })
+      logger().info('router stopped')
+      await flushLog()
     },
   }
 }

@@ -17,7 +17,7 @@ test('refused: 503 with Retry-After, and the body is not asked for', async () =>
   const [response] = await once(outgoing, 'response')
   expect([response.statusCode, response.headers['retry-after']]).toEqual([503, '1'])
   outgoing.destroy()
-  expect(logged).toMatchObject([{ code: 'unavailable', status: 503 }])
+  expect(logged).toMatchObject([{ error: { code: 'unavailable', status: 503 } }])
 })
 
 test('a name that does not resolve: 503', async () => {

@@ -13,7 +13,7 @@ test('silent for too long: 504, and the upstream is told', async () => {
   expect(answer.json()).toMatchObject({ code: 'gateway_timeout', requestId: 'late', instance: '/thing' })
   await left.promise
   expect(seen.length).toBe(1)
-  expect(logged).toMatchObject([{ code: 'gateway_timeout', requestId: 'late' }])
+  expect(logged).toMatchObject([{ requestId: 'late', error: { code: 'gateway_timeout' } }])
 })
 
 test('silent while another one answers: one request is lost to it, and the next ones are not', async () => {

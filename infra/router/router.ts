@@ -58,6 +58,7 @@ function answer(exchange: Exchange, match: ReturnType<typeof createMatcher<Route
       return
     }
     case 'found':
+      exchange.route = found.entry.path
       run(found.entry, exchange)
   }
 }

@@ -1,19 +1,24 @@
 import pino, { type Logger } from 'pino'
-import { environment } from '#config'
-import { counter } from './metrics.ts'
+import * as z from 'zod'
+import { defineSettings } from '#config'
+import { writeLine } from './stdout.ts'
 
 export type { Logger }
 
-/** Characters of log lines that may wait in memory for stdout: about a minute of a busy process. */
-const UNWRITTEN_MAX = 4 * 1024 * 1024
-
-const dropped = counter('log_lines_dropped_total', 'Log lines dropped because stdout did not take them.')
+/** What every process may be told about its log. Throws a ConfigError. */
+export const logSettings = defineSettings(
+  z.object({
+    LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+    /** `0` leaves out the line that each request gets at level info. */
+    ACCESS_LOG: z.enum(['0', '1']).default('1'),
+  }),
+)
 
 let root: Logger | undefined
 
 /**
- * The process's logger: JSON lines on stdout, from `LOG_LEVEL` on (default `info`). It never blocks requests: while nothing reads stdout,
- * lines past 4 MiB are dropped and counted.
+ * The process's logger: JSON lines on stdout, from `LOG_LEVEL` on. It never blocks requests: lines that stdout does not take are dropped and
+ * counted.
  *
  * @example
  * logger().warn({ reason }, 'replica removed from rotation')
@@ -21,20 +26,44 @@ let root: Logger | undefined
 export function logger(): Logger {
   root ??= pino(
     {
-      level: environment().LOG_LEVEL ?? 'info',
+      level: logSettings().LOG_LEVEL,
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
+      serializers: { err: describeError },
       redact: ['authorization', 'key', 'secret', '*.authorization'],
     },
-    openStdout(),
+    { write: (line: string) => write(line, false) },
   )
   return root
 }
 
-function openStdout() {
-  // Not `sync`: a write to a full pipe would block the event loop.
-  const stdout = pino.destination({ dest: 1, sync: false, maxLength: UNWRITTEN_MAX })
-  stdout.on('drop', () => dropped.inc())
-  return stdout
+let format = (line: string) => line
+
+/** Has the lines of this process written as `formatLine` makes them, for a person at a terminal. */
+export function formatLines(formatLine: (line: string) => string): void {
+  format = formatLine
+}
+
+/** Writes a line of JSON, with its newline, that may wait 50 ms. For lines too many to be made by the logger, which costs ten times as much. */
+export function writeAccessLine(line: string): void {
+  write(line, true)
+}
+
+function write(line: string, mayWait: boolean): void {
+  writeLine(format(line), mayWait)
+}
+
+/** Causes that are described with an error. */
+const CAUSES_MAX = 3
+
+/** What is known to be fit for a log. Drivers hang more on their errors: statements, their parameters, a URL with its password. */
+function describeError(error: unknown, depth = 0): unknown {
+  if (!(error instanceof Error)) return String(error)
+  const { name, message, stack, cause } = error
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined
+  const described = { type: name, message, code, stack }
+  return cause === undefined || depth === CAUSES_MAX
+    ? described
+    : { ...described, cause: describeError(cause, depth + 1) }
 }

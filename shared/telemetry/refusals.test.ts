@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import { logger } from './log.ts'
-import { logRefusal } from './refusals.ts'
+import { logFault, logRefusal } from './refusals.ts'
 
 beforeEach(() => vi.useFakeTimers())
 afterEach(() => {
@@ -25,4 +25,18 @@ it('tells of the first refusal of a kind at once, and of the others by their num
     { function: 'reserve-stock', code: 'overloaded', reason: 'the pool is full' },
     'Too much again.',
   )
+})
+
+it('logs each fault of a kind once with its stack, faults of many kinds without bound in number alone', () => {
+  const written = vi.spyOn(logger(), 'error').mockImplementation(() => {})
+  const about = { function: 'get-stock', code: 'internal' }
+  const fault = new Error('no')
+  for (const id of ['a', 'b', 'c']) logFault(about, 'It broke.', fault, { request_id: id })
+  expect(written.mock.calls).toEqual([[{ ...about, request_id: 'a', err: fault }, 'It broke.']])
+  for (let count = 0; count < 5_000; count++) logFault(about, 'It broke.', new Error(`no ${count}`), {})
+  expect(written.mock.calls.length).toBeLessThan(1_100)
+  vi.advanceTimersByTime(10_000)
+  const repeated = written.mock.calls.map(([entry]) => (entry as { repeated?: number }).repeated ?? 0)
+  const single = repeated.filter((count) => count === 0).length
+  expect(single + repeated.reduce((sum, count) => sum + count, 0)).toBe(5_003)
 })

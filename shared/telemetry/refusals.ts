@@ -1,7 +1,14 @@
 import { logger } from './log.ts'
 
-/** Under overload thousands of requests a second are refused for one reason. A line each would add to the load. */
+/** Under overload thousands of requests a second fail for one reason. A line each would add to the load. */
 const INTERVAL_MS = 10_000
+/** Different failures that are kept apart in an interval; further ones are told apart by their function and code alone. */
+const KINDS_MAX = 1_000
+
+interface About {
+  function: string
+  code: string
+}
 
 const repeated = new Map<string, number>()
 
@@ -9,18 +16,31 @@ const repeated = new Map<string, number>()
  * Logs that a request was refused by design, because of a bound or an outage: the first of a kind at once, without a stack, and the number
  * of further ones every 10 s. `about` must come from a bounded set.
  */
-export function logRefusal(about: { function: string; code: string }, detail: string, reason?: string): void {
+export function logRefusal(about: About, detail: string, reason?: string): void {
+  logFirst('warn', '', about, reason === undefined ? {} : { reason }, detail)
+}
+
+/**
+ * Logs that a request, an event or a job failed by a fault of ours: the first with this error and its stack at once, and the number of
+ * further ones every 10 s. `ids` say which it was; `about` must come from a bounded set.
+ */
+export function logFault(about: About, detail: string, thrown: unknown, ids: Record<string, string>): void {
+  logFirst('error', ` ${String(thrown).slice(0, 200)}`, about, { ...ids, err: thrown }, detail)
+}
+
+function logFirst(level: 'warn' | 'error', error: string, about: About, more: object, detail: string): void {
   const kind = `${about.function} ${about.code}`
-  const count = repeated.get(kind)
+  const name = repeated.size < KINDS_MAX || repeated.has(kind + error) ? kind + error : kind
+  const count = repeated.get(name)
   if (count !== undefined) {
-    repeated.set(kind, count + 1)
+    repeated.set(name, count + 1)
     return
   }
-  repeated.set(kind, 0)
-  logger().warn({ ...about, ...(reason !== undefined && { reason }) }, detail)
+  repeated.set(name, 0)
+  logger()[level]({ ...about, ...more }, detail)
   setTimeout(() => {
-    const more = repeated.get(kind) ?? 0
-    repeated.delete(kind)
-    if (more > 0) logger().warn({ ...about, repeated: more }, 'refused again for the same reason')
+    const times = repeated.get(name) ?? 0
+    repeated.delete(name)
+    if (times > 0) logger()[level]({ ...about, repeated: times }, `again for the same reason: ${detail}`)
   }, INTERVAL_MS).unref()
 }

@@ -3,7 +3,7 @@ import { Hono } from 'hono'
 import * as z from 'zod'
 import { systemContext, toPublicError } from '#database'
 import { validate } from '#input'
-import { childTrace, logger, type TraceContext, traceIdOf } from '#telemetry'
+import { childTrace, logFault, type TraceContext, traceIdOf } from '#telemetry'
 import { declare } from '../declared.ts'
 import { defaultLimits, type FunctionDefinition, type Limits, type Trigger } from '../definition.ts'
 import { type Admission, createAdmission } from '../http/admission.ts'
@@ -172,7 +172,7 @@ async function receive<Data extends z.ZodType>(
   } catch (thrown) {
     const error = toServiceError(toPublicError(thrown))
     countProblem(name, error)
-    logger().error({ function: name, code: error.code, trace_id: traceIdOf(trace), err: thrown }, error.detail)
+    logFault({ function: name, code: error.code }, error.detail, thrown, { trace_id: traceIdOf(trace) })
     const requestId = requestIdOf(request.headers.get('ce-id'))
     return new Response(JSON.stringify(problemDocument(error, { instance: '/', requestId })), {
       status: error.status,

@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { systemContext, toPublicError } from '#database'
 import { invalid } from '#errors'
 import { validate } from '#input'
-import { childTrace, logger, traceIdOf } from '#telemetry'
+import { childTrace, logFault, traceIdOf } from '#telemetry'
 import { countProblem, toServiceError } from '../problem.ts'
 import { type BatchAnswer, isFinal } from './batch-answer.ts'
 import { CloudEventAttributes } from './cloud-event.ts'
@@ -32,7 +32,7 @@ export async function handleBatch<Data extends z.ZodType>(
     const error = toServiceError(toPublicError(thrown))
     const { code, status, detail } = error
     countProblem(name, error)
-    logger().error({ function: name, event: id, code, trace_id: traceIdOf(trace), err: thrown }, detail)
+    logFault({ function: name, code }, detail, thrown, { event: id, trace_id: traceIdOf(trace) })
     answer[isFinal(status) ? 'reject' : 'retry'].push({ index, id, status, code, detail })
   }
   for (const [index, item] of content.entries()) {

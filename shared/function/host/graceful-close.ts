@@ -25,11 +25,13 @@ export function prepareClose(server: Server) {
   })
   return {
     inFlight,
-    watch(req: IncomingMessage, res: ServerResponse): void {
+    /** Calls `onEnd` when the answer is sent, or its connection is gone. */
+    watch(req: IncomingMessage, res: ServerResponse, onEnd: () => void): void {
       unused.delete(req.socket)
       inFlight.add(res)
       res.once('close', () => {
         inFlight.delete(res)
+        onEnd()
         // An answer whose head was sent before the close leaves its connection open.
         if (state === 'closed') setImmediate(() => server.closeIdleConnections())
       })

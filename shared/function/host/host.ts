@@ -11,7 +11,7 @@ import { ConfigError, integerSetting, readConfig } from '#config'
 import { checkDatabase, databaseSettings, requireSupportedServer } from '#database'
 import { ServiceError } from '#errors'
 import { cacheSettings } from '#redis'
-import { answerScrape, logger, logRepeated, startTracing } from '#telemetry'
+import { answerScrape, flushLog, logger, logRepeated, logSettings, startTracing } from '#telemetry'
 import type { FunctionDefinition } from '../definition.ts'
 import type { RunningTrigger } from '../events/trigger.ts'
 import { problemDocument, problemHeaders, toServiceError } from '../problem.ts'
@@ -46,6 +46,7 @@ export interface Host {
 
 /** Throws a ConfigError for a setting that would only fail a function's first request. */
 export function checkSettings(): void {
+  logSettings()
   databaseSettings()
   cacheSettings()
   checkAccessSettings()
@@ -166,6 +167,7 @@ export async function runProcess(start: () => Promise<{ drain: () => Promise<voi
       setTimeout(() => crash(new Error(`not drained within ${GIVE_UP_MS} ms`), 'giving up'), GIVE_UP_MS).unref()
       await host.drain()
       logger().info('stopped')
+      await flushLog()
       process.exit(0)
     }
     onStopSignal(drain, () => logger().info('still draining'))

@@ -11,6 +11,7 @@ import type { Duplex } from 'node:stream'
 import { ServiceError } from '#errors'
 import { problemDocument, problemHeaders } from '../problem.ts'
 import { requestIdOf } from '../request-id.ts'
+import { logUnreadable, noteAccess, watchAccess } from './access-log.ts'
 import { followChunks } from './announced-bytes.ts'
 import { endAnswer } from './end-answer.ts'
 import { prepareClose } from './graceful-close.ts'
@@ -63,7 +64,7 @@ export function createHttpServer(answer: RequestListener, options: ServerOptions
   const listener: RequestListener = (req, res) => {
     if (req.headers['transfer-encoding'] !== undefined && !answers.has(req.socket)) followChunks(req)
     answers.set(req.socket, res)
-    closing.watch(req, res)
+    closing.watch(req, res, watchAccess(req, res))
     const fault = faultOf(req, options.isServed ?? everyHost)
     if (!fault) return answer(req, res)
     // Whatever the parser finds in the body of such a request is not reported.
@@ -119,6 +120,7 @@ function refuseHead(problem: ServiceError, req: IncomingMessage, res: ServerResp
   const requestId = requestIdOf(req.headers['request-id']?.toString())
   const body = JSON.stringify(problemDocument(problem, { instance: 'about:blank', requestId }))
   const headers = { ...problemHeaders(problem), 'content-length': Buffer.byteLength(body), 'request-id': requestId }
+  noteAccess(res, { function: 'server', route: undefined, requestId, code: problem.code })
   res.writeHead(problem.status, { ...headers, connection: 'close' })
   if (req.method !== 'HEAD') res.write(body)
   endAnswer(req, res)
@@ -139,6 +141,7 @@ function refuse(error: NodeJS.ErrnoException, socket: Duplex, underWay: boolean)
     connection: 'close',
     'request-id': requestId,
   }
+  logUnreadable(problem, requestId)
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
   socket.end(`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}\r\n${lines.join('')}\r\n${body}`)
   // The rest of the bad request is read and dropped for a moment: closing a socket with unread bytes sends a reset, which can

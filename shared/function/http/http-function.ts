@@ -1,5 +1,5 @@
 import type { HttpBindings } from '@hono/node-server'
-import { Hono } from 'hono'
+import { type Context, Hono } from 'hono'
 import type * as z from 'zod'
 import { type Resource, ServiceError } from '#errors'
 import { tracing } from '#telemetry'
@@ -13,6 +13,7 @@ import {
   type ParamsOption,
   type Route,
 } from '../definition.ts'
+import { noteAccess } from '../host/access-log.ts'
 import { requestIdOf } from '../request-id.ts'
 import { type Admission, createAdmission } from './admission.ts'
 import { endOfTurn } from './end-of-turn.ts'
@@ -82,7 +83,7 @@ export function httpFunction<
 
 /** A Hono app with the function's route. It answers every other method and path with a problem document. */
 function appOf(endpoint: Endpoint, admission: Admission): Hono {
-  const { method, path } = endpoint
+  const { name, method, path } = endpoint
   const app = new Hono()
   const pattern = path.replaceAll(/\{(\w+)\}/g, ':$1')
   const allowed: readonly string[] = method === 'GET' ? ['GET', 'HEAD'] : [method]
@@ -90,7 +91,7 @@ function appOf(endpoint: Endpoint, admission: Admission): Hono {
     if (!allowed.includes(c.req.method)) {
       const allow = allowed.join(', ')
       const error = new ServiceError('method_not_allowed', `Use ${allow} here.`)
-      return problem(c.req.raw, error, requestIdOf(c.req.header('request-id')), { allow })
+      return refuse(c, error, { function: name, route: path }, { allow })
     }
     const http = c.env as Partial<HttpBindings> | undefined
     const answer = () => respond(endpoint, c.req.raw, c.req.param(), admission, http)
@@ -99,12 +100,22 @@ function appOf(endpoint: Endpoint, admission: Admission): Hono {
     await endOfTurn()
     return response
   })
-  app.notFound((c) =>
-    problem(
-      c.req.raw,
-      new ServiceError('not_found', 'There is nothing at this path.'),
-      requestIdOf(c.req.header('request-id')),
-    ),
-  )
+  app.notFound((c) => {
+    const error = new ServiceError('not_found', 'There is nothing at this path.')
+    return refuse(c, error, { function: name, route: undefined })
+  })
   return app
+}
+
+/** Answers a request that is not for the function's route. */
+function refuse(
+  c: Context,
+  error: ServiceError,
+  about: { function: string; route: string | undefined },
+  headers: Record<string, string> = {},
+): Response {
+  const requestId = requestIdOf(c.req.header('request-id'))
+  const { outgoing } = (c.env ?? {}) as Partial<HttpBindings>
+  if (outgoing) noteAccess(outgoing, { ...about, requestId, code: error.code })
+  return problem(c.req.raw, error, requestId, headers)
 }

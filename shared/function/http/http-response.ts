@@ -3,15 +3,16 @@ import type { Identity, RateLimitResult } from '#access'
 import { originOf, rateLimitHeaders } from '#access'
 import type { ResponseState } from '#database'
 import { isRefusal, type ServiceError } from '#errors'
-import { countSecurityEvent, logger, logRefusal, type TraceContext, traceIdOf } from '#telemetry'
+import { countSecurityEvent, logFault, logger, logRefusal, type TraceContext, traceIdOf } from '#telemetry'
 import type { HandlerResult } from '../definition.ts'
+import type { AccessNotes } from '../host/access-log.ts'
 import { countProblem, problemDocument, problemHeaders } from '../problem.ts'
 import type { RequestHeaders } from './request-headers.ts'
 import { countUnsent } from './unsent.ts'
 import { pathOf } from './validate.ts'
 
 /** A request on its way through the pipeline, with all that an answer to it, a problem document too, is made from. */
-export interface Exchange {
+export interface Exchange extends AccessNotes {
   requestId: string
   trace: TraceContext
   headers: RequestHeaders
@@ -75,7 +76,7 @@ export function problem(
   })
 }
 
-/** Logs 5xx as error, refusals under load once for many, the rest as debug. Counts it, and what concerns security. */
+/** Logs 5xx as error, the same once for many, refusals as warnings, and the rest as debug. Counts it, and what concerns security. */
 export function logFailure(name: string, error: ServiceError, thrown: unknown, exchange: Exchange): void {
   const { requestId, trace, identity, http } = exchange
   countProblem(name, error)
@@ -86,11 +87,11 @@ export function logFailure(name: string, error: ServiceError, thrown: unknown, e
     logRefusal({ function: name, code: error.code }, error.detail, reasonOf(error))
     return
   }
-  const level = error.status >= 500 ? 'error' : 'debug'
-  if (!logger().isLevelEnabled(level)) return
-  const entry = { function: name, code: error.code, request_id: requestId, trace_id: traceIdOf(trace) }
-  const err = error.code === 'internal' ? thrown : (error.cause ?? error)
-  logger()[level]({ ...entry, ...(level === 'error' && { err }) }, error.detail)
+  const about = { function: name, code: error.code }
+  const ids = { request_id: requestId, trace_id: traceIdOf(trace) }
+  if (error.status >= 500)
+    logFault(about, error.detail, error.code === 'internal' ? thrown : (error.cause ?? error), ids)
+  else if (logger().isLevelEnabled('debug')) logger().debug({ ...about, ...ids }, error.detail)
 }
 
 function reasonOf({ cause }: ServiceError): string | undefined {

@@ -14,6 +14,7 @@ import type { Resource } from '#errors'
 import { validate } from '#input'
 import { beginTrace } from '#telemetry'
 import type { HandlerResult, HttpRequest, Limits, Method } from '../definition.ts'
+import { noteAccess } from '../host/access-log.ts'
 import { toServiceError } from '../problem.ts'
 import { requestIdOf } from '../request-id.ts'
 import type { Admission } from './admission.ts'
@@ -54,6 +55,8 @@ export async function respond(
   const requestId = requestIdOf(headers.get('request-id'))
   const trace = beginTrace(headers.get('traceparent'), headers.get('tracestate'))
   const exchange: Exchange = {
+    function: endpoint.name,
+    route: endpoint.path,
     requestId,
     trace,
     headers,
@@ -63,6 +66,7 @@ export async function respond(
     http,
     isGone,
   }
+  if (http?.outgoing) noteAccess(http.outgoing, exchange)
   const response = await answer(endpoint, request, params, exchange, admission)
   isAnswered = true
   admission.observe(response.status, startedAt, trace)
@@ -81,6 +85,7 @@ async function answer(
     return toResponse(result, exchange)
   } catch (thrown) {
     const error = toServiceError(refusedInput(thrown) ?? toPublicError(thrown))
+    exchange.code = error.code
     logFailure(endpoint.name, error, thrown, exchange)
     // A replayed failure repeats the first answer, with its request id.
     const { replayedFrom } = exchange.response

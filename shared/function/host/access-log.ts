@@ -1,0 +1,88 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ErrorCode, ServiceError } from '#errors'
+import { childTrace, logger, logSettings, type TraceContext, traceIdOf, writeAccessLine } from '#telemetry'
+
+/** What the access line of a request says of it, besides what the connection knows. Read when the request has ended. */
+export interface AccessNotes {
+  function: string
+  /** The route's template, never the path: that has ids, and whatever a client puts there. */
+  route: string | undefined
+  requestId: string
+  trace?: TraceContext
+  identity?: { apiKeyId: string } | undefined
+  /** Of a problem document. */
+  code?: ErrorCode
+}
+
+const NOTES = Symbol('what the access line says')
+interface Noted {
+  [NOTES]?: AccessNotes
+}
+
+/**
+ * Names who answers a request, which gets it a line in the log. A request that nobody answers in this process, being forwarded or a probe,
+ * has none here.
+ */
+export function noteAccess(res: object, notes: AccessNotes): void {
+  const noted: Noted = res
+  noted[NOTES] = notes
+}
+
+const nothing = () => {}
+
+/** Begins to watch a request. Gives the function to call when its answer is sent or its connection is gone. */
+export function watchAccess(req: IncomingMessage, res: ServerResponse & Noted): () => void {
+  if (!logsAccess()) return nothing
+  const startedAt = performance.now()
+  const bytesBefore = req.socket.bytesWritten
+  return () => {
+    const notes = res[NOTES]
+    if (!notes) return
+    // 499 is nginx's, for a client that left before its answer.
+    const caller = notes.trace ? '' : callersTrace(req.headers.traceparent)
+    const status = res.headersSent ? res.statusCode : 499
+    const ms = Math.round((performance.now() - startedAt) * 100) / 100
+    const bytes = req.socket.bytesWritten - bytesBefore
+    const end = res.headersSent && !res.writableFinished ? ',"cut":true}\n' : '}\n'
+    writeAccessLine(`${lineOf(notes, req.method, status)},"ms":${ms},"bytes":${bytes}${caller}${end}`)
+  }
+}
+
+/** Logs a request whose head could not be read. */
+export function logUnreadable({ status, code }: ServiceError, requestId: string): void {
+  const notes = { function: 'server', route: undefined, requestId, code }
+  if (logsAccess()) writeAccessLine(`${lineOf(notes, null, status)}}\n`)
+}
+
+/** The caller's trace, of an answer that is no part of it yet. */
+function callersTrace(header: string | string[] | undefined): string {
+  return typeof header === 'string' ? `,"trace_id":"${traceIdOf(childTrace(header))}"` : ''
+}
+
+function logsAccess(): boolean {
+  return logSettings().ACCESS_LOG === '1' && logger().isLevelEnabled('info')
+}
+
+/** Put together by hand, since of the values only a request id, of visible ASCII, can have characters that JSON escapes. */
+function lineOf(notes: AccessNotes, method: string | null | undefined, status: number): string {
+  const { function: name, route, requestId, trace, identity, code } = notes
+  const id = /["\\]/.test(requestId) ? JSON.stringify(requestId) : `"${requestId}"`
+  const traced = trace ? `,"trace_id":"${traceIdOf(trace)}","span_id":"${trace.traceparent.slice(36, 52)}"` : ''
+  const key = identity ? `,"api_key_id":"${identity.apiKeyId}"` : ''
+  const problem = code ? `,"code":"${code}"` : ''
+  const target = `"method":${method ? `"${method}"` : null},"route":${route ? `"${route}"` : null}`
+  return `{"level":"info","time":"${isoTime()}","msg":"request","function":"${name}",${target},"status":${status}${problem},"request_id":${id}${traced}${key}`
+}
+
+let lastMs = 0
+let lastTime = ''
+
+/** The time in ISO 8601, made once a millisecond. */
+function isoTime(): string {
+  const now = Date.now()
+  if (now !== lastMs) {
+    lastMs = now
+    lastTime = new Date(now).toISOString()
+  }
+  return lastTime
+}
