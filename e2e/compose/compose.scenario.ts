@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { runEndToEnd } from '../collection/run.ts'
 import { createShopClient, type ShopClient } from './client.ts'
 import { type Compose, docker, engineMissing, newCompose } from './compose.ts'
@@ -70,6 +70,10 @@ describe.skipIf(missing !== undefined)('docker compose', () => {
     compose = await newCompose()
     client = createShopClient(compose.url, compose.key, CONNECTIONS)
   })
+  afterEach(async ({ task }) => {
+    if (task.result?.state === 'fail') await compose.keepLogs()
+  })
+
   afterAll(async () => {
     await client.close()
     await compose.run('down', '--volumes', '--rmi', 'local', '--remove-orphans', '--timeout', '5')

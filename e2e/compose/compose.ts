@@ -1,5 +1,6 @@
 import { execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { environment } from '#config'
@@ -26,6 +27,8 @@ export interface Compose {
   project: string
   /** `docker compose …`; gives what it writes. Throws with the end of that where it fails. */
   run: (...args: string[]) => Promise<string>
+  /** Writes what the containers have said into `.local/compose-logs`. */
+  keepLogs: () => Promise<void>
   /** Runs a statement in the primary, or in the replica. Gives its rows, unaligned. */
   sql: (statement: string, service?: 'postgres-primary' | 'postgres-replica') => Promise<string>
 }
@@ -59,6 +62,11 @@ export async function newCompose(): Promise<Compose> {
     key,
     project,
     run,
+    async keepLogs() {
+      const folder = `${root}.local/compose-logs`
+      await mkdir(folder, { recursive: true })
+      await writeFile(`${folder}/${project}.log`, await run('logs', '--no-color', '--timestamps'))
+    },
     sql: (statement, service = 'postgres-primary') =>
       run('exec', '-T', service, 'psql', '-U', 'postgres', '-d', 'stock', '-XAtq', '-c', statement),
   }

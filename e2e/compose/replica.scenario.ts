@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { type Compose, docker, engineMissing, newCompose } from './compose.ts'
 
 // The replica of docker-compose.yml loses its primary, its copy or its slot in every way, in this order, on a project of its own.
@@ -35,6 +35,10 @@ describe.skipIf(missing !== undefined)('the replica', () => {
     await compose.sql('create table marks (id int)')
     await compose.sql(`create table filler as select repeat('x', 1000) from generate_series(1, 100000)`)
   })
+  afterEach(async ({ task }) => {
+    if (task.result?.state === 'fail') await compose.keepLogs()
+  })
+
   afterAll(async () => {
     await compose.run('down', '--volumes', '--timeout', '5')
   })

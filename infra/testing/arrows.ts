@@ -58,7 +58,8 @@ export const arrows: Readonly<Record<string, Allowed>> = {
   'infra/local': allow([...shared, 'infra/router'], ['amqplib', 'postgres', 'zod']),
   'infra/docker': allow([], []),
   'infra/docs': allow(shared, ['yaml', 'zod']),
-  build: allow([...shared, 'infra/local', 'infra/router'], ['esbuild', 'vitest']),
+  'infra/build': allow([], ['esbuild']),
+  build: allow([...shared, 'infra/build', 'infra/local', 'infra/router'], ['esbuild', 'vitest']),
 }
 
 /** Packages that tests may import besides those of their module. Helpers of tests count as tests. */
