@@ -1,11 +1,12 @@
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import * as z from 'zod'
+import { shutDown } from '#async'
 import { ConfigError, integerSetting } from '#config'
 import { createHttpServer } from '#function/http-server'
 import { serveMetrics } from '#function/metrics-server'
 import { onStopSignal } from '#function/stop-signals'
-import { flushLog, logger, logSettings } from '#telemetry'
+import { flushLog, logger, logSettings, startLogExport } from '#telemetry'
 import { logFailures } from './exchange.ts'
 import { parseManifest, proxiedRoutes } from './manifest.ts'
 import { createRouter } from './router.ts'
@@ -51,6 +52,7 @@ export async function main(env: Environment): Promise<void> {
 export async function startRouter(env: Environment): Promise<RunningRouter> {
   const settings = parseSettings(env)
   logSettings()
+  startLogExport({ name: 'router' })
   const manifest = parseManifest(await readFile(settings.MANIFEST, 'utf8'))
   let stopping = false
   const router = createRouter({
@@ -77,6 +79,7 @@ export async function startRouter(env: Environment): Promise<RunningRouter> {
       await server.close(STOP_MS_MAX - settings.DRAIN_DELAY_MS, settings.DRAIN_DELAY_MS)
       await Promise.all([router.close(), metrics.close()])
       logger().info('router stopped')
+      await shutDown()
       await flushLog()
     },
   }

@@ -1,5 +1,6 @@
 export { formatLines, type Logger, logger, logSettings, writeAccessLine } from './log.ts'
 export { answerScrape, counter, declaredMetrics, gauge, histogram, renderMetrics, tracedHistogram } from './metrics.ts'
+export { startLogExport } from './otlp-logs.ts'
 export { logFault, logRefusal } from './refusals.ts'
 export { countSecurityEvent, logRepeated, securityEvent } from './security.ts'
 export { flushLog } from './stdout.ts'

@@ -50,7 +50,16 @@ export function writeAccessLine(line: string): void {
   write(line, true)
 }
 
+const followers = new Set<(line: string) => void>()
+
+/** Calls `follower` with each line of JSON from now on. Gives the function that ends this. */
+export function followLines(follower: (line: string) => void): () => void {
+  followers.add(follower)
+  return () => followers.delete(follower)
+}
+
 function write(line: string, mayWait: boolean): void {
+  for (const follow of followers) follow(line)
   writeLine(format(line), mayWait)
 }
 

@@ -41,6 +41,8 @@ export async function openCollector(): Promise<Collector> {
     for await (const chunk of req) chunks.push(chunk)
     const body = Buffer.concat(chunks)
     if (status === 0) return
+    // Log records come too, in JSON.
+    if (req.url !== '/v1/traces') return res.writeHead(status).end()
     if (status === 200) spans.push(...readRequest(req.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body))
     res.writeHead(status, { 'content-type': 'application/x-protobuf' }).end()
   })

@@ -11,7 +11,7 @@ import { ConfigError, integerSetting, readConfig } from '#config'
 import { checkDatabase, databaseSettings, requireSupportedServer } from '#database'
 import { ServiceError } from '#errors'
 import { cacheSettings } from '#redis'
-import { answerScrape, flushLog, logger, logRepeated, logSettings, startTracing } from '#telemetry'
+import { answerScrape, flushLog, logger, logRepeated, logSettings, startLogExport, startTracing } from '#telemetry'
 import type { FunctionDefinition } from '../definition.ts'
 import type { RunningTrigger } from '../events/trigger.ts'
 import { problemDocument, problemHeaders, toServiceError } from '../problem.ts'
@@ -66,7 +66,9 @@ export async function startHost(
   definition.settings?.()
   if (definition.trigger.kind !== 'http' && !startTrigger) throw new Error(`${definition.name} needs its trigger`)
   const version = bundle ? await hashOf(bundle) : null
-  await startTracing({ name: definition.name, version: version ?? undefined })
+  const service = { name: definition.name, version: version ?? undefined }
+  await startTracing(service)
+  startLogExport(service)
   const served: Served = { definition, version, isDraining: false }
   const app = getRequestListener((request, env) => definition.app.fetch(request, env))
   const server = createHttpServer((req, res) => {
