@@ -89,7 +89,12 @@ describe('the bundles', () => {
       expect(drivers(name).sort(), name).toEqual(name === 'router' ? ['undici'] : driversOf(files))
     }
     expect(inputs.get('prune-history')).not.toContain('shared/redis/connection.ts')
-    expect(holding('shared/events/kafka/client.ts')).toEqual(['detect-low-stock', 'notify-webhooks', 'publish-events'])
+    expect(holding('shared/events/kafka/client.ts')).toEqual([
+      'detect-low-stock',
+      'measure-backlog',
+      'notify-webhooks',
+      'publish-events',
+    ])
     expect(inputs.get('get-stock')?.filter((input) => input.startsWith('shared/products'))).toEqual([])
     expect(holding('shared/events/subscribe.ts')).toEqual(['detect-low-stock', 'notify-webhooks'])
     expect(holding('shared/events/relay.ts')).toEqual(['publish-events'])

@@ -67,8 +67,9 @@ describe('docker-compose.yml', () => {
       const { JOBS_URL, EVENTS_URL, CACHE_URL } = environment
       expect([JOBS_URL, CACHE_URL, environment.DATABASE_URL], name).not.toContain(undefined)
       const followsOrPublishes = trigger.kind === 'stream' || (trigger.kind === 'outbox' && trigger.outbox === 'events')
-      expect(EVENTS_URL !== undefined, name).toBe(followsOrPublishes)
-      expect(joined.includes('events'), name).toBe(followsOrPublishes)
+      const usesLog = followsOrPublishes || name === 'measure-backlog'
+      expect(EVENTS_URL !== undefined, name).toBe(usesLog)
+      expect(joined.includes('events'), name).toBe(usesLog)
       expect(joined.includes('database'), name).toBe(true)
       // Without a password it is no more than the fact that there is a broker.
       expect(joined.includes('jobs'), name).toBe(String(JOBS_URL).includes('@'))

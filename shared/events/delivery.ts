@@ -1,5 +1,5 @@
 import type { Outcome } from '#errors'
-import { counter, gauge, logger } from '#telemetry'
+import { counter, histogram, logger } from '#telemetry'
 import type { Backlog, Entry, Settlement } from './backlog.ts'
 import { oneAtATime } from './one-at-a-time.ts'
 import type { LoggedEvent } from './postgres/log.ts'
@@ -37,10 +37,12 @@ const delivered = counter('stream_events_total', 'Events delivered to a consumer
   'verdict',
 ])
 const deadLetters = counter('stream_dead_letters_total', 'Events that a consumer group has dead-lettered.', ['group'])
-const lag = gauge('stream_lag_seconds', 'Age of the last event of a topic that was delivered to a consumer group.', [
-  'group',
-  'topic',
-])
+const age = histogram(
+  'stream_delivery_age_seconds',
+  'Time from a change until its event was delivered to a consumer group.',
+  ['group'],
+  [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800],
+)
 
 /** Events that are done and not saved: as many may be delivered again after a crash, or as many as a batch has. */
 const UNSAVED_MAX = 100
@@ -140,8 +142,7 @@ async function deliverOne<E extends Entry>(
   }
   const event = eventOf(entry)
   const outcome = await subscription.deliver(event, topic)
-  delivered.inc({ group, verdict: outcome.verdict })
-  lag.set({ group, topic }, ageOf(event))
+  countDelivery(group, event, outcome)
   return conclude(subscription, entry, outcome, attempts, session)
 }
 
@@ -152,19 +153,25 @@ async function attemptBatch(
 ): Promise<readonly Outcome[] | Failure> {
   if (!batch) throw new Error(`${group} takes no batches`)
   const outcomes = await batch.deliver(events, topic)
-  const last = events.at(-1)
-  if (last) lag.set({ group, topic }, ageOf(last))
   if ('verdict' in outcomes) {
     delivered.inc({ group, verdict: outcomes.verdict }, events.length)
     logger().warn(
       { group, topic, events: events.length, reason: outcomes.error },
       'batch failed; its events will be delivered one by one',
     )
-  } else for (const { verdict } of outcomes) delivered.inc({ group, verdict })
+  } else {
+    for (const [index, event] of events.entries()) {
+      const outcome = outcomes[index]
+      if (outcome) countDelivery(group, event, outcome)
+    }
+  }
   return outcomes
 }
 
-const ageOf = ({ occurredAt }: LoggedEvent) => (Date.now() - occurredAt.getTime()) / 1000
+function countDelivery(group: string, { occurredAt }: LoggedEvent, { verdict }: Outcome): void {
+  delivered.inc({ group, verdict })
+  if (verdict === 'acknowledge') age.observe({ group }, (Date.now() - occurredAt.getTime()) / 1000)
+}
 
 /**
  * What follows from the `attempts`th attempt. An outage does not count as an attempt, however long it lasts: a database that is down for an

@@ -1,3 +1,4 @@
+export { measureEvents } from './backlog-metrics.ts'
 export { countRedriven, findDeadEvent, listDeadEvents, redriveDeadEvents } from './dead-events.ts'
 export { type EventType, eventTypes } from './event-types.ts'
 export { oncePerEvent, oncePerEvents } from './inbox.ts'

@@ -67,3 +67,10 @@ export function createResumption({ position, attempts, ahead }: Progress): Resum
     },
   }
 }
+
+/** How far a consumer group is behind the end of a topic. */
+export interface Lag {
+  events: number
+  /** How long its next event has been in the log; 0 where there is none. */
+  seconds: number
+}

@@ -5,6 +5,7 @@ import { PageQuery, transaction } from '#database'
 import type { Outcome } from '#errors'
 import { listDeadEvents, oncePerEvent, redriveDeadEvents } from '#events'
 import { sql } from '#testing'
+import { metric } from '#testing/metrics'
 import { publish } from './outbox.ts'
 import type { LoggedEvent } from './postgres/log.ts'
 import { closeRelay, relayOutbox } from './relay.ts'
@@ -16,7 +17,6 @@ import {
   type Follower,
   gate,
   log,
-  metric,
   newEvent,
   seen,
   start,

@@ -1,5 +1,5 @@
 import { primary, type RequestContext, transaction } from '#database'
-import { counter, gauge, histogram } from '#telemetry'
+import { counter, histogram } from '#telemetry'
 import { closeKafkaRelay, publishToKafka } from './kafka/relay.ts'
 import { appendFromOutbox } from './postgres/log.ts'
 import { takeTurn } from './relay-turn.ts'
@@ -10,7 +10,6 @@ const BATCH_MAX = 1_000
 /** Batches a run: 20,000 events are more than the service writes between two runs. */
 const BATCHES_MAX = 20
 
-const age = gauge('outbox_oldest_age_seconds', 'Age of the oldest unpublished event, when last measured.')
 const batchSizes = histogram('outbox_batch_events', 'Events published at once.', [], [1, 3, 10, 30, 100, 300, 1_000])
 const published = counter('outbox_published_total', 'Events published.')
 
@@ -20,9 +19,7 @@ const published = counter('outbox_published_total', 'Events published.')
  * No cursor: docs/decisions/0003-outbox-without-cursor.md.
  */
 export async function relayOutbox(context: RequestContext): Promise<number> {
-  const seconds = await oldestAge()
-  age.set(seconds ?? 0)
-  if (seconds === undefined) return 0
+  if (!(await hasEvents())) return 0
   // Only where there is something to publish: this runs twenty times a second.
   const settings = eventsSettings()
   if (settings.adapter === 'kafka') return publishToKafka(context, settings, count)
@@ -40,11 +37,10 @@ export function closeRelay(): Promise<void> {
   return closeKafkaRelay()
 }
 
-/** The age of the next event, in seconds; undefined where there is none. This is the only query of an idle relay. */
-async function oldestAge(): Promise<number | undefined> {
-  const [row] = await primary()<Array<{ seconds: number }>>`
-    select extract(epoch from clock_timestamp() - occurred_at)::float8 as seconds from outbox order by sequence limit 1`
-  return row?.seconds
+/** The only query of an idle relay. */
+async function hasEvents(): Promise<boolean> {
+  const rows = await primary()`select from outbox order by sequence limit 1`
+  return rows.length > 0
 }
 
 async function moveBatch(context: RequestContext): Promise<number> {

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { overrideEnvironment } from '#config'
 import { inRivalSession, sql } from '#testing'
+import { metric } from '#testing/metrics'
 import { publish } from './outbox.ts'
 import type { LoggedEvent } from './postgres/log.ts'
 import { closeRelay, relayOutbox } from './relay.ts'
@@ -12,7 +13,6 @@ import {
   context,
   gate,
   log,
-  metric,
   newEvent,
   seen,
   start,

@@ -1,3 +1,4 @@
+export { measureJobs } from './backlog-metrics.ts'
 export type { Claim } from './claim.ts'
 export { listDeadLetters, redriveDeadLetters } from './dead-letters.ts'
 export { pruneJobs } from './prune.ts'

@@ -5,10 +5,11 @@ import { ServiceError } from '#errors'
 import { listDeadEvents, redriveDeadEvents } from '#events'
 import { sql } from '#testing'
 import { inKafka, kafkaUrl } from '#testing/kafka'
+import { metric } from '#testing/metrics'
 import { publish } from '../outbox.ts'
 import { closeRelay, relayOutbox } from '../relay.ts'
 import { adapters, currentKafkaUrl } from '../testing/adapters.ts'
-import { context, metric, newEvent, topic } from '../testing/events.ts'
+import { context, newEvent, topic } from '../testing/events.ts'
 import { readTopic, withAdmin } from '../testing/kafka.ts'
 
 const relay = () => relayOutbox(context())

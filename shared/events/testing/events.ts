@@ -3,7 +3,6 @@ import { expect, vi } from 'vitest'
 import { type Sql, systemContext } from '#database'
 import type { Outcome } from '#errors'
 import { type Following, follow, type LoggedEvent } from '#events'
-import { renderMetrics } from '#telemetry'
 import { sql } from '#testing'
 import { type NewEvent, publish } from '../outbox.ts'
 import { relayOutbox } from '../relay.ts'
@@ -70,9 +69,4 @@ export function gate() {
     open = resolve
   })
   return { opened, open }
-}
-
-/** What a metric is at, by its name and labels. */
-export async function metric(name: string): Promise<number> {
-  return Number(new RegExp(`^${name.replaceAll(/[{}"]/g, '\\$&')} (\\S+)`, 'm').exec(await renderMetrics())?.[1] ?? 0)
 }

@@ -1,0 +1,91 @@
+import type { Admin } from 'kafkajs'
+import { onShutdown } from '#async'
+import type { Lag } from '../progress.ts'
+import type { KafkaSettings } from '../settings.ts'
+import { createKafka } from './client.ts'
+import { ensureTopics, eventTopics } from './topics.ts'
+
+/**
+ * Ages that are told apart, in seconds: each is a tenth more than the one before, and the last is 8 days, as long as a topic keeps an
+ * event.
+ */
+const AGES = Array.from({ length: 143 }, (_, step) => 1.1 ** step)
+
+/** A partition of which a group has not read everything. */
+interface Behind {
+  partition: number
+  /** Of the next message that the group wants to read. */
+  offset: number
+}
+
+let opened: { url: string; admin: Promise<Admin> } | undefined
+
+/**
+ * How far a group is behind the end of a topic: by what it has committed, so it does not matter whether it has a living consumer. The
+ * seconds are those since its next message was published, a tenth too few at most. One that has never come is behind all of the topic.
+ */
+export async function topicLag(group: string, topic: string, settings: KafkaSettings): Promise<Lag> {
+  const admin = await openAdmin(settings)
+  const [groupId, name] = [`${settings.prefix}${group}`, `${settings.prefix}${topic}`]
+  try {
+    const [committed] = await admin.fetchOffsets({ groupId, topics: [name] })
+    const offsets = new Map(committed?.partitions.map(({ partition, offset }) => [partition, Number(offset)]))
+    const behind: Behind[] = []
+    let events = 0
+    // Asked for last, so that what is read and written meanwhile does not make it negative.
+    for (const { partition, low, high } of await admin.fetchTopicOffsets(name)) {
+      const offset = Math.max(offsets.get(partition) ?? 0, Number(low))
+      if (offset >= Number(high)) continue
+      events += Number(high) - offset
+      behind.push({ partition, offset })
+    }
+    return { events, seconds: behind.length === 0 ? 0 : await ageOf(behind, admin, name) }
+  } catch (error) {
+    // A connection that has failed is not used again.
+    await closeAdmin()
+    throw error
+  }
+}
+
+/**
+ * The age of the oldest of these messages. Kafka does not tell the time of a message without sending it, but says where the first one is
+ * that is not older than a time. So the age is searched for, in eight steps.
+ */
+async function ageOf(behind: readonly Behind[], admin: Admin, topic: string): Promise<number> {
+  const now = Date.now()
+  const isOlder = async (ageSeconds: number) => {
+    const firsts = await admin.fetchTopicOffsetsByTimestamp(topic, Math.floor(now - ageSeconds * 1_000))
+    const first = new Map(firsts.map(({ partition, offset }) => [partition, Number(offset)]))
+    return behind.some(({ partition, offset }) => (first.get(partition) ?? 0) > offset)
+  }
+  let [low, high] = [0, AGES.length]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (await isOlder(AGES[middle] ?? 0)) low = middle + 1
+    else high = middle
+  }
+  return AGES[low - 1] ?? 0
+}
+
+function openAdmin(settings: KafkaSettings): Promise<Admin> {
+  if (opened?.url !== settings.url) {
+    void closeAdmin()
+    onShutdown(closeAdmin)
+    opened = { url: settings.url, admin: connect(settings) }
+  }
+  return opened.admin
+}
+
+async function connect(settings: KafkaSettings): Promise<Admin> {
+  const kafka = await createKafka(settings)
+  await ensureTopics(kafka, eventTopics(settings))
+  const admin = kafka.admin()
+  await admin.connect()
+  return admin
+}
+
+async function closeAdmin(): Promise<void> {
+  const closing = opened?.admin
+  opened = undefined
+  await closing?.then((admin) => admin.disconnect()).catch(() => {})
+}
