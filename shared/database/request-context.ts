@@ -1,4 +1,4 @@
-import { beginTrace, type TraceContext } from '#telemetry'
+import { childTrace, currentTrace, type TraceContext } from '#telemetry'
 import type { Scope } from './scopes.ts'
 import type { IdempotencyKey } from './transactions/idempotency.ts'
 
@@ -30,7 +30,10 @@ export interface ResponseState {
 }
 
 /** The context of work that no client asked for: schedules, seeds, migrations. */
-export function systemContext(actor: string, trace: TraceContext = beginTrace()): RequestContext {
+export function systemContext(
+  actor: string,
+  trace: TraceContext = currentTrace() ?? childTrace(undefined),
+): RequestContext {
   return {
     actor,
     scopes: ['admin'],

@@ -1,6 +1,6 @@
 import type { Sql } from '#database'
 import { newId } from '#ids'
-import type { TraceContext } from '#telemetry'
+import { type TraceContext, traceOfMessage } from '#telemetry'
 import { type EventType, eventTypes } from './event-types.ts'
 
 export interface NewEvent {
@@ -20,19 +20,23 @@ export interface NewEvent {
  */
 export async function publish(tx: Sql, events: readonly NewEvent[]): Promise<void> {
   if (events.length === 0) return
+  const ids = events.map(() => newId())
+  const traces = events.map(({ trace, type }, index) =>
+    traceOfMessage(trace, { system: 'outbox', destination: eventTypes[type], id: ids[index] ?? '' }),
+  )
   await tx`
     insert into outbox (id, topic, type, product_id, version, data, occurred_at, traceparent, tracestate)
     select event.id, event.topic, event.type, event.product_id, event.version, event.data, now(), event.traceparent,
            event.tracestate
     from rows from (
       unnest(
-        ${events.map(() => newId())}::uuid[],
+        ${ids}::uuid[],
         ${events.map((event) => eventTypes[event.type])}::text[],
         ${events.map((event) => event.type)}::text[],
         ${events.map((event) => event.productId)}::uuid[],
         ${events.map((event) => event.version)}::bigint[],
-        ${events.map((event) => event.trace.traceparent)}::text[],
-        ${events.map((event) => event.trace.tracestate ?? null)}::text[]
+        ${traces.map(({ traceparent }) => traceparent)}::text[],
+        ${traces.map(({ tracestate }) => tracestate ?? null)}::text[]
       ),
       -- One document: in an array of texts, each would be escaped a second time.
       json_array_elements(${JSON.stringify(events.map((event) => event.data))}::text::json)

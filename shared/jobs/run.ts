@@ -2,7 +2,7 @@ import type * as z from 'zod'
 import { withTimeout } from '#async'
 import { type RequestContext, type Sql, systemContext, transaction } from '#database'
 import { cutText, invalid, ServiceError } from '#errors'
-import { logger } from '#telemetry'
+import { inSpan, logger, tracing } from '#telemetry'
 import { claimById, leaseEnd } from './claim.ts'
 import { type ClaimedJob, takeClaimed } from './claimed-jobs.ts'
 import { ERROR_MAX, refuse, succeed } from './end-attempt.ts'
@@ -80,6 +80,7 @@ export async function runJob(
 ): Promise<object> {
   const job = takeClaimed(deliveryId) ?? (await claimById(jobId, deliveryId, context))
   if (!job) return { jobId, ran: false }
+  tracing()?.current()?.setAttributes({ 'job.id': jobId, 'job.type': job.type })
   const { work, timeoutMs } = workOf(job, runners)
   const submitter = { ...systemContext(job.actor, context.trace), ...(job.scopes && { scopes: job.scopes }) }
   const run = startRun(jobId, deliveryId, submitter, job.checkpoint)
@@ -130,11 +131,15 @@ function startRun(jobId: string, lease: string, context: RequestContext, checkpo
       assertLeaseHeld(saved.count > 0)
     },
     step: (work) =>
-      transaction(context, async (tx) => {
-        const { done, total, checkpoint: reached } = await work(tx)
-        const kept = tx`, checkpoint = ${JSON.stringify(reached)}::text::json`
-        const moved = await advance(tx, jobId, lease, done, total, kept)
-        assertLeaseHeld(moved.count > 0)
+      inSpan('job step', {}, async () => {
+        const { done, total } = await transaction(context, async (tx) => {
+          const reached = await work(tx)
+          const kept = tx`, checkpoint = ${JSON.stringify(reached.checkpoint)}::text::json`
+          const moved = await advance(tx, jobId, lease, reached.done, reached.total, kept)
+          assertLeaseHeld(moved.count > 0)
+          return reached
+        })
+        tracing()?.current()?.setAttributes({ 'job.done': done, 'job.total': total })
       }),
     input: () => readInput(jobId),
   }

@@ -1,7 +1,7 @@
 import { hasScope, type RequestContext, read, requireScope, type Sql, transaction } from '#database'
 import { notFound, ServiceError } from '#errors'
 import { newId } from '#ids'
-import type { TraceContext } from '#telemetry'
+import { type TraceContext, traceOfMessage } from '#telemetry'
 import { andDispatch } from './dispatches.ts'
 import { storeInput } from './input.ts'
 import { findJob, type JobRow, jobColumns, toJob } from './job-rows.ts'
@@ -50,12 +50,14 @@ export function submitJob(request: NewJob, context: RequestContext, tx?: Sql): P
 }
 
 async function insertJob(tx: Sql, { type, payload, input }: NewJob, context: RequestContext): Promise<Job> {
-  const { actor, trace } = context
+  const { actor } = context
+  const id = newId()
+  const trace = traceOfJob(id, context.trace)
   const { attemptsMax } = jobTypes[type]
   const [row] = await tx<[JobRow]>`
     with job as (
       insert into jobs (id, type, payload, attempts_max, actor, scopes, traceparent, tracestate)
-      values (${newId()}, ${type}, ${JSON.stringify(payload)}::text::json, ${attemptsMax}, ${actor},
+      values (${id}, ${type}, ${JSON.stringify(payload)}::text::json, ${attemptsMax}, ${actor},
               ${context.scopes}, ${trace.traceparent}, ${trace.tracestate ?? null})
       returning *
     ) ${andDispatch(tx, tx`select id from job`)}
@@ -78,15 +80,17 @@ export async function submitJobs(
 ): Promise<void> {
   if (jobs.length === 0) return
   const { attemptsMax } = jobTypes[type]
+  const ids = jobs.map(() => newId())
+  const traces = jobs.map(({ trace }, index) => traceOfJob(ids[index] ?? '', trace))
   await tx`
     with job as (
       insert into jobs (id, type, payload, attempts_max, actor, scopes, traceparent, tracestate)
       select id, ${type}, payload, ${attemptsMax}, ${actor}, ${scopes}, traceparent, tracestate
       from rows from (
         unnest(
-          ${jobs.map(() => newId())}::uuid[],
-          ${jobs.map(({ trace }) => trace.traceparent)}::text[],
-          ${jobs.map(({ trace }) => trace.tracestate ?? null)}::text[]
+          ${ids}::uuid[],
+          ${traces.map(({ traceparent }) => traceparent)}::text[],
+          ${traces.map(({ tracestate }) => tracestate ?? null)}::text[]
         ),
         -- One document: in an array of texts, each would be escaped a second time.
         json_array_elements(${JSON.stringify(jobs.map(({ payload }) => payload))}::text::json)
@@ -94,6 +98,10 @@ export async function submitJobs(
       returning id
     ) ${andDispatch(tx, tx`select id from job`)}
     select count(*) from job`
+}
+
+function traceOfJob(id: string, trace: TraceContext): TraceContext {
+  return traceOfMessage(trace, { system: 'postgresql', destination: 'jobs', id })
 }
 
 /** A job; its result is null for a request that may not read that. Throws `job_not_found`. */

@@ -6,5 +6,21 @@ export { logFault, logRefusal } from './refusals.ts'
 export { countSecurityEvent, logRepeated, securityEvent } from './security.ts'
 export { flushLog } from './stdout.ts'
 export { childTrace, type TraceContext, traceIdOf } from './trace-context.ts'
-export { type Attributes, failSpan, type Span, type SpanOptions, type Tracing, traceOf } from './tracing/span.ts'
-export { beginTrace, endWith, inSpan, startTracing, tracing } from './tracing/tracing.ts'
+export {
+  inSendSpans,
+  isRecorded,
+  type Message,
+  startProcess,
+  startProcessTogether,
+  traceOfMessage,
+} from './tracing/messages.ts'
+export {
+  type Attributes,
+  type CarriedTrace,
+  failSpan,
+  type Span,
+  type SpanOptions,
+  type Tracing,
+  traceOf,
+} from './tracing/span.ts'
+export { currentTrace, endWith, inSpan, startTracing, tracing } from './tracing/tracing.ts'

@@ -1,7 +1,7 @@
 import { lookup } from 'node:dns'
 import { primary, type RequestContext, requireAskedFor, transaction } from '#database'
 import { ServiceError } from '#errors'
-import { counter, histogram, logger } from '#telemetry'
+import { counter, currentTrace, failSpan, histogram, inSpan, logger, tracing } from '#telemetry'
 import { isClosed, receiverOf, recordRequest } from './circuit-breaker.ts'
 import type { DeliveryPayload } from './delivery-payload.ts'
 import { type Posted, type PostOptions, post } from './post.ts'
@@ -51,17 +51,43 @@ export async function deliverWebhook(
     'webhook-id': id,
     'webhook-timestamp': String(timestamp),
     'webhook-signature': sign(webhook.secret, id, timestamp, body),
-    traceparent: context.trace.traceparent,
   }
   const defaults = { timeoutMs: TIMEOUT_MS, lookup, allowsPrivate: allowsPrivate() }
   const endTimer = durations.startTimer()
-  const posted = await post(new URL(webhook.url), headers, body, { ...defaults, ...options })
+  const url = new URL(webhook.url)
+  const posted = await inSpan('POST', { kind: 'client', attributes: spanAttributes(webhookId, url) }, () =>
+    sendOn(context, (trace) => post(url, { ...headers, ...trace }, body, { ...defaults, ...options })),
+  )
   endTimer()
   recordRequest(receiver, posted.outcome !== 'timed_out')
   const outcome = outcomeOf(posted)
   deliveries.inc({ outcome })
   if (outcome === 'gone') await disable(webhook, context)
   return { delivered: true, status: requireSuccess(posted) }
+}
+
+/** Without path and query of the URL, which may have a secret in them. */
+function spanAttributes(webhookId: string, { hostname, port, protocol }: URL) {
+  return {
+    'http.request.method': 'POST',
+    'server.address': hostname,
+    'server.port': Number(port || (protocol === 'https:' ? 443 : 80)),
+    'url.scheme': protocol.slice(0, -1),
+    'webhook.id': webhookId,
+  }
+}
+
+/** Sends the request with the trace that leads to it, and says in its span what came of it. */
+async function sendOn(
+  context: RequestContext,
+  send: (trace: Record<string, string>) => Promise<Posted>,
+): Promise<Posted> {
+  const { traceparent, tracestate } = currentTrace() ?? context.trace
+  const posted = await send({ traceparent, ...(tracestate && { tracestate }) })
+  const span = tracing()?.current()
+  if (posted.outcome === 'answered') span?.setAttribute('http.response.status_code', posted.status)
+  if (span && outcomeOf(posted) !== 'delivered') failSpan(span, { code: outcomeOf(posted), message: '' })
+  return posted
 }
 
 interface Target {

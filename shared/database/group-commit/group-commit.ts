@@ -6,6 +6,7 @@ import { withRetries } from '../transactions/attempt.ts'
 import { isConnectionFailure } from '../transactions/failures.ts'
 import type { Decision, Member } from './answers.ts'
 import { type Batch, commitBatch, type Group } from './batch.ts'
+import { inBatchSpan } from './batch-span.ts'
 import { createQueue, type Entry, type Queue, type QueueOptions, refusalOf } from './queue.ts'
 
 export interface GroupCommitOptions<Request, Result> extends QueueOptions<Request> {
@@ -65,8 +66,8 @@ async function runBatch<Request, Result>(
   const { name: group } = options
   const startedAt = performance.now()
   try {
-    const { decisions, token } = await withRetries((lease, count) =>
-      commitBatch(lease, batch, (tx) => options.open(tx, batch, count), queue),
+    const { decisions, token } = await inBatchSpan(group, batch, () =>
+      withRetries((lease, count) => commitBatch(lease, batch, (tx) => options.open(tx, batch, count), queue)),
     )
     batchSize.observe({ group }, batch.length)
     commitTime.observe({ group }, (performance.now() - startedAt) / 1000)

@@ -1,5 +1,5 @@
 import { overloaded, ServiceError } from '#errors'
-import { gauge, histogram } from '#telemetry'
+import { gauge, histogram, type Span, tracing } from '#telemetry'
 import type { RequestContext } from '../request-context.ts'
 import { nameOf } from '../transactions/idempotency.ts'
 import type { Member } from './answers.ts'
@@ -11,6 +11,8 @@ export interface Entry<Request, Result> extends Member<Request> {
   enqueuedAt: number
   /** Its place in the order of arrival. */
   number: number
+  /** The request's, if it is recorded. */
+  span: Span | undefined
   resolve: (result: Result) => void
   reject: (error: unknown) => void
 }
@@ -70,6 +72,7 @@ export function createQueue<Request, Result>(options: QueueOptions<Request>) {
           reject,
           enqueuedAt: performance.now(),
           number: ++arrivals,
+          span: tracing()?.current(),
         })
       }),
     /** Puts requests back to where they were, by their arrival. */

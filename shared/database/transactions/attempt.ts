@@ -1,5 +1,5 @@
 import { fullJitter, pause } from '#async'
-import { counter } from '#telemetry'
+import { counter, tracing } from '#telemetry'
 import type { Sql } from '../connections/connect.ts'
 import { leaseWriter, suspectPrimary } from '../connections/connections.ts'
 import { isOutdated } from '../connections/driver.ts'
@@ -33,6 +33,7 @@ export async function withRetries<Result>(attempt: (lease: Lease, count: number)
       const reason = retryReason(error)
       if (reason === undefined || count === ATTEMPTS_MAX) throw toPublicError(error)
       retries.inc({ reason })
+      tracing()?.current()?.addEvent('retry', { reason, attempt: count })
     } finally {
       clearTimeout(watchdog)
       lease.release()

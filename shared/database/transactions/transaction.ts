@@ -1,4 +1,5 @@
 import type { ServiceError } from '#errors'
+import { inSpan, tracing } from '#telemetry'
 import type { Sql } from '../connections/connect.ts'
 import type { Lease } from '../connections/lease-pool.ts'
 import type { RequestContext } from '../request-context.ts'
@@ -21,7 +22,8 @@ export async function transaction<Result>(
   context: RequestContext,
   work: (tx: Sql) => Promise<Result>,
 ): Promise<Result> {
-  const outcome = await withRetries((lease) => attempt(lease, context, work))
+  const run = () => withRetries((lease) => attempt(lease, context, work))
+  const outcome = await (tracing() ? inSpan('transaction', {}, run) : run())
   if ('failure' in outcome) throw outcome.failure
   return outcome.result
 }

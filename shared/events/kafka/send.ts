@@ -1,4 +1,5 @@
 import type { Message, TopicMessages } from 'kafkajs'
+import { inSendSpans } from '#telemetry'
 import { type OutboxRow, toMessage, Unreadable } from './message.ts'
 import type { KafkaSender } from './producer.ts'
 
@@ -37,7 +38,17 @@ export async function sendRows(sending: Sending, rows: readonly OutboxRow[], bat
   const [first] = sendable
   if (!first || isLate(sending)) return
   try {
-    await sending.sender.send(toTopicMessages(sendable, sending.prefix))
+    await inSendSpans(
+      () =>
+        sendable.map((row) => ({
+          system: 'kafka',
+          destination: row.topic,
+          id: row.id,
+          trace: row,
+        })),
+      // Throws for an event that can't be a message.
+      async () => sending.sender.send(toTopicMessages(sendable, sending.prefix)),
+    )
     batch.sent.push(...sendable)
   } catch (error) {
     const reason = refusalOf(error)

@@ -1,4 +1,5 @@
 import { primary, type Sql } from '#database'
+import { inSendSpans, tracing } from '#telemetry'
 
 /** An event of a topic. */
 export interface LoggedEvent {
@@ -19,7 +20,10 @@ export interface LoggedEvent {
  * for 20,000.
  */
 export async function appendFromOutbox(tx: Sql, limit: number): Promise<number> {
-  const { count } = await tx`
+  const startedAt = performance.now()
+  // Only spans need to know which they are.
+  const returning = tracing() ? tx`returning topic as destination, id, traceparent, tracestate` : tx``
+  const moved = await tx<Array<{ destination: string; id: string; traceparent: string; tracestate: string | null }>>`
     with taken as (
       delete from outbox where sequence <= (
         select max(sequence) from (select sequence from outbox order by sequence limit ${limit}) as batch
@@ -27,8 +31,12 @@ export async function appendFromOutbox(tx: Sql, limit: number): Promise<number> 
       returning sequence, topic, id, type, product_id, version, data, occurred_at, traceparent, tracestate
     )
     insert into event_log (topic, id, type, product_id, version, data, occurred_at, traceparent, tracestate)
-    select topic, id, type, product_id, version, data, occurred_at, traceparent, tracestate from taken order by sequence`
-  return count
+    select topic, id, type, product_id, version, data, occurred_at, traceparent, tracestate from taken order by sequence
+    ${returning}`
+  const messages = () =>
+    moved.map(({ destination, id, ...trace }) => ({ system: 'postgresql', destination, id, trace }))
+  await inSendSpans(messages, async () => {}, startedAt)
+  return moved.count
 }
 
 /** The next events of a topic, from the primary: a replica that lags would delay them. */

@@ -1,14 +1,14 @@
 import { cutText, type Outcome } from '#errors'
-import { logger } from '#telemetry'
+import { logger, type Message } from '#telemetry'
 import type { FunctionDefinition } from '../definition.ts'
 import { BATCH_TYPE, isOutage, outcomesOf } from './batch-answer.ts'
 import { type CloudEventAttributes, structuredEvent } from './cloud-event.ts'
+import { inBatchSpans } from './process-span.ts'
 import { REASON_MAX, reasonOf } from './trigger.ts'
 
-export interface OutgoingEvent {
+export interface OutgoingEvent extends Message {
   attributes: CloudEventAttributes
   data: unknown
-  trace: { traceparent: string; tracestate: string | null | undefined }
 }
 
 type Failure = Exclude<Outcome, { verdict: 'acknowledge' }>
@@ -17,7 +17,14 @@ type Failure = Exclude<Outcome, { verdict: 'acknowledge' }>
  * Sends events to a function, in process, in as few requests as its limit of bytes allows, and derives each event's outcome from the answers; or
  * the one outcome of all of them, where a request failed as a whole. Never throws.
  */
-export async function deliverBatch(
+export function deliverBatch(
+  definition: FunctionDefinition,
+  events: readonly OutgoingEvent[],
+): Promise<Outcome[] | Failure> {
+  return inBatchSpans(definition, events, (traced) => deliverParts(definition, traced))
+}
+
+async function deliverParts(
   definition: FunctionDefinition,
   events: readonly OutgoingEvent[],
 ): Promise<Outcome[] | Failure> {

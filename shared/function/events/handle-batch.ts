@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { systemContext, toPublicError } from '#database'
 import { invalid } from '#errors'
 import { validate } from '#input'
-import { childTrace, logFault, traceIdOf } from '#telemetry'
+import { childTrace, logFault, traceIdOf, tracing } from '#telemetry'
 import { countProblem, toServiceError } from '../problem.ts'
 import { type BatchAnswer, isFinal } from './batch-answer.ts'
 import { CloudEventAttributes } from './cloud-event.ts'
@@ -58,7 +58,11 @@ function toReceived<Data extends z.ZodType>(
   item: unknown,
 ): ReceivedEvent<z.infer<Data>> {
   const { traceparent, tracestate, data: content, ...attributes } = validate(StructuredEvent, item)
-  const context = systemContext(`function:${name}`, childTrace(traceparent, tracestate))
+  // A span is made for each event before it comes here.
+  const context = systemContext(
+    `function:${name}`,
+    tracing() && traceparent ? { traceparent, tracestate } : childTrace(traceparent, tracestate),
+  )
   return { attributes, data: validate(data, content), context }
 }
 

@@ -1,6 +1,6 @@
 import { inBatches } from '#async'
 import type { Outcome } from '#errors'
-import { type Claim, work } from '#jobs'
+import { brokerSettings, type Claim, work } from '#jobs'
 import type { FunctionDefinition } from '../definition.ts'
 import { deliverBatch } from './deliver-batch.ts'
 import { deliver, type RunningTrigger } from './trigger.ts'
@@ -11,8 +11,8 @@ export function startQueue(definition: FunctionDefinition): RunningTrigger {
   if (trigger.kind !== 'queue') throw new Error(`${definition.name} is not a queue function`)
   const { queue, batch } = trigger
   const deliverOne = (claim: Claim) => {
-    const { attributes, data, trace } = toEvent(queue, claim)
-    return deliver(definition, attributes, data, trace)
+    const { attributes, data, ...message } = toEvent(queue, claim)
+    return deliver(definition, attributes, data, message)
   }
   if (!batch) return work({ queue, deliver: deliverOne })
   const deliverTogether = inBatches(batch, async (claims: Claim[]): Promise<Outcome[]> => {
@@ -28,5 +28,6 @@ export function startQueue(definition: FunctionDefinition): RunningTrigger {
 
 function toEvent(queue: string, { id, jobId, traceparent, tracestate }: Claim) {
   const attributes = { id, source: `/queues/${queue}`, specversion: '1.0', type: 'job.due', subject: jobId } as const
-  return { attributes, data: { jobId }, trace: { traceparent, tracestate } }
+  const system = brokerSettings() ? 'rabbitmq' : 'postgresql'
+  return { attributes, data: { jobId }, system, destination: queue, id: jobId, trace: { traceparent, tracestate } }
 }

@@ -1,4 +1,5 @@
-import { follow, type LoggedEvent } from '#events'
+import { eventsSettings, follow, type LoggedEvent } from '#events'
+import type { Message } from '#telemetry'
 import type { FunctionDefinition } from '../definition.ts'
 import { deliverBatch } from './deliver-batch.ts'
 import { deliver, type RunningTrigger } from './trigger.ts'
@@ -16,7 +17,7 @@ export function startStream(definition: FunctionDefinition): RunningTrigger {
     types,
     async deliver(event, topic) {
       if (!(await isWanted(event.type))) return { verdict: 'acknowledge' }
-      return deliver(definition, attributesOf(topic, event), event.data, event)
+      return deliver(definition, attributesOf(topic, event), event.data, messageOf(topic, event))
     },
     batch: batch && {
       ...batch,
@@ -25,7 +26,7 @@ export function startStream(definition: FunctionDefinition): RunningTrigger {
         const outgoing = wanted.map((event) => ({
           attributes: attributesOf(topic, event),
           data: event.data,
-          trace: event,
+          ...messageOf(topic, event),
         }))
         const outcomes = outgoing.length > 0 ? await deliverBatch(definition, outgoing) : []
         if ('verdict' in outcomes) return outcomes
@@ -56,4 +57,9 @@ function attributesOf(topic: string, { id, type, productId, occurredAt }: Logged
     subject: productId,
     time: occurredAt.toISOString(),
   }
+}
+
+function messageOf(topic: string, event: LoggedEvent): Message {
+  const system = eventsSettings().adapter === 'kafka' ? 'kafka' : 'postgresql'
+  return { system, destination: topic, id: event.id, trace: event }
 }

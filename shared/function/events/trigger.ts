@@ -2,22 +2,35 @@ import * as z from 'zod'
 import { jittered, startLoop } from '#async'
 import { cutText, type Outcome } from '#errors'
 import { newId } from '#ids'
-import { logger } from '#telemetry'
+import { logger, type Message } from '#telemetry'
 import type { FunctionDefinition } from '../definition.ts'
 import { isFinal, isOutage } from './batch-answer.ts'
 import { type CloudEventAttributes, eventRequest } from './cloud-event.ts'
+import { inEventSpan } from './process-span.ts'
 
 export interface RunningTrigger {
   /** Takes no more events, and resolves when those in flight are done. */
   stop: () => Promise<void>
 }
 
-/** Sends one event to a function, in process, and derives the event's outcome from the answer. Never throws. */
-export async function deliver(
+/**
+ * Sends one event to a function, in process, and derives the event's outcome from the answer. `message` brought it, if not the clock. Never
+ * throws.
+ */
+export function deliver(
   definition: FunctionDefinition,
   attributes: CloudEventAttributes,
   data: unknown,
-  trace?: { traceparent: string; tracestate: string | null | undefined },
+  message?: Message,
+): Promise<Outcome> {
+  return inEventSpan(definition, message, () => send(definition, attributes, data, message?.trace))
+}
+
+async function send(
+  definition: FunctionDefinition,
+  attributes: CloudEventAttributes,
+  data: unknown,
+  trace: Message['trace'] | undefined,
 ): Promise<Outcome> {
   try {
     const request = eventRequest(attributes, data, trace?.traceparent, trace?.tracestate)

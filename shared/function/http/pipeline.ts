@@ -12,7 +12,7 @@ import {
 } from '#database'
 import type { Resource } from '#errors'
 import { validate } from '#input'
-import { beginTrace } from '#telemetry'
+import { childTrace, currentTrace } from '#telemetry'
 import type { HandlerResult, HttpRequest, Limits, Method } from '../definition.ts'
 import { noteAccess } from '../host/access-log.ts'
 import { toServiceError } from '../problem.ts'
@@ -53,7 +53,7 @@ export async function respond(
   const isGone = () => isAnswered || (http?.outgoing ? http.outgoing.destroyed : request.signal.aborted)
   const headers = headersOf(request, http?.incoming)
   const requestId = requestIdOf(headers.get('request-id'))
-  const trace = beginTrace(headers.get('traceparent'), headers.get('tracestate'))
+  const trace = currentTrace() ?? childTrace(headers.get('traceparent'), headers.get('tracestate'))
   const exchange: Exchange = {
     function: endpoint.name,
     route: endpoint.path,

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type * as z from 'zod'
 import { onShutdown } from '#async'
 import { primary, type RequestContext, type Sql, transaction } from '#database'
-import { counter, logger } from '#telemetry'
+import { counter, inSendSpans, logger } from '#telemetry'
 import { type Dispatch, dispatchOverdue, hasDispatches, readDispatches, removeDispatches } from '../dispatches.ts'
 import { isJobType, jobTypes } from '../job-types.ts'
 import { type BrokerSettings, brokerSettings } from '../settings.ts'
@@ -75,7 +75,13 @@ async function dispatchBatch(broker: Broker, { queue }: BrokerSettings, context:
     if (!(await takeTurn(tx))) return { read: 0 }
     const dispatches = await readDispatches(tx, BATCH_MAX)
     if (dispatches.length === 0) return { read: 0 }
-    const { done, failure } = await withDeadline(broker, CONFIRM_MAX_MS, () => sendAll(broker, queue, dispatches))
+    const { done, failure } = await inSendSpans(
+      () =>
+        dispatches.flatMap(({ job }) =>
+          job ? { system: 'rabbitmq', destination: queue, id: job.id, trace: job } : [],
+        ),
+      () => withDeadline(broker, CONFIRM_MAX_MS, () => sendAll(broker, queue, dispatches)),
+    )
     await removeDispatches(tx, done)
     return { read: dispatches.length, failure }
   })

@@ -14,11 +14,11 @@ import {
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto'
 import { defaultResource, detectResources, envDetector, resourceFromAttributes } from '@opentelemetry/resources'
 import { BasicTracerProvider } from '@opentelemetry/sdk-trace-base'
-import { parseTraceparent, type TraceContext } from '../trace-context.ts'
+import { parseTraceparent } from '../trace-context.ts'
 import { createProcessor } from './processor.ts'
 import { createSampler } from './sampler.ts'
 import type { TracingSettings } from './settings.ts'
-import type { Service, SpanCounts, SpanOptions, Tracing } from './span.ts'
+import type { CarriedTrace, Service, SpanCounts, SpanOptions, Tracing } from './span.ts'
 
 // The entry of a chunk of its own. It imports nothing that has a state and is in the bundle as well.
 
@@ -79,20 +79,20 @@ function resourceOf({ name, version }: Service) {
     .merge(detectResources({ detectors: [envDetector] }))
 }
 
-function contextOf(parent: Span | TraceContext | null): Context {
+function contextOf(parent: Span | CarriedTrace | null): Context {
   if (parent === null) return ROOT_CONTEXT
   if ('spanContext' in parent) return trace.setSpan(ROOT_CONTEXT, parent)
   const remote = spanContextOf(parent)
   return remote ? trace.setSpanContext(ROOT_CONTEXT, remote) : ROOT_CONTEXT
 }
 
-function toLink(to: Span | TraceContext): Link[] {
+function toLink(to: Span | CarriedTrace): Link[] {
   const context = 'spanContext' in to ? to.spanContext() : spanContextOf(to)
   return context ? [{ context }] : []
 }
 
 /** Undefined for a trace that is not as https://www.w3.org/TR/trace-context/ has it. */
-function spanContextOf({ traceparent, tracestate }: TraceContext): SpanContext | undefined {
+function spanContextOf({ traceparent, tracestate }: CarriedTrace): SpanContext | undefined {
   const parsed = parseTraceparent(traceparent)
   if (!parsed) return undefined
   const { traceId, spanId, flags } = parsed

@@ -3,14 +3,20 @@ import type { TraceContext } from '../trace-context.ts'
 
 export type { Attributes, Span }
 
+/** A trace as headers and rows carry it. */
+export interface CarriedTrace {
+  traceparent: string
+  tracestate: string | null | undefined
+}
+
 export interface SpanOptions {
   /** Default: `internal`. */
   kind?: 'internal' | 'server' | 'client' | 'producer' | 'consumer'
   attributes?: Attributes
   /** Default: the span of the current work. null begins a trace. */
-  parent?: Span | TraceContext | null
+  parent?: Span | CarriedTrace | null
   /** A trace that begins with links is recorded if one of those is. Past the limit of links, 128 by default, the rest is dropped. */
-  links?: ReadonlyArray<Span | TraceContext>
+  links?: ReadonlyArray<Span | CarriedTrace>
   /** By `performance.now()`. */
   startedAt?: number
 }

@@ -1,7 +1,7 @@
 import { onShutdown, withTimeout } from '#async'
 import { logger } from '../log.ts'
 import { counter } from '../metrics.ts'
-import { childTrace, type TraceContext } from '../trace-context.ts'
+import type { TraceContext } from '../trace-context.ts'
 import { tracingSettings } from './settings.ts'
 import { failSpan, type Service, type Span, type SpanCounts, type SpanOptions, type Tracing, traceOf } from './span.ts'
 
@@ -60,10 +60,10 @@ function countSpans(): SpanCounts {
   }
 }
 
-/** The trace of work that begins: that of the span that it is in; where there is none, a child of its sender's. */
-export function beginTrace(traceparent?: string | null, tracestate?: string | null): TraceContext {
+/** The trace of the current work's span, recorded or not. Undefined while tracing is off: what was carried here is all there is then. */
+export function currentTrace(): TraceContext | undefined {
   const span = current?.currentSpan()
-  return span ? traceOf(span) : childTrace(traceparent, tracestate)
+  return span && traceOf(span)
 }
 
 /** Does `work` in a span of its own, if that of the current work is recorded. A failure is the span's too. */

@@ -1,0 +1,101 @@
+import { sampledTraceId, type TraceContext } from '../trace-context.ts'
+import { type Attributes, type CarriedTrace, failSpan, type Span, type Tracing, traceOf } from './span.ts'
+import { tracing } from './tracing.ts'
+
+/** What is sent or received: as https://opentelemetry.io/docs/specs/semconv/messaging/ has it. */
+export interface Message {
+  /** `kafka`, `rabbitmq`, or `postgresql`, where a table is the log or the queue. */
+  system: string
+  /** The topic or the queue. */
+  destination: string
+  id: string
+  trace: CarriedTrace
+}
+
+/**
+ * The trace that a message carries, however much later it is sent: of a span that creates it, if the trace of the request is recorded that
+ * causes it. All who send or process the message link to that span.
+ */
+export function traceOfMessage(trace: TraceContext, message: Omit<Message, 'trace'>): TraceContext {
+  const on = tracing()
+  if (!on || !isRecorded(trace)) return trace
+  const attributes = { ...attributesOf('create', message), 'messaging.message.id': message.id }
+  const span = on.start(`create ${message.destination}`, { kind: 'producer', parent: trace, attributes })
+  span.end()
+  return traceOf(span)
+}
+
+/** Sends messages: in a trace for each destination, which links to those of the messages that are recorded. */
+export async function inSendSpans<Result>(
+  messages: () => readonly Message[],
+  work: () => Promise<Result>,
+  startedAt?: number,
+): Promise<Result> {
+  const on = tracing()
+  if (!on) return work()
+  const spans = startSends(on, messages(), startedAt)
+  try {
+    return await on.run(spans[0], work)
+  } catch (error) {
+    for (const span of spans) failSpan(span, error)
+    throw error
+  } finally {
+    for (const span of spans) span.end(performance.now())
+  }
+}
+
+function startSends(on: Tracing, messages: readonly Message[], startedAt = performance.now()): Span[] {
+  const recorded = messages.filter(({ trace }) => isRecorded(trace))
+  return [...new Set(recorded.map(({ destination }) => destination))].flatMap((destination) => {
+    const sent = messages.filter((message) => message.destination === destination)
+    const links = recorded.filter((message) => message.destination === destination).map(({ trace }) => trace)
+    const [first] = sent
+    const attributes = first && { ...attributesOf('send', first), 'messaging.batch.message_count': sent.length }
+    return attributes
+      ? on.start(`send ${destination}`, { kind: 'producer', parent: null, links, attributes, startedAt })
+      : []
+  })
+}
+
+/** The span of the function that processes a message: a child of the span that created it, and linked with it. */
+export function startProcess(on: Tracing, group: string, message: Message): Span {
+  const { destination, id, trace } = message
+  return on.start(`process ${destination}`, {
+    kind: 'consumer',
+    parent: trace,
+    links: [trace],
+    attributes: {
+      ...attributesOf('process', message),
+      'messaging.message.id': id,
+      'messaging.consumer.group.name': group,
+    },
+  })
+}
+
+/** That of all messages that are processed together, in a trace of its own, linked with theirs. */
+export function startProcessTogether(on: Tracing, group: string, messages: readonly Message[], links: Span[]): Span {
+  const [{ system, destination } = { system: '', destination: '' }] = messages
+  return on.start(`process ${destination} together`, {
+    kind: 'consumer',
+    parent: null,
+    links,
+    attributes: {
+      ...attributesOf('process', { system, destination }),
+      'messaging.batch.message_count': messages.length,
+      'messaging.consumer.group.name': group,
+    },
+  })
+}
+
+export function isRecorded({ traceparent }: CarriedTrace): boolean {
+  return sampledTraceId(traceparent) !== undefined
+}
+
+function attributesOf(operation: string, { system, destination }: Pick<Message, 'system' | 'destination'>): Attributes {
+  return {
+    'messaging.system': system,
+    'messaging.destination.name': destination,
+    'messaging.operation.name': operation,
+    'messaging.operation.type': operation,
+  }
+}
