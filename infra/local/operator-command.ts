@@ -24,26 +24,41 @@ interface Parsed {
   values: Record<string, string | boolean | undefined>
 }
 
+type Options = NonNullable<ParseArgsConfig['options']>
+type Work = () => Promise<void>
+
+/** Runs the command of an operator, as `runCommand` does, on the stack that `npm start` has running, or else on DATABASE_URL. */
+export function runOperatorCommand(usage: string, options: Options, workOf: (parsed: Parsed) => Work): void {
+  runCommand(usage, options, (parsed) => onDatabase(workOf(parsed)))
+}
+
 /**
- * Runs the command of an operator on the stack that `npm start` has running, or else on DATABASE_URL. `workOf` parses it, and throws for an
- * invalid one, before anything is connected to. A failure is told in a line on stderr, with exit code 1.
+ * Runs a command with arguments. `workOf` parses it, and throws for an invalid one, before anything is done. A failure is told in a line
+ * on stderr, with exit code 1.
  */
-export function runOperatorCommand(
-  usage: string,
-  options: NonNullable<ParseArgsConfig['options']>,
-  workOf: (parsed: Parsed) => () => Promise<void>,
-): void {
+export function runCommand(usage: string, options: Options, workOf: (parsed: Parsed) => Work): void {
   run(usage, options, workOf).catch((error: unknown) => {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
     process.exitCode = 1
   })
 }
 
-async function run(
-  usage: string,
-  options: NonNullable<ParseArgsConfig['options']>,
-  workOf: (parsed: Parsed) => () => Promise<void>,
-): Promise<void> {
+/** `work`, on the stack that `npm start` has running, or else on DATABASE_URL. */
+export function onDatabase(work: Work): Work {
+  return async () => {
+    const { dataDir, databaseUrl } = readSettings(environment(), { usesKey: false })
+    if (!(await useRunningStack(dataDir)) && !databaseUrl) {
+      throw new Error('No stack runs here: start one with npm start, or set DATABASE_URL.')
+    }
+    try {
+      await work()
+    } finally {
+      await shutDown()
+    }
+  }
+}
+
+async function run(usage: string, options: Options, workOf: (parsed: Parsed) => Work): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: { ...options, help: { type: 'boolean', short: 'h', default: false } },
@@ -54,16 +69,7 @@ async function run(
     process.exitCode = values.help ? 0 : 1
     return
   }
-  const work = workOf({ command, ids, values: values as Parsed['values'] })
-  const { dataDir, databaseUrl } = readSettings(environment(), { usesKey: false })
-  if (!(await useRunningStack(dataDir)) && !databaseUrl) {
-    throw new Error('No stack runs here: start one with npm start, or set DATABASE_URL.')
-  }
-  try {
-    await work()
-  } finally {
-    await shutDown()
-  }
+  await workOf({ command, ids, values: values as Parsed['values'] })()
 }
 
 /** Throws for what is no number of rows to list. */

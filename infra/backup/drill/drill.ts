@@ -1,0 +1,38 @@
+import { mkdtemp, realpath, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { onStopSignal } from '#function/stop-signals'
+import { ensurePgBackRest } from '../../local/engines/pgbackrest.ts'
+import { duration } from '../format.ts'
+import { causeDisaster } from './disaster.ts'
+import { recover } from './recovery.ts'
+
+/** The drill makes its backups itself. */
+const AGE_MAX_SECONDS = 3_600
+
+/**
+ * Loses a database of its own, with a shop on it that sells, and restores it; all of it in a temporary folder. Says how much would have
+ * been lost and how long it took. Throws with a line for each thing that is wrong.
+ */
+export async function runDrill(progress: (line: string) => void): Promise<void> {
+  const stopping = new AbortController()
+  onStopSignal(
+    () => stopping.abort(),
+    () => {},
+  )
+  const { signal } = stopping
+  const program = await ensurePgBackRest(progress)
+  const folder = await realpath(await mkdtemp(join(tmpdir(), 'stock-drill-')))
+  try {
+    const disaster = await causeDisaster(folder, program, { progress, signal })
+    const { findings, rtoSeconds = 0 } = await recover(disaster, { ageMaxSeconds: AGE_MAX_SECONDS, progress, signal })
+    if (findings.length > 0) throw new Error(['The drill has failed:', ...findings].join('\n'))
+    progress(`${disaster.acknowledged.length} acknowledged writes are there, and nothing from after ${disaster.target}`)
+    progress(`RPO ${duration(disaster.rpoSeconds * 1_000)}: as much had not been archived when the database was lost`)
+    progress(
+      `RTO ${duration(rtoSeconds * 1_000)}: from the loss to the first reservation, all checks of the repository included`,
+    )
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
