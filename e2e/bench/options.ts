@@ -15,6 +15,7 @@ export const parts = [
   'reads',
   'replica',
   'stack',
+  'telemetry',
   'events',
   'jobs',
   'large',
@@ -58,6 +59,7 @@ parts (--part, repeatable; default: all but large)
   reads      get-product with each cache and rate limit against a bare handler with the same answer
   replica    what a replica and a cache take off the primary; what it costs to commit on the replica too
   stack      one hot product through npm start as a whole, with its replica, against reserve-stock alone
+  telemetry  holds, sales and reads with metrics and access log, and with traces, against the same without
   events     events a second from the outbox to Kafka; their lag at 2,000 reservations a second; an idle consumer's CPU
   jobs       jobs a second from submission to success, through RabbitMQ or polled from the table
   large      1,000,000 products and 10,000,000 ledger rows against 10,000 and 100,000, and the catalogue's page 10,000 against

@@ -16,6 +16,7 @@ import { measureReplica } from './parts/replica.ts'
 import { measureRouter } from './parts/router.ts'
 import { measureStack } from './parts/stack.ts'
 import { measureStart } from './parts/start-time.ts'
+import { measureTelemetry } from './parts/telemetry.ts'
 import { publish } from './report/publish.ts'
 import { describeMachine, type Section, writeResults } from './report/results.ts'
 
@@ -37,6 +38,7 @@ const measures: Record<Exclude<Part, 'start'>, Measure> = {
   reads: measureReads,
   replica: measureReplica,
   stack: measureStack,
+  telemetry: measureTelemetry,
   events: measureEvents,
   jobs: measureJobs,
   large: measureLarge,

@@ -1,4 +1,5 @@
 import { createHttpServer } from '#function/http-server'
+import { startTracing } from '#telemetry'
 import adjustStock from '../../../functions/adjust-stock/index.ts'
 import confirmReservation from '../../../functions/confirm-reservation/index.ts'
 import extendReservation from '../../../functions/extend-reservation/index.ts'
@@ -9,6 +10,7 @@ import { createRouter } from '../../../infra/router/router.ts'
 /** The functions of a sale in one process behind the router, as `npm start` has them, and nothing else. */
 const functions = [adjustStock, confirmReservation, extendReservation, releaseReservation, reserveStock]
 
+await startTracing({ name: 'sale-server', version: undefined })
 const router = createRouter({
   routes: functions.map(({ name, trigger, limits, app }) => {
     if (trigger.kind !== 'http') throw new Error(`${name} has no route`)

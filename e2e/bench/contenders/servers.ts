@@ -1,8 +1,11 @@
-import { cp } from 'node:fs/promises'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { cp, mkdtemp, open, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
-import { listeningUrl, type Started, startNode } from '../../faults/processes.ts'
 import { API_KEY } from '../bench-cluster.ts'
 import { closeLater } from '../closing.ts'
 
@@ -48,8 +51,12 @@ async function copyBundle(name: string, folder: string): Promise<string> {
 }
 
 /** The functions of a sale in one process. */
-export function startSaleServer(databaseUrl: string, folder: string): Promise<RunningServer> {
-  return startContender('sale-server', databaseUrl, folder, { RATE_LIMIT: '0' })
+export function startSaleServer(
+  databaseUrl: string,
+  folder: string,
+  settings: Record<string, string> = {},
+): Promise<RunningServer> {
+  return startContender('sale-server', databaseUrl, folder, { RATE_LIMIT: '0', ...settings })
 }
 
 /** The naive handler of a reservation, bundled as the function is. */
@@ -75,45 +82,59 @@ export async function startContender(
 /** How the images start a function; others that are measured get the same. */
 const NODE_OPTIONS = '--max-semi-space-size=64'
 
-/** Starts `node file` and waits until it says on which URL it listens. */
-export async function start(
+/** Starts `node file` and waits until it says on which URL it listens. Requests leave no line in its log unless `ACCESS_LOG` is 1. */
+export function start(
   file: string,
   databaseUrl: string,
   environment: Record<string, string> = {},
 ): Promise<RunningServer> {
-  return started(startNode(file, { ...ownEnvironment(databaseUrl), ...environment }), listeningUrl)
+  return launch(file, { ...ownEnvironment(databaseUrl), ...environment }, /"url":"([^"]+)"/)
 }
 
 /** `npm start` with a database that is there, whose key it uses. */
 export function startStack(databaseUrl: string, settings: Record<string, string>): Promise<RunningServer> {
-  const file = join(ROOT, 'infra/local/start.ts')
-  const withTypes = { NODE_OPTIONS: `${NODE_OPTIONS} --import ${import.meta.resolve('tsx')}` }
-  const running = startNode(file, {
+  const environment = {
     ...ownEnvironment(databaseUrl),
-    ...withTypes,
+    NODE_OPTIONS: `${NODE_OPTIONS} --import ${import.meta.resolve('tsx')}`,
     BOOTSTRAP_API_KEY: API_KEY,
     RATE_LIMIT: '0',
     LOG_LEVEL: 'warn',
     ...settings,
-  })
-  return started(running, ({ line }) => line((text) => /API +(http\S+)/.exec(text)?.[1]))
+  }
+  return launch(join(ROOT, 'infra/local/start.ts'), environment, /API +(http\S+)/)
 }
 
 const ownEnvironment = (databaseUrl: string) => ({
+  PATH: process.env.PATH,
   DATABASE_URL: databaseUrl,
   PORT: '0',
   HOST: '127.0.0.1',
-  NODE_OPTIONS,
-  // Its reader would be this process, on the same cores.
   ACCESS_LOG: '0',
+  NODE_OPTIONS,
 })
 
-async function started(running: Started, urlOf: (running: Started) => Promise<string>): Promise<RunningServer> {
+const START_MS = 60_000
+
+/** Its output goes into a file, as containers' does: read from a pipe, it would cost this process as much as the server. */
+async function launch(file: string, env: NodeJS.ProcessEnv, urlPattern: RegExp): Promise<RunningServer> {
+  const folder = await mkdtemp(join(tmpdir(), 'stock-bench-'))
+  const log = join(folder, 'log')
+  const output = await open(log, 'w')
+  const child = spawn(process.execPath, [file], { env, stdio: ['ignore', output.fd, output.fd] })
+  const exit = once(child, 'exit')
+  await output.close()
   const stop = closeLater(async () => {
-    running.process.kill('SIGTERM')
-    const timer = setTimeout(() => running.process.kill('SIGKILL'), STOP_MS)
-    await running.exit.finally(() => clearTimeout(timer))
+    child.kill('SIGTERM')
+    const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS)
+    await exit.finally(() => clearTimeout(timer))
+    await rm(folder, { recursive: true, force: true })
   })
-  const url = await urlOf(running)
-  return { port: Number(new URL(url).port), pid: running.process.pid ?? 0, stop }
+  const deadline = performance.now() + START_MS
+  for (;;) {
+    const text = await readFile(log, 'utf8')
+    const url = urlPattern.exec(text)?.[1]
+    if (url !== undefined) return { port: Number(new URL(url).port), pid: child.pid ?? 0, stop }
+    if (child.exitCode !== null || performance.now() > deadline) throw new Error(`${file} does not listen:\n${text}`)
+    await sleep(20)
+  }
 }

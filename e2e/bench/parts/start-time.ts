@@ -17,14 +17,18 @@ export async function measureStart(progress: (line: string) => void): Promise<Re
   const folder = await mkdtemp(join(tmpdir(), 'start-time-'))
   const remove = closeLater(() => rm(folder, { recursive: true, force: true }))
   await writeFile(join(folder, 'package.json'), '{"type":"module"}')
-  const candidates = {
-    'bare node:http': await bundle(BARE_NODE, join(folder, 'node.mjs')),
-    'bare Hono': await bundle(BARE_HONO, join(folder, 'hono.mjs')),
-    'reserve-stock': join(root, 'dist/functions/reserve-stock/index.mjs'),
+  const reserveStock = join(root, 'dist/functions/reserve-stock/index.mjs')
+  const candidates: Record<string, [file: string, settings?: Record<string, string>]> = {
+    'bare node:http': [await bundle(BARE_NODE, join(folder, 'node.mjs'))],
+    'bare Hono': [await bundle(BARE_HONO, join(folder, 'hono.mjs'))],
+    'reserve-stock': [reserveStock],
+    'reserve-stock, with traces': [reserveStock, { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1' }],
   }
   const times: Record<string, number[]> = {}
   for (let round = 1; round <= ROUNDS; round++) {
-    for (const [name, file] of Object.entries(candidates)) times[name] = [...(times[name] ?? []), await startTime(file)]
+    for (const [name, started] of Object.entries(candidates)) {
+      times[name] = [...(times[name] ?? []), await startTime(...started)]
+    }
     progress(`start, round ${round} of ${ROUNDS}`)
   }
   await remove()
@@ -58,13 +62,14 @@ function freePort(): Promise<number> {
 }
 
 /** Milliseconds from spawn to the first answer, of whatever status. */
-async function startTime(file: string): Promise<number> {
+async function startTime(file: string, settings: Record<string, string> = {}): Promise<number> {
   const port = await freePort()
   const environment = {
     ...process.env,
     PORT: String(port),
     HOST: '127.0.0.1',
     DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none',
+    ...settings,
   }
   const startedAt = performance.now()
   const child = spawn(process.execPath, [file], { env: environment, stdio: 'ignore' })

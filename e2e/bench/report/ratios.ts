@@ -18,6 +18,12 @@ export interface Comparison extends Spread {
 
 type Name = [part: Exclude<keyof Results, 'start'>, contender: string, scenario: string]
 
+const telemetryTargets: Record<string, { floor: number; aim: number }> = {
+  'metrics and access log': { floor: 0.93, aim: 0.97 },
+  '10 % of traces': { floor: 0.88, aim: 0.95 },
+  'all traces': { floor: 0.6, aim: 0.75 },
+}
+
 /** Ratios of reservations a second, of the two measurements of each round. In braces: a setting of the run. */
 const ratios: Array<{ label: string; of: Name; to: Name; target?: { floor: number; aim: number } }> = [
   ...compared('pgbench', { hot: { floor: 9.5, aim: 12 }, spread: { floor: 1.1, aim: 2 } }),
@@ -93,6 +99,17 @@ const ratios: Array<{ label: string; of: Name; to: Name; target?: { floor: numbe
     to: ['stack', 'reserve-stock', 'hot'],
     target: { floor: 0.65, aim: 0.8 },
   },
+  ...['reserve-stock', 'sales', 'get-product'].flatMap((name) =>
+    ['metrics and access log', '1 % of traces', '10 % of traces', 'all traces'].map((kind) => {
+      const target = name === 'reserve-stock' ? telemetryTargets[kind] : undefined
+      return {
+        label: `${name}, with ${kind} ÷ without telemetry`,
+        of: ['telemetry', kind, name] satisfies Name as Name,
+        to: ['telemetry', 'off', name] satisfies Name as Name,
+        ...(target && { target }),
+      }
+    }),
+  ),
   {
     label: 'commits that wait for the replica ÷ for the disk, one hot product',
     of: ['replica', 'commits wait for the replica', 'hot'],

@@ -35,6 +35,7 @@ const otherParts = [
   'reads',
   'replica',
   'stack',
+  'telemetry',
   'jobs',
   'large',
 ] as const
