@@ -6,10 +6,13 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import type { Stack } from '../infra/local/stack-file.ts'
 
 export interface OwnStack {
   url: string
   key: string
+  metricsUrl: string
+  databaseUrl: string
   /** The last lines that it wrote, without those of its log that say nothing of a failure. */
   tail: () => string
   /** The lines of its log, from level debug on. */
@@ -29,12 +32,18 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url))
 /** Settings that would make the stack use other data or servers than its own. */
 const FOREIGN_SETTINGS = ['DATABASE_URL', 'DATABASE_REPLICA_URL', 'CACHE_URL', 'EVENTS_URL', 'JOBS_URL', 'RATE_LIMIT']
 
-/** Starts a stack on a free port with the demo catalogue, in a folder that is removed with it. Throws with its output if it does not start. */
-export async function startOwnStack(signal: AbortSignal): Promise<OwnStack> {
+/**
+ * Starts a stack on a free port with the demo catalogue, in a folder that is removed with it, with more settings if given. Throws with
+ * its output if it does not start.
+ */
+export async function startOwnStack(
+  signal: AbortSignal,
+  settings: Record<string, string | undefined> = {},
+): Promise<OwnStack> {
   const dataDir = await mkdtemp(join(tmpdir(), 'stock-e2e-'))
   const child = spawn(process.execPath, ['--import', 'tsx', 'infra/local/start.ts'], {
     cwd: ROOT,
-    env: environmentOf(dataDir),
+    env: { ...environmentOf(dataDir), ...settings },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const lines = keepLines(child)
@@ -49,8 +58,8 @@ export async function startOwnStack(signal: AbortSignal): Promise<OwnStack> {
     await rm(dataDir, { recursive: true, force: true })
   }
   try {
-    const url = await waitForUrl(child, join(dataDir, 'stack.json'), signal)
-    return { url, key: KEY, tail, log, stop }
+    const stack = await waitForStack(child, join(dataDir, 'stack.json'), signal)
+    return { ...stack, key: KEY, tail, log, stop }
   } catch (error) {
     await stop()
     if (signal.aborted) throw error
@@ -64,13 +73,16 @@ function environmentOf(dataDir: string): NodeJS.ProcessEnv {
   return { ...Object.fromEntries(inherited), ...own }
 }
 
-async function waitForUrl(child: ChildProcess, stackFile: string, signal: AbortSignal): Promise<string> {
+async function waitForStack(child: ChildProcess, stackFile: string, signal: AbortSignal) {
   const deadline = performance.now() + START_MS_MAX
   while (performance.now() < deadline) {
     signal.throwIfAborted()
     if (hasEnded(child)) throw new Error(`The stack ended with ${child.exitCode ?? child.signalCode} before it was up.`)
     const stack = await readFile(stackFile, 'utf8').catch(() => undefined)
-    if (stack !== undefined) return (JSON.parse(stack) as { routerUrl: string }).routerUrl
+    if (stack !== undefined) {
+      const { routerUrl, metricsUrl, databaseUrl } = JSON.parse(stack) as Stack
+      return { url: routerUrl, metricsUrl, databaseUrl }
+    }
     await delay(100)
   }
   throw new Error(`The stack was not up within ${START_MS_MAX / 1000} s.`)

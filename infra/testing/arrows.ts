@@ -58,13 +58,26 @@ export const arrows: Readonly<Record<string, Allowed>> = {
   'infra/local': allow([...shared, 'infra/router'], ['amqplib', 'postgres', 'zod']),
   'infra/backup': allow([...shared, 'infra/local'], ['zod']),
   'infra/docker': allow([], []),
+  'infra/dashboards': allow([], ['@grafana/grafana-foundation-sdk']),
   'infra/docs': allow(shared, ['yaml', 'zod']),
   'infra/build': allow([], ['esbuild']),
   build: allow([...shared, 'infra/build', 'infra/local', 'infra/router'], ['esbuild', 'vitest']),
 }
 
+/** The grammars of what dashboards and alerts ask. */
+const queryParsers = ['@grafana/lezer-logql', '@grafana/lezer-traceql', '@prometheus-io/lezer-promql']
 /** Packages that tests may import besides those of their module. Helpers of tests count as tests. */
-const ofTests = ['ajv', 'ajv-formats', 'fast-check', 'hono', 'standardwebhooks', 'vitest', 'yaml', 'zod']
+const ofTests = [
+  ...queryParsers,
+  'ajv',
+  'ajv-formats',
+  'fast-check',
+  'hono',
+  'standardwebhooks',
+  'vitest',
+  'yaml',
+  'zod',
+]
 const isOfTests = (file: string) =>
   /\.test\.ts$|[-/]fixtures?\.ts$|\/testing\//.test(file) || moduleOf(file) === 'e2e' || file === 'vitest.config.ts'
 

@@ -1,0 +1,123 @@
+import { LegendDisplayMode, LegendPlacement, VizLegendOptionsBuilder } from '@grafana/grafana-foundation-sdk/common'
+import {
+  type Dashboard,
+  DashboardBuilder,
+  DashboardLinkBuilder,
+  DashboardLinkType,
+  DatasourceVariableBuilder,
+  RowBuilder,
+} from '@grafana/grafana-foundation-sdk/dashboard'
+import { DataqueryBuilder } from '@grafana/grafana-foundation-sdk/prometheus'
+import { PanelBuilder } from '@grafana/grafana-foundation-sdk/timeseries'
+
+/** A graph. It links to the traces and logs of its row's functions, over the time that is looked at. */
+export interface Panel {
+  title: string
+  /** By Grafana's name; `none` is a plain ratio or count. */
+  unit: 'none' | 'short' | 'reqps' | 'ops' | 's' | 'bytes' | 'percentunit'
+  /** PromQL by legend. */
+  lines: Readonly<Record<string, string>>
+  /** What it shows, and what to do when it looks wrong. */
+  help: string
+  /** What has not happened yet where it is empty and all is well. Without it, empty means that a metric is missing. */
+  emptyUntil?: string
+}
+
+export interface Row {
+  title: string
+  /** The functions that it is about, as a regular expression: `service.name` of their traces and logs. */
+  of: string
+  panels: readonly Panel[]
+}
+
+export interface Board {
+  title: string
+  /** Its file's name in docs/dashboards, and its address in Grafana. */
+  name: string
+  rows: readonly Row[]
+}
+
+/** Each is chosen at the top of a dashboard, and is Grafana's default at first. */
+const METRICS = { type: 'prometheus', uid: '$metrics' }
+const TRACES = { type: 'tempo', uid: '$traces' }
+const LOGS = { type: 'loki', uid: '$logs' }
+
+/** Three graphs side by side: Grafana's grid is 24 wide. */
+const SPAN = 8
+const HEIGHT = 8
+
+/** As Grafana stores it. */
+export function dashboardOf({ title, name, rows }: Board): Dashboard {
+  const builder = new DashboardBuilder(title)
+    .uid(`stock-${name}`)
+    .tags(['stock-management'])
+    .time({ from: 'now-1h', to: 'now' })
+    .refresh('30s')
+    .timezone('browser')
+    .withVariable(new DatasourceVariableBuilder('metrics').label('Metrics').type(METRICS.type))
+    .withVariable(new DatasourceVariableBuilder('traces').label('Traces').type(TRACES.type))
+    .withVariable(new DatasourceVariableBuilder('logs').label('Logs').type(LOGS.type))
+    .link(
+      new DashboardLinkBuilder('Other dashboards')
+        .type(DashboardLinkType.Dashboards)
+        .tags(['stock-management'])
+        .keepTime(true),
+    )
+  for (const row of rows) {
+    builder.withRow(new RowBuilder(row.title))
+    for (const panel of row.panels) builder.withPanel(graph(panel, row))
+  }
+  return builder.build()
+}
+
+function graph({ title, unit, help, lines, emptyUntil }: Panel, { of }: Row): PanelBuilder {
+  const builder = new PanelBuilder()
+    .title(title)
+    .description(help)
+    .unit(unit)
+    .min(0)
+    .datasource(METRICS)
+    .span(SPAN)
+    .height(HEIGHT)
+    .legend(
+      new VizLegendOptionsBuilder()
+        .displayMode(LegendDisplayMode.List)
+        .placement(LegendPlacement.Bottom)
+        .showLegend(true),
+    )
+    .links([
+      explore('Slow and failed traces', TRACES, { queryType: 'traceql', query: slowTracesOf(of) }),
+      explore('Logs', LOGS, { expr: logsOf(of) }),
+    ])
+  if (emptyUntil) builder.noValue(`None: ${emptyUntil}`)
+  for (const [index, [legend, expr]] of Object.entries(lines).entries()) {
+    builder.withTarget(
+      new DataqueryBuilder()
+        .refId(String.fromCharCode(65 + index))
+        .datasource(METRICS)
+        .expr(expr)
+        .legendFormat(legend)
+        // A dot for a request that was traced, which leads to its trace.
+        .exemplar(expr.includes('_bucket')),
+    )
+  }
+  return builder
+}
+
+/** TraceQL. Half a second is twice what the objectives of latency allow. */
+export const slowTracesOf = (functions: string) =>
+  `{ resource.service.name =~ "${functions}" && (status = error || duration > 500ms) }`
+
+/** LogQL. */
+export const logsOf = (functions: string) => `{service_name=~"${functions}"}`
+
+function explore(title: string, datasource: { type: string; uid: string }, query: object): DashboardLinkBuilder {
+  const queries = [{ refId: 'A', datasource, ...query }]
+  const pane = { datasource: datasource.uid, queries, range: { from: '$__from', to: '$__to' } }
+  // Grafana replaces variables only where they are not encoded.
+  const panes = encodeURIComponent(JSON.stringify({ a: pane })).replaceAll('%24', '$')
+  return new DashboardLinkBuilder(title)
+    .type(DashboardLinkType.Link)
+    .url(`/explore?schemaVersion=1&panes=${panes}`)
+    .targetBlank(true)
+}

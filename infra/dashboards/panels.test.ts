@@ -1,0 +1,102 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { stringify } from 'yaml'
+import { inKafka, kafkaUrl } from '#testing/kafka'
+import { inRabbit, rabbitUrl } from '#testing/rabbit'
+import { inRedis, redisUrl } from '#testing/redis'
+import { startOwnStack } from '../../e2e/own-stack.ts'
+import { type RunningProgram, startPostgresExporter, startPrometheus } from '../local/engines/prometheus.ts'
+import { openReceiver } from '../testing/support/receiver.ts'
+import { boards } from './index.ts'
+import { makeLoad } from './testing/load.ts'
+import { whyMissing } from './testing/prometheus.ts'
+import { withInterval } from './testing/queries.ts'
+
+// Every panel's queries, answered by a Prometheus that has scraped the whole service under load.
+
+const RULES = new URL('../docker/prometheus/rules/', import.meta.url)
+/** Scrapes a second; the rates of panels are over ten. */
+const LOAD_MS = 25_000
+const START_MS_MAX = 180_000
+
+const missing =
+  (await whyMissing('prometheus', 'prometheus-postgres-exporter')) ??
+  ([redisUrl, kafkaUrl, rabbitUrl].includes(undefined) ? `${inRedis}, ${inKafka}, ${inRabbit}` : undefined)
+
+describe.skipIf(missing !== undefined)(missing ? `panels (skipped: ${missing})` : 'panels', () => {
+  const stopping: Array<() => Promise<unknown>> = []
+  let prometheus: RunningProgram
+
+  beforeAll(async () => {
+    const settings = {
+      CACHE_URL: redisUrl,
+      EVENTS_URL: kafkaUrl,
+      JOBS_URL: rabbitUrl,
+      WEBHOOK_ALLOW_PRIVATE: '1',
+      LOG_LEVEL: 'warn',
+    }
+    const stack = await startOwnStack(AbortSignal.timeout(START_MS_MAX), settings)
+    stopping.push(stack.stop)
+    const receiver = await openReceiver()
+    stopping.push(receiver.close)
+    const exporter = await startPostgresExporter(stack.databaseUrl)
+    stopping.push(exporter.stop)
+    const rules = await quickRules()
+    stopping.push(() => rm(rules, { recursive: true, force: true }))
+    prometheus = await startPrometheus(configurationOf(rules, [stack.metricsUrl, exporter.url]))
+    stopping.push(prometheus.stop)
+    await makeLoad(stack, receiver, AbortSignal.timeout(LOAD_MS))
+    await sleep(2_000)
+  }, START_MS_MAX)
+
+  afterAll(async () => {
+    for (const stop of stopping.reverse()) await stop()
+  }, 60_000)
+
+  const panels = boards.flatMap(({ title, rows }) =>
+    rows.flatMap((row) =>
+      row.panels.flatMap((panel) =>
+        Object.entries(panel.lines).map(([legend, query]) => ({ ...panel, board: title, legend, query })),
+      ),
+    ),
+  )
+
+  it.each(panels)('$board: $title, $legend', async ({ query, emptyUntil }) => {
+    const url = new URL('/api/v1/query', prometheus.url)
+    url.searchParams.set('query', withInterval(query, '10s'))
+    const answer = (await (await fetch(url)).json()) as Answer
+    expect(answer).toMatchObject({ status: 'success' })
+    const values = answer.data.result.map(({ value: [, value] }) => Number(value))
+    if (emptyUntil === undefined) expect(values.filter((value) => !Number.isNaN(value))).not.toEqual([])
+  })
+})
+
+interface Answer {
+  status: string
+  data: { result: Array<{ value: [number, string] }> }
+}
+
+/** A folder with the rules, each of which is evaluated every second: a slow one would first be in five minutes. */
+async function quickRules(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'stock-rules-'))
+  for (const file of await readdir(RULES)) {
+    const text = await readFile(new URL(file, RULES), 'utf8')
+    await writeFile(join(folder, file), text.replaceAll(/interval: \w+/g, 'interval: 1s'))
+  }
+  return folder
+}
+
+function configurationOf(rules: string, urls: string[]): string {
+  const [service = '', exporter = ''] = urls.map((url) => new URL(url).host)
+  return stringify({
+    global: { scrape_interval: '1s', evaluation_interval: '1s' },
+    rule_files: [join(rules, '*.yml')],
+    scrape_configs: [
+      { job_name: 'stock', static_configs: [{ targets: [service] }] },
+      { job_name: 'postgres', static_configs: [{ targets: [exporter] }] },
+    ],
+  })
+}

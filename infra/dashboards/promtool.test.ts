@@ -1,0 +1,70 @@
+import { execFile } from 'node:child_process'
+import { readdir, readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
+import { allRules } from './testing/known-series.ts'
+import { whyMissing } from './testing/prometheus.ts'
+import { seriesIn } from './testing/queries.ts'
+
+const FOLDER = fileURLToPath(new URL('../docker/prometheus/', import.meta.url))
+const run = promisify(execFile)
+/** Six seconds on a machine of its own, for hours of samples. */
+const PROMTOOL_MS_MAX = 120_000
+
+const missing = await whyMissing('promtool')
+
+describe.skipIf(missing !== undefined)(missing ? `promtool (skipped: ${missing})` : 'promtool', () => {
+  it('accepts the rules', async () => {
+    const files = (await readdir(`${FOLDER}rules`)).map((file) => `rules/${file}`)
+    await run('promtool', ['check', 'rules', ...files], { cwd: FOLDER })
+  })
+
+  it(
+    'sees alerts fire and not fire as the cases say',
+    async () => {
+      const files = (await readdir(`${FOLDER}tests`)).map((file) => `tests/${file}`)
+      await run('promtool', ['test', 'rules', ...files], { cwd: FOLDER })
+    },
+    PROMTOOL_MS_MAX,
+  )
+})
+
+interface Case {
+  input_series: Array<{ series: string }>
+  promql_expr_test?: Array<{ exp_samples: Array<{ labels: string }> }>
+  alert_rule_test?: Array<{ alertname: string; exp_alerts: object[] }>
+}
+
+async function allCases(): Promise<Case[]> {
+  const files = await readdir(`${FOLDER}tests`)
+  const texts = await Promise.all(files.map((file) => readFile(`${FOLDER}tests/${file}`, 'utf8')))
+  return texts.flatMap((text) => (parse(text) as { tests: Case[] }).tests)
+}
+
+/** Whether an alert is among those that a case expects. */
+const fires = (alert: string, { promql_expr_test = [], alert_rule_test = [] }: Case) =>
+  promql_expr_test.some(({ exp_samples }) => exp_samples.some(({ labels }) => labels.includes(`"${alert}"`))) ||
+  alert_rule_test.some(({ alertname, exp_alerts }) => alertname === alert && exp_alerts.length > 0)
+
+/** Whether a case has series that the alert reads, itself or by a recorded rule. */
+const concerns = (read: readonly string[], { input_series }: Case) =>
+  input_series.some(({ series }) => read.includes(/^[\w:]+/.exec(series)?.[0] ?? ''))
+
+it('every alert has a case in which it fires, and one with its metrics in which it does not', async () => {
+  const [rules, cases] = [await allRules(), await allCases()]
+  const recorded = (name: string) => rules.filter(({ record }) => record === name).flatMap(({ expr }) => seriesIn(expr))
+  for (const { alert, expr } of rules) {
+    if (alert === undefined) continue
+    const series = seriesIn(expr).flatMap((name) => [name, ...recorded(name), ...recorded(name).flatMap(recorded)])
+    expect(
+      cases.some((each) => fires(alert, each)),
+      `${alert} fires`,
+    ).toBe(true)
+    expect(
+      cases.some((each) => concerns(series, each) && !fires(alert, each)),
+      `${alert} does not fire`,
+    ).toBe(true)
+  }
+})

@@ -1,0 +1,39 @@
+import { existsSync } from 'node:fs'
+import { readdir, readFile } from 'node:fs/promises'
+import { describe, expect, it } from 'vitest'
+import { allRules, knownSeries } from './testing/known-series.ts'
+import { seriesIn, syntaxErrors } from './testing/queries.ts'
+
+const ROOT = new URL('../../', import.meta.url)
+const RUNBOOKS = new URL('docs/runbooks/', ROOT)
+
+const rules = await allRules()
+const alerts = rules.filter(({ alert }) => alert !== undefined)
+const runbooks = (await readdir(RUNBOOKS)).filter((file) => file !== 'README.md')
+
+it.each(rules)('$alert$record is of metrics that there are', async ({ expr }) => {
+  const known = await knownSeries()
+  expect(syntaxErrors('promql', expr)).toEqual([])
+  expect(seriesIn(expr).filter((name) => !known(name))).toEqual([])
+})
+
+describe.each(alerts)('$alert', ({ alert, labels, annotations }) => {
+  it('says whether to wake someone, what has happened, and where to read on', () => {
+    expect(['page', 'ticket']).toContain(labels?.severity)
+    expect(annotations).toEqual({
+      summary: expect.stringMatching(/\S/),
+      description: expect.stringMatching(/\.$/),
+      runbook_url: expect.stringMatching(/^docs\/runbooks\/[\w-]+\.md$/),
+    })
+  })
+
+  it('has a runbook that names it', async () => {
+    const page = new URL(annotations?.runbook_url ?? '', ROOT)
+    expect(existsSync(page)).toBe(true)
+    expect(await readFile(page, 'utf8')).toContain(`\`${alert}\``)
+  })
+})
+
+it.each(runbooks)('docs/runbooks/README.md lists %s', async (file) => {
+  expect(await readFile(new URL('README.md', RUNBOOKS), 'utf8')).toContain(`](${file})`)
+})

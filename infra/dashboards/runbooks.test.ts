@@ -1,0 +1,24 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { expect, it } from 'vitest'
+import { sql } from '#testing'
+
+const FOLDER = new URL('../../docs/runbooks/', import.meta.url)
+
+/** Each statement of a page, by its text. What a reader fills in is in capitals. */
+async function statements(): Promise<Array<{ page: string; statement: string }>> {
+  const pages = (await readdir(FOLDER)).filter((file) => file !== 'README.md')
+  const texts = await Promise.all(
+    pages.map(async (page) => ({ page, text: await readFile(new URL(page, FOLDER), 'utf8') })),
+  )
+  return texts.flatMap(({ page, text }) =>
+    [...text.matchAll(/\bsql "([^"]+)"/g)].map(([, statement = '']) => ({
+      page,
+      statement: statement.replaceAll(/\bPID\b/g, '0'),
+    })),
+  )
+}
+
+it.each(await statements())('PostgreSQL accepts what $page asks it: $statement', async ({ statement }) => {
+  // Checks every name and type, and runs nothing: some of them end sessions.
+  await expect(sql.unsafe(`prepare asked as ${statement}; deallocate asked`)).resolves.toBeDefined()
+})
