@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { defineSettings, integerSetting } from '#config'
 import { ServiceError } from '#errors'
+import { counter } from '#telemetry'
 import { type BucketSize, type RateLimitResult, takeToken } from './token-bucket.ts'
 
 const settingsSchema = z.object({
@@ -30,8 +31,15 @@ export function countRequest(apiKeyId: string): Promise<RateLimitResult> | RateL
   return keys && takeToken(`key ${apiKeyId}`, keys)
 }
 
+const requests = counter(
+  'rate_limit_requests_total',
+  'Requests by what their API key’s rate limit said: allowed or refused.',
+  ['outcome'],
+)
+
 /** Throws `rate_limited` if that request was over the limit. */
 export function requireToken({ isAllowed, tokenAfterSeconds }: RateLimitResult): void {
+  requests.inc({ outcome: isAllowed ? 'allowed' : 'refused' })
   if (isAllowed) return
   throw new ServiceError('rate_limited', 'This API key has sent too many requests. Slow down.', {
     retryAfterSeconds: tokenAfterSeconds,

@@ -2,7 +2,7 @@ import type * as z from 'zod'
 import { withTimeout } from '#async'
 import { type RequestContext, type Sql, systemContext, transaction } from '#database'
 import { cutText, invalid, ServiceError } from '#errors'
-import { inSpan, logger, tracing } from '#telemetry'
+import { histogram, inSpan, logger, tracing } from '#telemetry'
 import { claimById, leaseEnd } from './claim.ts'
 import { type ClaimedJob, takeClaimed } from './claimed-jobs.ts'
 import { ERROR_MAX, refuse, succeed } from './end-attempt.ts'
@@ -49,6 +49,13 @@ export interface Runner {
   run: (payload: never, run: JobRun) => Promise<object>
 }
 
+const durations = histogram(
+  'job_duration_seconds',
+  'Time of an attempt at a job that `succeeded`, `failed`, or had an input that is `unfit` for good.',
+  ['type', 'outcome'],
+  [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 120, 300],
+)
+
 type Runners = Readonly<Record<JobType, Runner>>
 
 /**
@@ -84,7 +91,8 @@ export async function runJob(
   const { work, timeoutMs } = workOf(job, runners)
   const submitter = { ...systemContext(job.actor, context.trace), ...(job.scopes && { scopes: job.scopes }) }
   const run = startRun(jobId, deliveryId, submitter, job.checkpoint)
-  const result = await withTimeout(timeoutMs, work(run), () => tooLong(timeoutMs)).catch((error) => {
+  const attempt = withTimeout(timeoutMs, work(run), () => tooLong(timeoutMs))
+  const result = await measured(job.type, attempt).catch((error) => {
     if (error instanceof UnfitInput) return error
     throw error
   })
@@ -96,6 +104,19 @@ export async function runJob(
     )
   } else assertLeaseHeld(await succeed({ jobId, lease: deliveryId, result }))
   return { jobId, ran: true }
+}
+
+async function measured<Result>(type: string, attempt: Promise<Result>): Promise<Result> {
+  const startedAt = performance.now()
+  const observe = (outcome: string) => durations.observe({ type, outcome }, (performance.now() - startedAt) / 1000)
+  try {
+    const result = await attempt
+    observe('succeeded')
+    return result
+  } catch (error) {
+    observe(error instanceof UnfitInput ? 'unfit' : 'failed')
+    throw error
+  }
 }
 
 /** The runner with its payload. Both are checked here, because another version of this service may have queued the job. */

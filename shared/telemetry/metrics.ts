@@ -63,6 +63,18 @@ export function tracedHistogram<Label extends string>(name: string, help: string
   }
 }
 
+let lastUtilization = performance.eventLoopUtilization()
+const utilization = gauge(
+  'nodejs_eventloop_utilization_ratio',
+  'Share of the time since the last scrape in which the event loop was busy.',
+  [],
+  () => {
+    const now = performance.eventLoopUtilization()
+    utilization.set(performance.eventLoopUtilization(now, lastUtilization).utilization)
+    lastUtilization = now
+  },
+)
+
 /** All metrics as text. From the first call on they include the process's own. */
 export async function renderMetrics(format: Format = 'prometheus'): Promise<string> {
   if (!collectingDefaults) {

@@ -1,4 +1,5 @@
 import { connect, type Sql } from './connect.ts'
+import { watchPool } from './pool-metrics.ts'
 import { parseServerUrl, type ServerUrl } from './server-url.ts'
 import { openingOf } from './session.ts'
 import { createWaitQueue } from './wait-queue.ts'
@@ -25,6 +26,8 @@ export interface LeasePool {
 }
 
 interface LeasePoolOptions {
+  /** For the metrics. */
+  name: string
   max: number
   synchronousCommit?: string | undefined
   isPrimary?: boolean
@@ -68,6 +71,8 @@ export function createLeasePool(url: string, options: LeasePoolOptions): LeasePo
   const idle: Slot[] = []
   const queue = createWaitQueue<Lease>(waitersMax, waitMs)
   let isEnding = false
+  const usage = () => ({ limit: max, open: slots.length, idle: idle.length, waiting: queue.length() })
+  const observeWait = watchPool(options.name, usage)
 
   function toLease(slot: Slot): Lease {
     const { sql } = slot
@@ -95,7 +100,10 @@ export function createLeasePool(url: string, options: LeasePoolOptions): LeasePo
   return {
     async lease() {
       const slot = idle.pop() ?? openSlot()
-      return slot ? toLease(slot) : queue.wait()
+      const startedAt = performance.now()
+      const lease = slot ? toLease(slot) : await queue.wait()
+      observeWait(slot ? 0 : performance.now() - startedAt)
+      return lease
     },
     moveTo(otherUrl) {
       Object.assign(target, targetOf(otherUrl))

@@ -33,6 +33,7 @@ export function openReaders(url: string, { statementMaxMs, ...options }: Readers
   const keys = connect(url, { ...options, statementMaxMs, max: 1 })
   const scans = createLeasePool(url, {
     ...options,
+    name: options.isPrimary ? 'primary-scans' : 'replica-scans',
     max: SCANS_MAX,
     waitersMax: SCANS_WAITING_MAX,
     waitMs: SCAN_WAIT_MS,

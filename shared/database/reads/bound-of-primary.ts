@@ -1,4 +1,5 @@
-import { bulkhead } from 'cockatiel'
+import { type BulkheadPolicy, bulkhead } from 'cockatiel'
+import { gauge } from '#telemetry'
 import { databaseSettings } from '../connections/settings.ts'
 
 /**
@@ -11,10 +12,27 @@ const STAND_IN_WAITING_MAX = 500
 const ALONE_MAX = 50
 const ALONE_WAITING_MAX = 10_000
 
-/** A bulkhead for reads of the primary: a replica that lags must not overload it. */
-export function boundOfPrimary() {
+const bounds = new Map<string, { limit: number; bound: BulkheadPolicy }>()
+
+const reads = gauge('database_primary_reads_in_flight', 'Reads on the primary, by what they are of.', ['of'], () => {
+  for (const [of, { limit, bound }] of bounds) reads.set({ of }, limit - bound.executionSlots)
+})
+const readsLimit = gauge(
+  'database_primary_reads_limit',
+  'Reads on the primary at once; the next ones wait.',
+  ['of'],
+  () => {
+    for (const [of, { limit }] of bounds) readsLimit.set({ of }, limit)
+  },
+)
+
+/** A bulkhead for reads of the primary: a replica that lags must not overload it. `of` is what they read, for the metrics. */
+export function boundOfPrimary(of: 'rows' | 'keys'): BulkheadPolicy {
   const { DATABASE_REPLICA_URL, DATABASE_POOL_MAX } = databaseSettings()
-  return DATABASE_REPLICA_URL === undefined
-    ? bulkhead(ALONE_MAX * DATABASE_POOL_MAX, ALONE_WAITING_MAX)
-    : bulkhead(STAND_IN_MAX * DATABASE_POOL_MAX, STAND_IN_WAITING_MAX)
+  const [each, waiting] =
+    DATABASE_REPLICA_URL === undefined ? [ALONE_MAX, ALONE_WAITING_MAX] : [STAND_IN_MAX, STAND_IN_WAITING_MAX]
+  const limit = each * DATABASE_POOL_MAX
+  const bound = bulkhead(limit, waiting)
+  bounds.set(of, { limit, bound })
+  return bound
 }

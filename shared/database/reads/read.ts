@@ -52,7 +52,7 @@ function openRouting(): Routing {
   void primaryKnown()
   onShutdown(stopReading)
   const monitor = databaseSettings().DATABASE_REPLICA_URL === undefined ? undefined : monitorReplica()
-  return { monitor, toPrimary: { rows: boundOfPrimary(), keys: boundOfPrimary() }, lastPosition: undefined }
+  return { monitor, toPrimary: { rows: boundOfPrimary('rows'), keys: boundOfPrimary('keys') }, lastPosition: undefined }
 }
 
 /** Stops monitoring the replica. The next read starts anew. */

@@ -7,6 +7,7 @@ import { setExpired } from '../reservations/reservation-rows.ts'
 import { cacheGroup } from './cache-group.ts'
 import { apply, type Change, toEvent, totalsOf } from './change.ts'
 import { type LockedProduct, saveLevels } from './levels.ts'
+import { countMovements } from './movement-metrics.ts'
 import { insertMovements, type NewMovement } from './movements.ts'
 
 /**
@@ -81,12 +82,13 @@ export function createLockedStock(tx: Sql, products: Map<string, LockedProduct>,
     changes: () => events.length,
     async save() {
       if (changed.size === 0) return
-      afterCommit(tx, (token) =>
+      afterCommit(tx, (token) => {
+        countMovements(movements)
         invalidate(
           Array.from(changed, ({ id }) => cacheGroup(id)),
           token,
-        ),
-      )
+        )
+      })
       await pipeline([
         setExpired(tx, stock.expiredIds),
         saveLevels(tx, [...changed]),

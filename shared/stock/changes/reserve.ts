@@ -7,6 +7,7 @@ import { changeStock } from '../groups/change-stock.ts'
 import type { StockGroup } from '../groups/stock-group.ts'
 import { type AllocatedLine, allocate, type Shortage, sumDemands } from '../reservations/allocation.ts'
 import { refusalByTerms, sumHeld } from '../reservations/holding-terms.ts'
+import { countLine } from '../reservations/hot-products.ts'
 import type { Reservation, ReserveRequest } from '../schema.ts'
 import { holdLifeMaxSeconds } from '../settings.ts'
 
@@ -25,6 +26,7 @@ function place(group: StockGroup, request: Request, context: RequestContext): De
   const { stock } = group
   const productIds = request.lines.map(group.productIdOf)
   for (const { location } of request.lines) group.requireLocation(location)
+  for (const productId of productIds) if (stock.has(productId)) countLine(stock.product(productId).sku)
   const replaced = group.replacedBy(request)
   const refusal = refusalByTerms(stock, request, productIds, (productId) =>
     sumHeld(group.heldLines(), request.holder, productId, context, replaced),

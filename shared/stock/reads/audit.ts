@@ -1,11 +1,15 @@
 import { type RequestContext, type Sql, snapshot } from '#database'
 import { ServiceError } from '#errors'
+import { counter, gauge } from '#telemetry'
 import type { Audit } from '../schema.ts'
 
 /** Products per statement: some milliseconds of work, or a second if each has a long ledger. */
 const CHUNK_MAX = 1_000
 /** More are of no use to a person: the first ones show where to look. */
 const DISCREPANCIES_MAX = 100
+
+const audits = counter('stock_audits_total', 'Audits of all stock, by result: consistent or inconsistent.', ['result'])
+const auditedAt = gauge('stock_audit_timestamp_seconds', 'When an audit last had that result.', ['result'])
 
 /**
  * Checks every product, deleted ones too, at one moment: what is on hand is the sum of the ledger; what is reserved is the
@@ -27,6 +31,9 @@ export function auditStock(
       done += chunk.length
       await onProgress(done, total)
     }
+    const result = consistent ? 'consistent' : 'inconsistent'
+    audits.inc({ result })
+    auditedAt.set({ result }, Date.now() / 1000)
     return { consistent, checkedProducts: done, discrepancies }
   })
 }
