@@ -12,6 +12,7 @@ const SECRETS = [
   'DATABASE_OWNER_PASSWORD',
   'DATABASE_PASSWORD',
   'DATABASE_KEYS_PASSWORD',
+  'DATABASE_MONITOR_PASSWORD',
   'REPLICATION_PASSWORD',
   'REDIS_PASSWORD',
   'RABBITMQ_PASSWORD',
@@ -42,7 +43,8 @@ export async function engineMissing(): Promise<string | undefined> {
   )
 }
 
-export async function newCompose(): Promise<Compose> {
+/** `more`: settings of this project besides those that every one has. */
+export async function newCompose(more: Record<string, string> = {}): Promise<Compose> {
   const project = `stock-test-${randomBytes(3).toString('hex')}`
   const port = await freePort()
   const key = randomBytes(24).toString('hex')
@@ -54,6 +56,7 @@ export async function newCompose(): Promise<Compose> {
     RABBITMQ_PORT: String(await freePort()),
     // All load comes from one API key.
     RATE_LIMIT: '100000',
+    ...more,
   }
   const run = (...args: string[]) =>
     docker(['compose', '--project-name', project, '--progress', 'plain', ...args], settings)

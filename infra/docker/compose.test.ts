@@ -9,7 +9,10 @@ const Service = z.object({
   build: z.object({ target: z.string().optional(), args: z.object({ FUNCTION: z.string() }).optional() }).optional(),
   command: z.array(z.string()).optional(),
   environment: z.record(z.string(), z.union([z.string(), z.number()])).default({}),
-  networks: z.array(z.string()).default([]),
+  // Or with aliases.
+  networks: z
+    .union([z.array(z.string()), z.record(z.string(), z.unknown()).transform((named) => Object.keys(named))])
+    .default([]),
   ports: z.array(z.string()).default([]),
   depends_on: z.record(z.string(), z.object({ condition: z.string() })).default({}),
   restart: z.string().optional(),
@@ -19,6 +22,10 @@ const Service = z.object({
   mem_limit: z.string().optional(),
   pids_limit: z.number().optional(),
   network_mode: z.string().optional(),
+  profiles: z.array(z.string()).default([]),
+  privileged: z.undefined().optional(),
+  cap_add: z.undefined().optional(),
+  pid: z.undefined().optional(),
 })
 const Compose = z.object({
   services: z.record(z.string(), Service),
@@ -31,6 +38,7 @@ const { services, networks } = Compose.parse(
 )
 const functions = await allFunctions()
 const serviceOf = (name: string) => services[name] ?? expect.fail(`there is no service ${name}`)
+const joinedBy = (network: string) => Object.keys(services).filter((name) => serviceOf(name).networks.includes(network))
 const isOurs = ({ build }: z.infer<typeof Service>) => build !== undefined
 
 /** What the README shows: as many processes of one function as this. */
@@ -56,9 +64,8 @@ describe('docker-compose.yml', () => {
   it('lets the router reach each function with a route, and the others on a network apart', () => {
     const namesOf = (isRouted: boolean) =>
       functions.filter(({ trigger }) => (trigger.kind === 'http') === isRouted).map(({ name }) => name)
-    const on = (network: string) => Object.keys(services).filter((name) => serviceOf(name).networks.includes(network))
-    expect(on('functions').sort()).toEqual([...namesOf(true), 'router'].sort())
-    expect(on('status').sort()).toEqual([...namesOf(false), 'router'].sort())
+    expect(joinedBy('functions').sort()).toEqual([...namesOf(true), 'router'].sort())
+    expect(joinedBy('status').sort()).toEqual([...namesOf(false), 'router'].sort())
   })
 
   it('gives each function the networks of the engines that its settings name, and those alone', () => {
@@ -93,7 +100,7 @@ describe('docker-compose.yml', () => {
       DATABASE_KEYS_ROLE: 'stock_keys',
     })
     const letIn = /^host +stock +(\S+)/m.exec(await fileAt('infra/docker/postgres-primary/pg_hba.conf'))?.[1]
-    expect(letIn).toBe('stock,stock_run,stock_keys')
+    expect(letIn).toBe('stock,stock_run,stock_keys,stock_monitor')
   })
 
   it('has room in PostgreSQL for every pool of every process, all full at once', async () => {
@@ -112,19 +119,60 @@ describe('docker-compose.yml', () => {
     expect(toReplica + CONNECTIONS_FOR_OTHERS).toBeLessThanOrEqual(allowed)
   })
 
-  it('publishes on loopback alone, and nothing but the router and the pages of RabbitMQ', () => {
-    const published = Object.entries(services).flatMap(([name, { ports }]) => ports.map((port) => `${name} ${port}`))
-    expect(published).toEqual([
+  it('publishes on loopback alone, and without a profile nothing but the router and the pages of RabbitMQ', () => {
+    const portsOf = (isWanted: (service: z.infer<typeof Service>) => boolean) =>
+      Object.entries(services).flatMap(([name, service]) =>
+        isWanted(service) ? service.ports.map((port) => `${name} ${port}`) : [],
+      )
+    for (const port of portsOf(() => true)) expect(port).toMatch(/ 127\.0\.0\.1:\$\{\w*PORT:-\d+\}:\d+$/)
+    expect(portsOf(({ profiles }) => profiles.length === 0)).toEqual([
       `rabbitmq 127.0.0.1:\${RABBITMQ_PORT:-15672}:15672`,
       `router 127.0.0.1:\${PORT:-3000}:3000`,
     ])
     const open = Object.keys(networks).filter((name) => !networks[name]?.internal)
-    const joinedBy = (network: string) =>
-      Object.keys(services).filter((name) => serviceOf(name).networks.includes(network))
+    const published = (isWanted: (service: z.infer<typeof Service>) => boolean) => [
+      ...new Set(portsOf(isWanted).map((port) => port.split(' ')[0])),
+    ]
     expect(open.map((network) => [network, joinedBy(network)])).toEqual([
       ['clients', ['router']],
       ['pages', ['rabbitmq']],
       ['webhooks', ['process-job']],
+      ['dashboards', published(({ profiles }) => profiles.length > 0)],
+    ])
+  })
+
+  it('has Prometheus reach what it scrapes, and ours the collector, on networks without an engine', () => {
+    const on = (network: string) => joinedBy(network).sort()
+    const ours = Object.keys(services).filter((name) => isOurs(serviceOf(name)) && name !== 'migrate')
+    expect(on('telemetry')).toEqual([...ours, 'otel-collector', 'otel-collector-lite', 'prometheus'].sort())
+    // RabbitMQ tells of itself.
+    expect(on('exporters')).toEqual(
+      [...joinedBy('exporters').filter((name) => name.endsWith('-exporter')), 'prometheus', 'rabbitmq'].sort(),
+    )
+    for (const name of on('stores')) expect(serviceOf(name).profiles, name).not.toEqual([])
+  })
+
+  it('asks the functions and the router for traces and log records only where a profile has a collector', () => {
+    const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint } = serviceOf('router').environment
+    expect(endpoint).toBe(`\${OTEL_EXPORTER_OTLP_ENDPOINT:-\${COMPOSE_PROFILES:+http://otel-collector:4318}}`)
+    for (const { name } of functions) {
+      expect(serviceOf(name).environment.OTEL_EXPORTER_OTLP_ENDPOINT, name).toBe(endpoint)
+    }
+  })
+
+  it('gives each profile a collector of the same configuration, and stores of its own', () => {
+    const of = (profile: string) => Object.keys(services).filter((name) => serviceOf(name).profiles.includes(profile))
+    const both = of('observability').filter((name) => of('observability-lite').includes(name))
+    expect(of('observability').filter((name) => !both.includes(name))).toEqual([
+      'otel-collector',
+      'tempo',
+      'loki',
+      'grafana',
+    ])
+    expect(of('observability-lite').filter((name) => !both.includes(name))).toEqual([
+      'otel-collector-lite',
+      'jaeger',
+      'victoria-logs',
     ])
   })
 
@@ -138,7 +186,7 @@ describe('docker-compose.yml', () => {
       expect(service.restart, name).toBe(isOneShot ? 'no' : 'unless-stopped')
       // Ours are named after the project, so that no other project on the machine takes them for its own.
       if (isOurs(service)) expect([service.image, service.read_only], name).toEqual([undefined, true])
-      else expect(service.image, name).toMatch(/:\d[\w.-]*$/)
+      else expect(service.image, name).toMatch(/:v?\d[\w.-]*$/)
     }
   })
 
