@@ -17,6 +17,7 @@ export const parts = [
   'stack',
   'telemetry',
   'events',
+  'pipeline',
   'jobs',
   'large',
 ] as const
@@ -61,6 +62,7 @@ parts (--part, repeatable; default: all but large)
   stack      one hot product through npm start as a whole, with its replica, against reserve-stock alone
   telemetry  holds, sales and reads with metrics and access log, and with traces, against the same without
   events     events a second from the outbox to Kafka; their lag at 2,000 reservations a second; an idle consumer's CPU
+  pipeline   sales a second that every stage on Kafka keeps up with, against those that the front alone takes
   jobs       jobs a second from submission to success, through RabbitMQ or polled from the table
   large      1,000,000 products and 10,000,000 ledger rows against 10,000 and 100,000, and the catalogue's page 10,000 against
              its first (also: --large; needs 12 GB of disk)

@@ -8,6 +8,7 @@ import { measureEvents } from './parts/events.ts'
 import { measureJobs } from './parts/jobs.ts'
 import { LARGE_SERVER, measureLarge } from './parts/large.ts'
 import { measureLatency } from './parts/latency.ts'
+import { measurePipeline } from './parts/pipeline.ts'
 import { measureProcesses } from './parts/processes.ts'
 import { measureRates } from './parts/rates.ts'
 import { measureReads } from './parts/reads.ts'
@@ -40,6 +41,7 @@ const measures: Record<Exclude<Part, 'start'>, Measure> = {
   stack: measureStack,
   telemetry: measureTelemetry,
   events: measureEvents,
+  pipeline: measurePipeline,
   jobs: measureJobs,
   large: measureLarge,
 }

@@ -23,6 +23,8 @@ export interface Measurement {
   primaryPerThousand?: number
   /** How old the oldest event is, at the end, that some follower has not had. */
   behindSeconds?: number
+  /** The same, each second of the load. */
+  behindEachSecond?: number[]
   /** Of a core, by a process that has nothing to do. */
   cpuPercent?: number
   /** Products whose balance is not the sum of the ledger and of the holds, after the run; undefined if there was no audit. */

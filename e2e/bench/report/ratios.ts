@@ -111,6 +111,12 @@ const ratios: Array<{ label: string; of: Name; to: Name; target?: { floor: numbe
     }),
   ),
   {
+    label: 'sales that all stages keep up with ÷ sales that the front alone takes',
+    of: ['pipeline', 'all stages', 'sales'],
+    to: ['pipeline', 'front alone', 'sales'],
+    target: { floor: 0.5, aim: 0.8 },
+  },
+  {
     label: 'commits that wait for the replica ÷ for the disk, one hot product',
     of: ['replica', 'commits wait for the replica', 'hot'],
     to: ['replica', 'commits wait for the disk', 'hot'],

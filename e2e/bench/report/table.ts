@@ -36,6 +36,7 @@ const otherParts = [
   'replica',
   'stack',
   'telemetry',
+  'pipeline',
   'jobs',
   'large',
 ] as const
