@@ -13,13 +13,13 @@ export const functions: Board = {
         {
           title: 'Processes that answer',
           unit: 'short',
-          lines: { '{{job}}': 'sum by (job) (up)' },
+          lines: { '{{service}}': 'sum by (service) (up{service!=""})' },
           help: '0: no process of that function can be scraped, docs/runbooks/function-down.md.',
         },
         {
           title: 'Starts in 10 minutes',
           unit: 'short',
-          lines: { '{{job}}': 'sum by (job) (changes(process_start_time_seconds[10m])) > 0' },
+          lines: { '{{service}}': 'sum by (service) (changes(process_start_time_seconds[10m])) > 0' },
           help: 'One a process is a deployment. More: docs/runbooks/function-crash-loop.md.',
           emptyUntil: 'no process was started anew',
         },
@@ -53,19 +53,19 @@ export const functions: Board = {
         {
           title: 'Event loop late, 99 %',
           unit: 's',
-          lines: { '{{job}}': 'max by (job) (nodejs_eventloop_lag_p99_seconds)' },
+          lines: { '{{service}}': 'max by (service) (nodejs_eventloop_lag_p99_seconds)' },
           help: 'Above 100 ms something computes for long in one turn: a large body, a large answer, or garbage collection.',
         },
         {
           title: 'Processor',
           unit: 'percentunit',
-          lines: { '{{job}}': 'max by (job) (rate(process_cpu_seconds_total[$__rate_interval]))' },
+          lines: { '{{service}}': 'max by (service) (rate(process_cpu_seconds_total[$__rate_interval]))' },
           help: 'Of one core. A container has one: at 100 % it is throttled.',
         },
         {
           title: 'Memory',
           unit: 'bytes',
-          lines: { '{{job}}': 'max by (job) (process_resident_memory_bytes)' },
+          lines: { '{{service}}': 'max by (service) (process_resident_memory_bytes)' },
           help: 'A container is killed at 384 MB. Grows without load: a leak; take a heap snapshot (node --heapsnapshot-signal) before the restart.',
         },
         {

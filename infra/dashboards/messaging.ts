@@ -8,13 +8,19 @@ export const messaging: Board = {
   rows: [
     {
       title: 'Outbox',
-      of: 'publish-events',
+      of: 'publish-events|measure-backlog',
       panels: [
         {
           title: 'Age of the oldest unpublished event',
           unit: 's',
           lines: { age: 'max(outbox_oldest_age_seconds)' },
           help: 'Below a second while all is well. Grows: publish-events is down or Kafka does not take events, docs/runbooks/kafka-down.md.',
+        },
+        {
+          title: 'Events that wait in the outbox',
+          unit: 'short',
+          lines: { events: 'max(outbox_events)' },
+          help: 'Nothing is lost while they wait. The relay publishes some thousands a second once the log takes them.',
         },
         {
           title: 'Events published',
@@ -45,7 +51,7 @@ export const messaging: Board = {
     },
     {
       title: 'Consumers',
-      of: 'detect-low-stock|notify-webhooks',
+      of: 'detect-low-stock|notify-webhooks|measure-backlog',
       panels: [
         {
           title: 'Lag of a group in time',
@@ -54,10 +60,23 @@ export const messaging: Board = {
           help: 'How long the oldest event that a group has not done has been in the log. Grows steadily: docs/runbooks/stuck-consumer.md.',
         },
         {
+          title: 'Lag of a group in events',
+          unit: 'short',
+          lines: { '{{group}} {{topic}}': 'max by (group, topic) (stream_lag_events)' },
+          help: 'Falls after a load has passed. Flat and not zero: one event is tried over and over, and holds back its product.',
+        },
+        {
           title: 'Events delivered',
           unit: 'ops',
           lines: { '{{group}} {{verdict}}': rate('stream_events_total', 'group, verdict') },
           help: 'Verdicts other than done are attempts that failed or were refused; the log of the function says why.',
+        },
+        {
+          title: 'Dead events',
+          unit: 'short',
+          lines: { '{{group}}': 'max by (group) (stream_dead_events) > 0' },
+          help: 'Refused, and waiting for an operator: docs/runbooks/dead-letters.md.',
+          emptyUntil: 'no event is dead',
         },
         {
           title: 'Connections to the log lost',
@@ -77,13 +96,31 @@ export const messaging: Board = {
     },
     {
       title: 'Jobs',
-      of: 'dispatch-jobs|process-job',
+      of: 'dispatch-jobs|process-job|measure-backlog',
       panels: [
+        {
+          title: 'Unfinished jobs',
+          unit: 'short',
+          lines: { '{{type}} {{state}}': 'max by (type, state) (jobs_unfinished)' },
+          help: 'Queued ones grow while none run: process-job is down, or RabbitMQ, docs/runbooks/rabbitmq-down.md.',
+        },
+        {
+          title: 'Oldest job that is due',
+          unit: 's',
+          lines: { '{{type}}': 'max by (type) (jobs_oldest_due_seconds)' },
+          help: 'Each type has places of its own, so one that grows alone is slow itself: its receivers, or its size. All: docs/runbooks/rabbitmq-down.md.',
+        },
         {
           title: 'Ended attempts',
           unit: 'ops',
           lines: { '{{state}}': rate('jobs_settled_total', 'state') },
           help: 'queued is another attempt to come, dead the end of the attempts: docs/runbooks/dead-letters.md.',
+        },
+        {
+          title: 'Dead jobs',
+          unit: 'short',
+          lines: { '{{type}}': 'max by (type) (jobs_dead)' },
+          help: 'Given up, and waiting for an operator: docs/runbooks/dead-letters.md.',
         },
         {
           title: 'Jobs sent to the broker',

@@ -95,7 +95,7 @@ function configurationOf(rules: string, urls: string[]): string {
     global: { scrape_interval: '1s', evaluation_interval: '1s' },
     rule_files: [join(rules, '*.yml')],
     scrape_configs: [
-      { job_name: 'stock', static_configs: [{ targets: [service] }] },
+      { job_name: 'stock', static_configs: [{ targets: [service], labels: { service: 'stock' } }] },
       { job_name: 'postgres', static_configs: [{ targets: [exporter] }] },
     ],
   })

@@ -82,7 +82,14 @@ export const stock: Board = {
     {
       title: 'Products',
       of: 'reserve-stock|detect-low-stock|audit-stock|process-job',
-      panels: [],
+      panels: [
+        {
+          title: 'Products that are low or out',
+          unit: 'short',
+          lines: { '{{state}}': 'max by (state) (stock_low_products)' },
+          help: 'A jump without sales is a wrong count or import: look at the movements of some of them, and at the last import job.',
+        },
+      ],
     },
   ],
 }
