@@ -1,48 +1,76 @@
 import { environment } from '#config'
-import { runCommand, say } from '../local/operator-command.ts'
+import { onDatabase, operator, runCommand, say } from '../local/operator-command.ts'
 import { runDrill } from './drill/drill.ts'
-import { backUpNow, drillRepository, listBackups, verifyRepository } from './on-repository.ts'
+import { copyNow, listEmbedded, restoreEmbedded, verifyEmbedded } from './on-embedded.ts'
+import { backUpNow, drillRepository, listBackups, restoreCluster, verifyRepository } from './on-repository.ts'
 import { type BackupType, backupTypes } from './repository.ts'
+import { describePause, findPause, resume } from './resume.ts'
 import { hasRepository } from './settings.ts'
+import { parseTarget } from './target.ts'
 
-const USAGE = `npm run backup -- now [--type full|diff|incr]   makes a backup: of everything, of what changed since the last full one, or the last one (incr)
+const USAGE = `npm run backup -- now [--type full|diff|incr]   makes a backup; of what changed since the last full one (diff), or the last one (incr)
 npm run backup -- list                          the backups, and whether the archive between them is whole
-npm run backup -- verify                        reads all of the repository, and fails where anything is wrong
-npm run backup -- drill                         restores the newest state into a folder of its own and checks all of it
+npm run backup -- verify                        reads all of them, and fails where anything is wrong
+npm run backup -- restore --to latest|TIME|NAME [--dry-run] [--delta]
+                                                puts the data as it was then in the place of that of a server that does not run
+npm run backup -- resume [--dry-run]            says what waits in a restored database, and lets it go on
+npm run backup -- drill                         restores into a folder of its own, and checks all of it
 
-Works on the repository of pgBackRest that PGBACKREST_CONFIG, or other PGBACKREST_* variables, name. Without any, drill makes a database
-and a repository of its own, loses the database while it sells, and restores it.
+Works on the repository of pgBackRest that PGBACKREST_CONFIG, or other PGBACKREST_* variables, name; restore puts the cluster into the
+folder PGDATA, and needs --delta to replace files there. Without such variables it copies the database that npm start has in DATA_DIR, to
+DATA_DIR/backups; and drill makes a database and a repository of its own, loses the database while it sells, and restores it.
 `
 
-const options = { type: { type: 'string', default: 'incr' } } as const
+const options = {
+  type: { type: 'string', default: 'incr' },
+  to: { type: 'string' },
+  'dry-run': { type: 'boolean', default: false },
+  delta: { type: 'boolean', default: false },
+} as const
 
-/** Where Debian's and the image's PostgreSQL is. */
-const POSTGRES_BIN = '/usr/lib/postgresql/18/bin'
-
-runCommand(USAGE, options, ({ command, values: { type } }) => {
+runCommand(USAGE, options, ({ command, values }) => {
+  const { type, to, delta, 'dry-run': dryRun } = values
   switch (command) {
-    case 'now': {
+    case 'now':
       if (!isBackupType(type)) throw new Error(`--type must be one of ${backupTypes.join(', ')}.`)
-      return needsRepository(() => backUpNow(type))
-    }
+      return hasRepository() ? () => backUpNow(type) : copyNow
     case 'list':
-      return needsRepository(listBackups)
+      return hasRepository() ? listBackups : listEmbedded
     case 'verify':
-      return needsRepository(verifyRepository)
+      return hasRepository() ? verifyRepository : verifyEmbedded
+    case 'restore': {
+      const target = parseTarget(to)
+      const isDryRun = dryRun === true
+      if (!hasRepository()) return () => restoreEmbedded(target, { isDryRun })
+      const { PGDATA: folder } = environment()
+      if (!folder) throw new Error('Say where the cluster is to be: PGDATA.')
+      return () => restoreCluster(target, { folder, binFolder: binFolder(), isDryRun, isDelta: delta === true })
+    }
+    case 'resume':
+      return onDatabase(() => resumeRestored(dryRun === true))
     case 'drill':
-      return hasRepository() ? () => drillRepository(environment().POSTGRES_BIN ?? POSTGRES_BIN) : () => runDrill(timed)
+      return hasRepository() ? () => drillRepository(binFolder()) : () => runDrill(timed)
     default:
-      throw new Error(`There is no command '${command}'; there are now, list, verify and drill.`)
+      throw new Error(`There is no command '${command}'; there are now, list, verify, restore, resume and drill.`)
   }
 })
 
-const isBackupType = (type: unknown): type is BackupType => backupTypes.some((each) => each === type)
+function isBackupType(type: unknown): type is BackupType {
+  return backupTypes.some((each) => each === type)
+}
 
-function needsRepository(work: () => Promise<void>): () => Promise<void> {
-  if (hasRepository()) return work
-  throw new Error(
-    'No repository is named: set PGBACKREST_CONFIG, or PGBACKREST_REPO1_PATH and PGBACKREST_REPO1_CIPHER_PASS.',
-  )
+async function resumeRestored(isDryRun: boolean): Promise<void> {
+  const pause = await findPause()
+  if (!pause) return say('Nothing waits: this database was not restored, or goes on already.')
+  for (const line of describePause(pause)) say(line)
+  if (isDryRun) return
+  const announced = await resume(operator(), (done) => say(`published ${done} of ${pause.products} products`))
+  say(`${announced} products are published, and all goes on.`)
+}
+
+/** Where Debian's and the image's PostgreSQL is, or what says where it is. */
+function binFolder(): string {
+  return environment().POSTGRES_BIN ?? '/usr/lib/postgresql/18/bin'
 }
 
 function timed(line: string): void {

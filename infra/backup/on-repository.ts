@@ -5,6 +5,7 @@ import { say } from '../local/operator-command.ts'
 import { findPrograms, type PostgresPrograms } from '../local/postgres/programs.ts'
 import { DATABASE } from '../local/postgres/replication.ts'
 import { duration, size } from './format.ts'
+import { markRestored, sayMark } from './mark.ts'
 import { type PgBackRest, pgBackRest } from './pgbackrest.ts'
 import { onPrivateServer } from './private-server.ts'
 import { type Backup, type BackupType, checkContinuity, inspectRepository, readRepository } from './repository.ts'
@@ -70,6 +71,46 @@ function argumentsFor(target: RestoreTarget): string[] {
     case 'name':
       return ['--type=immediate', `--set=${target.name}`, '--target-action=promote', '--archive-mode=off']
   }
+}
+
+/**
+ * Restores a cluster into its folder, which pgBackRest refuses while a server runs there or, without `isDelta`, while anything is in it; then
+ * recovers and marks it, and leaves it to be started. Or only says what that would do.
+ */
+export function restoreCluster(
+  target: RestoreTarget,
+  { folder, binFolder, isDryRun, isDelta }: { folder: string; binFolder: string; isDryRun: boolean; isDelta: boolean },
+): Promise<void> {
+  return withPgBackRest(async (run) => {
+    const state = await readRepository(run)
+    const backup = startOf(target, state.backups)
+    const { findings } = await checkContinuity(run, state)
+    say(`from ${lineOf(backup)}`)
+    for (const finding of findings) say(finding)
+    if (isDryRun)
+      return say(
+        `Would restore it to ${folder}, and the log up to ${describe(target)}; what was done since would be forgotten.`,
+      )
+    const delta = isDelta ? ['--delta'] : []
+    await run('restore', `--pg1-path=${folder}`, ...delta, ...argumentsFor(target))
+    say('recovering it')
+    const server = { folder, programs: await programsIn(binFolder, folder), progress: say }
+    sayMark(await onPrivateServer(server, (running) => markRestored(running.url(DATABASE), backup.endedAt)))
+  }, say)
+}
+
+/** The backup that a restore begins with. Throws where there is none. */
+function startOf(target: RestoreTarget, backups: Backup[]): Backup {
+  const isBefore = ({ name, endedAt }: Backup) =>
+    target.kind === 'latest' || (target.kind === 'time' ? endedAt <= target.at : name === target.name)
+  const backup = backups.findLast(isBefore)
+  if (!backup) throw new Error(`There is no backup to restore ${describe(target)} from (list).`)
+  return backup
+}
+
+function describe(target: RestoreTarget): string {
+  if (target.kind === 'latest') return 'the end of the archive'
+  return target.kind === 'time' ? target.at.toISOString() : `the end of ${target.name}`
 }
 
 /** Restores the newest state into a folder of its own, checks all of it, and removes it. Throws with what is wrong. */

@@ -15,6 +15,7 @@ export { Cursor, type Page, PageQuery, type PageRequest, readPage } from './read
 export { read, readAsOf, readKey, scan } from './reads/read.ts'
 export { snapshot } from './reads/snapshot.ts'
 export { type RequestContext, type ResponseState, responseState, systemContext } from './request-context.ts'
+export { isPaused, unresumed } from './restores.ts'
 export { hasScope, lacking, requireScope, type Scope, scopes } from './scopes.ts'
 export { afterCommit } from './transactions/attempt.ts'
 export { isRefusedData, refusedInput, StaleRead, toPublicError, violatedConstraint } from './transactions/failures.ts'

@@ -1,4 +1,4 @@
-import { afterCommit, type RequestContext, type Sql, systemContext, transaction } from '#database'
+import { afterCommit, type RequestContext, type Sql, systemContext, transaction, unresumed } from '#database'
 import { notFound } from '#errors'
 import { type ClaimedJob, cacheClaimed } from './claimed-jobs.ts'
 
@@ -35,10 +35,11 @@ export async function claimJobs(slots: ReadonlyMap<string, number>): Promise<Cla
   })
 }
 
-/** Claims the jobs that `which` selects, under `lease`, and deletes the results of earlier attempts. `from` adds a table to both. */
+/** Claims the jobs that `which` selects, none while a restored database waits, under `lease`, and deletes the results of earlier attempts. `from` adds a table to both. */
 export async function claimRows(tx: Sql, which: Fragment, lease: Fragment, from?: Fragment): Promise<Claim[]> {
   const rows = await tx<Array<Claim & ClaimedJob>>`
-    update jobs set ${begun(tx, lease)} ${from ? tx`from ${from}` : tx``} where ${which}
+    update jobs set ${begun(tx, lease)} ${from ? tx`from ${from}` : tx``}
+    where ${which} and not ${unresumed(tx)}
     returning lease as id, jobs.id as "jobId", ${claimedColumns(tx)}, traceparent, tracestate, attempts`
   const retried = rows.filter(({ attempts }) => attempts > 1).map(({ jobId }) => jobId)
   if (retried.length > 0) await tx`delete from job_results where job_id = any(${retried}::uuid[])`

@@ -1,7 +1,7 @@
-import type { RequestContext } from '#database'
-import type { LockedStock } from '#stock'
+import { primary, type RequestContext, transaction } from '#database'
+import { type LockedStock, lockStock } from '#stock'
 import { withoutStock } from './product-fields.ts'
-import type { ProductRow } from './product-rows.ts'
+import { findProducts, type ProductRow } from './product-rows.ts'
 
 /** Adds the event of a new product, and receives its initial stock at `main`. */
 export function announceCreated(
@@ -19,4 +19,32 @@ export function announceCreated(
 
 export function announceUpdated(stock: LockedStock, context: RequestContext, row: ProductRow): void {
   stock.announce(context, 'product.updated', row.id, { productId: row.id, product: withoutStock(row) })
+}
+
+/** Products locked at once: some 50 ms. */
+const BATCH_MAX = 200
+
+/**
+ * Publishes each product as it is, as `product.updated`, for readers who believe something else. A repeat publishes them again. Reports its
+ * progress, and gives the number of products.
+ */
+export async function announceProducts(context: RequestContext, onProgress: (done: number) => void): Promise<number> {
+  let done = 0
+  let last: string | undefined
+  for (;;) {
+    const sql = primary()
+    const rows = await sql<Array<{ id: string }>>`
+      select id from products where deleted_at is null ${last === undefined ? sql`` : sql`and id > ${last}`}
+      order by id limit ${BATCH_MAX}`
+    const ids = rows.map(({ id }) => id)
+    last = ids.at(-1)
+    if (last === undefined) return done
+    await transaction(context, async (tx) => {
+      const stock = await lockStock(tx, context, ids)
+      for (const product of await findProducts(tx, ids)) announceUpdated(stock, context, product)
+      await stock.save()
+    })
+    done += ids.length
+    onProgress(done)
+  }
 }

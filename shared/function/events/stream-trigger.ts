@@ -2,7 +2,7 @@ import { eventsSettings, follow, type LoggedEvent } from '#events'
 import type { Message } from '#telemetry'
 import type { FunctionDefinition } from '../definition.ts'
 import { deliverBatch } from './deliver-batch.ts'
-import { deliver, type RunningTrigger } from './trigger.ts'
+import { deliver, type RunningTrigger, untilResumed, waitsForResume } from './trigger.ts'
 
 /** Follows a stream function's topics. Throws a ConfigError. */
 export function startStream(definition: FunctionDefinition): RunningTrigger {
@@ -16,12 +16,14 @@ export function startStream(definition: FunctionDefinition): RunningTrigger {
     group,
     types,
     async deliver(event, topic) {
+      if (await waitsForResume()) return untilResumed
       if (!(await isWanted(event.type))) return { verdict: 'acknowledge' }
       return deliver(definition, attributesOf(topic, event), event.data, messageOf(topic, event))
     },
     batch: batch && {
       ...batch,
       async deliver(events, topic) {
+        if (await waitsForResume()) return untilResumed
         const wanted = await eventsOf(events, wants && isWanted)
         const outgoing = wanted.map((event) => ({
           attributes: attributesOf(topic, event),

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { jittered, startLoop } from '#async'
+import { isPaused } from '#database'
 import { cutText, type Outcome } from '#errors'
 import { newId } from '#ids'
 import { logger, type Message } from '#telemetry'
@@ -64,12 +65,26 @@ export function startClock(definition: FunctionDefinition): RunningTrigger {
   const { everyMs } = trigger
   const round = async () => {
     const startedAt = performance.now()
+    if (await waitsForResume()) return jittered(AFTER_FAILURE_MS)
     const { verdict } = await deliver(definition, tick(definition.name), {})
     const restMs = verdict === 'acknowledge' ? 0 : jittered(AFTER_FAILURE_MS)
     return Math.max(restMs, everyMs - (performance.now() - startedAt))
   }
   return startLoop(round, { firstPauseMs: Math.random() * everyMs })
 }
+
+/**
+ * Whether the database was restored and nothing may run that no client asks for. Where that can't be asked, the function can't do anything
+ * either, and says so itself.
+ */
+export const waitsForResume = () => isPaused().catch(() => false)
+
+/** What becomes of an event meanwhile. */
+export const untilResumed = {
+  verdict: 'retry',
+  error: 'the database was restored: npm run backup -- resume lets consumers go on',
+  isOutage: true,
+} as const satisfies Outcome
 
 /** While the database is down, a function with a short period would otherwise fail and log twenty times a second. */
 const AFTER_FAILURE_MS = 1_000

@@ -1,0 +1,89 @@
+import { createHash } from 'node:crypto'
+import { createReadStream, createWriteStream, type Dirent } from 'node:fs'
+import { chmod, mkdir, readdir } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { Transform } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+
+/** A file of a copy, by its path in it. */
+export interface CopiedFile {
+  path: string
+  bytes: number
+  sha256: string
+}
+
+/** https://www.postgresql.org/docs/18/continuous-archiving.html#BACKUP-LOWLEVEL-BASE-BACKUP-DATA: what a server makes anew, or must not find. */
+const LEFT_OUT =
+  /^(postmaster\.(pid|opts)|pg_replslot\/.+|pg_(dynshmem|notify|serial|snapshots|stat_tmp|subtrans)\/.+|(.*\/)?pgsql_tmp.*|standby\.signal)$/
+
+/**
+ * Copies a folder of PostgreSQL's, except for what `isLeftOut` names and what no copy should have. A file that a running server removes
+ * meanwhile is none of the copy. Gives what it has copied, in the order of their paths.
+ */
+export async function copyFolder(
+  from: string,
+  to: string,
+  isLeftOut: (path: string) => boolean = () => false,
+): Promise<CopiedFile[]> {
+  const copied: CopiedFile[] = []
+  await mkdir(to, { recursive: true, mode: 0o700 })
+  for (const path of await pathsIn(from)) {
+    if (path.isFolder) await mkdir(join(to, path.name), { recursive: true, mode: 0o700 })
+    else if (!isLeftOut(path.name)) {
+      const file = await copyFile(join(from, path.name), join(to, path.name)).catch(unlessGone)
+      if (file) copied.push({ path: path.name, ...file })
+    }
+  }
+  return copied
+}
+
+/** The digests of a folder's files now, as `copyFolder` gave them. */
+export async function digestFolder(folder: string): Promise<CopiedFile[]> {
+  const files = (await pathsIn(folder)).filter(({ isFolder }) => !isFolder)
+  const digests: CopiedFile[] = []
+  for (const { name } of files) digests.push({ path: name, ...(await digest(join(folder, name))) })
+  return digests
+}
+
+async function pathsIn(root: string): Promise<Array<{ name: string; isFolder: boolean }>> {
+  const found: Array<{ name: string; isFolder: boolean }> = []
+  const visit = async (folder: string) => {
+    const entries: Dirent[] = await readdir(join(root, folder), { withFileTypes: true }).catch(
+      (error) => unlessGone(error) ?? [],
+    )
+    for (const entry of entries) {
+      const name = folder === '' ? entry.name : `${folder}/${entry.name}`
+      if (LEFT_OUT.test(name)) continue
+      found.push({ name, isFolder: entry.isDirectory() })
+      if (entry.isDirectory()) await visit(name)
+    }
+  }
+  await visit('')
+  return found.sort((a, b) => (a.name < b.name ? -1 : 1))
+}
+
+async function copyFile(from: string, to: string): Promise<Omit<CopiedFile, 'path'>> {
+  await mkdir(dirname(to), { recursive: true, mode: 0o700 })
+  return digest(from, to)
+}
+
+/** Reads a file, and writes it to `to` if that is given. */
+export async function digest(from: string, to?: string): Promise<Omit<CopiedFile, 'path'>> {
+  const hash = createHash('sha256')
+  let bytes = 0
+  const meter = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      hash.update(chunk)
+      bytes += chunk.length
+      done(null, to === undefined ? undefined : chunk)
+    },
+  })
+  if (to === undefined) await pipeline(createReadStream(from), meter.resume())
+  else await pipeline(createReadStream(from), meter, createWriteStream(to, { mode: 0o600 }))
+  if (to !== undefined) await chmod(to, 0o600)
+  return { bytes, sha256: hash.digest('hex') }
+}
+
+function unlessGone(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT') throw error
+}

@@ -1,0 +1,33 @@
+import type { Sql } from './connections/connect.ts'
+import { primary } from './connections/connections.ts'
+
+/** A restore takes longer than this, and the server is away meanwhile: no answer from before it is believed after it. */
+const BELIEVED_MS = 1_000
+
+let last: { answer: Promise<boolean>; at: number } | undefined
+
+/**
+ * Whether this database was restored to its past and waits for an operator to say that relay, consumers, jobs and schedules may go on. At most
+ * a second old. Throws while the database is away.
+ */
+export function isPaused(): Promise<boolean> {
+  const now = performance.now()
+  if (last === undefined || now - last.at > BELIEVED_MS) {
+    const answer = ask()
+    last = { answer, at: now }
+    answer.catch(() => {
+      last = undefined
+    })
+  }
+  return last.answer
+}
+
+async function ask(): Promise<boolean> {
+  const [row] = await primary()<[{ paused: boolean }]>`select ${unresumed(primary())} as paused`
+  return row.paused
+}
+
+/** The condition that the database waits, for a statement that must not do its work meanwhile. */
+export function unresumed(sql: Sql) {
+  return sql`exists (select from restores where resumed_at is null)`
+}
