@@ -17,7 +17,7 @@ import {
   startStream,
 } from '#function/triggers'
 import { openApiOf } from '#openapi'
-import { formatLines, logRepeated, startLogExport } from '#telemetry'
+import { formatLines, logRepeated, startLogExport, startTracing } from '#telemetry'
 import { logFailures } from '../router/exchange.ts'
 import { createRouter } from '../router/router.ts'
 import type { EngineUrls } from './engines/start-engines.ts'
@@ -63,7 +63,9 @@ export async function serveFunctions(options: ServeOptions): Promise<ServedFunct
     CACHE_URL: 'memory:',
     ...options.engines,
   })
-  startLogExport({ name: 'stock-management-service' })
+  const service = { name: 'stock-management-service', version: await packageVersion() }
+  await startTracing(service)
+  startLogExport(service)
   if (process.stdout.isTTY) formatLines(prettyLine)
   checkSettings()
   const functions = await loadFunctions()

@@ -4,7 +4,7 @@ import { type AccessNotes, noteAccess } from '#function/access-log'
 import { endAnswer, isArriving } from '#function/end-answer'
 import { problemDocument, problemHeaders, toServiceError } from '#function/problem'
 import { requestIdOf } from '#function/request-id'
-import { logFault, logRefusal } from '#telemetry'
+import { logFault, logRefusal, type Span } from '#telemetry'
 
 /** An answer of 5xx that the router has made. */
 export interface Failure {
@@ -29,6 +29,8 @@ export interface Exchange extends AccessNotes {
   path: string
   /** The client's own Request-Id if it is safe to echo, else a new one. */
   requestId: string
+  /** Undefined while tracing is off, and for the router's own routes. */
+  span: Span | undefined
   /** The status of the failure that cut an answer under way. */
   cutBy: number | undefined
   /** Ends the exchange with a problem document. If an answer is under way it cuts the connection, so that a part can't pass for the whole. */
@@ -44,6 +46,7 @@ export function openExchange(req: IncomingMessage, res: ServerResponse, log: Log
     res,
     path: originForm(req.url ?? '').split('?', 1)[0] ?? '',
     requestId,
+    span: undefined,
     cutBy: undefined,
     fail: (thrown, headers) => fail(exchange, toServiceError(thrown), headers ?? {}, log),
   }

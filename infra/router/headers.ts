@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { TLSSocket } from 'node:tls'
+import type { TraceContext } from '#telemetry'
 import type { Exchange } from './exchange.ts'
 
 /** Headers for one connection only, which are not forwarded (RFC 9110, 7.6.1), as all that start with `proxy-`. */
@@ -28,15 +29,19 @@ const REPLACED = new Set([
  * The headers to send upstream, as a flat list of names and values in the client's own order and spelling. The peer's address
  * is appended to X-Forwarded-For; -Proto and -Host are kept from a proxy in front, or else describe this connection. A client
  * can forge all but the last X-Forwarded-For entry, so they must not authorise anything. `Function` names the function that is meant,
- * since an address may have passed to another one since it was looked up.
+ * since an address may have passed to another one since it was looked up. `trace` replaces the client's own.
  */
-export function upstreamHeaders({ req, requestId }: Exchange, functionName: string): string[] {
+export function upstreamHeaders(
+  { req, requestId }: Exchange,
+  functionName: string,
+  trace: TraceContext | undefined,
+): string[] {
   const named = namedByConnection(req.headers.connection)
   const headers: string[] = []
   for (let i = 0; i + 1 < req.rawHeaders.length; i += 2) {
     const name = req.rawHeaders[i] ?? ''
     const key = name.toLowerCase()
-    if (isHopByHop(key, named) || REPLACED.has(key)) continue
+    if (isHopByHop(key, named) || REPLACED.has(key) || (trace && OF_TRACE.has(key))) continue
     headers.push(name, req.rawHeaders[i + 1] ?? '')
   }
   const peer = req.socket.remoteAddress ?? 'unknown'
@@ -45,8 +50,12 @@ export function upstreamHeaders({ req, requestId }: Exchange, functionName: stri
   const host = single(req.headers['x-forwarded-host']) ?? req.headers.host
   if (host !== undefined) headers.push('x-forwarded-host', host)
   headers.push('via', `${req.httpVersion} router`, 'request-id', requestId, 'function', functionName)
+  if (trace) headers.push('traceparent', trace.traceparent)
+  if (trace?.tracestate) headers.push('tracestate', trace.tracestate)
   return headers
 }
+
+const OF_TRACE = new Set(['traceparent', 'tracestate'])
 
 /** The headers of the answer to the client, from undici's raw list, with order, spelling and repeated names kept. */
 export function clientHeaders(raw: ReadonlyArray<Buffer | string>, requestId: string): string[] {

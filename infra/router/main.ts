@@ -6,7 +6,7 @@ import { ConfigError, integerSetting } from '#config'
 import { createHttpServer } from '#function/http-server'
 import { serveMetrics } from '#function/metrics-server'
 import { onStopSignal } from '#function/stop-signals'
-import { flushLog, logger, logSettings, startLogExport } from '#telemetry'
+import { flushLog, logger, logSettings, startLogExport, startTracing } from '#telemetry'
 import { logFailures } from './exchange.ts'
 import { parseManifest, proxiedRoutes } from './manifest.ts'
 import { createRouter } from './router.ts'
@@ -52,7 +52,9 @@ export async function main(env: Environment): Promise<void> {
 export async function startRouter(env: Environment): Promise<RunningRouter> {
   const settings = parseSettings(env)
   logSettings()
-  startLogExport({ name: 'router' })
+  const service = { name: 'router', version: undefined }
+  await startTracing(service)
+  startLogExport(service)
   const manifest = parseManifest(await readFile(settings.MANIFEST, 'utf8'))
   let stopping = false
   const router = createRouter({

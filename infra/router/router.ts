@@ -2,6 +2,7 @@ import type { IncomingMessage, RequestListener } from 'node:http'
 import { ServiceError } from '#errors'
 import { requireNoCoding } from '#function/body'
 import { hasBody } from '#function/end-answer'
+import { tracing } from '#telemetry'
 import { docsRoutes } from './docs.ts'
 import { type Exchange, type Log, openExchange } from './exchange.ts'
 import { callInProcess } from './in-process.ts'
@@ -13,6 +14,7 @@ import type { Resolve } from './origin.ts'
 import { forwardTo } from './proxy.ts'
 import { tooLarge } from './request-body.ts'
 import type { Route, RouteEntry, Target } from './route.ts'
+import { inRouterSpan } from './spans.ts'
 import { createUpstreams, type Upstreams } from './upstreams.ts'
 
 export interface RouterOptions {
@@ -73,7 +75,7 @@ function run(route: Route, exchange: Exchange): void {
 }
 
 function functionRoute({ target, ...entry }: RouteEntry & { target: Target }, upstreams: Upstreams): Route {
-  const handle =
+  const answer =
     'fetch' in target
       ? callInProcess(target.fetch)
       : forwardTo(
@@ -81,13 +83,18 @@ function functionRoute({ target, ...entry }: RouteEntry & { target: Target }, up
           entry,
           target.deployment && instanceAdder(target.deployment, upstreams),
         )
+  const handle = (exchange: Exchange) => {
+    assertAcceptableBody(exchange.req, entry.maxBodyBytes)
+    answer(exchange)
+  }
   return {
     name: entry.name,
     method: entry.method,
     path: entry.path,
     handle(exchange) {
-      assertAcceptableBody(exchange.req, entry.maxBodyBytes)
-      handle(exchange)
+      const on = tracing()
+      if (on) inRouterSpan(on, exchange, entry, () => handle(exchange))
+      else handle(exchange)
     },
   }
 }

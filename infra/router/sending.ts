@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
 import type { ServiceError } from '#errors'
+import { failSpan, type Span, traceOf } from '#telemetry'
 import { type Exchange, originForm } from './exchange.ts'
 import { brokenAnswer, misdirected, ownError, unreachable, upstreamsFull } from './failures.ts'
 import { dispatchHeadFirst, type HeadFirstRequest } from './head-first.ts'
@@ -9,6 +10,7 @@ import { countRepeat } from './metrics.ts'
 import type { Upstream } from './origin.ts'
 import { type ForwardedBody, isRepeatable, RequestBody } from './request-body.ts'
 import type { RouteEntry } from './route.ts'
+import { startTry } from './spans.ts'
 import { noteAnswer, type Rotation, skipForAMoment } from './upstreams.ts'
 
 /** First try and one more: a third would double the load of an outage and help in almost none. */
@@ -52,6 +54,8 @@ export class Sending implements Dispatcher.DispatchHandler {
   /** Tries in which an upstream may have acted on the request: after one, no answer may say that nothing was done. */
   #sent = 0
   #upstream: Upstream | undefined
+  /** Of the try under way. */
+  #span: Span | undefined
   #isStreamed = false
   #controller: Dispatcher.DispatchController | undefined
 
@@ -120,6 +124,7 @@ export class Sending implements Dispatcher.DispatchHandler {
       return
     }
     if (this.#upstream) noteAnswer(this.#upstream, status, headers.connection)
+    this.#span?.setAttribute('http.response.status_code', status)
     this.#handler.onHead(status, Array.isArray(controller.rawHeaders) ? controller.rawHeaders : [])
     this.#state = 'answering'
   }
@@ -134,6 +139,7 @@ export class Sending implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
+    if (this.#span) failSpan(this.#span, error)
     const upstream = this.#endTry()
     if (this.#state === 'over') return
     const own = ownError(error)
@@ -177,7 +183,9 @@ export class Sending implements Dispatcher.DispatchHandler {
 
   #dispatch(upstream: Upstream, body: RequestBody | Buffer | null): void {
     const { req } = this.#exchange
-    const headers = upstreamHeaders(this.#exchange, this.#entry.name)
+    this.#span = startTry(this.#exchange, upstream, this.#tries)
+    const span = this.#span ?? this.#exchange.span
+    const headers = upstreamHeaders(this.#exchange, this.#entry.name, span && traceOf(span))
     this.#isRepeatable = this.#entry.isRead || isRepeatable(req.method, headers)
     const request = { method: req.method ?? 'GET', path: originForm(req.url ?? '/'), headers, body }
     if (body instanceof RequestBody) {
@@ -212,6 +220,8 @@ export class Sending implements Dispatcher.DispatchHandler {
   #endTry(): Upstream | undefined {
     const upstream = this.#upstream
     this.#upstream = undefined
+    this.#span?.end()
+    this.#span = undefined
     if (upstream) upstream.inFlight -= 1
     if (this.#isStreamed) upstream?.streams.giveBack(this.#exchange.req.headers.authorization, 1)
     return upstream
