@@ -61,6 +61,12 @@ export async function openCollector(): Promise<Collector> {
   }
 }
 
+/** The settings of a process that sends its spans there, soon after they have ended. */
+export function tracingVariables({ url }: Collector): Record<string, string> {
+  const endpoint = `${url}/v1/traces`
+  return { OTEL_TRACES_EXPORTER: 'otlp', OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: endpoint, OTEL_BSP_SCHEDULE_DELAY: '50' }
+}
+
 /** Turns tracing on in this process, until `shutDown`, which sends what is left. */
 export async function traceTo(
   { url }: Collector,
