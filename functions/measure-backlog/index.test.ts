@@ -34,7 +34,8 @@ describe('measure-backlog', () => {
     expect(groups).toEqual(followers.sort())
   })
 
-  it('tells how many events wait to be published, and for how long', async () => {
+  it('tells how many events wait to be published, and for how long, once it has looked', async () => {
+    expect(await renderMetrics()).not.toMatch(/^outbox_(events|oldest_age_seconds) /m)
     await addEvents(3, '90 seconds')
     expect(await tick()).toBe(204)
     expect(await metric('outbox_events')).toBe(3)

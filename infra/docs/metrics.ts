@@ -3,7 +3,7 @@ import { declaredMetrics } from '#telemetry'
 
 const ROOT = new URL('../../', import.meta.url)
 const FOLDERS = ['shared', 'infra/router']
-const DECLARATION = /\b(?:counter|gauge|histogram|tracedHistogram)\(\s*'(\w+)'/g
+const DECLARATION = /\b(?:counter|gauge|measuredGauge|histogram|tracedHistogram)\(\s*'(\w+)'/g
 
 const HEAD = `<!-- Made from the code: npx vitest run infra/docs/metrics.test.ts -u -->
 # Metrics

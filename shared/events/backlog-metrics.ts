@@ -1,5 +1,5 @@
 import { primary } from '#database'
-import { COUNT_MAX, gauge, measure } from '#telemetry'
+import { COUNT_MAX, gauge, measure, measuredGauge } from '#telemetry'
 import { REFUSED_BY_LOG } from './dead-events.ts'
 import { eventTypes } from './event-types.ts'
 import { topicLag } from './kafka/lag.ts'
@@ -7,8 +7,8 @@ import { logLag } from './postgres/lag.ts'
 import type { Lag } from './progress.ts'
 import { eventsSettings } from './settings.ts'
 
-const outboxEvents = gauge('outbox_events', `Events that are not published yet, counted to ${COUNT_MAX}.`)
-const outboxAge = gauge('outbox_oldest_age_seconds', 'Age of the oldest event that is not published yet.')
+const outboxEvents = measuredGauge('outbox_events', `Events that are not published yet, counted to ${COUNT_MAX}.`)
+const outboxAge = measuredGauge('outbox_oldest_age_seconds', 'Age of the oldest event that is not published yet.')
 const lagEvents = gauge(
   'stream_lag_events',
   `Events of a topic that a consumer group has not read; in the database, counted to ${COUNT_MAX}.`,

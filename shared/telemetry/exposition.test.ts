@@ -34,6 +34,11 @@ const families: Family[] = [
   },
 ]
 
+it('renames counters alone: the client of Node has gauges that end in _total', () => {
+  const gauge: Family = { name: 'active_total', help: 'A gauge.', type: 'gauge', values: [{ labels: {}, value: 1 }] }
+  expect(expose([gauge], 'openmetrics')).toContain('# TYPE active_total gauge\nactive_total 1\n')
+})
+
 it('writes the text format of Prometheus, without exemplars', () => {
   expect(expose(families, 'prometheus')).toBe(String.raw`# HELP answers_total With a \\ and\na new line.
 # TYPE answers_total counter

@@ -30,7 +30,8 @@ export interface Family {
 export function expose(families: readonly Family[], format: Format): string {
   const isOpenMetrics = format === 'openmetrics'
   const lines = families.flatMap((family) => {
-    const name = isOpenMetrics ? family.name.replace(/_total$/, '') : family.name
+    const isCounter = family.type === 'counter'
+    const name = isOpenMetrics && isCounter ? family.name.replace(/_total$/, '') : family.name
     const head = [`# HELP ${name} ${escapeText(family.help)}`, `# TYPE ${name} ${family.type}`]
     return [...head, ...family.values.map((value) => lineOf(family.name, value, isOpenMetrics))]
   })

@@ -1,5 +1,5 @@
 export { formatLines, type Logger, logger, logSettings, writeAccessLine } from './log.ts'
-export { COUNT_MAX, measure } from './measure.ts'
+export { COUNT_MAX, measure, measuredGauge } from './measure.ts'
 export { answerScrape, counter, declaredMetrics, gauge, histogram, renderMetrics, tracedHistogram } from './metrics.ts'
 export { startLogExport } from './otlp-logs.ts'
 export { logFault, logRefusal } from './refusals.ts'

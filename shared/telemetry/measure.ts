@@ -6,6 +6,13 @@ export const COUNT_MAX = 10_000
 
 const measuredAt = gauge('backlog_measured_timestamp_seconds', 'When a part of the backlog was last measured.', ['of'])
 
+/** A gauge that has no value until it is measured. One without labels would begin with 0. */
+export function measuredGauge(name: string, help: string) {
+  const declared = gauge(name, help)
+  declared.remove({})
+  return declared
+}
+
 /**
  * Runs a measurement that sets gauges. Where it fails they have no value, rather than one that is out of date, until it succeeds again.
  * Throws what it threw.
@@ -17,7 +24,6 @@ export async function measure(of: string, gauges: ReadonlyArray<Gauge>, work: ()
   } catch (error) {
     for (const each of gauges) {
       each.reset()
-      // One without labels would be 0.
       each.remove({})
     }
     throw error
