@@ -94,7 +94,7 @@ describe.skipIf(missing !== undefined)('observability', () => {
       .find(({ request_id }) => request_id === requestId)
     expect(line).toMatchObject({
       _msg: 'request',
-      severity: 'info',
+      severity_text: 'info',
       'service.name': 'reserve-stock',
       status: '201',
       route: '/v1/reservations',

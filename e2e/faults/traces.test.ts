@@ -72,6 +72,7 @@ async function startTogether(settings: Settings): Promise<Service> {
     engines: settings,
     bootstrapApiKey: ADMIN_KEY,
     seed: false,
+    observe: false,
     logLevel: 'error',
     progress: () => {},
   })

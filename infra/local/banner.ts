@@ -2,7 +2,10 @@ import { DEVELOPMENT_KEY } from '#access/bootstrap-key'
 import type { ServedFunctions } from './serve-functions.ts'
 
 /** The text after a start: the URLs, the key, and three commands to paste, which also work twice. */
-export function banner({ url, metricsUrl, functionCount }: ServedFunctions, bootstrapApiKey: string): string {
+export function banner(
+  { url, metricsUrl, tracesUrl, functionCount }: ServedFunctions,
+  bootstrapApiKey: string,
+): string {
   const isDevelopmentKey = bootstrapApiKey === DEVELOPMENT_KEY
   // A key of the user's own is not printed: terminals and their logs are kept.
   const authorization = isDevelopmentKey
@@ -17,7 +20,7 @@ export function banner({ url, metricsUrl, functionCount }: ServedFunctions, boot
     API          ${url}
     Docs         ${url}/docs
     OpenAPI      ${url}/openapi.json
-    Metrics      ${metricsUrl}
+    Metrics      ${metricsUrl}${tracesUrl ? '\n    Traces       npm run trace -- <request id | trace id>' : ''}
     Admin key    ${isDevelopmentKey ? `${DEVELOPMENT_KEY} (for development: good for the embedded database only)` : 'your BOOTSTRAP_API_KEY'}
 
   List products, create one, hold two pieces of it:

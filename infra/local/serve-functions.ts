@@ -17,12 +17,14 @@ import {
   startStream,
 } from '#function/triggers'
 import { openApiOf } from '#openapi'
-import { formatLines, logRepeated, startLogExport, startTracing } from '#telemetry'
+import { followLines, formatLines, logRepeated, startLogExport, startTracing } from '#telemetry'
 import { logFailures } from '../router/exchange.ts'
 import { createRouter } from '../router/router.ts'
 import type { EngineUrls } from './engines/start-engines.ts'
 import { readExamples } from './invocation.ts'
 import { loadFunctions } from './load-functions.ts'
+import { serveTraces } from './observe/serve-traces.ts'
+import { createTraceStore } from './observe/store.ts'
 import { prettyLine } from './pretty-lines.ts'
 import { seedCatalogue } from './seed.ts'
 
@@ -38,6 +40,8 @@ export interface ServeOptions {
   engines: EngineUrls
   bootstrapApiKey: string
   seed: boolean
+  /** Keeps the last traces in this process. */
+  observe: boolean
   logLevel: string
   progress: (line: string) => void
 }
@@ -45,6 +49,8 @@ export interface ServeOptions {
 export interface ServedFunctions {
   url: string
   metricsUrl: string
+  /** Of the traces that are kept; undefined where none are. */
+  tracesUrl: string | undefined
   functionCount: number
   stop(): Promise<void>
 }
@@ -64,7 +70,9 @@ export async function serveFunctions(options: ServeOptions): Promise<ServedFunct
     ...options.engines,
   })
   const service = { name: 'stock-management-service', version: await packageVersion() }
-  await startTracing(service)
+  const traces = options.observe ? createTraceStore() : undefined
+  await startTracing(service, traces?.addSpan)
+  if (traces) followLines(traces.addLine)
   startLogExport(service)
   if (process.stdout.isTTY) formatLines(prettyLine)
   checkSettings()
@@ -84,14 +92,16 @@ export async function serveFunctions(options: ServeOptions): Promise<ServedFunct
   const server = createHttpServer(router.listener, { isServed: localHosts(options.allowedHosts) })
   const url = await server.listen(options.port, options.host)
   const metrics = await serveMetrics(options.metricsPort, '127.0.0.1', { isServed: localHosts([]) })
+  const keptTraces = traces && (await serveTraces(traces))
   const triggers = functions.flatMap(startTrigger)
   return {
     url,
     metricsUrl: metrics.url,
+    tracesUrl: keptTraces?.url,
     functionCount: functions.length,
     async stop() {
       await Promise.all([server.close(DRAIN_MS), ...triggers.map((trigger) => trigger.stop())])
-      await Promise.all([router.close(), metrics.close()])
+      await Promise.all([router.close(), metrics.close(), keptTraces?.close()])
       logRepeated()
       await shutDown()
     },

@@ -7,6 +7,8 @@ export interface Stack {
   routerUrl: string
   /** The metrics of the process that runs all functions. */
   metricsUrl: string
+  /** Where traces are kept, with `--observe`. */
+  tracesUrl?: string
   databaseUrl: string
   databaseReplicaUrl: string | null
   /** The engines that are not embedded. */

@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { environment } from '#config'
 import { expectNoEffect } from '#testing'
+import type { KeptTrace } from './observe/store.ts'
 import { freePort } from './ports.ts'
 import { killServerProcesses } from './postgres/leftovers.ts'
 import { birthOf } from './processes.ts'
@@ -177,4 +178,19 @@ test('--help tells the settings', async () => {
   const started = await run({}, ['--help'])
   expect(await started.exitCode).toBe(0)
   expect(await started.output).toContain('DATA_DIR')
+})
+
+test('--observe keeps the trace of a request and its line of the log, by the id of either', async () => {
+  const stack = await up(await run({ LOG_LEVEL: 'info' }, ['--observe']))
+  const answer = await fetch(`${stack.routerUrl}/v1/products`, { headers: { authorization: 'Bearer dev-admin-key' } })
+  expect(answer.status).toBe(200)
+  const find = async () =>
+    (await (
+      await fetch(`${stack.tracesUrl}/?${new URLSearchParams({ id: answer.headers.get('request-id') ?? '' })}`)
+    ).json()) as KeptTrace[]
+  await waitUntil(async () => JSON.stringify(await find()).includes('GET /v1/products'), 10_000)
+  const [trace] = await find()
+  if (!trace) throw new Error('the trace is not kept')
+  expect(trace.lines.join()).toContain('"function":"list-products"')
+  expect(await (await fetch(`${stack.tracesUrl}/?id=${trace.traceId}`)).json()).toMatchObject([{ spans: trace.spans }])
 })

@@ -12,10 +12,11 @@ import { readSettings, type Settings } from './settings.ts'
 import { removeStackFile, writeStackFile } from './stack-file.ts'
 import { createTeardown, type Teardown } from './teardown.ts'
 
-const USAGE = `npm start [-- --engines]: PostgreSQL with a replica, every function and the router, in one process.
+const USAGE = `npm start [-- --engines] [--observe]: PostgreSQL with a replica, every function and the router, in one process.
 
   --engines             Redis, Kafka and RabbitMQ too, instead of what is embedded; each is started, and first installed where
                         that is possible (root on Debian), unless its URL is set
+  --observe             keeps the last 1,000 traces, with their lines of the log: npm run trace -- <request id | trace id>
 
   PORT                  3000
   HOST                  127.0.0.1
@@ -42,7 +43,13 @@ const progress = (line: string) => {
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { help: { type: 'boolean', short: 'h' }, engines: { type: 'boolean' } } })
+  const { values } = parseArgs({
+    options: {
+      help: { type: 'boolean', short: 'h' },
+      engines: { type: 'boolean', default: false },
+      observe: { type: 'boolean', default: false },
+    },
+  })
   if (values.help) {
     process.stdout.write(USAGE)
     return
@@ -51,7 +58,7 @@ async function main(): Promise<void> {
   await checkThatPortIsFree(settings)
   const teardown = createTeardown(progress)
   try {
-    await bringUp(settings, values.engines ?? false, teardown)
+    await bringUp(settings, values, teardown)
     await teardown.requested()
   } catch (error) {
     teardown.fail(error)
@@ -61,7 +68,11 @@ async function main(): Promise<void> {
   process.exit(exitCode)
 }
 
-async function bringUp(settings: Settings, withEngines: boolean, teardown: Teardown): Promise<void> {
+async function bringUp(
+  settings: Settings,
+  { engines: withEngines, observe }: { engines: boolean; observe: boolean },
+  teardown: Teardown,
+): Promise<void> {
   const { dataDir, databaseUrl, databaseReplicaUrl, bootstrapApiKey } = settings
   await mkdir(dataDir, { recursive: true })
   const lock = await lockFolder(dataDir)
@@ -82,6 +93,7 @@ async function bringUp(settings: Settings, withEngines: boolean, teardown: Teard
   const service = await serveFunctions({
     ...settings,
     engines,
+    observe,
     databaseUrl: databaseUrl ?? cluster?.primaryUrl ?? '',
     databaseReplicaUrl: cluster ? cluster.replicaUrl : databaseReplicaUrl,
     progress,
@@ -123,6 +135,7 @@ async function publish(
     writeStackFile(dataDir, {
       routerUrl: service.url,
       metricsUrl: service.metricsUrl,
+      ...(service.tracesUrl && { tracesUrl: service.tracesUrl }),
       databaseUrl: databaseUrl ?? cluster?.primaryUrl ?? '',
       databaseReplicaUrl: (cluster ? cluster.replicaUrl : databaseReplicaUrl) ?? null,
       ...(Object.keys(engines).length > 0 && { engines }),

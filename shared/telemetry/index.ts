@@ -1,4 +1,4 @@
-export { formatLines, type Logger, logger, logSettings, writeAccessLine } from './log.ts'
+export { followLines, formatLines, type Logger, logger, logSettings, writeAccessLine } from './log.ts'
 export { COUNT_MAX, measure, measuredGauge } from './measure.ts'
 export { answerScrape, counter, declaredMetrics, gauge, histogram, renderMetrics, tracedHistogram } from './metrics.ts'
 export { startLogExport } from './otlp-logs.ts'
@@ -17,6 +17,7 @@ export {
 export {
   type Attributes,
   type CarriedTrace,
+  type FinishedSpan,
   failSpan,
   type Span,
   type SpanOptions,

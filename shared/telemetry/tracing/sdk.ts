@@ -13,21 +13,30 @@ import {
 } from '@opentelemetry/api'
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto'
 import { defaultResource, detectResources, envDetector, resourceFromAttributes } from '@opentelemetry/resources'
-import { BasicTracerProvider } from '@opentelemetry/sdk-trace-base'
+import { AlwaysOnSampler, BasicTracerProvider } from '@opentelemetry/sdk-trace-base'
 import { parseTraceparent } from '../trace-context.ts'
+import { createKeeper } from './keeper.ts'
 import { createProcessor } from './processor.ts'
 import { createSampler } from './sampler.ts'
 import type { TracingSettings } from './settings.ts'
-import type { CarriedTrace, Service, SpanCounts, SpanOptions, Tracing } from './span.ts'
+import type { CarriedTrace, FinishedSpan, Service, SpanCounts, SpanOptions, Tracing } from './span.ts'
 
 // The entry of a chunk of its own. It imports nothing that has a state and is in the bundle as well.
 
-/** Spans by the SDK of OpenTelemetry, sent to a collector by OTLP over HTTP. Nothing global is registered: these are all that make spans. */
-export function createTracing(service: Service, settings: TracingSettings, counts: SpanCounts): Tracing {
+/** Spans by the SDK of OpenTelemetry, sent to a collector by OTLP over HTTP where there are settings, and handed to `keep`. Nothing global is registered: these are all that make spans. */
+export function createTracing(
+  service: Service,
+  settings: TracingSettings | undefined,
+  counts: SpanCounts,
+  keep?: (span: FinishedSpan) => void,
+): Tracing {
   const provider = new BasicTracerProvider({
     resource: resourceOf(service),
-    sampler: createSampler(settings),
-    spanProcessors: [createProcessor(new OTLPTraceExporter(), settings.spansMax, counts)],
+    sampler: settings ? createSampler(settings) : new AlwaysOnSampler(),
+    spanProcessors: [
+      ...(settings ? [createProcessor(new OTLPTraceExporter(), settings.spansMax, counts)] : []),
+      ...(keep ? [createKeeper(keep)] : []),
+    ],
   })
   const tracer = provider.getTracer('stock-management-service')
   const working = new AsyncLocalStorage<Context>()

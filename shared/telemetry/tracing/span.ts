@@ -40,6 +40,20 @@ export interface Service {
   version: string | undefined
 }
 
+/** A recorded span that has ended, for who keeps spans in this process. */
+export interface FinishedSpan {
+  traceId: string
+  spanId: string
+  parentSpanId: string | undefined
+  name: string
+  /** Since the epoch. */
+  startMs: number
+  durationMs: number
+  isFailed: boolean
+  events: string[]
+  linkedTraceIds: string[]
+}
+
 /** What becomes of spans. */
 export interface SpanCounts {
   exported: (spans: number) => void

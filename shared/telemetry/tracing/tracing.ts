@@ -3,7 +3,16 @@ import { logger } from '../log.ts'
 import { counter } from '../metrics.ts'
 import type { TraceContext } from '../trace-context.ts'
 import { tracingSettings } from './settings.ts'
-import { failSpan, type Service, type Span, type SpanCounts, type SpanOptions, type Tracing, traceOf } from './span.ts'
+import {
+  type FinishedSpan,
+  failSpan,
+  type Service,
+  type Span,
+  type SpanCounts,
+  type SpanOptions,
+  type Tracing,
+  traceOf,
+} from './span.ts'
 
 const exported = counter('tracing_spans_exported_total', 'Spans that the collector has taken.')
 const dropped = counter('tracing_spans_dropped_total', 'Spans dropped: too many waited, or the collector took none.', [
@@ -25,13 +34,13 @@ export function tracing(): Tracing | undefined {
   return current
 }
 
-/** Turns tracing on if the standard variables (`OTEL_*`) ask for it, until the shutdown. Call it before the first request. Throws a ConfigError. */
-export async function startTracing(service: Service): Promise<void> {
+/** Turns tracing on if the standard variables (`OTEL_*`) ask for it, or for `keep`, which gets each span, until the shutdown. Call it before the first request. Throws a ConfigError. */
+export async function startTracing(service: Service, keep?: (span: FinishedSpan) => void): Promise<void> {
   const settings = tracingSettings()
-  if (!settings || current) return
+  if ((!settings && !keep) || current) return
   // A chunk of its own in a bundle: without tracing, nothing of OpenTelemetry is loaded.
   const { createTracing } = await import('./sdk.ts')
-  const started = createTracing(service, settings, countSpans())
+  const started = createTracing(service, settings, countSpans(), keep)
   current = started
   onShutdown(async () => {
     current = undefined
