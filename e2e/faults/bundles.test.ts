@@ -19,8 +19,8 @@ import { listeningUrl, type Started, startNode } from './processes.ts'
 
 /** The SDK of OpenTelemetry, which only a process that traces loads. */
 const TRACING_BYTES_MAX = 75_000
-/** A function that outgrows this has dragged in something it does not use: the largest has 650 kB, 190 of them the Redis client. */
-const BUNDLE_BYTES_MAX = 660_000
+/** A function that outgrows this has dragged in something it does not use: the largest has 662 kB, 190 of them the Redis client. */
+const BUNDLE_BYTES_MAX = 670_000
 /** What the Kafka client adds to the two that have it. */
 const KAFKA_BYTES_MAX = 280_000
 /** amqplib, and in process-job what its jobs need besides: a parser of CSV, and the sender of webhooks. */
@@ -100,7 +100,7 @@ describe('the bundles', () => {
     expect(holding('shared/events/relay.ts')).toEqual(['publish-events'])
     expect(holding('shared/jobs/work.ts')).toEqual(['process-job'])
     expect(holding('shared/jobs/rabbitmq/broker.ts')).toEqual(['dispatch-jobs', 'process-job'])
-    expect(holding('shared/products/csv-records.ts')).toEqual(['process-job'])
+    expect(holding('shared/products/imports/csv-records.ts')).toEqual(['process-job'])
   })
 
   it('serve alone, and through the proxying router', async () => {
