@@ -1,11 +1,38 @@
 import type { Board } from './dashboard.ts'
-import { rate } from './promql.ts'
+import { quantile, rate } from './promql.ts'
 
 /** PostgreSQL, its replica, the pools in front of them, and the cache. */
 export const data: Board = {
   title: 'Data',
   name: 'data',
   rows: [
+    {
+      title: 'Connections',
+      of: '.+',
+      panels: [
+        {
+          title: 'Connections in use',
+          unit: 'percentunit',
+          lines: {
+            '{{service}} {{pool}}':
+              'max by (service, pool) (sum by (service, instance, pool) (database_pool_connections{state="busy"}) / sum by (service, instance, pool) (database_pool_limit))',
+          },
+          help: 'At 100 % requests wait for a connection. First find what is slow (traces); more connections help only where PostgreSQL has idle cores (DATABASE_POOL_MAX).',
+        },
+        {
+          title: 'Requests that wait for a connection',
+          unit: 'short',
+          lines: { '{{pool}}': 'sum by (pool) (database_pool_waiting)' },
+          help: 'Should be 0 but for moments. If it stays, a transaction holds its connection for long: docs/runbooks/latency-burn.md.',
+        },
+        {
+          title: 'Wait for a connection, 99 %',
+          unit: 's',
+          lines: { '{{pool}}': quantile(0.99, 'database_pool_wait_seconds', 'pool') },
+          help: 'Part of the time to answer. Above 100 ms the pool is too small, or the server too slow.',
+        },
+      ],
+    },
     {
       title: 'Reads and the replica',
       of: 'get-.+|list-.+|query-availability',
@@ -40,6 +67,14 @@ export const data: Board = {
           lines: { '{{reason}}': rate('database_replica_removals_total', 'reason') },
           help: 'The reason says what to look for: lag, silence, no stream. docs/runbooks/replica-lagging.md.',
           emptyUntil: 'the replica was never out of rotation',
+        },
+        {
+          title: 'Reads at the primary',
+          unit: 'percentunit',
+          lines: {
+            '{{of}}': 'max by (of) (database_primary_reads_in_flight / database_primary_reads_limit)',
+          },
+          help: 'Of the bound that keeps reads from the connections of writes. At 100 % the next ones wait, and get 503: the replica is away, or the cache.',
         },
       ],
     },
@@ -80,6 +115,15 @@ export const data: Board = {
           unit: 'short',
           lines: { groups: 'sum(cache_invalidations_pending)' },
           help: 'While these wait, cached reads without a token may be older than the commit. Grows only while Redis is away.',
+        },
+        {
+          title: 'Rate limits',
+          unit: 'reqps',
+          lines: {
+            '{{outcome}}': rate('rate_limit_requests_total', 'outcome'),
+            'counted in the process': rate('rate_limit_local_total'),
+          },
+          help: 'Refused ones got 429: a client without back-off, or a limit too low (RATE_LIMIT). Counted in the process: Redis did not answer, and each process allows its own share.',
         },
       ],
     },

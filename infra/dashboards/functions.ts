@@ -51,6 +51,12 @@ export const functions: Board = {
           help: 'At 100 % the function answers 503. Add processes if its event loop is busy; find what it waits for if not.',
         },
         {
+          title: 'Event loop in use',
+          unit: 'percentunit',
+          lines: { '{{service}}': 'max by (service) (nodejs_eventloop_utilization_ratio)' },
+          help: 'Near 100 % the process computes all the time and everything in it waits. Add processes of that function.',
+        },
+        {
           title: 'Event loop late, 99 %',
           unit: 's',
           lines: { '{{service}}': 'max by (service) (nodejs_eventloop_lag_p99_seconds)' },

@@ -1,5 +1,5 @@
 import type { Board } from './dashboard.ts'
-import { median99, rate } from './promql.ts'
+import { median99, quantile, rate } from './promql.ts'
 
 /** Events from the outbox to their consumers, jobs, and webhooks. */
 export const messaging: Board = {
@@ -115,6 +115,12 @@ export const messaging: Board = {
           unit: 'ops',
           lines: { '{{state}}': rate('jobs_settled_total', 'state') },
           help: 'queued is another attempt to come, dead the end of the attempts: docs/runbooks/dead-letters.md.',
+        },
+        {
+          title: 'Time of a job, 99 %',
+          unit: 's',
+          lines: { '{{type}} {{outcome}}': quantile(0.99, 'job_duration_seconds', 'type, outcome') },
+          help: 'Imports and exports take as long as their files are large. deliver-webhook is the receivers’ own time, 15 s at most.',
         },
         {
           title: 'Dead jobs',

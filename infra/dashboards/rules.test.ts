@@ -34,6 +34,10 @@ describe.each(alerts)('$alert', ({ alert, labels, annotations }) => {
   })
 })
 
+it.each(runbooks)('docs/runbooks/%s is where an alert leads', (file) => {
+  expect(alerts.map(({ annotations }) => annotations?.runbook_url)).toContain(`docs/runbooks/${file}`)
+})
+
 it.each(runbooks)('docs/runbooks/README.md lists %s', async (file) => {
   expect(await readFile(new URL('README.md', RUNBOOKS), 'utf8')).toContain(`](${file})`)
 })

@@ -11,6 +11,25 @@ export const stock: Board = {
       of: 'reserve-stock|confirm-reservation|release-reservation|expire-reservations',
       panels: [
         {
+          title: 'Reservations by outcome',
+          unit: 'ops',
+          lines: { '{{outcome}}': rate('stock_reservations_total', 'outcome') },
+          help: 'Confirmed are sales. If many more expire than usual, shoppers do not get to pay: look at the shop’s checkout, then at confirm-reservation.',
+        },
+        {
+          title: 'Units by outcome',
+          unit: 'ops',
+          lines: { '{{outcome}}': rate('stock_reservation_units_total', 'outcome') },
+          help: 'Pieces held, sold and given back. Many units in few reservations may be someone who buys up stock: set a limit (PUT /v1/products/{productId}/limit).',
+        },
+        {
+          title: 'Refused reservations',
+          unit: 'ops',
+          lines: { '{{code}}': rate('function_problems_total{function="reserve-stock"}', 'code') },
+          help: 'insufficient_stock in a sale is as it should be. For a product that should have stock, compare GET /v1/products/{productId}/stock with its movements.',
+          emptyUntil: 'no reservation was refused',
+        },
+        {
           title: 'Time to reserve',
           unit: 's',
           lines: median99('function_duration_seconds{function="reserve-stock"}'),
@@ -84,10 +103,22 @@ export const stock: Board = {
       of: 'reserve-stock|detect-low-stock|audit-stock|process-job',
       panels: [
         {
+          title: 'Hot products, lines a minute',
+          unit: 'short',
+          lines: { '{{rank}}. {{sku}}': 'max by (rank, sku) (stock_hot_product_lines)' },
+          help: 'The products with the most reservation lines of the last minute. One that stands out is a sale, or one holder: docs/runbooks/hot-product.md.',
+        },
+        {
           title: 'Products that are low or out',
           unit: 'short',
           lines: { '{{state}}': 'max by (state) (stock_low_products)' },
           help: 'A jump without sales is a wrong count or import: look at the movements of some of them, and at the last import job.',
+        },
+        {
+          title: 'Audits in an hour',
+          unit: 'short',
+          lines: { '{{result}}': 'sum by (result) (increase(stock_audits_total[1h]))' },
+          help: 'inconsistent: balances differ from the ledger or the holds, which is a defect, docs/runbooks/audit-inconsistent.md. None at all: ask for one a day (GET /v1/stock/audit, or a job verify-ledger).',
         },
       ],
     },
