@@ -25,9 +25,9 @@ let opened: { url: string; admin: Promise<Admin> } | undefined
  * seconds are those since its next message was published, a tenth too few at most. One that has never come is behind all of the topic.
  */
 export async function topicLag(group: string, topic: string, settings: KafkaSettings): Promise<Lag> {
-  const admin = await openAdmin(settings)
   const [groupId, name] = [`${settings.prefix}${group}`, `${settings.prefix}${topic}`]
   try {
+    const admin = await openAdmin(settings)
     const [committed] = await admin.fetchOffsets({ groupId, topics: [name] })
     const offsets = new Map(committed?.partitions.map(({ partition, offset }) => [partition, Number(offset)]))
     const behind: Behind[] = []
@@ -41,7 +41,7 @@ export async function topicLag(group: string, topic: string, settings: KafkaSett
     }
     return { events, seconds: behind.length === 0 ? 0 : await ageOf(behind, admin, name) }
   } catch (error) {
-    // A connection that has failed is not used again.
+    // A connection that has failed is not used again, nor one that could not be made.
     await closeAdmin()
     throw error
   }
