@@ -75,7 +75,7 @@ function graph({ title, unit, help, lines, emptyUntil }: Panel, { of }: Row): Pa
     .title(title)
     .description(help)
     .unit(unit)
-    .min(0)
+    .axisSoftMin(0)
     .datasource(METRICS)
     .span(SPAN)
     .height(HEIGHT)
