@@ -13,6 +13,7 @@ test('nothing set means a loopback address, the development key and a stack of i
     databaseReplicaUrl: undefined,
     allowedHosts: [],
     logLevel: 'info',
+    metricsPort: 0,
   })
 })
 
