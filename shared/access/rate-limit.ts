@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { defineSettings, integerSetting } from '#config'
 import { ServiceError } from '#errors'
-import { counter } from '#telemetry'
+import { counter, tracing } from '#telemetry'
 import { type BucketSize, type RateLimitResult, takeToken } from './token-bucket.ts'
 
 const settingsSchema = z.object({
@@ -39,7 +39,9 @@ const requests = counter(
 
 /** Throws `rate_limited` if that request was over the limit. */
 export function requireToken({ isAllowed, tokenAfterSeconds }: RateLimitResult): void {
-  requests.inc({ outcome: isAllowed ? 'allowed' : 'refused' })
+  const outcome = isAllowed ? 'allowed' : 'refused'
+  requests.inc({ outcome })
+  tracing()?.current()?.addEvent('rate_limit', { 'rate_limit.outcome': outcome })
   if (isAllowed) return
   throw new ServiceError('rate_limited', 'This API key has sent too many requests. Slow down.', {
     retryAfterSeconds: tokenAfterSeconds,

@@ -1,5 +1,5 @@
 import { type RequestContext, read, readAsOf, type Sql } from '#database'
-import { counter } from '#telemetry'
+import { counter, tracing } from '#telemetry'
 import { lookUp, waitForOthers } from './look-up.ts'
 import { type CacheOptions, isLoading, isMissing, type Load, shareLoad } from './shared-loads.ts'
 import { openStore } from './stores/open-store.ts'
@@ -41,12 +41,12 @@ export async function throughCache<Value>(
   const { entry, watermark } = found
   if (entry && (token === undefined || reaches(entry.asOf, token))) {
     const isFresh = Date.now() < entry.freshUntil
-    requests.inc({ cache: options.name, outcome: isFresh ? 'hit' : 'stale' })
+    count(options.name, isFresh ? 'hit' : 'stale')
     // A reader that gets the stale value neither waits for the new one nor fails with it.
     if (!isFresh) shareLoad(store, options, context, { watermark }, load).catch(() => {})
     return entry.value as Value
   }
-  requests.inc({ cache: options.name, outcome: entry ? 'too_old' : 'miss' })
+  count(options.name, entry ? 'too_old' : 'miss')
   if (token === undefined && !found.isLeased && !isLoading(options.key)) {
     const others = await waitForOthers(store, options)
     if (others) return others.value as Value
@@ -55,4 +55,9 @@ export async function throughCache<Value>(
   // A token from before a fail-over keeps reads from the cache and the replicas. The new one does not.
   if (token !== undefined && isOnLaterTimeline(asOf, token)) context.response.consistencyToken = asOf
   return result as Value
+}
+
+function count(cache: string, outcome: string): void {
+  requests.inc({ cache, outcome })
+  tracing()?.current()?.addEvent('cache', { 'cache.name': cache, 'cache.outcome': outcome })
 }

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { ConsecutiveBreaker, circuitBreaker, handleAll } from 'cockatiel'
 import type { Redis } from 'ioredis'
 import { fullJitter } from '#async'
-import { gauge, logger } from '#telemetry'
+import { gauge, inSpan, logger, tracing } from '#telemetry'
 import { createFailureLog, isReplica } from './failures.ts'
 
 /**
@@ -27,7 +27,8 @@ export interface RedisConnection {
     lua: string,
     keys: number,
   ) => (keys: string[], args: Array<string | number>) => Promise<Reply>
-  call: <Reply>(work: (redis: Redis) => Promise<Reply>) => Promise<Reply>
+  /** `operation` names the command in spans. */
+  call: <Reply>(operation: string, work: (redis: Redis) => Promise<Reply>) => Promise<Reply>
   close: () => Promise<void>
 }
 
@@ -37,12 +38,14 @@ export interface RedisConnection {
  *
  * @example
  * const redis = connectRedis(url)
- * const value = await redis.call((client) => client.get('key'))
+ * const value = await redis.call('get', (client) => client.get('key'))
  */
 export function connectRedis(url: string): RedisConnection {
   const logFailure = createFailureLog()
   const scripts = new Map<string, { lua: string; numberOfKeys: number }>()
   const breaker = createBreaker()
+  const { hostname, port } = new URL(url)
+  const server = { 'server.address': hostname, 'server.port': Number(port || 6379) }
   let opening: Promise<Redis> | undefined
   let isClosed = false
   let becoming: Promise<void> | undefined
@@ -54,7 +57,13 @@ export function connectRedis(url: string): RedisConnection {
     return redis
   }
 
-  function call<Reply>(work: (redis: Redis) => Promise<Reply>): Promise<Reply> {
+  function call<Reply>(operation: string, work: (redis: Redis) => Promise<Reply>): Promise<Reply> {
+    if (!tracing()) return send(work)
+    const attributes = { 'db.system.name': 'redis', 'db.operation.name': operation, ...server }
+    return inSpan(operation, { kind: 'client', attributes }, () => send(work))
+  }
+
+  function send<Reply>(work: (redis: Redis) => Promise<Reply>): Promise<Reply> {
     return breaker.execute(async () => {
       opening ??= open()
       const redis = await opening
@@ -88,7 +97,7 @@ export function connectRedis(url: string): RedisConnection {
       scripts.set(name, { lua, numberOfKeys })
       type Command = (...args: Array<string | number>) => Promise<never>
       return (keys, args) =>
-        call((redis) => (redis as unknown as Record<string, Command>)[name]?.(...keys, ...args) as Promise<never>)
+        call(name, (redis) => (redis as unknown as Record<string, Command>)[name]?.(...keys, ...args) as Promise<never>)
     },
     call,
     close: async () => {
