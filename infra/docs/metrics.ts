@@ -15,7 +15,8 @@ port that it prints and \`stack.json\` has as \`metricsUrl\`. A scraper gets the
 A histogram's series are \`<name>_bucket\`, \`<name>_sum\` and \`<name>_count\`.
 
 Besides these each process has the standard metrics of Node's Prometheus client: \`process_*\` (CPU, memory, open files) and \`nodejs_*\`
-(event loop lag, garbage collection, heap).
+(event loop lag, garbage collection, heap), and \`nodejs_eventloop_utilization_ratio\`, the share of the time since the last scrape in which
+the event loop was busy.
 `
 
 /** docs/metrics.md: what the metrics of the whole service are, by the folder that declares them. */
