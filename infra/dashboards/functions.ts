@@ -19,7 +19,7 @@ export const functions: Board = {
         {
           title: 'Starts in 10 minutes',
           unit: 'short',
-          lines: { '{{service}}': 'sum by (service) (changes(process_start_time_seconds[10m])) > 0' },
+          lines: { '{{service}}': 'sum by (service) (changes(process_start_time_seconds{service!=""}[10m])) > 0' },
           help: 'One a process is a deployment. More: docs/runbooks/function-crash-loop.md.',
           emptyUntil: 'no process was started anew',
         },
@@ -65,13 +65,13 @@ export const functions: Board = {
         {
           title: 'Processor',
           unit: 'percentunit',
-          lines: { '{{service}}': 'max by (service) (rate(process_cpu_seconds_total[$__rate_interval]))' },
+          lines: { '{{service}}': 'max by (service) (rate(process_cpu_seconds_total{service!=""}[$__rate_interval]))' },
           help: 'Of one core. A container has one: at 100 % it is throttled.',
         },
         {
           title: 'Memory',
           unit: 'bytes',
-          lines: { '{{service}}': 'max by (service) (process_resident_memory_bytes)' },
+          lines: { '{{service}}': 'max by (service) (process_resident_memory_bytes{service!=""})' },
           help: 'A container is killed at 384 MB. Grows without load: a leak; take a heap snapshot (node --heapsnapshot-signal) before the restart.',
         },
         {
