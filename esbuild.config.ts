@@ -117,6 +117,14 @@ async function bundleMigrations(dist: URL): Promise<string[]> {
   return sources
 }
 
+/** What makes backups and tries to restore them, and its command, with the common settings of pgBackRest beside them. */
+async function bundleBackup(dist: URL): Promise<void> {
+  for (const name of ['index', 'cli']) {
+    await bundleFile(`infra/backup/${name}.ts`, fileURLToPath(new URL(`backup/${name}.mjs`, dist)))
+  }
+  await copyFile(new URL('infra/backup/pgbackrest.conf', import.meta.url), new URL('backup/pgbackrest.conf', dist))
+}
+
 /** The manifest of the functions, for the router and for deployments. */
 async function manifestOf(functions: FunctionDefinition[], version: string) {
   return {
@@ -162,6 +170,7 @@ export async function buildAll(dist: URL): Promise<Map<string, string[]>> {
     bundleFunctions(functions, functions, dist),
     bundleRouter(dist),
     bundleMigrations(dist),
+    bundleBackup(dist),
   ])
   await writeFile(new URL('manifest.json', dist), `${JSON.stringify(await manifestOf(functions, version), null, 2)}\n`)
   return bundles.set('router', router).set('migrate', migrate)

@@ -14,7 +14,7 @@ import { configurationFile, scheduleSettings } from './settings.ts'
 import type { RestoreTarget } from './target.ts'
 
 /** Does `work` with pgBackRest as this process's settings have it. */
-async function withPgBackRest<Result>(
+export async function withPgBackRest<Result>(
   work: (run: PgBackRest) => Promise<Result>,
   onLine?: (line: string) => void,
 ): Promise<Result> {

@@ -2,7 +2,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { declaredMetrics } from '#telemetry'
 
 const ROOT = new URL('../../', import.meta.url)
-const FOLDERS = ['shared', 'infra/router']
+const FOLDERS = ['shared', 'infra/router', 'infra/backup']
 const DECLARATION = /\b(?:counter|gauge|measuredGauge|histogram|tracedHistogram)\(\s*'(\w+)'/g
 
 const HEAD = `<!-- Made from the code: npx vitest run infra/docs/metrics.test.ts -u -->

@@ -1,0 +1,3 @@
+import { startBackups } from './service.ts'
+
+startBackups()
