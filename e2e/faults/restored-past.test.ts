@@ -16,6 +16,8 @@ import { openReceiver, type Receiver } from '../../infra/testing/support/receive
 
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 })
 
+/** Longer than the story takes on any machine, and less than holds are kept after a restore. */
+const HOLD_SECONDS = 3_600
 const PATIENCE = { timeout: 30_000, interval: 50 }
 const fileOf = (path: string) => fileURLToPath(new URL(`../../infra/${path}`, import.meta.url))
 
@@ -83,7 +85,7 @@ const events = () => receiver.received.map(({ headers, body }) => ({ id: headers
 const versions = () => events().map(({ data }) => data.version as number)
 
 let productId: string
-const hold = () => ask('POST', '/reservations', { lines: [{ productId, quantity: 1 }], ttlSeconds: 60 })
+const hold = () => ask('POST', '/reservations', { lines: [{ productId, quantity: 1 }], ttlSeconds: HOLD_SECONDS })
 let [kept, sold, forgotten] = ['', '', '']
 let lostToken = ''
 let versionsBefore: number[] = []
@@ -106,7 +108,7 @@ afterAll(async () => {
   await stop()
   for (const name of ['primary', 'replica', 'restored']) await killServerProcesses(join(dataDir, 'postgres', name))
   await receiver?.close()
-  await rm(dataDir, { recursive: true, force: true })
+  await rm(dataDir, { recursive: true, force: true, maxRetries: 3 })
 })
 
 it('copies the data of a running stack, and tells a sound copy from a damaged one', async () => {
@@ -146,9 +148,9 @@ it('serves requests at once, without what came after the copy, and honours a tok
   expect([lostToken, before.token].map((token) => token.split('-')[0])).toEqual(['1', '2'])
   const gone = await ask('GET', `/reservations/${forgotten}`, undefined, lostToken)
   expect(gone).toMatchObject({ status: 404, body: { code: 'reservation_not_found' } })
-  // A minute was all that they had; a shop needs longer to find out.
+  // A shop needs longer to find out than its holds last.
   const { expiresAt } = (await ask('GET', `/reservations/${kept}`)).body
-  expect(Date.parse(expiresAt)).toBeGreaterThan(Date.now() + 60_000)
+  expect(Date.parse(expiresAt)).toBeGreaterThan(Date.now() + HOLD_SECONDS * 1_000)
   expect((await hold()).status).toBe(201)
 })
 
@@ -163,7 +165,10 @@ it('publishes and delivers nothing until it is told to, and says what that will 
 it('then goes on with versions that no reader has seen, and tells each productâ€™s readers what there is', async () => {
   expect(await backup('resume')).toContain('1 products are published, and all goes on.')
   await vi.waitFor(() => expect(events()).toHaveLength(6), PATIENCE)
-  const [reserved, updated] = events().slice(4)
+  // Each delivery is a job of its own, and they come in any order.
+  const [reserved, updated] = events()
+    .slice(4)
+    .sort((a, b) => a.data.version - b.data.version)
   expect(reserved).toMatchObject({ type: 'stock.reserved' })
   expect(updated).toMatchObject({ type: 'product.updated', data: { stock: { onHand: 9, reserved: 3 } } })
   expect(reserved.data.version).toBeGreaterThan(Math.max(...versionsBefore))
@@ -172,7 +177,7 @@ it('then goes on with versions that no reader has seen, and tells each productâ€
   // The shop confirms again what it had confirmed.
   expect((await ask('POST', `/reservations/${sold}/confirm`)).status).toBe(200)
   await vi.waitFor(() => expect(events()).toHaveLength(7), PATIENCE)
-  expect(versions().at(-1)).toBe(updated.data.version + 1)
+  expect(Math.max(...versions())).toBe(updated.data.version + 1)
   expect((await ask('GET', '/stock/audit')).body).toMatchObject({ consistent: true })
   expect(await backup('resume')).toContain('Nothing waits')
 })

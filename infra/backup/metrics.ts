@@ -47,6 +47,11 @@ export const runs = counter('backup_runs_total', 'Backups, drills and looks at t
   'result',
 ])
 
+// From the start: of a series that begins with a failure, no rate would tell.
+for (const type of ['look', 'drill', ...backupTypes]) {
+  for (const result of ['succeeded', 'failed']) runs.inc({ type, result }, 0)
+}
+
 function eachNewest(set: (type: string, backup: Backup) => void): void {
   for (const type of backupTypes) {
     const backup = seen.backups.findLast((each) => each.type === type)

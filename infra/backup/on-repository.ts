@@ -65,13 +65,16 @@ export function verifyRepository(): Promise<void> {
 function argumentsFor(target: RestoreTarget): string[] {
   switch (target.kind) {
     case 'latest':
-      return ['--type=default', '--archive-mode=off']
+      return ['--type=default']
     case 'time':
-      return ['--type=time', `--target=${target.at.toISOString()}`, '--target-action=promote', '--archive-mode=off']
+      return ['--type=time', `--target=${timeOf(target.at)}`, '--target-action=promote']
     case 'name':
-      return ['--type=immediate', `--set=${target.name}`, '--target-action=promote', '--archive-mode=off']
+      return ['--type=immediate', `--set=${target.name}`, '--target-action=promote']
   }
 }
+
+/** As pgBackRest wants it. */
+const timeOf = (at: Date) => at.toISOString().replace('T', ' ').replace('Z', '+00')
 
 /**
  * Restores a cluster into its folder, which pgBackRest refuses while a server runs there or, without `isDelta`, while anything is in it; then

@@ -56,7 +56,7 @@ export function pgBackRest({
       })
       child.stderr.setEncoding('utf8').on('data', (text: string) => {
         errors = (errors + text).slice(-ERROR_CHARS_MAX)
-        if (onLine) for (const line of text.trim().split('\n')) onLine(withoutStamp(line))
+        if (onLine) for (const line of text.split('\n').filter(isNews)) onLine(withoutStamp(line))
       })
       child.on('error', (error: NodeJS.ErrnoException) => {
         const missing = 'there is no pgbackrest: install it (apt-get install pgbackrest)'
@@ -82,7 +82,10 @@ function reasonIn(errors: string): string {
     .join('\n')
 }
 
+/** A command's beginning and end are told with all of its options. */
+const isNews = (line: string) => line.trim() !== '' && !/: \S+ command (begin|end)/.test(line)
+
 /** `2026-11-29 12:50:47.650 P00  ERROR: [026]: raised …` without what precedes the message. */
 function withoutStamp(line: string): string {
-  return line.replace(/^(?:[\d-]+ [\d:.]+ )?P\d\d +[A-Z]+: +(?:\[\d+\]: )?/, '').trim()
+  return line.replace(/^(?:[\d-]+ [\d:.]+ )?(?:P\d\d +)?(?:INFO|WARN|ERROR): +(?:\[\d+\]: )?/, '').trim()
 }

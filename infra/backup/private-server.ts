@@ -6,7 +6,13 @@ import type { PostgresPrograms } from '../local/postgres/programs.ts'
 import { waitForPromotion } from './restored.ts'
 
 /** Not less than any server of ours has: recovery stops where the lost one had more. */
-const settings = { max_connections: '500', max_worker_processes: '32', archive_mode: 'off' }
+const settings = {
+  max_connections: '500',
+  max_worker_processes: '32',
+  // Nothing is archived yet. What is to be, the history of the new timeline above all, is left for the server that comes after.
+  archive_mode: 'on',
+  archive_command: '',
+}
 
 export interface PrivateServer {
   folder: string

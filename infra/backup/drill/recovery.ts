@@ -63,14 +63,7 @@ export async function recover(
 async function restoreFiles({ run, programs, target }: Disaster, folder: string): Promise<void> {
   await mkdir(folder, { mode: 0o700 })
   await programs.own(folder)
-  await run(
-    'restore',
-    `--pg1-path=${folder}`,
-    '--type=time',
-    `--target=${target}`,
-    '--target-action=promote',
-    '--archive-mode=off',
-  )
+  await run('restore', `--pg1-path=${folder}`, '--type=time', `--target=${target}`, '--target-action=promote')
 }
 
 async function serverOn(
