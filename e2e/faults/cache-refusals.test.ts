@@ -151,7 +151,7 @@ describe.skipIf(redisUrl === undefined)(`a cache ${inRedis}, which refuses`, () 
       // Node reads that at its start alone.
       const store = new URL('../../shared/redis/connection.ts', import.meta.url).href
       const code = `const { connectRedis } = await import('${store}'); const redis = connectRedis('${url}')
-        console.log(await redis.call((client) => client.ping())); await redis.close()`
+        console.log(await redis.call('ping', (client) => client.ping())); await redis.close()`
       const env = { PATH: process.env.PATH, NODE_EXTRA_CA_CERTS: authority }
       const { stdout } = await run(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', code], {
         env,
