@@ -33,7 +33,7 @@ beforeEach(async () => {
   formatLines(() => '')
   await once(server.listen(0, '127.0.0.1'), 'listening')
   const { port } = server.address() as AddressInfo
-  overrideEnvironment({
+  setVariables({
     OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}/`,
     OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Basic%20eDp5',
   })
@@ -42,10 +42,18 @@ afterEach(async () => {
   await shutDown()
   logger().level = 'silent'
   formatLines((line) => line)
-  overrideEnvironment({ OTEL_EXPORTER_OTLP_ENDPOINT: undefined, OTEL_LOGS_EXPORTER: undefined })
+  vi.unstubAllEnvs()
+  setVariables({})
   server.closeAllConnections()
   await new Promise((resolve) => server.close(resolve))
 })
+
+/** In the process's own environment: an override would outlive this file, and hide what others set there. */
+function setVariables(variables: Record<string, string>): void {
+  for (const [name, value] of Object.entries(variables)) vi.stubEnv(name, value)
+  // So that the settings are read again.
+  overrideEnvironment({})
+}
 
 const records = () => received.flatMap(({ resourceLogs: [logs] }) => logs?.scopeLogs[0]?.logRecords ?? [])
 const count = async (name: string) => Number(new RegExp(`^${name} (\\d+)`, 'm').exec(await renderMetrics())?.[1])
@@ -79,12 +87,12 @@ it('sends each line as a record with its time, level, trace and text', async () 
 })
 
 it('sends nothing where it is not asked to, and refuses an endpoint that is no URL', async () => {
-  overrideEnvironment({ OTEL_LOGS_EXPORTER: 'none' })
+  setVariables({ OTEL_LOGS_EXPORTER: 'none' })
   startLogExport({ name: 'x' })
   logger().info('a line')
   await shutDown()
   expect(received).toEqual([])
-  overrideEnvironment({ OTEL_EXPORTER_OTLP_ENDPOINT: 'nowhere' })
+  setVariables({ OTEL_EXPORTER_OTLP_ENDPOINT: 'nowhere' })
   expect(() => startLogExport({ name: 'x' })).toThrow(ConfigError)
 })
 
