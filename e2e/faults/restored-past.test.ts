@@ -57,11 +57,11 @@ async function backup(...args: string[]): Promise<string> {
   )
 }
 
+/** The body as it is where the answer is a reservation; of a product, its id alone is read. */
 interface Answered {
   status: number
   token: string
-  // biome-ignore lint/suspicious/noExplicitAny: the members that the story is about
-  body: any
+  body: { id: string; expiresAt: string }
 }
 
 async function ask(method: string, path: string, body?: object, token?: string): Promise<Answered> {
@@ -77,7 +77,7 @@ async function ask(method: string, path: string, body?: object, token?: string):
   return {
     status: response.status,
     token: response.headers.get('consistency-token') ?? '',
-    body: await response.json(),
+    body: (await response.json()) as Answered['body'],
   }
 }
 

@@ -73,8 +73,7 @@ export async function readRepository(run: PgBackRest): Promise<RepositoryState> 
 /** With a wrong key, it quotes what it could not make sense of, with characters that JSON does not allow. */
 function parseInfo(text: string): unknown {
   try {
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must go
-    return JSON.parse(text.replace(/[\u0000-\u001f]/g, ' '))
+    return JSON.parse(text.replace(/\p{Cc}/gu, ' '))
   } catch (cause) {
     throw new Error("The repository can't be read: what pgBackRest says of it is not JSON; is the key the right one?", {
       cause,

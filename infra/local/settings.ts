@@ -33,7 +33,7 @@ const databaseSchema = z
 const settingsSchema = z.object({
   PORT: integerSetting({ min: 0, max: 65_535, default: 3000 }),
   HOST: z.string().default('127.0.0.1'),
-  /** 0: any free one. */
+  /** 0 takes a port that is free. */
   METRICS_PORT: integerSetting({ min: 0, max: 65_535, default: 0 }),
   DATA_DIR: z.string().default('.local'),
   SEED: z.enum(['0', '1'], 'must be 0 or 1').optional(),

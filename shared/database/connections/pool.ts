@@ -1,4 +1,5 @@
-import { type ClientOptions, createClient, newQuery, onSending, type Query, type Sql } from './driver.ts'
+import { type ClientOptions, createClient, newQuery, onSending, type Sql } from './driver.ts'
+import type { Query } from './driver-mends.ts'
 
 interface Member {
   sql: Sql
