@@ -1,3 +1,4 @@
+import { parts } from '../options.ts'
 import type { Measurement } from './measurement.ts'
 import { type Comparison, compare, type Spread, seriesOf, spreadOf, valuesOf } from './ratios.ts'
 import type { Results, Section } from './results.ts'
@@ -25,21 +26,9 @@ export function renderTables(results: Results): string {
 }
 
 /** The parts that have no table of their own. */
-const otherParts = [
-  'checkout',
-  'adjust',
-  'bulk',
-  'router',
-  'processes',
-  'refused',
-  'reads',
-  'replica',
-  'stack',
-  'telemetry',
-  'pipeline',
-  'jobs',
-  'large',
-] as const
+const otherParts = parts.filter(
+  (part) => part !== 'start' && part !== 'rates' && part !== 'latency' && part !== 'events',
+)
 
 function table(head: string[], rows: string[][]): string {
   if (rows.length === 0) return ''
