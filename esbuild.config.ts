@@ -7,8 +7,8 @@ import { openApiOf } from '#openapi'
 import { bundleTracing, tracingApart } from './infra/build/tracing-chunk.ts'
 import { readExamples } from './infra/local/invocation.ts'
 import { loadFunctions } from './infra/local/load-functions.ts'
-import { docsAssets, docsFolder } from './infra/router/docs.ts'
 import { createMatcher } from './infra/router/match.ts'
+import { docsAssets, docsFolder } from './infra/router/operations/docs.ts'
 
 const root = fileURLToPath(new URL('.', import.meta.url))
 

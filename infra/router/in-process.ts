@@ -1,6 +1,6 @@
 import { getRequestListener, RequestError } from '@hono/node-server'
 import { type Exchange, malformedRequest } from './exchange.ts'
-import { setRequestId } from './headers.ts'
+import { setRequestId } from './proxy/headers.ts'
 
 type Fetch = (request: Request, env?: unknown) => Response | Promise<Response>
 

@@ -44,7 +44,7 @@ it.each([
     'no arrow leads',
   ],
   ['shared/stock/changes/reserve.ts', "import type { Sql } from '../../database/connect.ts'", 'is entered by its name'],
-  ['infra/router/proxy.ts', "import { pools } from '#function/pools'", 'package.json has no such name'],
+  ['infra/router/proxy/proxy.ts', "import { pools } from '#function/pools'", 'package.json has no such name'],
 ])('finds the import planted in %s: %s', (file, source, reason) => {
   expect(forbiddenImports(file, source)).toEqual([expect.stringContaining(reason)])
 })

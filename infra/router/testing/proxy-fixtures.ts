@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { createServer as createNetServer, type Socket } from 'node:net'
-import type { Resolve } from '../origin.ts'
+import type { Resolve } from '../upstreams/origin.ts'
 import { serve, serveRouter } from './fixtures.ts'
 
 type Handler = (req: IncomingMessage, res: ServerResponse) => void

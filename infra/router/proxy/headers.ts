@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { TLSSocket } from 'node:tls'
 import type { TraceContext } from '#telemetry'
-import type { Exchange } from './exchange.ts'
+import type { Exchange } from '../exchange.ts'
 
 /** Headers for one connection only, which are not forwarded (RFC 9110, 7.6.1), as all that start with `proxy-`. */
 const HOP_BY_HOP = new Set([

@@ -1,6 +1,6 @@
 import { counter, gauge, tracedHistogram } from '#telemetry'
-import type { Exchange } from './exchange.ts'
-import type { Origin } from './origin.ts'
+import type { Exchange } from '../exchange.ts'
+import type { Origin } from '../upstreams/origin.ts'
 
 /** The label of requests that are for no function: health, documents, and paths that do not exist. */
 const NO_FUNCTION = 'none'

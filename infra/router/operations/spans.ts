@@ -1,7 +1,7 @@
 import { failSpan, type Span, type Tracing, tracing } from '#telemetry'
-import type { Exchange } from './exchange.ts'
-import type { Upstream } from './origin.ts'
-import type { RouteEntry } from './route.ts'
+import type { Exchange } from '../exchange.ts'
+import type { RouteEntry } from '../route.ts'
+import type { Upstream } from '../upstreams/origin.ts'
 
 /** Answers an exchange in a span, which is a child of the client's and ends with the answer. */
 export function inRouterSpan(

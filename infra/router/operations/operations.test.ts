@@ -1,9 +1,9 @@
 import { Agent, request } from 'node:http'
 import { expect, test } from 'vitest'
+import type { Failure } from '../exchange.ts'
+import { createRouter } from '../router.ts'
+import { ask, serveRouter } from '../testing/fixtures.ts'
 import { docsAssets } from './docs.ts'
-import type { Failure } from './exchange.ts'
-import { createRouter } from './router.ts'
-import { ask, serveRouter } from './testing/fixtures.ts'
 
 const openapi = { openapi: '3.1.0', info: { title: 'Stock <&> more', version: '1' }, paths: {} }
 

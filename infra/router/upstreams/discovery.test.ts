@@ -3,9 +3,9 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { ask, serveOn, signal } from '../testing/fixtures.ts'
+import { routerTo } from '../testing/proxy-fixtures.ts'
 import type { Resolve } from './origin.ts'
-import { ask, serveOn, signal } from './testing/fixtures.ts'
-import { routerTo } from './testing/proxy-fixtures.ts'
 import { createUpstreams } from './upstreams.ts'
 
 // Time stands still for whoever asks how old something is; sockets and timers go on by themselves.

@@ -1,7 +1,7 @@
 import { createServer, type ServerResponse } from 'node:http'
 import { createServer as createNetServer } from 'node:net'
 import { expect, test, vi } from 'vitest'
-import { ask, refusingOrigin, serve, serveRouter } from './testing/fixtures.ts'
+import { ask, refusingOrigin, serve, serveRouter } from '../testing/fixtures.ts'
 
 const status = {
   health: 'ok',

@@ -1,8 +1,8 @@
 import { once } from 'node:events'
 import { request } from 'node:http'
 import { expect, test } from 'vitest'
-import { ask, refusingOrigin } from './testing/fixtures.ts'
-import { rawUpstream, routerTo, upstreamWith } from './testing/proxy-fixtures.ts'
+import { ask, refusingOrigin } from '../testing/fixtures.ts'
+import { rawUpstream, routerTo, upstreamWith } from '../testing/proxy-fixtures.ts'
 
 const OK = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok'
 

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http'
 import { pipeline } from 'node:stream/promises'
 import { expect, test } from 'vitest'
-import { chunksOf, serve, serveRouter, signal, untilStill } from './testing/fixtures.ts'
+import { chunksOf, serve, serveRouter, signal, untilStill } from '../testing/fixtures.ts'
 
 const CHUNK = 64 * 1024
 /** 64 MiB: several times what the kernel's buffers take on the two connections of a proxied request. */

@@ -4,8 +4,8 @@ import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { noteAccess } from '#function/access-log'
-import { type Exchange, send } from './exchange.ts'
-import type { Route } from './route.ts'
+import { type Exchange, send } from '../exchange.ts'
+import type { Route } from '../route.ts'
 
 /** The files of swagger-ui-dist that the page needs; no others are served. The build copies them to `docs/` beside the bundle. */
 export const docsAssets: Readonly<Record<string, string>> = {

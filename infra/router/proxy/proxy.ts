@@ -3,13 +3,13 @@ import { watchAnnounced } from '#function/announced-bytes'
 import { endAnswer, hasBody, isArriving } from '#function/end-answer'
 import { endOfTurn } from '#function/end-of-turn'
 import { expectsContinue } from '#function/read-body'
-import type { Exchange } from './exchange.ts'
+import type { Exchange } from '../exchange.ts'
+import type { RouteEntry } from '../route.ts'
+import type { Rotation } from '../upstreams/upstreams.ts'
 import { brokenAnswer, lateAnswer, lateBody, unreachable, upstreamsFull } from './failures.ts'
 import { clientHeaders } from './headers.ts'
 import { ForwardedBody, tooLarge } from './request-body.ts'
-import type { RouteEntry } from './route.ts'
 import { type AnswerHandler, Sending } from './sending.ts'
-import type { Rotation } from './upstreams.ts'
 
 /** A client that takes nothing for so long is as good as gone, and holds one of the upstream's sockets. */
 const CLIENT_STALL_MS_MAX = 60_000

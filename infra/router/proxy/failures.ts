@@ -1,6 +1,6 @@
 import { overloaded, ServiceError } from '#errors'
-import { malformedRequest } from './exchange.ts'
-import type { RouteEntry } from './route.ts'
+import { malformedRequest } from '../exchange.ts'
+import type { RouteEntry } from '../route.ts'
 
 /** The codes of undici's and Node's errors about a request that can't be written as HTTP. */
 const INVALID = new Set([

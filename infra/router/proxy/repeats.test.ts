@@ -1,7 +1,7 @@
 import { createServer } from 'node:http'
 import { describe, expect, test } from 'vitest'
-import { ask, type Question, refusingOrigin, serve } from './testing/fixtures.ts'
-import { rawUpstream, routerTo, upstreamWith } from './testing/proxy-fixtures.ts'
+import { ask, type Question, refusingOrigin, serve } from '../testing/fixtures.ts'
+import { rawUpstream, routerTo, upstreamWith } from '../testing/proxy-fixtures.ts'
 
 async function upstreamReading() {
   const bodies: string[] = []

@@ -1,4 +1,4 @@
-import { unwatchOrigins, watchOrigins } from './metrics.ts'
+import { unwatchOrigins, watchOrigins } from '../operations/metrics.ts'
 import { Origin, type Resolve, resolveName, type Upstream } from './origin.ts'
 
 /** Requests in flight or queued for one address: past it, waiting would outlast the time-out, so the answer is 503 at once. */

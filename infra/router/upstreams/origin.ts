@@ -2,7 +2,7 @@ import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { buildConnector, Client, Pool } from 'undici'
 import { createShares, type Shares } from '#async'
-import type { Connect } from './head-first.ts'
+import type { Connect } from '../proxy/head-first.ts'
 
 /**
  * Sockets to one address. A function takes 512 requests at a time and answers most within milliseconds, so more sockets would only

@@ -5,8 +5,8 @@ import { overrideEnvironment } from '#config'
 import { httpFunction, ok } from '#function'
 import { noteAccess } from '#function/access-log'
 import { formatLines, logger } from '#telemetry'
-import type { RouterOptions } from './router.ts'
-import { ask, serveRouter, signal } from './testing/fixtures.ts'
+import type { RouterOptions } from '../router.ts'
+import { ask, serveRouter, signal } from '../testing/fixtures.ts'
 
 let lines: Record<string, unknown>[]
 

@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { request } from 'node:http'
 import { expect, test, vi } from 'vitest'
 import { metric } from '#testing/metrics'
-import { ask, refusingOrigin, signal } from './testing/fixtures.ts'
-import { rawUpstream, routerTo, upstreamWith } from './testing/proxy-fixtures.ts'
+import { ask, refusingOrigin, signal } from '../testing/fixtures.ts'
+import { rawUpstream, routerTo, upstreamWith } from '../testing/proxy-fixtures.ts'
 
 /** Answers of the route that `routerTo` makes, and of paths that there are not. */
 const answers = (status: number, name = 'thing') =>

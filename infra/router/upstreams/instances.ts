@@ -2,8 +2,8 @@ import { setMaxListeners } from 'node:events'
 import * as z from 'zod'
 import { type Health, Instance } from '#function/instance'
 import { STATUS_PATH } from '#function/status-path'
+import type { Amend } from '../proxy/proxy.ts'
 import type { Origin, Upstream } from './origin.ts'
-import type { Amend } from './proxy.ts'
 import type { Rotation, Upstreams } from './upstreams.ts'
 
 /** How long all instances together may take to say how they do: one that has not by then is `unknown`. */

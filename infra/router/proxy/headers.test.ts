@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { ask } from './testing/fixtures.ts'
-import { rawUpstream, routerTo, upstreamWith } from './testing/proxy-fixtures.ts'
+import { ask } from '../testing/fixtures.ts'
+import { rawUpstream, routerTo, upstreamWith } from '../testing/proxy-fixtures.ts'
 
 test('hop-by-hop headers stay on their hop, on the way there', async () => {
   const { origin, seen } = await upstreamWith((_req, res) => res.end())

@@ -1,8 +1,8 @@
 import { once } from 'node:events'
 import { request } from 'node:http'
 import { expect, test } from 'vitest'
-import { ask, sendBytes, signal } from './testing/fixtures.ts'
-import { routerTo, upstreamWith } from './testing/proxy-fixtures.ts'
+import { ask, sendBytes, signal } from '../testing/fixtures.ts'
+import { routerTo, upstreamWith } from '../testing/proxy-fixtures.ts'
 
 test('silent for too long: 504, and the upstream is told', async () => {
   const left = signal()

@@ -6,8 +6,8 @@ import { httpFunction, ok } from '#function'
 import { createHttpServer } from '#function/http-server'
 import { ADMIN_KEY } from '#testing'
 import { type RawRequest, sendRaw } from '#testing/raw-request'
-import { ask, serve } from './testing/fixtures.ts'
-import { routerTo } from './testing/proxy-fixtures.ts'
+import { ask, serve } from '../testing/fixtures.ts'
+import { routerTo } from '../testing/proxy-fixtures.ts'
 
 const thing = httpFunction({
   name: 'thing',

@@ -1,8 +1,8 @@
 import { withTimeout } from '#async'
 import { requireReady } from '#function/readiness'
+import { type Exchange, send } from '../exchange.ts'
+import type { Route } from '../route.ts'
 import { document, sendDocument } from './docs.ts'
-import { type Exchange, send } from './exchange.ts'
-import type { Route } from './route.ts'
 
 /** A probe must get the reason before it gives up, which Kubernetes does after 1 s by default. */
 const READY_MS_MAX = 800
