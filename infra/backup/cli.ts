@@ -1,5 +1,5 @@
 import { environment } from '#config'
-import { onDatabase, operator, runCommand, say } from '../local/operator-command.ts'
+import { onDatabase, operator, runCommand, say } from '../local/commands/operator-command.ts'
 import { runDrill } from './drill/drill.ts'
 import { copyNow, listEmbedded, restoreEmbedded, verifyEmbedded } from './on-embedded.ts'
 import { backUpNow, drillRepository, listBackups, restoreCluster, verifyRepository } from './on-repository.ts'

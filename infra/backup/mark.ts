@@ -1,4 +1,4 @@
-import { say } from '../local/operator-command.ts'
+import { say } from '../local/commands/operator-command.ts'
 import { withConnection } from '../local/postgres/sql.ts'
 
 /** More events than a product has, in a second; its versions are counted by all that change it, one after the other. */

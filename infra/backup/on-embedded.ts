@@ -1,5 +1,5 @@
 import { environment } from '#config'
-import { say } from '../local/operator-command.ts'
+import { say } from '../local/commands/operator-command.ts'
 import { readSettings } from '../local/settings.ts'
 import { readStackFile, type Stack } from '../local/stack-file.ts'
 import { type Copy, copyRunning, damageOf, KEPT_MAX, listCopies } from './embedded/backups.ts'

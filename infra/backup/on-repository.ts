@@ -1,7 +1,7 @@
 import { mkdtemp, realpath, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { say } from '../local/operator-command.ts'
+import { say } from '../local/commands/operator-command.ts'
 import { findPrograms, type PostgresPrograms } from '../local/postgres/programs.ts'
 import { DATABASE } from '../local/postgres/replication.ts'
 import { duration, size } from './format.ts'

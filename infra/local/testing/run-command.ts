@@ -6,9 +6,9 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { environment } from '#config'
 
-/** What a command of `infra/local` prints on the test's database, with no stack running; or what it fails with. */
+/** What a command of `infra/local/commands` prints on the test's database, with no stack running; or what it fails with. */
 export async function runCommand(name: string, ...args: string[]): Promise<string> {
-  const file = fileURLToPath(new URL(`../${name}.ts`, import.meta.url))
+  const file = fileURLToPath(new URL(`../commands/${name}.ts`, import.meta.url))
   const dataDir = await mkdtemp(join(tmpdir(), 'stock-command-'))
   const { DATABASE_URL, PATH } = environment()
   const env = { PATH, DATABASE_URL, DATA_DIR: dataDir, LOG_LEVEL: 'silent' }

@@ -1,7 +1,7 @@
 import { userInfo } from 'node:os'
 import { beforeEach, expect, test } from 'vitest'
 import { deadJob, expectNoEffect, sql } from '#testing'
-import { runCommand } from './testing/run-command.ts'
+import { runCommand } from '../testing/run-command.ts'
 
 beforeEach(async () => {
   await sql`truncate jobs cascade`

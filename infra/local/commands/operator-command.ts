@@ -3,8 +3,8 @@ import { type ParseArgsConfig, parseArgs } from 'node:util'
 import { shutDown } from '#async'
 import { environment } from '#config'
 import { type RequestContext, systemContext } from '#database'
-import { useRunningStack } from './running-stack.ts'
-import { readSettings } from './settings.ts'
+import { useRunningStack } from '../running-stack.ts'
+import { readSettings } from '../settings.ts'
 
 const LIMIT_MAX = 200
 

@@ -1,6 +1,6 @@
 import { beforeEach, expect, test } from 'vitest'
 import { deadEvent, expectNoEffect, sql } from '#testing'
-import { runCommand } from './testing/run-command.ts'
+import { runCommand } from '../testing/run-command.ts'
 
 beforeEach(async () => {
   await sql`truncate dead_events`

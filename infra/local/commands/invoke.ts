@@ -6,13 +6,13 @@ import { ensureBootstrapKey } from '#access'
 import { shutDown } from '#async'
 import { environment, overrideEnvironment } from '#config'
 import { migrate } from '#database'
-import { lockFolder } from './folder-lock.ts'
-import { invoke, readInvocation } from './invocation.ts'
-import { loadFunction, loadFunctions } from './load-functions.ts'
-import { startCluster } from './postgres/cluster.ts'
-import { useRunningStack } from './running-stack.ts'
-import { seedCatalogue } from './seed.ts'
-import { readSettings, type Settings } from './settings.ts'
+import { lockFolder } from '../folder-lock.ts'
+import { invoke, readInvocation } from '../invocation.ts'
+import { loadFunction, loadFunctions } from '../load-functions.ts'
+import { startCluster } from '../postgres/cluster.ts'
+import { useRunningStack } from '../running-stack.ts'
+import { seedCatalogue } from '../seed.ts'
+import { readSettings, type Settings } from '../settings.ts'
 
 const USAGE = `npm run invoke -- <function> [options]
 
@@ -52,7 +52,7 @@ async function main(): Promise<void> {
   })
   // It answers from the functions of which its process has the code.
   if (name === 'list-functions') await loadFunctions()
-  const file = values.event ?? new URL(`../../functions/${name}/event.json`, import.meta.url)
+  const file = values.event ?? new URL(`../../../functions/${name}/event.json`, import.meta.url)
   const invocation =
     values.data === undefined
       ? await readInvocation(file)

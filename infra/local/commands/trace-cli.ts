@@ -1,9 +1,9 @@
 import { environment } from '#config'
-import type { KeptTrace } from './observe/store.ts'
-import { waterfall } from './observe/waterfall.ts'
+import type { KeptTrace } from '../observe/store.ts'
+import { waterfall } from '../observe/waterfall.ts'
+import { readSettings } from '../settings.ts'
+import { readStackFile } from '../stack-file.ts'
 import { runCommand, say } from './operator-command.ts'
-import { readSettings } from './settings.ts'
-import { readStackFile } from './stack-file.ts'
 
 const USAGE = `npm run trace -- ID
 
