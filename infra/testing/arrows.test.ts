@@ -32,7 +32,7 @@ it.each([
   ],
   ['shared/input/text.ts', "import type { Reservation } from '#stock/schema'", 'no arrow leads from input to stock'],
   ['shared/events/outbox.ts', "export { submitJob } from '#jobs'", 'no arrow leads from events to jobs'],
-  ['shared/jobs/claim.ts', "const kafka = await import('kafkajs')", 'jobs does not own this package'],
+  ['shared/jobs/attempts/claim.ts', "const kafka = await import('kafkajs')", 'jobs does not own this package'],
   ['shared/stock/stock.test.ts', "import { Redis } from 'ioredis'", 'stock does not own this package'],
   ['functions/get-stock/index.ts', "import postgres from 'postgres'", 'functions does not own this package'],
   ['functions/get-stock/index.ts', "import other from '../get-product/index.ts'", 'functions do not import each other'],

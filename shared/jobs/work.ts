@@ -1,6 +1,6 @@
 import type { Outcome } from '#errors'
-import type { Claim } from './claim.ts'
-import { createInFlightJobs } from './in-flight.ts'
+import type { Claim } from './attempts/claim.ts'
+import { createInFlightJobs } from './attempts/in-flight.ts'
 import { poll } from './postgres/poller.ts'
 import { consume } from './rabbitmq/consumer.ts'
 import { brokerSettings } from './settings.ts'

@@ -1,8 +1,8 @@
 import { jittered } from '#async'
 import { logger } from '#telemetry'
-import { claimJobs } from '../claim.ts'
-import type { InFlightJobs } from '../in-flight.ts'
-import { createSlots } from '../slots.ts'
+import { claimJobs } from '../attempts/claim.ts'
+import type { InFlightJobs } from '../attempts/in-flight.ts'
+import { createSlots } from '../attempts/slots.ts'
 import type { Worker } from '../worker.ts'
 import { startRescuer } from './rescuer.ts'
 

@@ -1,6 +1,6 @@
 import { jittered, type Loop, startLoop } from '#async'
 import { logger } from '#telemetry'
-import { failLostJobs, refuseUnknownJobs } from '../end-attempt.ts'
+import { failLostJobs, refuseUnknownJobs } from '../attempts/end-attempt.ts'
 import { jobTypes } from '../job-types.ts'
 import { shortenWaits } from './shorten-waits.ts'
 

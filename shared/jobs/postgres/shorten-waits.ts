@@ -1,7 +1,7 @@
 import type { Sql } from '#database'
-import { LEASE_MS, leaseEnd, workerTransaction } from '../claim.ts'
+import { LEASE_MS, leaseEnd, workerTransaction } from '../attempts/claim.ts'
+import { WAIT_MAX_SECONDS } from '../attempts/end-attempt.ts'
 import { andDispatch } from '../dispatches.ts'
-import { WAIT_MAX_SECONDS } from '../end-attempt.ts'
 
 /** Waits that one round shortens: some 20 ms. */
 const SHORTENED_MAX = 1_000

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { blocked, inRivalSession, sql } from '#testing'
 import { inRabbit, type JobsBroker, rabbitUrl, useBroker } from '#testing/rabbit'
-import { renewLease } from '../claim.ts'
+import { renewLease } from '../attempts/claim.ts'
 import { acknowledge, deferred, row, start, stopAll, submit, until } from '../testing/work.ts'
 import { claimDelivery } from './deliveries.ts'
 

@@ -3,7 +3,7 @@ import type { ConsumeMessage } from 'amqplib'
 import * as z from 'zod'
 import { batched } from '#async'
 import type { Sql } from '#database'
-import { type Claim, claimRows, workerTransaction } from '../claim.ts'
+import { type Claim, claimRows, workerTransaction } from '../attempts/claim.ts'
 
 /** A message that names a job. */
 export interface Delivery {

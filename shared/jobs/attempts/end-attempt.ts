@@ -3,9 +3,9 @@ import type { Sql } from '#database'
 import { cutText, type Outcome, type ServiceError } from '#errors'
 import { newId } from '#ids'
 import { counter } from '#telemetry'
+import { andDispatch } from '../dispatches.ts'
 import { type Claim, workerTransaction } from './claim.ts'
 import { takeClaimed } from './claimed-jobs.ts'
-import { andDispatch } from './dispatches.ts'
 
 /** The longest wait for the next attempt. */
 export const WAIT_MAX_SECONDS = 600

@@ -5,9 +5,9 @@ import { type RequestContext, systemContext, transaction } from '#database'
 import { invalid } from '#errors'
 import { getJob, type JobRun, runJob, submitJob, UnfitInput } from '#jobs'
 import { everyType, expectNoEffect, sql } from '#testing'
+import { jobTypes } from '../job-types.ts'
+import { adapters, claimOne } from '../testing/work.ts'
 import { recordFailure } from './end-attempt.ts'
-import { jobTypes } from './job-types.ts'
-import { adapters, claimOne } from './testing/work.ts'
 
 const context = () => systemContext('function:process-job')
 const submit = (format?: 'csv' | 'ndjson') =>

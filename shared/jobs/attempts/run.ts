@@ -3,11 +3,11 @@ import { withTimeout } from '#async'
 import { type RequestContext, type Sql, systemContext, transaction } from '#database'
 import { cutText, invalid, ServiceError } from '#errors'
 import { histogram, inSpan, logger, tracing } from '#telemetry'
+import { readInput } from '../input.ts'
+import { isJobType, type JobType, jobTypes } from '../job-types.ts'
 import { claimById, leaseEnd } from './claim.ts'
 import { type ClaimedJob, takeClaimed } from './claimed-jobs.ts'
 import { ERROR_MAX, refuse, succeed } from './end-attempt.ts'
-import { readInput } from './input.ts'
-import { isJobType, type JobType, jobTypes } from './job-types.ts'
 
 /** One attempt at a job, for its runner. Its methods throw `busy` once the attempt no longer holds the job's lease. */
 export interface JobRun {

@@ -1,8 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { sql } from '#testing'
-import { renewLease } from './claim.ts'
-import { handBack, recordFailure } from './end-attempt.ts'
-import { jobTypes } from './job-types.ts'
+import { jobTypes } from '../job-types.ts'
 import {
   acknowledge,
   adapters,
@@ -14,7 +12,9 @@ import {
   stopAll,
   submit,
   until,
-} from './testing/work.ts'
+} from '../testing/work.ts'
+import { renewLease } from './claim.ts'
+import { handBack, recordFailure } from './end-attempt.ts'
 
 beforeEach(async () => {
   await sql`truncate jobs, job_dispatches cascade`

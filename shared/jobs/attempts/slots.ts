@@ -1,4 +1,4 @@
-import { jobTypes } from './job-types.ts'
+import { jobTypes } from '../job-types.ts'
 
 /** How many jobs of each type this process runs at once. */
 export interface Slots {
