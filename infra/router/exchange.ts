@@ -14,7 +14,7 @@ export interface Failure {
 }
 export type Log = (failure: Failure) => void
 
-/** Logs a router's failures, the same once for many. */
+/** Logs a router's failures: the first of a kind at once, then a count. */
 export const logFailures: Log = ({ requestId, route, error: { code, detail, cause } }) => {
   const about = { function: 'router', code }
   if (isRefusal(code)) logRefusal(about, detail, cause === undefined ? undefined : String(cause).split('\n', 1)[0])

@@ -11,7 +11,7 @@ import { logFailures } from './exchange.ts'
 import { parseManifest, proxiedRoutes } from './manifest.ts'
 import { createRouter } from './router.ts'
 
-/** From the signal to the last cut. By default orchestrators kill after 10 s (compose) or 30 s (Kubernetes). */
+/** From the signal until the last connection is cut. By default orchestrators kill after 10 s (compose) or 30 s (Kubernetes). */
 const STOP_MS_MAX = 10_000
 
 const Settings = z.object({

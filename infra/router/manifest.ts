@@ -16,7 +16,7 @@ const Manifest = z.object({
           isRead: z.boolean().optional(),
         })
         .optional(),
-      // Defaults: the API's general bound on bodies, and a time that no answer needs.
+      // Defaults: the API's general bound on bodies, and a time longer than any answer takes.
       limits: z
         .object({
           timeoutMs: z.int().positive().default(10_000),
@@ -45,7 +45,7 @@ export function proxiedRoutes(
   { functions }: Manifest,
   env: Record<string, string | undefined>,
 ): Array<RouteEntry & { target: Target }> {
-  // What the environment names comes first in a look-up: a default name may be that of a function which is not deployed.
+  // Upstreams from the environment are looked up first: a default name may belong to a function that is not deployed.
   const isNamed = ({ name }: { name: string }) => (env[variableOf(name)] === undefined ? 1 : 0)
   const inOrder = functions.toSorted((a, b) => isNamed(a) - isNamed(b))
   const deployment = new Map(inOrder.map(({ name }) => [name, upstreamsOf(name, env)]))

@@ -14,8 +14,8 @@ export interface RouteEntry {
 }
 
 /**
- * A function in this process, or the origins of the processes that run it. To an answer that lists functions, `deployment` adds the
- * instances of each: it has the origins of every function's processes, by its name.
+ * A function in this process, or the origins of the processes that run it. Only list-functions has `deployment`, from which its answer
+ * gets the instances of each function: the origins of every function's processes, by the function's name.
  */
 export type Target =
   | { fetch: (request: Request, env?: unknown) => Response | Promise<Response> }

@@ -33,7 +33,7 @@ const upstreamInFlight = gauge(
 
 const observers = new Map<string, ReturnType<typeof duration>>()
 
-/** Counts an exchange about a function, or about none, from now until its answer is sent or can't be. */
+/** Measures an exchange, for a function or for none, from now until its answer is sent or its connection is closed. */
 export function measure(exchange: Exchange, name = NO_FUNCTION): void {
   const { req, res } = exchange
   const startedAt = performance.now()
@@ -55,7 +55,7 @@ export function countRepeat(name: string): void {
 type Origins = ReadonlyMap<string, Origin>
 const watched = new Set<Origins>()
 
-/** Has the metrics tell of these origins, by their URL, until `unwatchOrigins`. */
+/** Includes these origins, by their URL, in the metrics until `unwatchOrigins`. */
 export function watchOrigins(origins: Origins): void {
   watched.add(origins)
 }

@@ -32,7 +32,7 @@ export function inRouterSpan(
   on.run(span, work)
 }
 
-/** The span of one try to have an upstream answer; undefined if the exchange's is not recorded. */
+/** Starts the span of one try at an upstream. Undefined if the exchange's own span is not recorded. */
 export function startTry({ span: parent, req }: Exchange, { host }: Upstream, tries: number): Span | undefined {
   if (!parent?.isRecording()) return undefined
   const { hostname, port } = new URL(`http://${host}`)

@@ -10,7 +10,7 @@ const INVALID = new Set([
   'ERR_INVALID_HTTP_TOKEN',
 ])
 
-/** The error if the router's own side is at fault: no upstream is to blame, and a second try would end the same. */
+/** The error to answer with if no upstream is to blame, so that a second try would fail too. */
 export function ownError(error: Error & { code?: unknown }): ServiceError | undefined {
   if (error instanceof ServiceError) return error
   if (INVALID.has(String(error.code))) return malformedRequest('The request can not be forwarded as it is.')

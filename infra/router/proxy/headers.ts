@@ -3,7 +3,7 @@ import type { TLSSocket } from 'node:tls'
 import type { TraceContext } from '#telemetry'
 import type { Exchange } from '../exchange.ts'
 
-/** Headers for one connection only, which are not forwarded (RFC 9110, 7.6.1), as all that start with `proxy-`. */
+/** Headers of one connection, which are not forwarded (RFC 9110, 7.6.1). Nor are those that start with `proxy-`. */
 const HOP_BY_HOP = new Set([
   'connection',
   'keep-alive',
@@ -28,8 +28,8 @@ const REPLACED = new Set([
 /**
  * The headers to send upstream, as a flat list of names and values in the client's own order and spelling. The peer's address
  * is appended to X-Forwarded-For; -Proto and -Host are kept from a proxy in front, or else describe this connection. A client
- * can forge all but the last X-Forwarded-For entry, so they must not authorise anything. `Function` names the function that is meant,
- * since an address may have passed to another one since it was looked up. `trace` replaces the client's own.
+ * can forge all but the last X-Forwarded-For entry, so they must not authorise anything. `Function` names the intended function: the
+ * address may have passed to another one since it was looked up, which then answers 421. `trace` replaces the client's own.
  */
 export function upstreamHeaders(
   { req, requestId }: Exchange,

@@ -11,19 +11,19 @@ import { clientHeaders } from './headers.ts'
 import { ForwardedBody, tooLarge } from './request-body.ts'
 import { type AnswerHandler, Sending } from './sending.ts'
 
-/** A client that takes nothing for so long is as good as gone, and holds one of the upstream's sockets. */
+/** A client that reads nothing for so long counts as gone. Until then it holds one of the upstream's sockets. */
 const CLIENT_STALL_MS_MAX = 60_000
 
 /**
- * Answers exchanges by forwarding them to the upstreams in turn. A small body is collected before it takes a connection, unless it is
- * slow; a slow or large one is asked for by its head, and streamed on a connection of its own. Answers are streamed, unless there is
- * something to `amend`.
+ * Answers exchanges by forwarding them to one of the upstreams. A small body is collected before it takes a connection. A slow or large
+ * one is streamed on a connection of its own, once the upstream has accepted the head. Answers are streamed, except those that `amend`
+ * changes.
  */
 export function forwardTo(rotation: Rotation, entry: RouteEntry, amend?: Amend): (exchange: Exchange) => void {
   return (exchange) => new Forwarding(exchange, entry, rotation, amend).start()
 }
 
-/** Makes the body that the client gets from that of an answer of 200. */
+/** Makes the client's body from the upstream's, for answers of 200. */
 export type Amend = (body: Buffer) => Promise<Buffer>
 
 /** An answer to be amended is kept until it is whole. The largest is that of list-functions, some 30 KB. */
@@ -101,7 +101,7 @@ class Forwarding implements AnswerHandler {
     this.#fail(failure)
   }
 
-  /** As many clients as may are sending slowly: a small body can still be collected here, a large one can not. */
+  /** All connections for streams are taken. A small body can still be collected here; a large one can not. */
   onNoStream(): void {
     clearTimeout(this.#timer)
     if (this.#body.isSmall()) this.#body.complete(this.#arrived)
@@ -158,7 +158,7 @@ class Forwarding implements AnswerHandler {
     this.#timer = undefined
   }
 
-  /** Each chunk that moves starts this limit again: a slow client must not be blamed on the function, nor a long answer cut. */
+  /** Each chunk, in either direction, restarts the limit: a slow client is not blamed on the function, and a long answer is not cut. */
   #allow(ms: number): void {
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => this.#timedOut(), ms)
@@ -171,7 +171,7 @@ class Forwarding implements AnswerHandler {
       return
     }
     const isClientLate = this.#body.isBegun() && isArriving(this.#exchange.req)
-    // A function answers by itself before this; one that has the whole request and doesn't is stopped, or hangs.
+    // A function's own limit is shorter. One that has the whole request and is still silent is paused, or hangs.
     if (!isClientLate) this.#sending.blameUpstream()
     const silence = isClientLate ? lateBody() : lateAnswer(this.#entry)
     const failure = this.#sending.hasBeenSent ? silence : unreachable('no connection in time')

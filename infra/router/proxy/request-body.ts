@@ -20,7 +20,7 @@ export function tooLarge(bytesMax: number): ServiceError {
 
 /**
  * Whether a request may be sent again although an upstream may have acted on it: it is safe (RFC 9110, 9.2.1), or has an idempotency key,
- * so that the second function gives the first one's answer. `headers` are those that are forwarded.
+ * so that the second try gets the first one's answer. `headers` are those that are forwarded.
  */
 export function isRepeatable(method: string | undefined, headers: readonly string[]): boolean {
   if (method === 'GET' || method === 'HEAD') return true
@@ -28,7 +28,7 @@ export function isRepeatable(method: string | undefined, headers: readonly strin
   return headers.some((name, at) => at % 2 === 0 && name.toLowerCase() === 'idempotency-key')
 }
 
-/** Called when the wait for a body is over, with its fault, if it has one. */
+/** Called when the wait for a body is over, with the error, if there is one. */
 type Ready = (fault?: ServiceError) => void
 
 /** A request's body as each try sends it: all of a small one, or else a stream. */
@@ -97,7 +97,7 @@ export class ForwardedBody {
     this.#stop()
   }
 
-  /** Gives up on a body that is silent for `silenceMs`, takes longer than `durationMs`, or is large. Then it puts back what has come. */
+  /** Gives up on a body that is silent for `silenceMs`, takes longer than `durationMs`, or is large. What has arrived is put back. */
   #collect(silenceMs: number, durationMs: number, ready: Ready): void {
     const source = this.#source
     const { authorization } = source.headers

@@ -18,12 +18,12 @@ const TRIES_MAX = 2
 /** RFC 9110, 15.5.20: the request has reached a process that it is not meant for. */
 const MISDIRECTED = 421
 
-/** What gets the answer of an upstream, or the reason why there is none. */
+/** Receives an upstream's answer, or the failure in place of one. */
 export interface AnswerHandler {
   /** The upstream wants the body. */
   onContinue: () => void
   onHead: (status: number, rawHeaders: readonly (Buffer | string)[]) => void
-  /** Gives false where the answer is to pause until `resume`. */
+  /** Returns false to pause the answer until `resume`. */
   onChunk: (chunk: Buffer) => boolean
   onEnd: () => void
   onFailure: (failure: ServiceError) => void
@@ -33,7 +33,7 @@ export interface AnswerHandler {
 
 /**
  * `waiting`: nothing has been sent. `sent`: the upstream may have acted on the request. `answering`: the handler has the
- * answer's head. `over`: what undici still reports is late.
+ * answer's head. `over`: what undici still reports is ignored.
  */
 type State = 'waiting' | 'sent' | 'answering' | 'over'
 
@@ -49,7 +49,7 @@ export class Sending implements Dispatcher.DispatchHandler {
   readonly #handler: AnswerHandler
   #state: State = 'waiting'
   #tries = 0
-  /** By the headers that were sent, which are not all that came. */
+  /** By the headers that are forwarded: `Connection` may have removed the client's idempotency key. */
   #isRepeatable = false
   /** Tries in which an upstream may have acted on the request: after one, no answer may say that nothing was done. */
   #sent = 0
@@ -88,7 +88,7 @@ export class Sending implements Dispatcher.DispatchHandler {
     this.#controller?.resume()
   }
 
-  /** Has the handler called no more. */
+  /** Ends all calls to the handler. */
   stop(): void {
     this.#state = 'over'
   }

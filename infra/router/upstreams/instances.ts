@@ -6,21 +6,21 @@ import type { Amend } from '../proxy/proxy.ts'
 import type { Origin, Upstream } from './origin.ts'
 import type { Rotation, Upstreams } from './upstreams.ts'
 
-/** How long all instances together may take to say how they do: one that has not by then is `unknown`. */
+/** For the status requests of one list, which run at the same time. An instance that has not answered by then is `unknown`. */
 const ASK_MS_MAX = 800
 
-/** How long a name that was looked up before is looked up anew: new replicas are to be there. */
+/** How long a list waits for another look-up of a known name, which finds new replicas. */
 const RENEW_MS_MAX = 200
-/** Names that are looked up at a time. One that nothing resolves has one of the process's four threads for seconds. */
+/** Look-ups at a time. One that no resolver answers holds one of the process's four threads for seconds. */
 const LOOKUPS_MAX = 2
 
 /** The list of functions as list-functions answers it. */
 const Listed = z.looseObject({ items: z.array(z.looseObject({ name: z.string() })) })
 
 /**
- * Adds to a list of functions the instances of each: one for each address of its upstream, with what it says of itself. All are asked
- * at once, on a connection each: a name has 64 addresses at most. Lists that are made at the same time share the question. Throws an
- * error for a URL that is no origin.
+ * Adds its instances to each function of a list: one for each address of its upstream, with the status that it reports. All are asked
+ * at the same time, on a connection each; a name has 64 addresses at most. Lists that are made at the same time share the answers.
+ * Throws an error for a URL that is not an origin.
  */
 export function instanceAdder(deployment: ReadonlyMap<string, URL[]>, upstreams: Upstreams): Amend {
   const lookUp = createLookUp()
@@ -39,7 +39,7 @@ export function instanceAdder(deployment: ReadonlyMap<string, URL[]>, upstreams:
 
 type LookUp = (origin: Origin, signal: AbortSignal) => Promise<unknown>
 
-/** Looks names up, few at a time. Gives up waiting, not looking, when `signal` aborts, and sooner where there is an earlier result. */
+/** Looks names up, two at a time. The wait ends when `signal` aborts, or sooner if there is an earlier result; the look-up goes on. */
 function createLookUp(): LookUp {
   const lanes = Array.from({ length: LOOKUPS_MAX }, (): Promise<unknown> => Promise.resolve())
   return (origin, signal) => {
@@ -68,7 +68,7 @@ async function askAll(
   )
 }
 
-/** What an instance of a function says of itself. A process that serves another function is none. */
+/** The status that an instance of a function reports. A process that serves another function counts as unavailable. */
 async function ask(name: string, url: string, upstream: Upstream | undefined, signal: AbortSignal): Promise<Instance> {
   const client = upstream?.connectAlone()
   try {
@@ -76,7 +76,7 @@ async function ask(name: string, url: string, upstream: Upstream | undefined, si
     const said = answer?.statusCode === 200 ? Instance.safeParse(await answer.body.json()) : undefined
     if (said?.success) return { ...said.data, url }
   } catch {
-    // That it said nothing is all there is to tell of it.
+    // The health below says that it did not answer.
   } finally {
     void client?.destroy()
   }

@@ -6,7 +6,7 @@ import type { Connect } from '../proxy/head-first.ts'
 
 /**
  * Sockets to one address. A function takes 512 requests at a time and answers most within milliseconds, so more sockets would only
- * move the queue from here to there; the pool queues what exceeds them.
+ * move the queue from the router to the function; the pool queues what exceeds them.
  */
 const CONNECTIONS_MAX = 128
 /**
@@ -36,9 +36,9 @@ export interface Upstream {
   /** The URL with the address in place of the name. */
   readonly url: string
   readonly pool: Pool
-  /** A client with one connection, apart from those of the pool, which may all be taken. Destroy it. */
+  /** Makes a client with one connection of its own, since all of the pool's may be taken. The caller destroys it. */
   readonly connectAlone: () => Client
-  /** The URL's own, for `Host`. */
+  /** The URL's host, for the `Host` header. */
   readonly host: string
   /** Opens a connection apart from the pool. `streams` bounds their number. */
   readonly connect: Connect
@@ -64,15 +64,16 @@ export class Origin {
   isStale = false
   /** Why the last look-up failed. */
   failure: unknown
-  /** Whether it has one address for good. */
+  /** Whether the URL has an IP address in place of a name, so that nothing is looked up. */
   readonly isAddress: boolean
   readonly #url: URL
   readonly #host: string
   readonly #resolve: Resolve
   readonly #leaving = new Set<Upstream>()
   #lookup: Promise<void> | undefined
-  /** When the last look-up ended, and when the name was first unknown since it was last known. */
+  /** When the last look-up ended. */
   #lookedUpAtMs = Number.NEGATIVE_INFINITY
+  /** When the name became unknown. */
   #unknownSinceMs: number | undefined
 
   constructor(url: URL, resolve: Resolve) {

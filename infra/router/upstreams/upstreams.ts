@@ -1,7 +1,7 @@
 import { unwatchOrigins, watchOrigins } from '../operations/metrics.ts'
 import { Origin, type Resolve, resolveName, type Upstream } from './origin.ts'
 
-/** Requests in flight or queued for one address: past it, waiting would outlast the time-out, so the answer is 503 at once. */
+/** Requests in flight or queued for one address. One more would wait longer than its time-out, so it gets 503 at once. */
 const IN_FLIGHT_MAX = 1_024
 /** Answers of 5xx in a row after which a replica counts as failing. */
 const FAILURES_MAX = 5
@@ -16,15 +16,15 @@ const LOOKUP_MS_MAX = 2_000
 /** Chooses the upstreams of one route. */
 export interface Rotation {
   /**
-   * Call it before `next`: it starts look-ups that are due. Gives a promise only if the request has to wait for them: no address is
-   * known, all are out of date, or none is well besides `refused`, which has just refused a connection.
+   * Starts the look-ups that are due. Call it before `next`. Returns a promise only if the request has to wait for them: no address is
+   * known, all are out of date, or all are skipped but `refused`, which has just refused a connection.
    */
   prepare(refused?: Upstream): Promise<void> | undefined
   /** The next upstream, other than `except` if there is a choice; undefined if all are full or no address is known. */
   next(except?: Upstream): Upstream | undefined
   /** Why the names have no address; undefined if they have one. */
   missing(): unknown
-  /** Every address, by its URL, once `lookUp` has looked up each name; a name without one, by its own URL. */
+  /** Calls `lookUp` for each name, then gives every address with its URL. A name without an address has its own URL. */
   addresses(lookUp: (origin: Origin) => Promise<unknown>): Promise<Array<{ url: string; upstream?: Upstream }>>
 }
 
@@ -55,7 +55,7 @@ export function createUpstreams(resolve: Resolve = resolveName): Upstreams {
   }
 }
 
-/** Skips an upstream that refused or is silent for a moment. */
+/** Call it for an upstream that refused a connection, or that is silent: requests go elsewhere for 250 to 750 ms. */
 export function skipForAMoment(upstream: Upstream): void {
   upstream.skippedUntilMs = performance.now() + SKIP_MS_MIN + Math.random() * SKIP_MS_SPREAD
 }
@@ -100,8 +100,8 @@ function rotationOf(origins: readonly Origin[]): Rotation {
 }
 
 /**
- * The upstream with the fewest requests in flight, in turn among equals. So a slow or paused one (whose kernel still accepts connections)
- * fills up to the level of the others and no further, where turns alone would fill it up.
+ * The upstream with the fewest requests in flight, in turn among equals. So a slow or paused one, whose kernel still accepts
+ * connections, holds no more requests than the others do. In turn alone, it would collect them up to its limit.
  */
 function choose(upstreams: readonly Upstream[], turn: number, except: Upstream | undefined): Upstream | undefined {
   const now = performance.now()
