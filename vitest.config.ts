@@ -36,7 +36,7 @@ export default defineConfig({
     sequence: { sequencer: LongestFirst },
     projects: [
       project('pure', { provide: { enginesUrl: undefined }, isolate: false }),
-      project('engines'),
+      project('engines', { isolate: false, setupFiles: ['infra/testing/setup.ts', 'infra/testing/fresh-modules.ts'] }),
       // What is killed takes several times as long to come back while three other files are at work.
       project('faults', { testTimeout: 90_000, hookTimeout: 90_000 }),
     ],

@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, it } from 'vitest'
-import { call, expectConsistent, expectNoEffect, hold, newProduct, sql, stockAt } from '#testing'
+import { call, expectConsistent, expectNoEffect, hold, newProduct, newProducts, sql, stockAt } from '#testing'
 import adjustStocks from './index.ts'
 
 const adjust = (...adjustments: object[]) => call(adjustStocks, { body: { adjustments } })
@@ -40,7 +40,7 @@ describe('adjust-stocks', () => {
   })
 
   it('adjusts 500 products at once', async () => {
-    const products = await Promise.all(Array.from({ length: 500 }, () => newProduct()))
+    const products = await newProducts(500)
     const { status, body } = await adjust(...products.map(({ id }) => received({ productId: id }, 3)))
     expect([status, body.items.length]).toEqual([201, 500])
     expect(body.items.map(({ productId }: { productId: string }) => productId)).toEqual(products.map(({ id }) => id))

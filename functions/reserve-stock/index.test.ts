@@ -10,6 +10,7 @@ import {
   hold,
   inRivalSession,
   newProduct,
+  newProducts,
   sql,
   stockAt,
 } from '#testing'
@@ -152,7 +153,7 @@ describe('reserve-stock', () => {
   })
 
   it('takes a hundred lines', async () => {
-    const products = await Promise.all(Array.from({ length: 100 }, () => newProduct({ initialStock: 1 })))
+    const products = await newProducts(100, { initialStock: 1 })
     const { status, body } = await reserve({ lines: products.map(({ id }) => ({ productId: id, quantity: 1 })) })
     expect([status, body.lines.length]).toEqual([201, 100])
   })

@@ -59,7 +59,8 @@ export async function log(versions: number[], productId: string = randomUUID()):
     sql,
     versions.map((version) => newEvent(productId, version)),
   )
-  await relayOutbox(context())
+  // A busy broker may not lead a topic yet that it has just created: as the relay's function would, this tries again.
+  await vi.waitFor(() => relayOutbox(context()), { timeout: 10_000, interval: 100 })
 }
 
 /** A promise, and what resolves it. */
