@@ -1,9 +1,9 @@
 import { execFile } from 'node:child_process'
-import { mkdir, mkdtemp, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { installPackages } from './debian.ts'
+import { exists, installPackages } from './debian.ts'
 
 const run = promisify(execFile)
 
@@ -14,19 +14,23 @@ const COPY = 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-depend
 /** Some 50 jars, 43 MB in all: long enough for a very slow mirror. */
 const FETCH_MAX_MS = 300_000
 
+export interface KafkaFiles {
+  /** The folder of Kafka's jars and their dependencies. */
+  jars: string
+  /** Where the archive of the classes is, if there is one. Java takes it for these jars alone, and for the build that made it. */
+  archive: string
+}
+
 /**
- * The folder with Kafka's jars and their dependencies. They are fetched once for a user, with Maven. Java and Maven are installed if they
- * are missing and this is root on Debian. Throws with what to do otherwise.
+ * Gives the files that Kafka runs from. The jars are fetched once for a user, with Maven. Java and Maven are installed if they are missing
+ * and this is root on Debian. Throws with what to do otherwise.
  */
-export async function ensureKafkaJars(progress: (line: string) => void): Promise<string> {
-  const folder = join(cacheFolder(), `kafka-${KAFKA_VERSION}`)
-  const isThere = await stat(folder).then(
-    () => true,
-    () => false,
-  )
+export async function ensureKafkaJars(progress: (line: string) => void): Promise<KafkaFiles> {
+  const jars = join(cacheFolder(), `kafka-${KAFKA_VERSION}`)
+  const isThere = await exists(jars)
   await requireTools(isThere, progress)
-  if (!isThere) await fetchInto(folder, progress)
-  return folder
+  if (!isThere) await fetchInto(jars, progress)
+  return { jars, archive: join(jars, `java-${await javaBuild()}.jsa`) }
 }
 
 function cacheFolder(): string {
@@ -44,14 +48,14 @@ async function requireTools(hasJars: boolean, progress: (line: string) => void):
 
 /** The Debian packages of what is missing. */
 async function missingTools(hasJars: boolean): Promise<string[]> {
-  const [java, maven] = await Promise.all([javaVersion(), hasJars || succeeds('mvn', ['--version'])])
-  return [...(java >= JAVA_MIN ? [] : ['default-jre-headless']), ...(maven ? [] : ['maven'])]
+  const [java, maven] = await Promise.all([javaBuild(), hasJars || succeeds('mvn', ['--version'])])
+  return [...(Number.parseInt(java, 10) >= JAVA_MIN ? [] : ['default-jre-headless']), ...(maven ? [] : ['maven'])]
 }
 
-/** Such as 17; 0 without Java. */
-async function javaVersion(): Promise<number> {
+/** Such as 17.0.15+6-Debian-1deb12u1; 0 without Java. */
+async function javaBuild(): Promise<string> {
   const { stderr } = await run('java', ['-version']).catch(() => ({ stderr: '' }))
-  return Number(/version "(\d+)/.exec(stderr)?.[1] ?? 0)
+  return /\(build ([\w.+-]+)/.exec(stderr)?.[1] ?? '0'
 }
 
 function succeeds(command: string, args: string[]): Promise<boolean> {
