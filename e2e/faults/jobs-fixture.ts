@@ -16,10 +16,16 @@ export interface JobsProcess {
   restart: () => Promise<void>
 }
 
+export interface Work {
+  /** A job takes up to this long. */
+  workMs?: number
+  concurrency?: number
+}
+
 export async function startProcess(
   role: 'dispatch-jobs' | 'process-job',
   { settings }: Pick<JobsBroker, 'settings'>,
-  workMs = 0,
+  { workMs = 0, concurrency = 8 }: Work = {},
 ): Promise<JobsProcess> {
   const { DATABASE_URL = '' } = environment()
   let started: Started | undefined
@@ -36,6 +42,7 @@ export async function startProcess(
         DATABASE_URL,
         ROLE: role,
         WORK_MS: String(workMs),
+        CONCURRENCY: String(concurrency),
         PORT: '0',
       })
       await listeningUrl(started)

@@ -43,7 +43,7 @@ describe.skipIf(rabbitUrl === undefined)(`jobs that wait ${inRabbit} are done on
     'by kill -9 of workers in the middle of jobs (JOBS_SEED=%i)',
     async (seed) => {
       await start('dispatch-jobs', broker)
-      const workers = await Promise.all([1, 2, 3].map(() => start('process-job', broker, 600)))
+      const workers = await Promise.all([1, 2, 3].map(() => start('process-job', broker, { workMs: 600 })))
       for (const { begun, which } of draw(kills, seed)) {
         await vi.waitFor(async () => expect((await queue()).consumerCount).toBe(3), { timeout: 20_000 })
         await submitMany(JOBS)
@@ -93,7 +93,7 @@ describe.skipIf(rabbitUrl === undefined)(`jobs that wait ${inRabbit} are done on
         }
         await channel.waitForConfirms()
       })
-      await Promise.all([1, 2, 3].map(() => start('process-job', broker, 20)))
+      await Promise.all([1, 2, 3].map(() => start('process-job', broker, { workMs: 20 })))
       await expectAllDone(200, broker)
       expect(await sql`select 1 from jobs where attempts > 1`).toEqual([])
     },

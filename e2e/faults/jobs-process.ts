@@ -10,8 +10,8 @@ import dispatchJobs from '../../functions/dispatch-jobs/index.ts'
 
 // A process of dispatch-jobs, or of process-job with work that does nothing but take its time, and leave a trace.
 
-/** Up to this, in ms. */
-const { WORK_MS = '0', ROLE } = environment()
+/** A job takes up to WORK_MS, and so many run at once: its jobs are all of one type. */
+const { WORK_MS = '0', CONCURRENCY = '8', ROLE } = environment()
 
 const work = runner(z.looseObject({}), async (_, { save }) => {
   process.stdout.write('began\n')
@@ -34,8 +34,7 @@ const processJob = queueFunction({
     }),
 })
 
-// Eight at once: its jobs are all of one type.
-for (const rules of Object.values(jobTypes)) Object.assign(rules, { concurrency: 8 })
+for (const rules of Object.values(jobTypes)) Object.assign(rules, { concurrency: Number(CONCURRENCY) })
 
 await runProcess(() =>
   ROLE === 'dispatch-jobs' ? startHost(dispatchJobs, startJobOutbox) : startHost(processJob, startQueue),
