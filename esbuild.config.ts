@@ -50,15 +50,8 @@ const outboxStartersOf = { events: 'startEventOutbox', jobs: 'startJobOutbox' } 
   keyof typeof triggers
 >
 
-/**
- * Bundles functions of `all` in one go, so that what they share is read once. Gives, for each, the source files that have code in its
- * bundle.
- */
-async function bundleFunctions(
-  definitions: FunctionDefinition[],
-  all: FunctionDefinition[],
-  dist: URL,
-): Promise<Map<string, string[]>> {
+/** Bundles functions in one go, so that what they share is read once. Gives, for each, the source files that have code in its bundle. */
+async function bundleFunctions(definitions: FunctionDefinition[], dist: URL): Promise<Map<string, string[]>> {
   const entries: Plugin = {
     name: 'entries',
     setup({ onResolve, onLoad }) {
@@ -72,7 +65,7 @@ async function bundleFunctions(
   const { metafile } = await build({
     ...common,
     // Only list-functions names it, and has it in its bundle.
-    define: { BUILT_FUNCTIONS: JSON.stringify(all.map(describeFunction)) },
+    define: { BUILT_FUNCTIONS: JSON.stringify(definitions.map(describeFunction)) },
     entryPoints: definitions.map(({ name }) => ({ in: `entry:${name}`, out: `functions/${name}/index` })),
     outdir: fileURLToPath(dist),
     outExtension: { '.js': '.mjs' },
@@ -93,7 +86,7 @@ async function bundleFunctions(
 const bundleOf = ({ name }: FunctionDefinition) => `functions/${name}/index.mjs`
 
 /** Bundles what one file needs to run. Gives the source files that have code in it. */
-export async function bundleFile(file: string, outfile: string): Promise<string[]> {
+async function bundleFile(file: string, outfile: string): Promise<string[]> {
   const { metafile } = await build({ ...common, entryPoints: [file], outfile, plugins: [tracingApart], metafile: true })
   return Object.values(metafile.outputs).flatMap(bundledSources)
 }
@@ -167,24 +160,13 @@ export async function buildAll(dist: URL): Promise<Map<string, string[]>> {
   await rm(dist, { recursive: true, force: true })
   await mkdir(dist, { recursive: true })
   const [bundles, router, migrate] = await Promise.all([
-    bundleFunctions(functions, functions, dist),
+    bundleFunctions(functions, dist),
     bundleRouter(dist),
     bundleMigrations(dist),
     bundleBackup(dist),
   ])
   await writeFile(new URL('manifest.json', dist), `${JSON.stringify(await manifestOf(functions, version), null, 2)}\n`)
   return bundles.set('router', router).set('migrate', migrate)
-}
-
-/** Builds only the bundles of some functions into `dist`. Throws for an unknown name. */
-export async function buildFunctions(names: Iterable<string>, dist: URL): Promise<void> {
-  const functions = await loadFunctions()
-  const wanted = Array.from(new Set(names), (name) => {
-    const definition = functions.find((candidate) => candidate.name === name)
-    if (!definition) throw new Error(`There is no function named ${name}.`)
-    return definition
-  })
-  await bundleFunctions(wanted, functions, dist)
 }
 
 function bundledSources({ inputs }: { inputs: Record<string, { bytesInOutput: number }> }): string[] {

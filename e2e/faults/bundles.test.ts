@@ -1,18 +1,16 @@
 import { createHash } from 'node:crypto'
-import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { readdir, readFile, stat } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { DEVELOPMENT_KEY } from '#access/bootstrap-key'
 import { environment, overrideEnvironment } from '#config'
 import { systemContext } from '#database'
 import { submitJob } from '#jobs'
 import { openApiOf } from '#openapi'
 import { ADMIN_KEY, allFunctions, call, hold, newKey, newProduct, openReceiver, sql } from '#testing'
+import { buildOfAll } from '#testing/builds'
 import { contractOf, problemsOf } from '#testing/contract'
 import { inRabbit, rabbitUrl, useBroker } from '#testing/rabbit'
-import { buildAll } from '../../esbuild.config.ts'
 import createProduct from '../../functions/create-product/index.ts'
 import createWebhook from '../../functions/create-webhook/index.ts'
 import { listeningUrl, type Started, startNode } from './processes.ts'
@@ -31,9 +29,9 @@ let inputs: Map<string, string[]>
 const started: Started[] = []
 
 beforeAll(async () => {
-  // Outside of the repository, so that no node_modules folder can help.
-  dist = new URL(`${pathToFileURL(await mkdtemp(join(tmpdir(), 'stock-dist-'))).href}/`)
-  inputs = await buildAll(dist)
+  const built = await buildOfAll()
+  dist = built.dist
+  inputs = built.sources
 }, 120_000)
 
 afterEach(async () => {
@@ -42,8 +40,6 @@ afterEach(async () => {
     await exit
   }
 })
-
-afterAll(() => rm(dist, { recursive: true, force: true }))
 
 function start(bundle: string, more: Record<string, string> = {}): Started {
   const { DATABASE_URL = '' } = environment()

@@ -1,9 +1,6 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { fileURLToPath } from 'node:url'
 import { environment } from '#config'
-import { buildFunctions } from '../../esbuild.config.ts'
+import { buildOfAll } from '#testing/builds'
 import { listeningUrl, type Started, startNode } from './processes.ts'
 
 /** One process of a function's bundle. */
@@ -28,19 +25,16 @@ export interface Fleet {
 }
 
 /**
- * Builds the bundles and starts a process for each name, on the database of this test, with more settings if given; a name may
- * come several times.
+ * Starts a process of a function's bundle for each name, on the database of this test, with more settings if given; a name may come
+ * several times.
  */
 export async function startFleet(names: string[], settings: Record<string, string> = {}): Promise<Fleet> {
-  // Outside of the repository, so that no node_modules folder can help.
-  const dist = new URL(`${pathToFileURL(await mkdtemp(join(tmpdir(), 'stock-fleet-'))).href}/`)
-  await buildFunctions(names, dist)
+  const { dist } = await buildOfAll()
   const members = names.map((name) =>
     createMember(name, fileURLToPath(new URL(`functions/${name}/index.mjs`, dist)), settings),
   )
   const stop = async () => {
     await Promise.all(members.map((member) => member.kill()))
-    await rm(dist, { recursive: true, force: true })
   }
   try {
     await Promise.all(members.map((member) => member.restart()))

@@ -42,7 +42,7 @@ beforeAll(async () => {
   for (let index = KNOWN; index < ROWS; index += 100) {
     await newProduct({ sku: `ROW-${index}`, name: 'there before', initialStock: 1 })
   }
-}, 60_000)
+})
 afterAll(() => fleet.stop())
 
 const stateOf = async (id: string) => {

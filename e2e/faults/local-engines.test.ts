@@ -3,9 +3,9 @@ import { once } from 'node:events'
 import { mkdtemp, readFile, realpath, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { DEVELOPMENT_KEY } from '#access/bootstrap-key'
+import { bundleOf } from '#testing/builds'
 import { inKafka, kafkaUrl } from '#testing/kafka'
 import { inRabbit, rabbitUrl } from '#testing/rabbit'
 import { inRedis, redisUrl } from '#testing/redis'
@@ -38,8 +38,8 @@ async function start(): Promise<{ child: ChildProcess; stack: Stack }> {
     SEED: '0',
     LOG_LEVEL: 'warn',
   }
-  const entry = fileURLToPath(new URL('../../infra/local/start.ts', import.meta.url))
-  const child = spawn(process.execPath, ['--import', 'tsx', entry, '--engines'], { env, stdio: 'ignore' })
+  const entry = await bundleOf(new URL('../../infra/local/start.ts', import.meta.url))
+  const child = spawn(process.execPath, [entry, '--engines'], { env, stdio: 'ignore' })
   const stack = await vi.waitFor(
     async () => {
       const written = JSON.parse(await readFile(join(dataDir, 'stack.json'), 'utf8')) as Stack

@@ -16,7 +16,7 @@ let client: Client
 beforeAll(async () => {
   fleet = await startFleet(['reserve-stock', 'get-product'])
   client = createClient(REQUESTS)
-}, 60_000)
+})
 afterAll(async () => {
   await client.close()
   await fleet.stop()

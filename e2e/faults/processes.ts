@@ -1,12 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
-import { onShutdown } from '#async'
-import { bundleFile } from '../../esbuild.config.ts'
+import { bundleOf } from '#testing/builds'
 
 /** A process under test: what it logged, and its end. */
 export interface Started {
@@ -46,21 +41,9 @@ export function startNode(file: string, environment: Record<string, string>): St
   return { process: child, lines, line, exit }
 }
 
-const fixtures = new Map<string, Promise<string>>()
-
-/** Starts the fixture of this folder with this name, as a bundle: it starts several times as fast as its sources. */
+/** Starts the fixture of this folder with this name. */
 export async function startFixture(name: string, environment: Record<string, string>): Promise<Started> {
-  const built = fixtures.get(name) ?? bundleFixture(name)
-  fixtures.set(name, built)
-  return startNode(await built, environment)
-}
-
-async function bundleFixture(name: string): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'stock-fixture-'))
-  onShutdown(() => rm(folder, { recursive: true, force: true }))
-  const outfile = join(folder, `${basename(name, '.ts')}.mjs`)
-  await bundleFile(fileURLToPath(new URL(name, import.meta.url)), outfile)
-  return outfile
+  return startNode(await bundleOf(new URL(name, import.meta.url)), environment)
 }
 
 /** The URL that a function's or the router's process logs once it listens. */

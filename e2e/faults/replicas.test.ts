@@ -1,15 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
 import { type AddressInfo, connect, createServer } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { environment } from '#config'
 import { createHttpServer } from '#function/http-server'
 import { expectConsistent, newProduct, sql } from '#testing'
-import { buildFunctions } from '../../esbuild.config.ts'
+import { buildOfAll } from '#testing/builds'
 import { createRouter } from '../../infra/router/router.ts'
 import { createClient } from './client.ts'
 import { listeningUrl, type Started, startNode } from './processes.ts'
@@ -23,13 +20,11 @@ let dist: URL
 const client = createClient(16)
 
 beforeAll(async () => {
-  dist = new URL(`${pathToFileURL(await mkdtemp(join(tmpdir(), 'stock-replicas-'))).href}/`)
-  await buildFunctions(['reserve-stock'], dist)
+  dist = (await buildOfAll()).dist
 }, 120_000)
 
 afterAll(async () => {
   await client.close()
-  await rm(dist, { recursive: true, force: true })
   await expectConsistent()
 })
 

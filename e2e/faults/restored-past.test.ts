@@ -3,9 +3,10 @@ import { once } from 'node:events'
 import { appendFile, mkdtemp, realpath, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import { bundleOf } from '#testing/builds'
+import { npmScript } from '#testing/npm-script'
 import { dataOf } from '../../infra/backup/embedded/backups.ts'
 import { killServerProcesses } from '../../infra/local/postgres/leftovers.ts'
 import { readStackFile } from '../../infra/local/stack-file.ts'
@@ -19,7 +20,7 @@ vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 })
 /** Longer than the story takes on any machine, and less than holds are kept after a restore. */
 const HOLD_SECONDS = 3_600
 const PATIENCE = { timeout: 30_000, interval: 50 }
-const fileOf = (path: string) => fileURLToPath(new URL(`../../infra/${path}`, import.meta.url))
+const fileOf = (path: string) => bundleOf(new URL(`../../infra/${path}`, import.meta.url))
 
 let dataDir: string
 let receiver: Receiver
@@ -28,7 +29,7 @@ let url = ''
 
 async function start(): Promise<void> {
   const settings = { DATA_DIR: dataDir, PORT: '0', SEED: '0', LOG_LEVEL: 'error', WEBHOOK_ALLOW_PRIVATE: '1' }
-  const child = spawn(process.execPath, ['--import', 'tsx', fileOf('local/start.ts')], {
+  const child = spawn(process.execPath, [await fileOf('local/start.ts')], {
     env: { PATH: process.env.PATH, ...settings },
     stdio: ['ignore', 'ignore', 'inherit'],
   })
@@ -49,9 +50,12 @@ async function stop(): Promise<void> {
 
 /** What the command prints, or what it fails with. */
 async function backup(...args: string[]): Promise<string> {
+  return run([process.execPath, await fileOf('backup/cli.ts')], args)
+}
+
+async function run([file, ...words]: [string, ...string[]], args: string[]): Promise<string> {
   const options = { env: { PATH: process.env.PATH, DATA_DIR: dataDir, LOG_LEVEL: 'error' } }
-  const command = ['--import', 'tsx', fileOf('backup/cli.ts'), ...args]
-  return promisify(execFile)(process.execPath, command, options).then(
+  return promisify(execFile)(file, [...words, ...args], options).then(
     ({ stdout }) => stdout,
     (error: { stderr: string }) => `failed: ${error.stderr}`,
   )
@@ -179,5 +183,5 @@ it('then goes on with versions that no reader has seen, and tells each productâ€
   await vi.waitFor(() => expect(events()).toHaveLength(7), PATIENCE)
   expect(Math.max(...versions())).toBe(updated.data.version + 1)
   expect((await ask('GET', '/stock/audit')).body).toMatchObject({ consistent: true })
-  expect(await backup('resume')).toContain('Nothing waits')
+  expect(await run(npmScript('backup'), ['resume'])).toContain('Nothing waits')
 })

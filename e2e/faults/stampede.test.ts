@@ -10,7 +10,7 @@ describe.skipIf(redisUrl === undefined)(`with a cache ${inRedis}`, () => {
   let fleet: Fleet
   beforeAll(async () => {
     fleet = await startFleet(Array<string>(PROCESSES).fill('get-product'), { CACHE_URL: redisUrl ?? '' })
-  }, 60_000)
+  })
   afterAll(() => fleet.stop())
 
   const loads = async () => {

@@ -4,6 +4,7 @@ import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { bundleOf } from '#testing/builds'
 import { FolderInUse, lockFolder } from './folder-lock.ts'
 import { birthOf } from './processes.ts'
 import { readStackFile, removeStackFile, writeStackFile } from './stack-file.ts'
@@ -45,9 +46,8 @@ test('of many that claim at once, one holds the folder at a time and every one g
 }, 30_000)
 
 test('a holder that was killed holds nothing', async () => {
-  const url = new URL('./folder-lock.ts', import.meta.url).href
-  const code = `const { lockFolder } = await import('${url}'); await lockFolder('${folder}'); console.log('held'); setInterval(() => {}, 1000)`
-  const holder = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', code])
+  const file = await bundleOf(new URL('./testing/folder-lock-fixture.ts', import.meta.url))
+  const holder = spawn(process.execPath, [file, folder])
   try {
     await once(holder.stdout, 'data')
     await expect(lockFolder(folder, 0)).rejects.toMatchObject({ pid: holder.pid })

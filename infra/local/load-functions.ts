@@ -12,7 +12,7 @@ export async function loadFunctions(): Promise<FunctionDefinition[]> {
 
 /** The function in `functions/<name>`. Throws if there is none. */
 export async function loadFunction(name: string): Promise<FunctionDefinition> {
-  const module = (await import(new URL(`${name}/index.ts`, FOLDER).href)) as { default: FunctionDefinition }
+  const module = (await import(`../../functions/${name}/index.ts`)) as { default: FunctionDefinition }
   if (module.default.name !== name) throw new Error(`functions/${name} declares the name '${module.default.name}'`)
   return module.default
 }

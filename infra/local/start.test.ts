@@ -6,10 +6,11 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { environment } from '#config'
 import { expectNoEffect } from '#testing'
+import { bundleOf } from '#testing/builds'
+import { npmScript } from '#testing/npm-script'
 import type { KeptTrace } from './observe/store.ts'
 import { freePort } from './ports.ts'
 import { killServerProcesses } from './postgres/leftovers.ts'
@@ -43,11 +44,16 @@ interface Run {
   exitCode: Promise<number | null>
 }
 
-async function run(variables: Record<string, string> = {}, args: string[] = []): Promise<Run> {
+const bundle = async (): Promise<[string, ...string[]]> => [
+  process.execPath,
+  await bundleOf(new URL('./start.ts', import.meta.url)),
+]
+
+async function run(variables: Record<string, string> = {}, args: string[] = [], command = bundle()): Promise<Run> {
   const own = { PORT: String(await freePort()), DATA_DIR: dataDir, SEED: '0' }
   const env = { ...environment(), ...UNSET, ...own, ...variables }
-  const entry = fileURLToPath(new URL('./start.ts', import.meta.url))
-  const child = spawn(process.execPath, ['--import', 'tsx', entry, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const [file, ...words] = await command
+  const child = spawn(file, [...words, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
   children.push(child)
   const output = Promise.all([text(child.stdout), text(child.stderr)]).then((parts) => parts.join(''))
   const exitCode = once(child, 'exit').then(([code]) => code as number | null)
@@ -79,8 +85,11 @@ function expectGone({ pids }: Stack): void {
   expect(births).toEqual([undefined, undefined, undefined])
 }
 
-test.each(['SIGTERM', 'SIGINT'] as const)('%s stops everything and leaves no process', async (signal) => {
-  const started = await run()
+test.each([
+  ['SIGTERM', async () => npmScript('start')],
+  ['SIGINT', bundle],
+] as const)('%s stops everything and leaves no process', async (signal, command) => {
+  const started = await run({}, [], command())
   const stack = await up(started)
   await expectHealthy(stack)
   started.child.kill(signal)

@@ -1,9 +1,9 @@
 import { execFile } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import { environment, overrideEnvironment } from '#config'
 import { call, sql } from '#testing'
+import { bundleOf } from '#testing/builds'
 import { redisUrl } from '#testing/redis'
 import listProducts from '../../functions/list-products/index.ts'
 import { runMigration } from './main.ts'
@@ -50,7 +50,7 @@ it.each([
   const { PATH, DATABASE_URL } = environment()
   const env = { PATH, DATABASE_URL, CACHE_URL: cacheUrl, BOOTSTRAP_API_KEY: KEY, SEED: '1' }
   await sql`truncate products cascade`
-  const index = fileURLToPath(new URL('index.ts', import.meta.url))
-  const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', index], { env, timeout: 20_000 })
+  const index = await bundleOf(new URL('index.ts', import.meta.url))
+  const { stdout } = await promisify(execFile)(process.execPath, [index], { env, timeout: 20_000 })
   expect(stdout).toContain('filling the shop')
 })

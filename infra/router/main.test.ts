@@ -4,8 +4,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { Agent, createServer, get, type IncomingMessage, type ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
+import { bundleOf } from '#testing/builds'
 import { startRouter } from './main.ts'
 import { parseManifest, proxiedRoutes } from './manifest.ts'
 import { ask, originOf, serve, signal } from './testing/fixtures.ts'
@@ -101,11 +101,11 @@ test.each([
 /** The router as its own process, in front of one upstream. */
 async function routerProcess(handler: (req: IncomingMessage, res: ServerResponse) => void) {
   const upstream = await serve(createServer(handler))
-  const entry = fileURLToPath(new URL('index.ts', import.meta.url))
+  const entry = await bundleOf(new URL('index.ts', import.meta.url))
   const MANIFEST = await manifestFile(JSON.stringify(manifest))
   const settings = { MANIFEST, PORT: '0', METRICS_PORT: '0', DRAIN_DELAY_MS: '1000' }
   const env = { ...process.env, ...settings, UPSTREAM_GET_THING: upstream.origin }
-  const child = spawn(process.execPath, ['--import', 'tsx', entry], { env, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [entry], { env, stdio: ['ignore', 'pipe', 'inherit'] })
   onTestFinished(() => void child.kill('SIGKILL'))
   const exited = once(child, 'exit')
   const [line] = (await once(child.stdout, 'data')) as [Buffer]
@@ -149,10 +149,10 @@ test('metrics are on a port of their own, and not where clients are', async () =
 test('a taken port is one clear line and exit code 1', async () => {
   const taken = createServer()
   await serve(taken)
-  const entry = fileURLToPath(new URL('index.ts', import.meta.url))
+  const entry = await bundleOf(new URL('index.ts', import.meta.url))
   const MANIFEST = await manifestFile(JSON.stringify(manifest))
   const env = { ...process.env, MANIFEST, PORT: originOf(taken).port, METRICS_PORT: '0' }
-  const child = spawn(process.execPath, ['--import', 'tsx', entry], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [entry], { env, stdio: ['ignore', 'pipe', 'pipe'] })
   const output: Buffer[] = []
   child.stdout.on('data', (chunk: Buffer) => output.push(chunk))
   child.stderr.on('data', (chunk: Buffer) => output.push(chunk))

@@ -12,11 +12,14 @@ import { ensureKafka, startKafka } from '../local/engines/kafka.ts'
 import { ensureRabbit, startRabbit } from '../local/engines/rabbitmq.ts'
 import { ensureRedis, startRedis } from '../local/engines/redis.ts'
 import { startCluster } from '../local/postgres/cluster.ts'
+import { createBuilds } from './builds.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
     /** Where test files ask for engines (support/engine.ts); undefined in the project that has none. */
     enginesUrl: string | undefined
+    /** Where they ask for what they start as processes (support/builds.ts). */
+    buildsUrl: string
   }
 }
 
@@ -47,30 +50,40 @@ const starters: Record<string, () => Promise<Engine | undefined>> = {
 }
 
 /**
- * One real PostgreSQL, Redis, Kafka and RabbitMQ for the whole run. Each starts when the first test file asks for it, and stops at the
- * end: a run whose files ask for none starts none.
+ * One real PostgreSQL, Redis, Kafka and RabbitMQ for the whole run, and one build of what runs as a process. Each is there from when the
+ * first test file asks for it to the end: a run whose files ask for none starts none.
  */
 export default async function setup(project: TestProject) {
+  const builds = await createBuilds()
   const started = new Map<string, Promise<Engine | undefined>>()
   const engineNamed = (name: string) => {
     const engine = started.get(name) ?? starters[name]?.() ?? Promise.reject(new Error(`there is no engine ${name}`))
     started.set(name, engine)
     return engine
   }
-  const server = createServer((request, response) => void answer(response, engineNamed(request.url?.slice(1) ?? '')))
+  const server = createServer(({ url = '' }, response) => {
+    const [, kind, name = ''] = /^\/(\w+)\/(.+)/.exec(url) ?? []
+    void answer(
+      response,
+      kind === 'builds' ? builds.build(name) : engineNamed(name).then((engine) => ({ url: engine?.url })),
+    )
+  })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  project.provide('enginesUrl', `http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  project.provide('enginesUrl', `${origin}/engines`)
+  project.provide('buildsUrl', `${origin}/builds`)
   return async () => {
     server.close()
     const settled = await Promise.allSettled(started.values())
     await Promise.all(settled.map((engine) => engine.status === 'fulfilled' && engine.value?.stop()))
+    await builds.remove()
   }
 }
 
-async function answer(response: ServerResponse, engine: Promise<Engine | undefined>): Promise<void> {
+async function answer(response: ServerResponse, made: Promise<object>): Promise<void> {
   try {
-    response.end(JSON.stringify({ url: (await engine)?.url }))
+    response.end(JSON.stringify(await made))
   } catch (error) {
     response.writeHead(500).end((error as Error).message)
   }

@@ -2,16 +2,16 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { open } from 'node:fs/promises'
 import { text } from 'node:stream/consumers'
-import { fileURLToPath } from 'node:url'
 import { afterEach, expect, it } from 'vitest'
+import { bundleOf } from '#testing/builds'
 
-const flood = fileURLToPath(new URL('./log-fixture.ts', import.meta.url))
+const flood = await bundleOf(new URL('./log-fixture.ts', import.meta.url))
 let child: ChildProcess
 
 function start(stdout: 'pipe' | number): ChildProcess {
   child = fork(flood, {
     stdio: ['ignore', stdout, 'inherit', 'ipc'],
-    execArgv: ['--expose-gc', '--import', 'tsx'],
+    execArgv: ['--expose-gc'],
   })
   return child
 }

@@ -4,6 +4,7 @@ import { mkdtemp, realpath, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { bundleOf } from '#testing/builds'
 import { type Cluster, type ClusterOptions, startCluster } from '../postgres/cluster.ts'
 import { killServerProcesses } from '../postgres/leftovers.ts'
 import { withConnection } from '../postgres/sql.ts'
@@ -46,12 +47,8 @@ export async function createGround(template?: string): Promise<Ground> {
 }
 
 async function startAndKillOwner(dataDir: string, killAt: string): Promise<void> {
-  const url = new URL('../postgres/cluster.ts', import.meta.url).href
-  const options = `{ dataDir: '${dataDir}', replica: true, fsync: false, progress: (line) => console.log(line) }`
-  const code = `const { startCluster } = await import('${url}'); await startCluster(${options}); console.log('up')`
-  const owner = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', code], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
+  const file = await bundleOf(new URL('./cluster-fixture.ts', import.meta.url))
+  const owner = spawn(process.execPath, [file, dataDir], { stdio: ['ignore', 'pipe', 'inherit'] })
   try {
     for await (const line of createInterface(owner.stdout)) {
       if (line.startsWith(killAt)) return
