@@ -2,7 +2,7 @@ import { createServer } from 'node:http'
 import { onShutdown, startLoop } from '#async'
 import { environment } from '#config'
 import { onStopSignal } from '#function/stop-signals'
-import { answerScrape, logger } from '#telemetry'
+import { answerScrape, logger, startLogExport } from '#telemetry'
 import { withConnection } from '../local/postgres/sql.ts'
 import { runs, seen } from './metrics.ts'
 import { drillRepository, withPgBackRest } from './on-repository.ts'
@@ -16,6 +16,7 @@ const SERVER_URL = 'postgres:///postgres'
 
 /** Makes the backups that are due, tries a restore now and then, and tells of both at /metrics, until the process is told to stop. */
 export function startBackups(): void {
+  startLogExport({ name: 'backup' })
   const { drill: drillEvery } = scheduleSettings()
   let drilledAt = 0
   const round = async () => {

@@ -1,13 +1,19 @@
+import { once } from 'node:events'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { stringify } from 'yaml'
+import { answerScrape } from '#telemetry'
 import { inKafka, kafkaUrl } from '#testing/kafka'
 import { inRabbit, rabbitUrl } from '#testing/rabbit'
 import { inRedis, redisUrl } from '#testing/redis'
 import { startOwnStack } from '../../e2e/own-stack.ts'
+import { seen } from '../backup/metrics.ts'
+import { backupTypes } from '../backup/repository.ts'
 import { type RunningProgram, startPostgresExporter, startPrometheus } from '../local/engines/prometheus.ts'
 import { openReceiver } from '../testing/support/receiver.ts'
 import { boards } from './index.ts'
@@ -15,7 +21,7 @@ import { makeLoad } from './testing/load.ts'
 import { whyMissing } from './testing/prometheus.ts'
 import { withInterval } from './testing/queries.ts'
 
-// Every panel's queries, answered by a Prometheus that has scraped the whole service under load.
+// Every panel's queries, answered by a Prometheus that has scraped the whole service under load, and the metrics of a repository of backups.
 
 const RULES = new URL('../docker/prometheus/rules/', import.meta.url)
 /** Scrapes a second; the rates of panels are over ten. */
@@ -46,7 +52,9 @@ describe.skipIf(missing !== undefined)(missing ? `panels (skipped: ${missing})` 
     stopping.push(exporter.stop)
     const rules = await quickRules()
     stopping.push(() => rm(rules, { recursive: true, force: true }))
-    prometheus = await startPrometheus(configurationOf(rules, [stack.metricsUrl, exporter.url]))
+    const backups = await serveBackups()
+    stopping.push(backups.stop)
+    prometheus = await startPrometheus(configurationOf(rules, [stack.metricsUrl, exporter.url, backups.url]))
     stopping.push(prometheus.stop)
     await makeLoad(stack, receiver, AbortSignal.timeout(LOAD_MS))
     await sleep(2_000)
@@ -79,6 +87,18 @@ interface Answer {
   data: { result: Array<{ value: [number, string] }> }
 }
 
+/** The metrics of what makes backups, as after one of each type. */
+async function serveBackups(): Promise<{ url: string; stop: () => Promise<void> }> {
+  const endedAt = new Date()
+  const startedAt = new Date(endedAt.getTime() - 60_000)
+  const sizes = { clusterBytes: 2e9, storedBytes: 5e8, hasErrors: false, archiveStart: '', archiveStop: '' }
+  seen.backups = backupTypes.map((type) => ({ name: type, type, startedAt, endedAt, ...sizes }))
+  const server = createServer((req, res) => void answerScrape(req, res)).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const stop = async () => void server.close()
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, stop }
+}
+
 /** A folder with the rules, each of which is evaluated every second: a slow one would first be in five minutes. */
 async function quickRules(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'stock-rules-'))
@@ -90,13 +110,14 @@ async function quickRules(): Promise<string> {
 }
 
 function configurationOf(rules: string, urls: string[]): string {
-  const [service = '', exporter = ''] = urls.map((url) => new URL(url).host)
+  const [service = '', exporter = '', backups = ''] = urls.map((url) => new URL(url).host)
   return stringify({
     global: { scrape_interval: '1s', evaluation_interval: '1s' },
     rule_files: [join(rules, '*.yml')],
     scrape_configs: [
       { job_name: 'stock', static_configs: [{ targets: [service], labels: { service: 'stock' } }] },
       { job_name: 'postgres', static_configs: [{ targets: [exporter] }] },
+      { job_name: 'backup', static_configs: [{ targets: [backups] }] },
     ],
   })
 }
