@@ -30,7 +30,7 @@ export async function blocked(count = 1): Promise<number[]> {
       expect(rows.length).toBeGreaterThanOrEqual(count)
       return rows.map((row) => row.pid)
     },
-    { timeout: 5_000, interval: 5 },
+    { timeout: 20_000, interval: 5 },
   )
 }
 
