@@ -23,6 +23,7 @@ export async function measureTelemetry(
     OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${collector.port}`,
     OTEL_TRACES_SAMPLER: 'parentbased_traceidratio',
     OTEL_TRACES_SAMPLER_ARG: share,
+    OTEL_LOGS_EXPORTER: 'none',
   })
   const kinds: Record<string, Record<string, string>> = {
     off: {},
@@ -30,6 +31,7 @@ export async function measureTelemetry(
     '1 % of traces': traced('0.01'),
     '10 % of traces': traced('0.1'),
     'all traces': traced('1'),
+    'all traces and log records': { ...traced('1'), OTEL_LOGS_EXPORTER: 'otlp' },
   }
   for (let round = 1; round <= options.rounds; round++) {
     const database = await cluster.createDatabase(options.products)

@@ -18,6 +18,13 @@ export interface Comparison extends Spread {
 
 type Name = [part: Exclude<keyof Results, 'start'>, contender: string, scenario: string]
 
+const telemetryKinds = [
+  'metrics and access log',
+  '1 % of traces',
+  '10 % of traces',
+  'all traces',
+  'all traces and log records',
+]
 const telemetryTargets: Record<string, { floor: number; aim: number }> = {
   'metrics and access log': { floor: 0.93, aim: 0.97 },
   '10 % of traces': { floor: 0.88, aim: 0.95 },
@@ -100,7 +107,7 @@ const ratios: Array<{ label: string; of: Name; to: Name; target?: { floor: numbe
     target: { floor: 0.65, aim: 0.8 },
   },
   ...['reserve-stock', 'sales', 'get-product'].flatMap((name) =>
-    ['metrics and access log', '1 % of traces', '10 % of traces', 'all traces'].map((kind) => {
+    telemetryKinds.map((kind) => {
       const target = name === 'reserve-stock' ? telemetryTargets[kind] : undefined
       return {
         label: `${name}, with ${kind} ÷ without telemetry`,
