@@ -25,15 +25,26 @@ function reasonFor(error: NodeJS.ErrnoException, host: string, port: number): st
   }
 }
 
-/** A port that was free a moment ago. Another process may take it before it is used. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer()
-    probe.once('error', reject)
-    probe.listen(0, '127.0.0.1', () => {
-      const address = probe.address()
-      const port = typeof address === 'object' && address ? address.port : 0
-      probe.close(() => resolve(port))
-    })
-  })
+// Below the ports that systems give to outgoing connections (Linux from 32768, others from 49152): one of those can be gone
+// between the look and its use, or while a server restarts on it.
+const [FIRST_PORT, PORTS] = [20_000, 12_768]
+
+/** More than a process asks for, so that two that ask at the same time look at different ports. */
+const PORTS_A_PROCESS = 64
+
+let next = process.pid * PORTS_A_PROCESS
+
+/** A port of 20000 to 32767 that was free a moment ago. Throws if all are taken. */
+export async function freePort(): Promise<number> {
+  for (let tries = 0; tries < PORTS; tries++) {
+    const port = FIRST_PORT + (next++ % PORTS)
+    if (await isFree({ host: '127.0.0.1', port })) return port
+  }
+  throw new Error(`Every port from ${FIRST_PORT} to ${FIRST_PORT + PORTS - 1} is taken.`)
 }
+
+const isFree = (address: Address) =>
+  checkThatPortIsFree(address).then(
+    () => true,
+    () => false,
+  )

@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
+import { freePort } from '../../../infra/local/ports.ts'
 import { closeLater } from '../closing.ts'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
@@ -50,15 +50,6 @@ async function bundle(contents: string, outfile: string): Promise<string> {
   const stdin = { contents, resolveDir: root, loader: 'ts' as const }
   await build({ stdin, outfile, bundle: true, minify: true, platform: 'node', format: 'esm', absWorkingDir: root })
   return outfile
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0))
-    })
-  })
 }
 
 /** Milliseconds from spawn to the first answer, of whatever status. */
