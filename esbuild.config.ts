@@ -4,6 +4,7 @@ import { type BuildOptions, build, type Plugin } from 'esbuild'
 import { describeFunction, type FunctionDefinition } from '#function'
 import type * as triggers from '#function/triggers'
 import { openApiOf } from '#openapi'
+import { bundleOptions } from './infra/build/bundle-options.ts'
 import { bundleTracing, tracingApart } from './infra/build/tracing-chunk.ts'
 import { readExamples } from './infra/local/invocation.ts'
 import { loadFunctions } from './infra/local/load-functions.ts'
@@ -12,20 +13,7 @@ import { docsAssets, docsFolder } from './infra/router/operations/docs.ts'
 
 const root = fileURLToPath(new URL('.', import.meta.url))
 
-/** Packages that are still CommonJS call `require`, which an ES module does not have. */
-const REQUIRE_BANNER = "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);"
-
-const common: BuildOptions = {
-  bundle: true,
-  platform: 'node',
-  target: 'node20',
-  format: 'esm',
-  minify: true,
-  sourcemap: 'linked',
-  banner: { js: REQUIRE_BANNER },
-  absWorkingDir: root,
-  logLevel: 'warning',
-}
+const common: BuildOptions = { ...bundleOptions, minify: true, sourcemap: 'linked' }
 
 /** The entry of a function's bundle. It imports only its own kind of trigger, so only that is bundled. */
 function entryOf({ name, trigger }: FunctionDefinition): string {

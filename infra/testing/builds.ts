@@ -1,10 +1,9 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { pathToFileURL } from 'node:url'
 import { build as bundle, type Plugin } from 'esbuild'
-
-const root = fileURLToPath(new URL('../../', import.meta.url))
+import { bundleOptions } from '../build/bundle-options.ts'
 
 /** What test files start as processes. */
 export interface Builds {
@@ -40,21 +39,12 @@ async function buildDist(folder: string): Promise<object> {
 async function bundleSource(source: string, folder: string): Promise<object> {
   const file = join(folder, source.replace(/\.ts$/, '.mjs'))
   await bundle({
-    bundle: true,
-    platform: 'node',
-    target: 'node20',
-    format: 'esm',
-    absWorkingDir: root,
+    ...bundleOptions,
     entryPoints: [source],
     outfile: file,
-    // For packages that are CommonJS, by a name that no source has.
-    banner: {
-      js: "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);",
-    },
     plugins: [keepUrls],
     // Modules that nothing is taken from are run too, as they are from source: some add a metric.
     ignoreAnnotations: true,
-    logLevel: 'warning',
   })
   return { file }
 }

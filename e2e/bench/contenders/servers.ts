@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
+import { bundleOptions } from '../../../infra/build/bundle-options.ts'
 import { API_KEY } from '../bench-cluster.ts'
 import { closeLater } from '../closing.ts'
 
@@ -72,10 +73,8 @@ export async function startContender(
   settings: Record<string, string> = {},
 ): Promise<RunningServer> {
   const outfile = join(folder, `${name}.mjs`)
-  // The CommonJS part of the server's adapter requires Node's own modules.
-  const banner = { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" }
   const entry = fileURLToPath(new URL(`${name}.ts`, import.meta.url))
-  await build({ entryPoints: [entry], outfile, banner, bundle: true, minify: true, platform: 'node', format: 'esm' })
+  await build({ ...bundleOptions, minify: true, entryPoints: [entry], outfile })
   return start(outfile, databaseUrl, settings)
 }
 

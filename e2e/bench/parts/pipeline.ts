@@ -99,6 +99,8 @@ function watch(measure: RunningServer) {
       await sleep(1_000, undefined, { signal: stopping.signal }).catch(() => {})
     }
   })()
+  // Whoever stops it is told. Until then it must not end the process, which has servers to stop.
+  noting.catch(() => {})
   return {
     async stop() {
       stopping.abort()

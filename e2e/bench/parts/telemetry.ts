@@ -102,6 +102,8 @@ function scrape({ port }: RunningServer) {
       await sleep(SCRAPE_MS, undefined, { signal: stopping.signal }).catch(() => {})
     }
   })()
+  // Whoever stops it is told. Until then it must not end the process, which has servers to stop.
+  scraping.catch(() => {})
   return {
     async stop() {
       stopping.abort()
