@@ -81,7 +81,8 @@ beforeAll(async () => {
   follower = await startFollower(pair)
   overrideEnvironment({
     DATABASE_URL: urlOfBoth(pair.primaryUrl, pair.replicaUrl),
-    DATABASE_REPLICA_URL: follower.url('stock'),
+    // The first of them is promoted: reads leave it for the other.
+    DATABASE_REPLICA_URL: urlOfBoth(pair.replicaUrl, follower.url('stock')),
     CACHE_URL: 'memory:',
   })
   await closeDatabase()

@@ -26,6 +26,8 @@ let snapshots: LeasePool | undefined
 let toPrimary: Readers | undefined
 let toReplica: Readers | undefined
 let replicaProbes: Sql | undefined
+/** How often another server of DATABASE_REPLICA_URL was turned to. */
+let replicaTurns = 0
 let primaryUrl: string | undefined
 /** The search for the primary under way. */
 let searching: Promise<void> | undefined
@@ -137,19 +139,29 @@ function moveTo(url: string): void {
   snapshots?.moveTo(url)
 }
 
-/** Connections to the replica; undefined where none is configured. */
-export function replicaReaders(): Readers | undefined {
+/** The URL of the server to read from: one of DATABASE_REPLICA_URL. */
+function currentReplica(): string | undefined {
   const { DATABASE_REPLICA_URL } = databaseSettings()
   if (!DATABASE_REPLICA_URL) return undefined
-  toReplica ??= openReaders(DATABASE_REPLICA_URL, { onclose: nextEpoch, statementMaxMs: REPLICA_STATEMENT_MAX_MS })
+  const urls = serverUrls(DATABASE_REPLICA_URL)
+  return urls[replicaTurns % urls.length]
+}
+
+/** Connections to the replica; undefined where none is configured. */
+export function replicaReaders(): Readers | undefined {
+  if (toReplica) return toReplica
+  const url = currentReplica()
+  if (url === undefined) return undefined
+  toReplica = openReaders(url, { onclose: nextEpoch, statementMaxMs: REPLICA_STATEMENT_MAX_MS })
   return toReplica
 }
 
 /** A connection to the replica for probes alone: they are answered however busy the others are. */
 export function replicaForProbes(): Sql {
-  const { DATABASE_REPLICA_URL } = databaseSettings()
-  if (!DATABASE_REPLICA_URL) throw new Error('there is no replica to probe')
-  replicaProbes ??= connect(DATABASE_REPLICA_URL, { max: 1, onclose: nextEpoch })
+  if (replicaProbes) return replicaProbes
+  const url = currentReplica()
+  if (url === undefined) throw new Error('there is no replica to probe')
+  replicaProbes = connect(url, { max: 1, onclose: nextEpoch })
   return replicaProbes
 }
 
@@ -165,9 +177,13 @@ function nextEpoch(): void {
   epoch++
 }
 
-/** Drops the replica's connections and the statements on them. The next use opens new ones. */
+/**
+ * Drops the replica's connections and the statements on them. The next use opens new ones, to the next server of DATABASE_REPLICA_URL
+ * where that names several.
+ */
 export function resetReplica(): void {
   nextEpoch()
+  replicaTurns++
   void toReplica?.end(0)
   void replicaProbes?.end({ timeout: 0 })
   toReplica = undefined
@@ -190,6 +206,7 @@ export async function closeConnections(): Promise<void> {
   toPrimary = undefined
   toReplica = undefined
   replicaProbes = undefined
+  replicaTurns = 0
   primaryUrl = undefined
   searching = undefined
   checks = undefined

@@ -19,6 +19,7 @@ const replicaUrl = serverUrl.refine((url) => !isPooled(url), 'must name the repl
 const settingsSchema = z.object({
   /** May name several servers, `postgres://user:password@one:5432,two:5432/stock`: the primary among them is used. */
   DATABASE_URL: serverUrl,
+  /** May name several servers in the same way: the first standby that answers is used. */
   DATABASE_REPLICA_URL: replicaUrl.optional(),
   DATABASE_POOL_MAX: integerSetting({ min: 1, max: 100, default: 10 }),
   /** Reads avoid a replica that lags by more than either. Look-ups of API keys avoid one that lags by more than 2 s. */

@@ -5,7 +5,7 @@ import type { Readers } from '../connections/readers.ts'
 import { withServerTimeout } from '../connections/server-timeout.ts'
 import { currentPosition, type LogPosition } from '../transactions/token.ts'
 import { createReplayWaiters, REPLAY_WAIT_MS } from './replay-waiters.ts'
-import { createHealthEvaluator } from './replica-health.ts'
+import { createHealthEvaluator, type UnhealthyReason } from './replica-health.ts'
 import { createReplicaProbe, type ReplicaStatus } from './replica-probe.ts'
 import { createRotation } from './replica-rotation.ts'
 
@@ -53,14 +53,22 @@ export function monitorReplica(): ReplicaMonitor {
     const health = evaluate(here, there)
     lagMs = health.lagMs
     if (health.reason === undefined) rotation.add()
-    else rotation.remove(health.reason)
+    else if (health.reason === 'lagging') rotation.remove('lagging')
+    else turnAway(health.reason)
   }
 
-  /** Takes the replica out of rotation, and ends the statements and waits on it, until a check finds it healthy. */
   function onUnreachable(error: unknown): void {
     if (checks.isStopped()) return
     logger().debug({ err: error }, 'the replica does not answer')
-    rotation.remove('unreachable')
+    turnAway('unreachable')
+  }
+
+  /**
+   * Takes the replica out of rotation, and ends the statements and waits on it, until a check finds it healthy. Where DATABASE_REPLICA_URL
+   * names several servers, the next check is of the next one.
+   */
+  function turnAway(reason: UnhealthyReason): void {
+    rotation.remove(reason)
     replica.forget()
     resetReplica()
     waiters.giveUp()

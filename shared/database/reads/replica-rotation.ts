@@ -26,7 +26,8 @@ export function createRotation(): Rotation {
       inRotation.set(1)
     },
     remove(reason) {
-      if (state !== reason) {
+      // Once out, it is not removed again: of several servers, the one may be away, and the other the primary.
+      if (state === 'in' || state === 'undecided') {
         removals.inc({ reason })
         logger().warn({ reason }, 'replica removed from rotation')
       }
