@@ -18,7 +18,14 @@ export { type RequestContext, type ResponseState, responseState, systemContext }
 export { isPaused, unresumed } from './restores.ts'
 export { hasScope, lacking, requireScope, type Scope, scopes } from './scopes.ts'
 export { afterCommit } from './transactions/attempt.ts'
-export { isRefusedData, refusedInput, StaleRead, toPublicError, violatedConstraint } from './transactions/failures.ts'
+export {
+  isRefusedData,
+  levelOf,
+  refusedInput,
+  StaleRead,
+  toPublicError,
+  violatedConstraint,
+} from './transactions/failures.ts'
 export type { IdempotencyKey } from './transactions/idempotency.ts'
 export { pipeline } from './transactions/pipeline.ts'
 export { pruneIdempotencyKeys } from './transactions/prune-idempotency.ts'

@@ -1,6 +1,6 @@
 import { STATUS_CODES } from 'node:http'
-import { ServiceError } from '#errors'
-import { counter } from '#telemetry'
+import { isRefusal, ServiceError } from '#errors'
+import { counter, logFault, logRefusal } from '#telemetry'
 
 export interface ProblemContext {
   /** The path that was asked for. */
@@ -31,6 +31,24 @@ const problems = counter('function_problems_total', 'Requests and events that fa
 /** Counts an answer of `name` that is a problem. */
 export function countProblem(name: string, { code }: ServiceError): void {
   problems.inc({ function: name, code })
+}
+
+/**
+ * Counts and logs that an event, a run of a schedule or an attempt at a job failed: as a warning where something is away or busy, a receiver
+ * of webhooks among it, and otherwise as a fault of ours.
+ */
+export function noteEventFailure(
+  name: string,
+  error: ServiceError,
+  thrown: unknown,
+  ids: Record<string, string>,
+): void {
+  const { code, detail, cause } = error
+  countProblem(name, error)
+  const about = { function: name, code }
+  if (isRefusal(code) || code === 'bad_gateway')
+    logRefusal(about, detail, cause === undefined ? undefined : String(cause))
+  else logFault(about, detail, thrown, ids)
 }
 
 /** The headers of a problem document: its media type, and those that its status needs. */

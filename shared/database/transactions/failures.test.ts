@@ -1,7 +1,8 @@
 import { expect, it } from 'vitest'
 import '#testing'
+import { ServiceError } from '#errors'
 import { primary } from '../connections/connections.ts'
-import { failureReason, refusedInput } from './failures.ts'
+import { failureReason, levelOf, refusedInput } from './failures.ts'
 
 const failureOf = async (statement: string): Promise<unknown> =>
   primary()
@@ -27,4 +28,11 @@ it('whoever asks whether the service is ready learns of no role, database or add
   expect(reason).toBe('refuses with SQLSTATE 22023')
   const refused = Object.assign(new Error('connect ECONNREFUSED 10.0.0.7:5432'), { code: 'ECONNREFUSED' })
   expect(failureReason(refused)).toBe('does not answer: ECONNREFUSED')
+})
+
+it('a failure that is tried again is a fault of ours only where the database is there and idle', async () => {
+  expect(levelOf(Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }))).toBe('warn')
+  expect(levelOf(new ServiceError('busy', 'Later.'))).toBe('warn')
+  expect(levelOf(await failureOf('select 1 / 0'))).toBe('error')
+  expect(levelOf(new TypeError('a defect'))).toBe('error')
 })

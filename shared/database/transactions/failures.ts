@@ -1,5 +1,5 @@
 import postgres from 'postgres'
-import { ServiceError } from '#errors'
+import { isRefusal, ServiceError } from '#errors'
 import { isOutdated } from '../connections/driver-mends.ts'
 
 /** Why a transaction may be retried, by SQLSTATE: https://www.postgresql.org/docs/18/errcodes-appendix.html */
@@ -73,6 +73,12 @@ export function toPublicError(error: unknown): unknown {
     })
   }
   return error
+}
+
+/** The level to log a failure at that is retried: a database that is away or busy is no fault of ours. */
+export function levelOf(error: unknown): 'warn' | 'error' {
+  const shown = toPublicError(error)
+  return shown instanceof ServiceError && isRefusal(shown.code) ? 'warn' : 'error'
 }
 
 /** Public messages for errors of class 22. The server's own name columns, functions and types. */

@@ -4,6 +4,7 @@ import type { Lag } from '../progress.ts'
 import type { KafkaSettings } from '../settings.ts'
 import { createKafka } from './client.ts'
 import { ensureTopics, eventTopics } from './topics.ts'
+import { unavailable } from './unavailable.ts'
 
 /**
  * Ages that are told apart, in seconds: each is a tenth more than the one before, and the last is 8 days, as long as a topic keeps an
@@ -23,6 +24,7 @@ let opened: { url: string; admin: Promise<Admin> } | undefined
 /**
  * How far a group is behind the end of a topic: by what it has committed, so it does not matter whether it has a living consumer. The
  * seconds are those since its next message was published, a tenth too few at most. One that has never come is behind all of the topic.
+ * Throws `unavailable` where Kafka does not say so.
  */
 export async function topicLag(group: string, topic: string, settings: KafkaSettings): Promise<Lag> {
   const [groupId, name] = [`${settings.prefix}${group}`, `${settings.prefix}${topic}`]
@@ -43,7 +45,7 @@ export async function topicLag(group: string, topic: string, settings: KafkaSett
   } catch (error) {
     // A connection that has failed is not used again, nor one that could not be made.
     await closeAdmin()
-    throw error
+    throw unavailable(`does not say how far ${group} has read`, error)
   }
 }
 

@@ -1,6 +1,5 @@
 import { onShutdown } from '#async'
 import { type RequestContext, type Sql, transaction } from '#database'
-import { ServiceError } from '#errors'
 import { counter, gauge, logger } from '#telemetry'
 import { takeTurn } from '../relay-turn.ts'
 import type { KafkaSettings } from '../settings.ts'
@@ -19,6 +18,7 @@ import {
 import { createSender, type KafkaSender } from './producer.ts'
 import { type Batch, createBatch, isLate, SendFailed, type Sending, sendRows } from './send.ts'
 import { eventTopics } from './topics.ts'
+import { unavailable } from './unavailable.ts'
 
 /** Batches a transaction. A relay that dies before its commit has published as many twice. */
 const BATCHES_MAX = 5
@@ -70,7 +70,10 @@ export async function publishToKafka(
       onBatch(events)
       published += events
     }
-    if (failure) throw toPublicError(failure.cause)
+    if (failure) {
+      failures.inc({ kind: 'unavailable' })
+      throw unavailable('does not take events, which wait in the outbox', failure.cause)
+    }
     if (!isCutShort) break
   }
   return published
@@ -89,15 +92,6 @@ function openRelay(settings: KafkaSettings): Relay {
     opened = { url: settings.url, sender: createSender(settings, eventTopics(settings)), rowsMax: ROWS_MAX }
   }
   return opened
-}
-
-function toPublicError(error: unknown): ServiceError {
-  failures.inc({ kind: 'unavailable' })
-  if (error instanceof ServiceError) return error
-  const reason = error instanceof Error ? error.message : String(error)
-  return new ServiceError('unavailable', `Kafka does not take events, which wait in the outbox: ${reason}`, {
-    cause: error,
-  })
 }
 
 /** Commits even where the broker fails, so that events published before the failure are not published again. */

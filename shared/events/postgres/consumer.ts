@@ -1,4 +1,5 @@
 import { jittered, pause } from '#async'
+import { levelOf } from '#database'
 import { newId } from '#ids'
 import { logger } from '#telemetry'
 import { createBacklog, type Entry } from '../backlog.ts'
@@ -46,7 +47,7 @@ async function followUntil(signal: AbortSignal, subscription: Subscription, topi
       if (cursor) await consume(signal, subscription, cursor)
     } catch (error) {
       if (error instanceof CursorLost) logger().warn({ group, topic }, 'another follower has taken over the cursor')
-      else logger().error({ group, topic, err: error }, 'consumer interrupted; it will try again')
+      else logger()[levelOf(error)]({ group, topic, err: error }, 'consumer interrupted; it will try again')
     }
     await pause(jittered(RETAKE_MS), signal)
   }

@@ -1,7 +1,8 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import * as z from 'zod'
 import { ServiceError } from '#errors'
 import { eventRequest, queueFunction, scheduleFunction, streamFunction } from '#function'
+import { logger } from '#telemetry'
 
 const attributes = {
   id: 'e-1',
@@ -12,9 +13,13 @@ const attributes = {
 } as const
 const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
 
-function queueOf(handler: (event: { attributes: object; data: { n: number } }) => Promise<unknown>, limits = {}) {
+function queueOf(
+  handler: (event: { attributes: object; data: { n: number } }) => Promise<unknown>,
+  limits = {},
+  name = 'test-queue',
+) {
   return queueFunction({
-    name: 'test-queue',
+    name,
     summary: 'For a test.',
     queue: 'jobs',
     data: z.object({ n: z.number() }),
@@ -76,6 +81,25 @@ describe('a function that takes events', () => {
     expect(problem).toMatchObject({ code, requestId: 'e-1' })
     expect(JSON.stringify(problem)).not.toContain('secret')
     expect(definition.inFlight()).toBe(0)
+  })
+
+  it.each([
+    ['what is away or busy as a warning', new ServiceError('unavailable', 'away'), 'warn'],
+    ['a receiver that does not take a webhook as a warning', new ServiceError('bad_gateway', 'refused'), 'warn'],
+    ['an event that is unfit as a fault', new ServiceError('product_not_found', 'gone'), 'error'],
+    ['a defect as a fault', new TypeError('broken'), 'error'],
+  ] as const)('logs %s', async (_, thrown, level) => {
+    const written = { warn: vi.spyOn(logger(), 'warn'), error: vi.spyOn(logger(), 'error') }
+    const fail = async () => {
+      throw thrown
+    }
+    // Under a name of its own: a failure that repeats is only counted.
+    const definition = queueOf(fail, {}, 'test-log')
+    await definition.app.fetch(eventRequest(attributes, { n: 1 }))
+    expect([written.warn.mock.calls.length, written.error.mock.calls.length]).toEqual(
+      level === 'warn' ? [1, 0] : [0, 1],
+    )
+    vi.restoreAllMocks()
   })
 
   it('answers 503 when its time is up, so that the event is tried again', async () => {

@@ -3,12 +3,12 @@ import { Hono } from 'hono'
 import * as z from 'zod'
 import { systemContext, toPublicError } from '#database'
 import { validate } from '#input'
-import { childTrace, currentTrace, logFault, type TraceContext, traceIdOf } from '#telemetry'
+import { childTrace, currentTrace, type TraceContext, traceIdOf } from '#telemetry'
 import { declare } from '../declared.ts'
 import { defaultLimits, type FunctionDefinition, type Limits, type Trigger } from '../definition.ts'
 import { type Admission, createAdmission } from '../http/admission.ts'
 import { readJson } from '../http/body.ts'
-import { countProblem, problemDocument, problemHeaders, toServiceError } from '../problem.ts'
+import { noteEventFailure, problemDocument, problemHeaders, toServiceError } from '../problem.ts'
 import { requestIdOf } from '../request-id.ts'
 import { BATCH_TYPE } from './batch-answer.ts'
 import { attributesOf, CloudEventAttributes } from './cloud-event.ts'
@@ -171,8 +171,7 @@ async function receive<Data extends z.ZodType>(
     return result === undefined ? new Response(null, { status: 204 }) : Response.json(result)
   } catch (thrown) {
     const error = toServiceError(toPublicError(thrown))
-    countProblem(name, error)
-    logFault({ function: name, code: error.code }, error.detail, thrown, { trace_id: traceIdOf(trace) })
+    noteEventFailure(name, error, thrown, { trace_id: traceIdOf(trace) })
     const requestId = requestIdOf(request.headers.get('ce-id'))
     return new Response(JSON.stringify(problemDocument(error, { instance: '/', requestId })), {
       status: error.status,

@@ -2,8 +2,8 @@ import * as z from 'zod'
 import { systemContext, toPublicError } from '#database'
 import { invalid } from '#errors'
 import { validate } from '#input'
-import { childTrace, logFault, traceIdOf, tracing } from '#telemetry'
-import { countProblem, toServiceError } from '../problem.ts'
+import { childTrace, traceIdOf, tracing } from '#telemetry'
+import { noteEventFailure, toServiceError } from '../problem.ts'
 import { type BatchAnswer, isFinal } from './batch-answer.ts'
 import { CloudEventAttributes } from './cloud-event.ts'
 import type { BatchOptions, ReceivedEvent } from './event-options.ts'
@@ -31,8 +31,7 @@ export async function handleBatch<Data extends z.ZodType>(
   const fail = (index: number, id: string, thrown: unknown, trace = childTrace(undefined)) => {
     const error = toServiceError(toPublicError(thrown))
     const { code, status, detail } = error
-    countProblem(name, error)
-    logFault({ function: name, code }, detail, thrown, { event: id, trace_id: traceIdOf(trace) })
+    noteEventFailure(name, error, thrown, { event: id, trace_id: traceIdOf(trace) })
     answer[isFinal(status) ? 'reject' : 'retry'].push({ index, id, status, code, detail })
   }
   for (const [index, item] of content.entries()) {

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { levelOf } from '#database'
 import type { Outcome } from '#errors'
 import { gauge, logger } from '#telemetry'
 import { type Claim, LEASE_MS, renewLease } from './claim.ts'
@@ -54,7 +55,10 @@ async function handle(claim: Claim, deliver: (claim: Claim) => Promise<Outcome>)
   try {
     await recordFailure(claim, await deliver(claim))
   } catch (error) {
-    logger().error({ job: claim.jobId, err: error }, 'could not record the outcome of the job; its lease will expire')
+    logger()[levelOf(error)](
+      { job: claim.jobId, err: error },
+      'could not record the outcome of the job; its lease will expire',
+    )
   } finally {
     clearInterval(timer)
     // Still there where the function refused the delivery.

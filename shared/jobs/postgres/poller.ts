@@ -1,4 +1,5 @@
 import { jittered } from '#async'
+import { levelOf } from '#database'
 import { logger } from '#telemetry'
 import { claimJobs } from '../attempts/claim.ts'
 import type { InFlightJobs } from '../attempts/in-flight.ts'
@@ -39,7 +40,7 @@ async function pollUntil(signal: AbortSignal, jobs: InFlightJobs, wakeUp: WakeUp
       }
       await wakeUp.wait(IDLE_MS)
     } catch (error) {
-      logger().error({ err: error }, 'could not claim jobs; it will try again')
+      logger()[levelOf(error)]({ err: error }, 'could not claim jobs; it will try again')
       await wakeUp.wait(jittered(AFTER_ERROR_MS))
     }
   }

@@ -1,4 +1,5 @@
 import { jittered, type Loop, startLoop } from '#async'
+import { levelOf } from '#database'
 import { logger } from '#telemetry'
 import { failLostJobs, refuseUnknownJobs } from '../attempts/end-attempt.ts'
 import { jobTypes } from '../job-types.ts'
@@ -16,7 +17,9 @@ const tasks = [failLostJobs, () => refuseUnknownJobs(types), () => shortenWaits(
 export function startRescuer(): Loop {
   return startLoop(async () => {
     for (const task of tasks) {
-      await task().catch((error) => logger().error({ err: error }, 'could not rescue jobs; it will try again'))
+      await task().catch((error) =>
+        logger()[levelOf(error)]({ err: error }, 'could not rescue jobs; it will try again'),
+      )
     }
     return jittered(ROUND_MS)
   })

@@ -1,5 +1,6 @@
 import type { ConsumeMessage } from 'amqplib'
 import { fullJitter, jittered, pause } from '#async'
+import { levelOf } from '#database'
 import { counter, logger } from '#telemetry'
 import { handBackSafely, type InFlightJobs } from '../attempts/in-flight.ts'
 import { createSlots, type Slots } from '../attempts/slots.ts'
@@ -59,7 +60,7 @@ async function consumeUntil(consumer: Consumer): Promise<Broker | undefined> {
       if (broker) await consumeFrom(broker, consumer)
       else opening.then(({ close }) => close()).catch(() => {})
     } catch (error) {
-      logger().error({ reason: (error as Error).message }, 'lost the broker; it will try again')
+      logger().warn({ reason: (error as Error).message }, 'lost the broker; it will try again')
       broker?.destroy('the consumer has failed')
     }
     failures = performance.now() - startedAt > RECONNECT.maxMs ? 0 : failures + 1
@@ -111,7 +112,7 @@ async function claimPatiently(delivery: Delivery, broker: Broker, { signal }: Co
       if (typeof claim === 'string' || !signal.aborted) return claim
       await handBackSafely([claim])
     } catch (error) {
-      logger().error({ job: delivery.jobId, err: error }, 'could not claim the job; it will try again')
+      logger()[levelOf(error)]({ job: delivery.jobId, err: error }, 'could not claim the job; it will try again')
       await pause(jittered(CLAIM_RETRY_MS), signal)
     }
   }
@@ -133,7 +134,7 @@ async function deadLetter(
     deadLettered.inc()
     broker.acknowledge(message)
   } catch (error) {
-    logger().error({ err: error }, 'could not dead-letter the message; it will be redelivered')
+    logger().warn({ err: error }, 'could not dead-letter the message; it will be redelivered')
     broker.destroy('a message could not be dead-lettered')
   }
 }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type * as z from 'zod'
 import { onShutdown } from '#async'
 import { primary, type RequestContext, type Sql, transaction } from '#database'
+import { ServiceError } from '#errors'
 import { counter, inSendSpans, logger } from '#telemetry'
 import { type Dispatch, dispatchOverdue, hasDispatches, readDispatches, removeDispatches } from '../dispatches.ts'
 import { isJobType, jobTypes } from '../job-types.ts'
@@ -34,8 +35,8 @@ let nextOverdueRoundAt = 0
 
 /**
  * Dispatches waiting jobs to the broker, in batches, and deletes each dispatch once the broker has confirmed it. Of all processes, one works
- * at a time. A job may be dispatched twice, which is harmless, because workers claim its row. Gives the number of jobs. Throws where the
- * broker does not take them. Does nothing where the table is the queue.
+ * at a time. A job may be dispatched twice, which is harmless, because workers claim its row. Gives the number of jobs. Throws
+ * `unavailable` where the broker does not take them. Does nothing where the table is the queue.
  */
 export async function dispatchJobs(context: RequestContext): Promise<number> {
   const settings = brokerSettings()
@@ -64,13 +65,13 @@ export async function closeJobs(): Promise<void> {
 async function currentBroker(settings: BrokerSettings): Promise<Broker> {
   const broker = await opening?.catch(() => undefined)
   if (broker?.isOpen()) return broker
-  opening = openBroker(settings)
+  opening = openBroker(settings).catch(refuse)
   onShutdown(closeJobs)
   return opening
 }
 
 async function dispatchBatch(broker: Broker, { queue }: BrokerSettings, context: RequestContext): Promise<number> {
-  await broker.ready()
+  await broker.ready().catch(refuse)
   const { read, failure } = await transaction(context, async (tx) => {
     if (!(await takeTurn(tx))) return { read: 0 }
     const dispatches = await readDispatches(tx, BATCH_MAX)
@@ -88,10 +89,18 @@ async function dispatchBatch(broker: Broker, { queue }: BrokerSettings, context:
   if (failure) {
     // The next connection declares the queues again.
     broker.destroy('it did not take every message')
-    throw failure
+    return refuse(failure)
   }
   dispatched.inc(read)
   return read
+}
+
+/** Throws that the broker is away, or does not take jobs, and why: no fault of ours. */
+function refuse(error: unknown): never {
+  const reason = error instanceof Error ? error.message : String(error)
+  throw new ServiceError('unavailable', `RabbitMQ does not take jobs, which wait in the database: ${reason}`, {
+    cause: error,
+  })
 }
 
 /** The lock lasts until the commit is visible, so the next dispatcher does not see what this one has dispatched. */
@@ -108,7 +117,7 @@ async function sendAll(
 ): Promise<{ done: number[]; failure?: Error }> {
   // At each batch: an operator may have deleted a queue.
   for (const type of new Set(dispatches.flatMap(({ job }) => job?.type ?? []))) {
-    if (isJobType(type)) await broker.declare(queuesOf(queue).ofType(type))
+    if (isJobType(type)) await broker.declare(queuesOf(queue).ofType(type)).catch(refuse)
   }
   // Jobs of unknown types are not sent: the rescuer refuses them.
   const settled = await Promise.allSettled(
@@ -137,7 +146,7 @@ async function redispatchOverdue(broker: Broker, { queue }: BrokerSettings, cont
   const types = Object.keys(jobTypes)
   const counts = await withDeadline(broker, CONFIRM_MAX_MS, () =>
     Promise.all(types.map((type) => broker.count(work(type)))),
-  )
+  ).catch(refuse)
   const drained = types.filter((_, index) => counts[index] === 0)
   const count = await transaction(context, async (tx) =>
     (await takeTurn(tx)) ? dispatchOverdue(tx, drained, OVERDUE_MS, OVERDUE_MAX) : 0,
