@@ -7,6 +7,8 @@ export interface Write {
   path: string
   body: object
   key?: string
+  /** Default: the admin key of every test. */
+  apiKey?: string
 }
 
 export interface Answer {
@@ -43,9 +45,9 @@ export function createClient(connections: number): Client {
     return pool
   }
 
-  async function send(url: string, { path, body, key }: Write): Promise<Answer | undefined> {
+  async function send(url: string, { path, body, key, apiKey = ADMIN_KEY }: Write): Promise<Answer | undefined> {
     const headers = {
-      authorization: `Bearer ${ADMIN_KEY}`,
+      authorization: `Bearer ${apiKey}`,
       'content-type': 'application/json',
       ...(key !== undefined && { 'idempotency-key': key }),
     }

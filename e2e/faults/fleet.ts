@@ -8,13 +8,18 @@ export interface Member {
   name: string
   /** Where it listens: elsewhere after each restart. */
   url: () => string
+  /** What it has logged since its last start. */
+  lines: () => string[]
   /** Its own metrics, in the Prometheus text format. */
   metrics: () => Promise<string>
   /** SIGSTOP, and SIGCONT by what it gives. */
   pause: () => () => void
   /** SIGKILL, and the wait for its end. */
   kill: () => Promise<void>
-  restart: () => Promise<void>
+  /** SIGTERM, and the wait for its end. Throws where that is no clean one. */
+  drain: () => Promise<void>
+  /** With more settings from then on, if given. */
+  restart: (settings?: Record<string, string>) => Promise<void>
 }
 
 export interface Fleet {
@@ -26,10 +31,14 @@ export interface Fleet {
 
 /**
  * Starts a process of a function's bundle for each name, on the database of this test, with more settings if given; a name may come
- * several times.
+ * several times. Of another release than this one where its bundles are given.
  */
-export async function startFleet(names: string[], settings: Record<string, string> = {}): Promise<Fleet> {
-  const { dist } = await buildOfAll()
+export async function startFleet(
+  names: string[],
+  settings: Record<string, string> = {},
+  bundles?: URL,
+): Promise<Fleet> {
+  const dist = bundles ?? (await buildOfAll()).dist
   const members = names.map((name) =>
     createMember(name, fileURLToPath(new URL(`functions/${name}/index.mjs`, dist)), settings),
   )
@@ -45,12 +54,14 @@ export async function startFleet(names: string[], settings: Record<string, strin
   return { members, of: (wanted) => members.filter(({ name }) => name === wanted), stop }
 }
 
-function createMember(name: string, file: string, more: Record<string, string>): Member {
+function createMember(name: string, file: string, settings: Record<string, string>): Member {
+  const more = { ...settings }
   let started: Started | undefined
   let url = ''
   return {
     name,
     url: () => url,
+    lines: () => started?.lines ?? [],
     metrics: async () => (await fetch(`${url}/metrics`)).text(),
     pause() {
       started?.process.kill('SIGSTOP')
@@ -61,11 +72,18 @@ function createMember(name: string, file: string, more: Record<string, string>):
       await started?.exit
       started = undefined
     },
-    async restart() {
+    async drain() {
+      started?.process.kill('SIGTERM')
+      const code = await started?.exit
+      if (code !== 0 && started) throw new Error(`${name} ended with ${code}:\n${started?.lines.join('\n')}`)
+      started = undefined
+    },
+    async restart(changed = {}) {
+      Object.assign(more, changed)
       const { DATABASE_URL = '' } = environment()
       // A load test is one client to the rate limit.
-      const settings = { DATABASE_URL, PORT: '0', HOST: '127.0.0.1', RATE_LIMIT: '0', LOG_LEVEL: 'info', ...more }
-      started = startNode(file, settings)
+      const defaults = { DATABASE_URL, PORT: '0', HOST: '127.0.0.1', RATE_LIMIT: '0', LOG_LEVEL: 'info' }
+      started = startNode(file, { ...defaults, ...more })
       url = await listeningUrl(started)
     },
   }

@@ -79,6 +79,55 @@ describe('migrate', () => {
     expect(await migrate(directory)).toEqual(['0002_broken.sql'])
   })
 
+  describe('with an index that is built concurrently', () => {
+    const INDEX = '-- Why.\ncreate unique index concurrently if not exists numbers_once on numbers (number);\n'
+    const isValid = () => sql`select indisvalid from pg_index where indexrelid = to_regclass('numbers_once')`
+
+    beforeEach(async () => {
+      await write('0001_table.sql', 'create table numbers (number int)')
+      await migrate(directory)
+      await write('0002_index.sql', INDEX)
+    })
+
+    it('lets writers go on while it waits for those that were there before', async () => {
+      const running = await inRivalSession(async (rival) => {
+        await rival`insert into numbers values (1)`
+        const running = Promise.all([migrate(directory), migrate(directory), migrate(directory)])
+        await blocked()
+        await sql`insert into numbers values (2)`
+        await rival`commit`
+        return running
+      })
+      expect(running.flat()).toEqual(['0002_index.sql'])
+      expect(await isValid()).toEqual([{ indisvalid: true }])
+      expect(await sql`select number from numbers order by number`).toEqual([{ number: 1 }, { number: 2 }])
+    })
+
+    it('builds it anew where an attempt has failed, and writes down none but the one that did not', async () => {
+      await sql`insert into numbers values (1), (1)`
+      await expect(migrate(directory)).rejects.toThrow('numbers_once')
+      expect([await isValid(), await applied()]).toEqual([[{ indisvalid: false }], ['0001_table.sql']])
+      await sql`truncate numbers`
+      expect(await migrate(directory)).toEqual(['0002_index.sql'])
+      expect(await isValid()).toEqual([{ indisvalid: true }])
+    })
+
+    it.each([
+      ['with another statement beside it', `${INDEX}select 1;`],
+      ['that could not be repeated', 'create index concurrently numbers_once on numbers (number)'],
+    ])('refuses one %s', async (_, text) => {
+      await write('0002_index.sql', text)
+      await expect(migrate(directory)).rejects.toThrow('in a file of its own')
+      expect(await isValid()).toEqual([])
+    })
+
+    it('refuses to build it through a pooler', async () => {
+      await closeDatabase()
+      overrideEnvironment({ DATABASE_URL: `${environment().DATABASE_URL}?pgbouncer=true` })
+      await expect(migrate(directory)).rejects.toThrow('DATABASE_URL: must lead to PostgreSQL itself')
+    })
+  })
+
   describe('while a long read keeps a table', () => {
     beforeEach(async () => {
       await write('0001_table.sql', 'create table products (name text)')

@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { logger } from '#telemetry'
+import { buildIndex, concurrentIndexIn } from './concurrent-index.ts'
 import type { Sql } from './connections/connect.ts'
 import { leaseWriter, primary } from './connections/connections.ts'
 import type { Lease } from './connections/lease-pool.ts'
@@ -20,12 +21,14 @@ const HOLDERS_MS = 700
 const PAUSE_MS = 2_000
 /** The service itself locks a table for 5 minutes at most, for an export. A longer lock needs an operator. */
 const LOCK_TRIES_MS = 10 * 60_000
+/** Between two looks whether another process is through with its file. */
+const TURN_MS = 200
 
 /**
  * Migrates the schema to the newest version: runs every file in `migrations/` once, in the order of their names, each in a transaction of
- * its own. Several processes may call it at once: an advisory lock lets one work while the others wait. A file that needs a locked table is
- * retried for `lockTriesMs`, and blocks other statements for 2 s at most each time. Gives the names of the files that it ran. Throws
- * where the database has a file that the code lacks, since the code is then older, and a ConfigError where the server is too old, or not
+ * its own, except one that is a `create index concurrently`. Several processes may call it at once: an advisory lock lets one work while
+ * the others wait. A file that needs a locked table is retried for `lockTriesMs`, and blocks other statements for 2 s at most each time.
+ * Gives the names of the files that it ran. Throws where the database has a file that the code lacks, since the code is then older, and a ConfigError where the server is too old, or not
  * what its URL says.
  */
 export async function migrate(
@@ -78,9 +81,7 @@ async function untilUnlocked<Result>({ sql }: Lease, triesMs: number, work: () =
 
 /** Runs the first missing file, and gives its name; undefined where none is missing. The lock is the transaction's, since a pooler has no sessions. */
 async function applyNext({ sql, opening }: Lease, directory: URL, files: string[]): Promise<string | undefined> {
-  await sql.unsafe(`${opening}; set local statement_timeout = 0; set local lock_timeout = 0;
-    set local idle_in_transaction_session_timeout = 0`)
-  await sql`select pg_advisory_xact_lock(${MIGRATION_LOCK})`
+  await beginTurn({ sql, opening })
   await sql`create table if not exists schema_migrations (name text primary key, applied_at timestamptz not null default now())`
   const rows = await sql<Array<{ name: string }>>`select name from schema_migrations`
   const applied = new Set(rows.map((row) => row.name))
@@ -89,10 +90,33 @@ async function applyNext({ sql, opening }: Lease, directory: URL, files: string[
   const missing = files.find((file) => !applied.has(file))
   if (missing !== undefined) {
     const text = await readFile(new URL(missing, directory), 'utf8')
-    await run(sql, missing, `${text};\ninsert into schema_migrations (name) values ('${missing}')`)
+    const index = concurrentIndexIn(text)
+    if (index) {
+      // A simple statement ends the portal of the last one, whose snapshot the index would wait for.
+      await sql.unsafe('select 1')
+      await buildIndex(index, text, LOCK_TRIES_MS)
+    }
+    await run(sql, missing, `${index ? '' : `${text};\n`}insert into schema_migrations (name) values ('${missing}')`)
   }
   await sql.unsafe('commit')
   return missing
+}
+
+/**
+ * Begins a transaction that holds the migrations' lock. It waits by asking again: a statement that waits in the server keeps a snapshot
+ * there, and the index that the lock's holder may be building would wait for that one.
+ */
+async function beginTurn({ sql, opening }: Pick<Lease, 'sql' | 'opening'>): Promise<void> {
+  for (;;) {
+    await sql.unsafe(`${opening}; set local statement_timeout = 0; set local lock_timeout = 0;
+      set local idle_in_transaction_session_timeout = 0`)
+    const [{ isOurs }] = await sql<
+      [{ isOurs: boolean }]
+    >`select pg_try_advisory_xact_lock(${MIGRATION_LOCK}) as "isOurs"`
+    if (isOurs) return
+    await sql.unsafe('rollback')
+    await sleep(TURN_MS)
+  }
 }
 
 /** Throws LockedOut once a statement has waited too long. */

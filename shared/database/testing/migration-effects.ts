@@ -1,0 +1,58 @@
+import type { Sql } from '../connections/connect.ts'
+
+/** What a migration does to those who use the database meanwhile. */
+export interface MigrationEffects {
+  /** Tables that were there before and whose rows it reads, writes or copies while writers wait for it. */
+  blocked: string[]
+  /** What the code of the version before may still use, and finds no more, or other than it was. */
+  missed: string[]
+}
+
+/** Runs a migration in the transaction that is open on `sql`, and says what it has done. */
+export async function effectsOf(sql: Sql, migration: string): Promise<MigrationEffects> {
+  const [scansBefore, shapeBefore] = [await scans(sql), await shape(sql)]
+  await sql.unsafe(migration)
+  const [scansAfter, shapeAfter] = [await scans(sql), await shape(sql)]
+  const withheld = new Set(await withheldTables(sql))
+  const blocked = [...scansBefore].filter(([table, count]) => withheld.has(table) && scansAfter.get(table) !== count)
+  return {
+    blocked: blocked.map(([table]) => table),
+    missed: [...shapeBefore].filter((part) => !shapeAfter.has(part)).concat(newlyRequired(shapeBefore, shapeAfter)),
+  }
+}
+
+/** How often each table has been scanned in this transaction: by a query, or to check, copy or index its rows, be there any or none. */
+async function scans(sql: Sql): Promise<Map<string, number>> {
+  const rows = await sql<Array<{ table: string; scans: number }>>`
+    select relname as table, (seq_scan + coalesce(idx_scan, 0))::int as scans
+    from pg_stat_xact_user_tables where schemaname = 'public' order by relname`
+  return new Map(rows.map(({ table, scans }) => [table, scans]))
+}
+
+/** The tables that this transaction keeps from writers, or of whose rows it may keep some: each waits for its end. */
+async function withheldTables(sql: Sql): Promise<string[]> {
+  const rows = await sql<Array<{ table: string }>>`
+    select distinct relname as table from pg_locks join pg_class on pg_class.oid = relation
+    where pid = pg_backend_pid() and relkind = 'r' and mode in
+      ('RowExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')`
+  return rows.map(({ table }) => table)
+}
+
+/** The tables, and the columns with their types. */
+async function shape(sql: Sql): Promise<Set<string>> {
+  const rows = await sql<Array<{ part: string }>>`
+    select table_name as part from information_schema.tables where table_schema = 'public'
+    union all
+    select table_name || '.' || column_name || ' ' || data_type || case
+        when is_nullable = 'NO' and column_default is null and is_identity = 'NO' and is_generated = 'NEVER' then ' required' else '' end
+    from information_schema.columns where table_schema = 'public'
+    order by part`
+  return new Set(rows.map(({ part }) => part))
+}
+
+/** Columns of tables that were there before without which no row can be added any more. */
+function newlyRequired(before: ReadonlySet<string>, after: ReadonlySet<string>): string[] {
+  return [...after].filter(
+    (part) => part.endsWith(' required') && !before.has(part) && before.has(part.slice(0, part.indexOf('.'))),
+  )
+}
