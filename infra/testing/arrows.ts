@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { dirname, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import ts from 'typescript'
+import { parseSync, Visitor } from 'oxc-parser'
 
 /** What a module may import, besides itself and Node's own modules. */
 interface Allowed {
@@ -88,8 +88,25 @@ const names: Record<string, string> = JSON.parse(
 
 /** The imports in `source`, the text of `file` (a path from the root of the project), that the arrows forbid, each with the reason. */
 export function forbiddenImports(file: string, source: string): string[] {
-  const { importedFiles } = ts.preProcessFile(source, true, true)
-  return importedFiles.flatMap(({ fileName: name }) => whyForbidden(file, name) ?? [])
+  return importsOf(file, source).flatMap((name) => whyForbidden(file, name) ?? [])
+}
+
+/** What a file names in its imports of every kind, those of types and what it hands on included. Throws if it can't be parsed. */
+function importsOf(file: string, source: string): string[] {
+  const { program, errors } = parseSync(file, source)
+  if (errors.length > 0) throw new Error(`${file}: ${errors.map(({ message }) => message).join(', ')}`)
+  const found: string[] = []
+  const note = ({ source: named }: { source: { type: string; value?: unknown } | null }) => {
+    if (typeof named?.value === 'string') found.push(named.value)
+  }
+  new Visitor({
+    ImportDeclaration: note,
+    ExportNamedDeclaration: note,
+    ExportAllDeclaration: note,
+    ImportExpression: note,
+    TSImportType: note,
+  }).visit(program)
+  return found
 }
 
 function whyForbidden(file: string, name: string): string | undefined {
