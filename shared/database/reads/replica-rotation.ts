@@ -1,4 +1,4 @@
-import { counter, gauge, logger } from '#telemetry'
+import { counter, logger, measuredGauge } from '#telemetry'
 import type { UnhealthyReason } from './replica-health.ts'
 
 export interface Rotation {
@@ -9,7 +9,10 @@ export interface Rotation {
   remove: (reason: UnhealthyReason) => void
 }
 
-const inRotation = gauge('database_replica_in_rotation', 'Whether reads go to the replica.')
+const inRotation = measuredGauge(
+  'database_replica_in_rotation',
+  'Whether reads go to the replica; nothing of a process that has not read yet.',
+)
 const removals = counter('database_replica_removals_total', 'Removals of the replica from rotation, by reason.', [
   'reason',
 ])
