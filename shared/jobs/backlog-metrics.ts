@@ -6,7 +6,11 @@ const unfinished = gauge('jobs_unfinished', `Jobs that are not over, counted to 
   'type',
   'state',
 ])
-const dead = gauge('jobs_dead', `Dead jobs that wait for an operator, counted to ${COUNT_MAX}.`, ['type'])
+const dead = gauge(
+  'jobs_dead',
+  `Dead letters of jobs, which wait for an operator, counted to ${COUNT_MAX}. A job with unfit input has none: it is its client's to mend.`,
+  ['type'],
+)
 const oldestDue = gauge('jobs_oldest_due_seconds', 'How long the longest due job has waited for a worker.', ['type'])
 
 /** Counts the jobs by type and state. Each part reads the first rows of an index, in its order: see COUNT_MAX. */
@@ -34,7 +38,9 @@ function readCounts() {
     ), running as (
       select type, state from jobs where state = 'running' order by locked_until limit ${COUNT_MAX}
     ), dead as (
-      select type, state from jobs where state = 'dead' order by updated_at limit ${COUNT_MAX}
+      select type, 'dead' as state from (
+        select job_id from dead_letters where redriven_at is null order by id limit ${COUNT_MAX}
+      ) as letter join jobs on id = job_id
     )
     select type, state, count(*) as count
     from (table waiting union all table running union all table dead) as counted group by type, state`
