@@ -50,12 +50,17 @@ export function queuesOf(name: string) {
 }
 
 const LONGEST_MS = 600_000
+const STEP_MS = 30_000
 
 /**
  * A queue for each delay: messages expire at the head of a queue only, so all messages of a queue need the same delay. A retry waits
- * up to 2, 4, 8 … seconds, 600 at most, rounded up to the next of these.
+ * up to 2, 4, 8 … seconds, 600 at most, rounded up to the next of these, which is half a minute later at most: a job that is due for a
+ * minute is one that nobody works, and an alert.
  */
-const DELAYS_MS = [1, 2, 4, 8, 16, 30, 60, 120, 240, 360, 480].map((seconds) => seconds * 1_000).concat(LONGEST_MS)
+const DELAYS_MS = [
+  ...[1_000, 2_000, 4_000, 8_000, 16_000],
+  ...Array.from({ length: LONGEST_MS / STEP_MS }, (_, step) => (step + 1) * STEP_MS),
+]
 
 /** Past this the queue refuses messages, and their jobs wait in the database. */
 const LENGTH_MAX = 1_000_000
