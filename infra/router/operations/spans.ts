@@ -23,12 +23,13 @@ export function inRouterSpan(
     },
   })
   exchange.span = span
-  res.once('close', () => {
-    span.setAttribute('http.response.status_code', res.statusCode)
-    if (res.statusCode >= 500) failSpan(span, { code: String(res.statusCode), message: '' })
-    else if (!res.writableFinished) failSpan(span, { name: 'client_disconnected', message: '' })
-    span.end()
-  })
+  if (span.isRecording())
+    res.once('close', () => {
+      span.setAttribute('http.response.status_code', res.statusCode)
+      if (res.statusCode >= 500) failSpan(span, { code: String(res.statusCode), message: '' })
+      else if (!res.writableFinished) failSpan(span, { name: 'client_disconnected', message: '' })
+      span.end()
+    })
   on.run(span, work)
 }
 

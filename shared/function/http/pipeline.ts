@@ -12,7 +12,7 @@ import {
 } from '#database'
 import type { Resource } from '#errors'
 import { validate } from '#input'
-import { childTrace, currentTrace } from '#telemetry'
+import { childTrace, currentTrace, tracing } from '#telemetry'
 import type { HandlerResult, HttpRequest, Limits, Method } from '../definition.ts'
 import { noteAccess } from '../host/access-log.ts'
 import { toServiceError } from '../problem.ts'
@@ -53,6 +53,7 @@ export async function respond(
   const isGone = () => isAnswered || (http?.outgoing ? http.outgoing.destroyed : request.signal.aborted)
   const headers = headersOf(request, http?.incoming)
   const requestId = requestIdOf(headers.get('request-id'))
+  tracing()?.current()?.setAttribute('http.response.header.request-id', [requestId])
   const trace = currentTrace() ?? childTrace(headers.get('traceparent'), headers.get('tracestate'))
   const exchange: Exchange = {
     function: endpoint.name,

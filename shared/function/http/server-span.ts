@@ -1,5 +1,5 @@
 import type { HttpBindings } from '@hono/node-server'
-import { type Attributes, failSpan, type Tracing } from '#telemetry'
+import { failSpan, type Tracing } from '#telemetry'
 import type { Endpoint } from './pipeline.ts'
 import { headersOf } from './request-headers.ts'
 import { pathOf } from './validate.ts'
@@ -18,21 +18,16 @@ export async function inServerSpan(
   const headers = headersOf(request, http?.incoming)
   const traceparent = headers.get('traceparent')
   const remote = traceparent === null ? null : { traceparent, tracestate: headers.get('tracestate') ?? undefined }
-  const attributes: Attributes = {
+  const span = on.start(`${method} ${path}`, { kind: 'server', ...(!on.currentSpan() && { parent: remote }) })
+  if (!span.isRecording()) return on.run(span, answer)
+  span.setAttributes({
     'http.request.method': request.method,
     'http.route': path,
     'url.path': pathOf(request.url),
     'url.scheme': new URL(request.url).protocol.slice(0, -1),
     'faas.name': name,
-  }
-  const span = on.start(`${method} ${path}`, {
-    kind: 'server',
-    attributes,
-    ...(!on.currentSpan() && { parent: remote }),
   })
   const response = await on.run(span, answer)
-  const requestId = response.headers.get('request-id')
-  if (requestId) span.setAttribute('http.response.header.request-id', [requestId])
   span.setAttribute('http.response.status_code', response.status)
   // A client's error is none of the server's.
   if (response.status >= 500) failSpan(span, { code: String(response.status), message: '' })
