@@ -1,0 +1,82 @@
+/** What a target has, under the names that it is struck by. Of `function` and `worker` it has several. */
+export const parts = ['primary', 'replica', 'redis', 'kafka', 'rabbitmq', 'router', 'function', 'worker'] as const
+export type Part = (typeof parts)[number]
+
+/** What is done to a part, and how that ends. */
+export const actions = {
+  kill: 'SIGKILL; what restarts it brings it back',
+  pause: 'its processes stand still (SIGSTOP), and go on',
+  cut: 'connections to it are closed, new ones too, until it is mended',
+  stall: 'no byte gets through; all that was held back does when it is mended',
+  vanish: 'no byte gets through; its connections are reset when it is mended',
+  slow: 'every packet takes 60 ms longer, in both directions',
+  lag: 'the replica replays everything 3 s late',
+  skew: 'a process is started again with its clock five minutes off, and then with the right one',
+} as const
+export type Action = keyof typeof actions
+
+export interface Fault {
+  part: Part
+  action: Action
+  /** How long it lasts: the least and the most. 0: it is over at once, and what follows is recovery. */
+  lastsMs: readonly [number, number]
+  /** From its end on, within so much everything is as before. */
+  recoversWithinMs: number
+  /** Whether requests may be refused, or get no answer where the router itself is struck. If not, none may be. */
+  mayRefuse: boolean
+}
+
+export const nameOf = ({ part, action }: Fault) => `${action} ${part}`
+
+const SHORT = [2_000, 8_000] as const
+const ONCE = [0, 0] as const
+
+const fault = (
+  part: Part,
+  action: Action,
+  lastsMs: Fault['lastsMs'],
+  recoversWithinMs: number,
+  mayRefuse = false,
+): Fault => ({ part, action, lastsMs, recoversWithinMs, mayRefuse })
+
+/** Bounds are some times what a quiet machine with two cores takes. */
+export const faults: readonly Fault[] = [
+  fault('primary', 'kill', ONCE, 30_000, true),
+  fault('primary', 'pause', SHORT, 20_000, true),
+  fault('primary', 'cut', SHORT, 20_000, true),
+  fault('primary', 'stall', SHORT, 20_000, true),
+  fault('primary', 'vanish', SHORT, 20_000, true),
+  fault('primary', 'slow', SHORT, 15_000, true),
+  fault('replica', 'kill', ONCE, 30_000),
+  fault('replica', 'pause', SHORT, 15_000),
+  fault('replica', 'cut', SHORT, 15_000),
+  fault('replica', 'stall', SHORT, 15_000),
+  fault('replica', 'vanish', SHORT, 15_000),
+  fault('replica', 'lag', SHORT, 15_000),
+  fault('redis', 'kill', ONCE, 15_000),
+  fault('redis', 'pause', SHORT, 15_000),
+  fault('redis', 'cut', SHORT, 15_000),
+  fault('redis', 'stall', SHORT, 15_000),
+  fault('redis', 'vanish', SHORT, 15_000),
+  fault('redis', 'slow', SHORT, 15_000),
+  // Its controller waits for the end of the old broker's session, and consumers for that of their group's.
+  fault('kafka', 'kill', ONCE, 90_000),
+  fault('kafka', 'pause', SHORT, 60_000),
+  fault('kafka', 'cut', SHORT, 60_000),
+  fault('kafka', 'stall', SHORT, 60_000),
+  fault('rabbitmq', 'kill', ONCE, 60_000),
+  fault('rabbitmq', 'pause', SHORT, 30_000),
+  fault('rabbitmq', 'cut', SHORT, 30_000),
+  fault('rabbitmq', 'stall', SHORT, 30_000),
+  fault('router', 'kill', ONCE, 15_000, true),
+  fault('router', 'pause', SHORT, 15_000, true),
+  fault('function', 'kill', ONCE, 15_000, true),
+  fault('function', 'pause', SHORT, 15_000, true),
+  fault('function', 'cut', SHORT, 15_000, true),
+  fault('function', 'stall', SHORT, 15_000, true),
+  fault('function', 'slow', SHORT, 15_000, true),
+  fault('function', 'skew', SHORT, 15_000, true),
+  fault('worker', 'kill', ONCE, 60_000),
+  fault('worker', 'pause', SHORT, 60_000),
+  fault('worker', 'skew', SHORT, 60_000),
+]

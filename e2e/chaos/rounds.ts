@@ -1,0 +1,106 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { waitUntil } from '../../infra/local/waits.ts'
+import type { Checker } from './checker.ts'
+import type { Client } from './client.ts'
+import { nameOf } from './faults.ts'
+import { type Attempt, isRefused } from './history.ts'
+import type { Load } from './load.ts'
+import { type Round, type Strike, seconds } from './plan.ts'
+import type { Target } from './target.ts'
+
+/** What came of a round. Times are milliseconds since 1970. */
+export interface Outcome {
+  number: number
+  strikes: Array<{ name: string; hit: string; from: number; to: number }>
+  /** From the end of the last fault. */
+  recoveredInMs: number
+  recoversWithinMs: number
+  /** Requests that had to be sent again, from the first fault until all had recovered. */
+  refused: number
+}
+
+/** All goes well for so long before a round counts as over. */
+const CALM_MS = 1_500
+/** Beyond its bound a round is waited for, so that the next one does not suffer from it. */
+const PATIENCE_MS = 90_000
+/** What has to be answered well again. The others come too seldom to wait for them. */
+const FREQUENT = [
+  'POST /v1/reservations',
+  'POST /v1/products/{productId}/stock/adjustments',
+  'GET /v1/products/{productId}',
+  'GET /v1/products/{productId}/stock',
+  'POST /v1/stock/availability',
+]
+
+/** Plays rounds against a target under load, and knows when requests may be refused, and when all goes well again. */
+export function createRounds(target: Target, client: Client, load: Load, checker: Checker) {
+  /** Spans in which requests may be refused, and, where the router is struck, get no answer at all. */
+  const spans: Array<{ from: number; to: number; hasRouter: boolean }> = []
+  const lastGood = new Map<string, number>()
+  let lastRefused = 0
+  let refused = 0
+  /** When the last thing came to its end that had been begun before the faults ended. */
+  let lastLate = 0
+
+  const mayRefuse = ({ startedAt, endedAt, told }: Attempt) =>
+    spans.some(({ from, to, hasRouter }) => from <= endedAt && startedAt <= to && (told !== 'none' || hasRouter))
+
+  function missing(since: number): string[] {
+    const begun = (at: number | undefined) => at !== undefined && at < since
+    const unanswered = FREQUENT.filter((operation) => (lastGood.get(operation) ?? 0) < Math.max(since, lastRefused))
+    const late = [
+      ...(begun(client.oldestOpen()) ? ['a request has had no answer'] : []),
+      ...([...load.undelivered.values()].some(begun) ? ['events have not been delivered'] : []),
+      ...(begun(load.openImportSince()) ? ['an import has not ended'] : []),
+    ]
+    if (late.length > 0) lastLate = Date.now()
+    const isCalm = Date.now() - Math.max(since, lastRefused) >= CALM_MS
+    return [
+      ...late,
+      ...(isCalm ? [] : ['requests are refused']),
+      ...unanswered.map((operation) => `${operation} has not been answered`),
+    ]
+  }
+
+  /** Waits until all goes well that was begun before `since`, and goes well after it. Throws where it does not. */
+  async function recovery(since: number, boundMs: number): Promise<number> {
+    lastLate = 0
+    if (!(await waitUntil(() => missing(since).length === 0, boundMs + CALM_MS, 100)))
+      checker.find('recovery', `after ${seconds(boundMs)}: ${missing(since).join(', ')}`)
+    if (!(await waitUntil(() => missing(since).length === 0, PATIENCE_MS, 100)))
+      throw new Error(`it does not recover: ${missing(since).join(', ')}`)
+    return Math.max(0, lastLate - since, lastRefused - since)
+  }
+
+  async function strike({ fault, which, afterMs, lastsMs }: Strike): Promise<Outcome['strikes'][number]> {
+    await sleep(afterMs)
+    const from = Date.now()
+    const { hit, mend } = await target.strike(fault.part, fault.action, which)
+    await sleep(lastsMs).finally(mend)
+    return { name: nameOf(fault), hit, from, to: Date.now() }
+  }
+
+  return {
+    onAttempt(attempt: Attempt): void {
+      if (isRefused(attempt)) {
+        lastRefused = attempt.endedAt
+        refused++
+      } else if (attempt.isFirst) lastGood.set(attempt.operation, attempt.startedAt)
+      checker.attempt(attempt, mayRefuse(attempt))
+    },
+
+    recovery,
+
+    async play({ number, strikes }: Round): Promise<Outcome> {
+      const hasRouter = strikes.some(({ fault }) => fault.part === 'router')
+      const span = { from: Date.now(), to: Number.POSITIVE_INFINITY, hasRouter }
+      if (strikes.some(({ fault }) => fault.mayRefuse)) spans.push(span)
+      const before = refused
+      const struck = await Promise.all(strikes.map(strike))
+      const recoversWithinMs = Math.max(...strikes.map(({ fault }) => fault.recoversWithinMs))
+      const recoveredInMs = await recovery(Math.max(...struck.map(({ to }) => to)), recoversWithinMs)
+      span.to = Date.now()
+      return { number, strikes: struck, recoveredInMs, recoversWithinMs, refused: refused - before }
+    },
+  }
+}

@@ -1,0 +1,152 @@
+import { randomInt } from 'node:crypto'
+import { parseArgs } from 'node:util'
+import { waitUntil } from '../../infra/local/waits.ts'
+import { closeLater, withClosing } from '../bench/closing.ts'
+import { Checker } from './checker.ts'
+import { createClient, parsed } from './client.ts'
+import { compare } from './compare.ts'
+import { actions, faults, nameOf } from './faults.ts'
+import type { Attempt } from './history.ts'
+import { type Load, startLoad } from './load.ts'
+import { describeRound, planOf, seconds } from './plan.ts'
+import { startProcesses } from './processes-target.ts'
+import { writeReport } from './report.ts'
+import { createRounds, type Outcome } from './rounds.ts'
+import type { Target } from './target.ts'
+import { checkImports, checkRepeats, readTruth } from './truth.ts'
+
+const USAGE = `npm run chaos -- --minutes N --seed S
+
+Runs the shop under load, breaks one or two of its parts at a time, and checks every answer against what is there in the end.
+Exits with 1 if it finds a broken promise. docs/chaos.md says more.
+
+  --minutes N      for how long faults are injected, 2 by default
+  --seed S         the same seed gives the same plan; a random one by default
+  --only NAMES     of these faults alone, such as 'kill primary,stall redis'
+  --plan           prints the plan and the faults, and runs nothing
+  --out FOLDER     where the report goes: .local/chaos/<seed> by default
+`
+const MINUTES_MAX = 60
+/** A round takes some 5 s at the least. */
+const ROUNDS_A_MINUTE = 12
+const WARM_MS = 60_000
+/** The shortest holds last 5 s, and are swept within a second. */
+const EXPIRY_MS = 30_000
+const DELIVERY_MS = 60_000
+
+const startedAt = performance.now()
+const progress = (line: string) =>
+  process.stdout.write(`${seconds(performance.now() - startedAt).padStart(8)}  ${line}\n`)
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      help: { type: 'boolean', short: 'h' },
+      plan: { type: 'boolean' },
+      minutes: { type: 'string', default: '2' },
+      seed: { type: 'string', default: String(randomInt(1_000_000)) },
+      only: { type: 'string' },
+      out: { type: 'string' },
+    },
+  })
+  if (values.help) return void process.stdout.write(USAGE)
+  const minutes = numberIn(values.minutes, '--minutes', 0.1, MINUTES_MAX)
+  const seed = Math.floor(numberIn(values.seed, '--seed', 0, 2 ** 31))
+  const names = values.only?.split(',').map((name) => name.trim())
+  const unknown = names?.filter((name) => !faults.some((fault) => nameOf(fault) === name)) ?? []
+  if (unknown.length > 0) throw new Error(`there is no fault ${unknown}: --plan lists them`)
+  const table = faults.filter((fault) => names?.includes(nameOf(fault)) ?? true)
+  const rounds = planOf(seed, Math.ceil(minutes * ROUNDS_A_MINUTE), table)
+  process.stdout.write(`seed ${seed}; it plays as many of these as there is time for:\n`)
+  for (const round of rounds) process.stdout.write(`  ${describeRound(round)}\n`)
+  if (values.plan) return printFaults()
+  await withClosing(async () => {
+    const target = await startProcesses(progress)
+    const isFine = await run(target, { minutes, seed, rounds, out: values.out ?? `.local/chaos/${seed}` })
+    process.exitCode = isFine ? 0 : 1
+  })
+}
+
+interface Options {
+  minutes: number
+  seed: number
+  rounds: ReturnType<typeof planOf>
+  out: string
+}
+
+async function run(target: Target, { minutes, seed, rounds, out }: Options): Promise<boolean> {
+  const checker = new Checker()
+  const attempts: Attempt[] = []
+  const outcomes: Outcome[] = []
+  const game = { onAttempt: (attempt: Attempt) => checker.attempt(attempt, false) }
+  const client = await createClient(target, (attempt) => {
+    attempts.push(attempt)
+    game.onAttempt(attempt)
+  })
+  closeLater(client.close)
+  let load: Load | undefined
+  const events = ['product.created', 'product.updated', 'stock.adjusted', 'stock.reserved', 'stock.released']
+  const more = ['stock.expired', 'stock.confirmed', 'stock.counted', 'stock.low', 'stock.out', 'stock.back']
+  const body = { url: target.receiverUrl, events: [...events, ...more] }
+  const webhook = await client.decide({ operation: 'POST /v1/webhooks', body, key: `chaos-${seed}` })
+  if (webhook?.status !== 201) throw new Error(`no webhook could be made: ${webhook?.text}`)
+  target.onDelivery((text) => {
+    const { id, data } = JSON.parse(text)
+    checker.delivered({ id, productId: data.productId, version: data.version })
+    load?.deliver(data.reservationId)
+  })
+  load = await startLoad(client, checker, seed)
+  const { play, recovery, onAttempt } = createRounds(target, client, load, checker)
+  game.onAttempt = onAttempt
+  progress('warming up')
+  await recovery(Date.now(), WARM_MS)
+  const end = performance.now() + minutes * 60_000
+  for (const round of rounds) {
+    if (performance.now() > end) break
+    progress(describeRound(round))
+    const outcome = await play(round)
+    outcomes.push(outcome)
+    const hit = outcome.strikes.map(({ hit }) => hit).join(', ')
+    progress(`   (${hit}) as before after ${seconds(outcome.recoveredInMs)}, ${outcome.refused} requests refused`)
+  }
+  progress('stopping the load, and comparing what was acknowledged with what is there')
+  await load.stop()
+  const isHeld = async (id: string) => {
+    const answer = await client.decide({ operation: 'GET /v1/reservations/{reservationId}', ids: [id] })
+    return answer && parsed<{ state: string }>(answer).state === 'held'
+  }
+  const soon = Date.now() + EXPIRY_MS
+  const ending = [...checker.holds].flatMap(([id, { state, expiresAt }]) =>
+    state === 'held' && expiresAt < soon ? [id] : [],
+  )
+  const isSwept = async () => !(await Promise.all(ending.map(isHeld))).includes(true)
+  await waitUntil(isSwept, EXPIRY_MS, 500)
+  const truth = await readTruth(client, [...checker.levels.keys()])
+  await waitUntil(() => [...truth.versions].every(([id, last]) => checker.untold(id, last).length === 0), DELIVERY_MS)
+  compare(checker, truth)
+  await checkImports(client, checker, load, seed)
+  await checkRepeats(client, checker, load)
+  for (const failure of target.failures) checker.find('recovery', failure)
+  const summary = await writeReport(
+    { target, seed, minutes, outcomes, attempts, findings: checker.findings, truth },
+    out,
+  )
+  process.stdout.write(summary)
+  return checker.findings.length === 0
+}
+
+function numberIn(text: string, name: string, min: number, max: number): number {
+  const number = Number(text)
+  if (text.trim() !== '' && number >= min && number <= max) return number
+  throw new Error(`${name} must be a number from ${min} to ${max}, not ${text}`)
+}
+
+function printFaults(): void {
+  const lines = Object.entries(actions).map(([name, does]) => `  ${name.padEnd(8)} ${does}`)
+  process.stdout.write(`faults: ${faults.map(nameOf).join(', ')}\n${lines.join('\n')}\n`)
+}
+
+await main().catch((error: Error) => {
+  process.stderr.write(`${error.message}\n`)
+  process.exitCode = 1
+})

@@ -1,0 +1,77 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { listeningUrl, type Started, startNode } from '../faults/processes.ts'
+
+/** A function's process, which is started again whenever it has ended, as a container's `restart: unless-stopped` does. */
+export interface Supervised {
+  url: string
+  /** SIGKILL. */
+  kill: () => void
+  signal: (name: NodeJS.Signals) => void
+  /** Has it started again with a clock that is so much off. */
+  skew: (ms: number) => Promise<void>
+  /** Every line that its processes wrote. */
+  log: () => string[]
+  stop: () => Promise<void>
+}
+
+const RESTART_MS = 500
+/** An end within this time of its start is one of those that follow from what it needs being away. */
+const LOG_LINES_MAX = 5_000
+
+/** Loaded before anything else. The monotonic clock, by which time-outs run, is as it was. */
+const SKEWED = `data:text/javascript,${encodeURIComponent(`
+const Real = Date, by = Number(process.env.CLOCK_SKEW_MS)
+globalThis.Date = class extends Real {
+  constructor(...args) { if (args.length > 0) super(...args); else super(Real.now() + by) }
+  static now() { return Real.now() + by }
+}`)}`
+
+/** Starts it. `fail` is told of every end that nobody has asked for. Throws if it does not come up at first. */
+export async function supervise(
+  name: string,
+  file: string,
+  settings: Record<string, string>,
+  fail: (line: string) => void,
+): Promise<Supervised> {
+  const lines: string[] = []
+  let started: Started | undefined
+  let isStopped = false
+  let isKilled = false
+  let clock: Record<string, string> = {}
+
+  async function start(): Promise<void> {
+    isKilled = false
+    const own = startNode(file, { ...settings, ...clock })
+    started = own
+    void own.exit.then(async (code) => {
+      lines.push(...own.lines.splice(0))
+      lines.splice(0, Math.max(0, lines.length - LOG_LINES_MAX))
+      if (isStopped) return
+      if (!isKilled) fail(`${name} ended by itself, with ${code}: ${lines.slice(-3).join(' ')}`)
+      await sleep(RESTART_MS)
+      if (!isStopped) await start().catch(() => {})
+    })
+    await listeningUrl(own)
+  }
+
+  const kill = () => {
+    isKilled = true
+    started?.process.kill('SIGKILL')
+  }
+  await start()
+  return {
+    url: `http://127.0.0.1:${settings.PORT}`,
+    kill,
+    signal: (signal) => void started?.process.kill(signal),
+    async skew(ms) {
+      clock = ms === 0 ? {} : { NODE_OPTIONS: `--import=${SKEWED}`, CLOCK_SKEW_MS: String(ms) }
+      kill()
+    },
+    log: () => [...lines, ...(started?.lines ?? [])],
+    async stop() {
+      isStopped = true
+      kill()
+      await started?.exit
+    },
+  }
+}
