@@ -13,7 +13,7 @@ async function statements(): Promise<Array<{ page: string; statement: string }>>
   return texts.flatMap(({ page, text }) =>
     [...text.matchAll(/\bsql "([^"]+)"/g)].map(([, statement = '']) => ({
       page,
-      statement: statement.replaceAll(/\bPID\b/g, '0'),
+      statement: statement.replaceAll(/\b(PID|LEDGER_ON_HAND|HELD)\b/g, '0'),
     })),
   )
 }

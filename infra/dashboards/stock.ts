@@ -118,7 +118,7 @@ export const stock: Board = {
           title: 'Audits in an hour',
           unit: 'short',
           lines: { '{{result}}': 'sum by (result) (increase(stock_audits_total[1h]))' },
-          help: 'inconsistent: balances differ from the ledger or the holds, which is a defect, docs/runbooks/audit-inconsistent.md. None at all: ask for one a day (GET /v1/stock/audit, or a job verify-ledger).',
+          help: 'inconsistent: balances differ from the ledger or the holds, which is a defect, docs/runbooks/audit-inconsistent.md. None at all: audit-balances is down, or has so many products that it takes longer for all of them.',
         },
       ],
     },

@@ -45,7 +45,7 @@ const isOurs = ({ build }: z.infer<typeof Service>) => build !== undefined
 const SCALE_MAX = 4
 /** What has connections for scans, and for snapshots, besides. */
 const SCANNING = ['list-products', 'list-reservations']
-const SNAPSHOTTING = ['audit-stock', 'process-job']
+const SNAPSHOTTING = ['audit-stock', 'audit-balances', 'process-job']
 /** For people, the migration, and the replica’s looks at its slot. */
 const CONNECTIONS_FOR_OTHERS = 20
 

@@ -1,15 +1,12 @@
 import { type RequestContext, type Sql, snapshot } from '#database'
 import { ServiceError } from '#errors'
-import { counter, gauge } from '#telemetry'
 import type { Audit } from '../schema.ts'
+import { noteAudit } from './audit-metrics.ts'
 
 /** Products per statement: some milliseconds of work, or a second if each has a long ledger. */
 const CHUNK_MAX = 1_000
 /** More are of no use to a person: the first ones show where to look. */
 const DISCREPANCIES_MAX = 100
-
-const audits = counter('stock_audits_total', 'Audits of all stock, by result: consistent or inconsistent.', ['result'])
-const auditedAt = gauge('stock_audit_timestamp_seconds', 'When an audit last had that result.', ['result'])
 
 /**
  * Checks every product, deleted ones too, at one moment: what is on hand is the sum of the ledger; what is reserved is the
@@ -20,20 +17,19 @@ export function auditStock(
 ): Promise<Audit> {
   return snapshot(async (sql) => {
     const total = await countProducts(sql)
+    const next = (after: string | undefined) => nextProducts(sql, after, CHUNK_MAX)
     const discrepancies: Audit['discrepancies'] = []
     let consistent = true
     let done = 0
     // Bounded: the snapshot's products don't change, and each chunk passes some of them.
-    for (let chunk = await nextChunk(sql, undefined); chunk.length > 0; chunk = await nextChunk(sql, chunk.at(-1))) {
+    for (let chunk = await next(undefined); chunk.length > 0; chunk = await next(chunk.at(-1))) {
       const found = await findDiscrepancies(sql, chunk)
       consistent &&= found.length === 0
       discrepancies.push(...found.slice(0, DISCREPANCIES_MAX - discrepancies.length))
       done += chunk.length
       await onProgress(done, total)
     }
-    const result = consistent ? 'consistent' : 'inconsistent'
-    audits.inc({ result })
-    auditedAt.set({ result }, Date.now() / 1000)
+    noteAudit(consistent)
     return { consistent, checkedProducts: done, discrepancies }
   })
 }
@@ -46,18 +42,20 @@ export function auditFor(context: RequestContext): Promise<Audit> {
   })
 }
 
-async function countProducts(sql: Sql): Promise<number> {
+export async function countProducts(sql: Sql): Promise<number> {
   const [{ count }] = await sql<[{ count: number }]>`select count(*) from products`
   return count
 }
 
-async function nextChunk(sql: Sql, after: string | undefined): Promise<string[]> {
+/** The products after this one, by id, at most `max`. */
+export async function nextProducts(sql: Sql, after: string | undefined, max: number): Promise<string[]> {
   const rows = await sql<Array<{ id: string }>>`
-    select id from products where ${after === undefined ? sql`true` : sql`id > ${after}`} order by id limit ${CHUNK_MAX}`
+    select id from products where ${after === undefined ? sql`true` : sql`id > ${after}`} order by id limit ${max}`
   return rows.map(({ id }) => id)
 }
 
-function findDiscrepancies(sql: Sql, productIds: string[]) {
+/** Where the balances of these products differ from the ledger or from what is held. */
+export function findDiscrepancies(sql: Sql, productIds: string[]) {
   return sql<Audit['discrepancies']>`
     with level as (
       select product_id, location, on_hand, reserved from stock_levels where product_id = any(${productIds}::uuid[])
