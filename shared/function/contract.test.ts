@@ -315,6 +315,8 @@ async function existing(definition: FunctionDefinition) {
 
 /** JSON texts that have broken programs before. */
 const oddValues = [
+  '{"length":{"toString":0}}',
+  '[{"length":[{"valueOf":0,"toString":0}]}]',
   'null',
   '-0',
   '0',

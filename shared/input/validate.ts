@@ -3,12 +3,29 @@ import { type Issue, ServiceError } from '#errors'
 
 /** The input, parsed by `schema`. Throws `validation_failed` with every issue, 100 at most. */
 export function validate<Schema extends z.ZodType>(schema: Schema, input: unknown): z.infer<Schema> {
-  const parsed = schema.safeParse(input)
+  const parsed = parse(schema, input)
   if (parsed.success) return parsed.data
   const issues = parsed.error.issues.flatMap(toIssues).slice(0, 100)
   const [first] = issues
   const more = issues.length > 1 ? ` (and ${issues.length - 1} more)` : ''
   throw new ServiceError('validation_failed', `${first?.path || 'the input'}: ${first?.message}${more}`, { issues })
+}
+
+/**
+ * Zod looks at the `length` of what is no text and no list, too, and throws where that can't be compared: of `{"length":{"toString":0}}`.
+ * Without such a member the same input is refused for what it is.
+ */
+function parse<Schema extends z.ZodType>(schema: Schema, input: unknown): z.ZodSafeParseResult<z.infer<Schema>> {
+  try {
+    return schema.safeParse(input)
+  } catch (error) {
+    const hasOddLength = (key: string, value: unknown) => key === 'length' && typeof value === 'object'
+    const parsed = schema.safeParse(
+      JSON.parse(JSON.stringify(input), (key, value) => (hasOddLength(key, value) ? undefined : value)),
+    )
+    if (parsed.success) throw error
+    return parsed
+  }
 }
 
 /** Zod names the object with unknown members; clients need the members. */
