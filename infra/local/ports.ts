@@ -1,4 +1,8 @@
+import { randomInt } from 'node:crypto'
+import { createSocket } from 'node:dgram'
 import { createServer } from 'node:net'
+
+const HOST = '127.0.0.1'
 
 interface Address {
   host: string
@@ -29,18 +33,26 @@ function reasonFor(error: NodeJS.ErrnoException, host: string, port: number): st
 // between the look and its use, or while a server restarts on it.
 const [FIRST_PORT, PORTS] = [20_000, 12_768]
 
-/** More than a process asks for, so that two that ask at the same time look at different ports. */
-const PORTS_A_PROCESS = 64
-
-let next = process.pid * PORTS_A_PROCESS
-
-/** A port of 20000 to 32767 that was free a moment ago. Throws if all are taken. */
+/** A free port of 20000 to 32767, which no other process is given by this function as long as this process lives. Throws if all are taken. */
 export async function freePort(): Promise<number> {
+  const start = randomInt(PORTS)
   for (let tries = 0; tries < PORTS; tries++) {
-    const port = FIRST_PORT + (next++ % PORTS)
-    if (await isFree({ host: '127.0.0.1', port })) return port
+    const port = FIRST_PORT + ((start + tries) % PORTS)
+    if ((await claim(port)) && (await isFree({ host: HOST, port }))) return port
   }
   throw new Error(`Every port from ${FIRST_PORT} to ${FIRST_PORT + PORTS - 1} is taken.`)
+}
+
+/** By the UDP port of the same number, which one process can have and which the system takes back when it ends. False if another has it. */
+function claim(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = createSocket('udp4').unref()
+    socket.once('error', () => {
+      socket.close()
+      resolve(false)
+    })
+    socket.bind({ address: HOST, port, exclusive: true }, () => resolve(true))
+  })
 }
 
 const isFree = (address: Address) =>
