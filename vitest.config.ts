@@ -1,6 +1,9 @@
 import { defineConfig, type TestProjectConfiguration } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 import { type Project, testFiles } from './infra/testing/projects.ts'
+import { useScratchFolder } from './infra/testing/scratch-folder.ts'
+
+useScratchFolder()
 
 const files = testFiles()
 

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { useScratchFolder } from '../infra/testing/scratch-folder.ts'
 import { type Counts, runEndToEnd } from './collection/run.ts'
 
 const USAGE = `npm test
@@ -80,6 +81,7 @@ async function main(): Promise<void> {
     process.stdout.write(USAGE)
     return
   }
+  useScratchFolder()
   const startedAt = performance.now()
   if (!(await check())) {
     process.stdout.write('0 passed, 1 failed\n')

@@ -106,7 +106,7 @@ async function prepareLayout(options: ClusterOptions, dataDir: string): Promise<
 
 async function createServers(options: ClusterOptions, layout: ClusterLayout, signal: AbortSignal): Promise<Servers> {
   const password = await readPassword(layout.primary)
-  const settings = { ...COMMON_SETTINGS, fsync: layout.durable ? 'on' : 'off', ...options.settings }
+  const settings = { ...COMMON_SETTINGS, ...(!layout.durable && BRIEF_SETTINGS), ...options.settings }
   const create = (role: Role, more: () => Record<string, string>) =>
     new PostgresServer({
       role,
@@ -138,6 +138,9 @@ const COMMON_SETTINGS = {
   // The default of 5 s is how long a replica would wait to reconnect to a restarted primary.
   wal_retrieve_retry_interval: '500ms',
 }
+
+/** For a folder that is thrown away. A killed server leaves its shared memory behind: in that folder, and not in the system's. */
+const BRIEF_SETTINGS = { fsync: 'off', dynamic_shared_memory_type: 'mmap' }
 
 async function bringUp(layout: ClusterLayout, { primary, replica }: Servers, signal: AbortSignal): Promise<void> {
   layout.progress('starting the primary')
