@@ -1,9 +1,11 @@
-import { execFile, spawn } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { environment } from '#config'
+import { npmScript } from '#testing/npm-script'
+import { runDocker } from '../../infra/docker/engine.ts'
 import { freePort } from '../../infra/local/ports.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
@@ -17,9 +19,7 @@ const SECRETS = [
   'REDIS_PASSWORD',
   'RABBITMQ_PASSWORD',
 ]
-/** Images are built in it, the first time. */
-const COMMAND_MS_MAX = 15 * 60_000
-const TAIL = 30
+const SCRIPT_MS_MAX = 5 * 60_000
 
 /** A project of its own, on free ports, with secrets of its own: it disturbs no other project. */
 export interface Compose {
@@ -28,6 +28,8 @@ export interface Compose {
   project: string
   /** `docker compose …`; gives what it writes. Throws with the end of that where it fails. */
   run: (...args: string[]) => Promise<string>
+  /** `npm run NAME -- …` on this project; gives what it writes. Throws with that where it fails. */
+  script: (name: string, ...args: string[]) => Promise<string>
   /** Writes what the containers have said into `.local/compose-logs`. */
   keepLogs: () => Promise<void>
   /** Runs a statement in the primary, or in the replica. Gives its rows, unaligned. */
@@ -65,6 +67,16 @@ export async function newCompose(more: Record<string, string> = {}): Promise<Com
     key,
     project,
     run,
+    async script(name, ...args) {
+      const [file, ...words] = npmScript(name)
+      const env = { ...engineVariables(), ...settings, COMPOSE_PROJECT_NAME: project }
+      const { stdout } = await promisify(execFile)(file, [...words, ...args], {
+        cwd: root,
+        env,
+        timeout: SCRIPT_MS_MAX,
+      })
+      return stdout.trim()
+    },
     async keepLogs() {
       const folder = `${root}.local/compose-logs`
       await mkdir(folder, { recursive: true })
@@ -77,23 +89,10 @@ export async function newCompose(more: Record<string, string> = {}): Promise<Com
 
 /** `docker …`. Throws with the end of its output where it fails, or takes too long. */
 export function docker(args: string[], settings: Record<string, string> = {}): Promise<string> {
+  return runDocker(args, { env: { ...engineVariables(), ...settings } })
+}
+
+function engineVariables() {
   const { PATH, HOME, DOCKER_HOST, DOCKER_CONTEXT } = environment()
-  const env = { PATH, HOME, DOCKER_HOST, DOCKER_CONTEXT, ...settings }
-  return new Promise((resolve, reject) => {
-    const child = spawn('docker', args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'], timeout: COMMAND_MS_MAX })
-    let output = ''
-    let errors = ''
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      output += text
-    })
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      errors += text
-    })
-    child.once('error', reject)
-    child.once('close', (code, signal) => {
-      if (code === 0) return resolve(output.trim())
-      const tail = `${output}${errors}`.trim().split('\n').slice(-TAIL).join('\n')
-      reject(new Error(`docker ${args.join(' ')} ended with ${signal ?? code}:\n${tail}`))
-    })
-  })
+  return { PATH, HOME, DOCKER_HOST, DOCKER_CONTEXT }
 }

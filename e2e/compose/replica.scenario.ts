@@ -1,10 +1,12 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { type Compose, docker, engineMissing, newCompose } from './compose.ts'
 
-// The replica of docker-compose.yml loses its primary, its copy or its slot in every way, in this order, on a project of its own.
+// The servers of docker-compose.yml lose each other, their data or their slot in every way, in this order, on a project of its own.
 
 const missing = await engineMissing()
 if (missing) process.stdout.write(`skipped: no container engine with Compose answers (${missing})\n`)
+
+type Server = 'postgres-primary' | 'postgres-replica'
 
 let compose: Compose
 let marks = 0
@@ -12,15 +14,16 @@ let marks = 0
 const up = (...services: string[]) => compose.run('up', '--detach', '--wait', '--wait-timeout', '300', ...services)
 const eventually = <T>(check: () => Promise<T>) => expect.poll(check, { timeout: 120_000, interval: 500 })
 const onReplica = (statement: string) => compose.sql(statement, 'postgres-replica').catch(() => 'it does not answer')
-const logged = () => compose.run('logs', '--no-log-prefix', 'postgres-replica')
+const logged = (service: Server = 'postgres-replica') => compose.run('logs', '--no-log-prefix', service)
 const timesCopied = async () => (await logged()).split('the primary is copied').length - 1
-const removeVolume = async (service: 'postgres-primary' | 'postgres-replica') => {
-  await compose.run('rm', '--stop', '--force', service)
-  await docker(['volume', 'rm', `${compose.project}_${service.replace('postgres-', '')}`])
+const onPrimary = (statement: string) => compose.sql(statement).catch(() => 'it does not answer')
+/** Runs a command in another container of a server's service, while the server is stopped. */
+const inVolume = (command: string, service: Server = 'postgres-replica') =>
+  compose.run('run', '--rm', '--no-deps', '--entrypoint', 'bash', service, '-euc', command)
+const loseData = async (service: Server) => {
+  await compose.run('kill', service)
+  await inVolume('rm -rf "$PGDATA"', service)
 }
-/** Runs a command in another container of the replica's service, while the replica is stopped. */
-const inVolume = (command: string) =>
-  compose.run('run', '--rm', '--no-deps', '--entrypoint', 'bash', 'postgres-replica', '-euc', command)
 
 /** Fails unless the replica gets what is written now, and has everything that was written before. */
 async function expectFollows(): Promise<void> {
@@ -32,6 +35,9 @@ describe.skipIf(missing !== undefined)('the replica', () => {
   beforeAll(async () => {
     compose = await newCompose()
     await up('postgres-primary')
+    // What is committed is the tests' own.
+    await compose.sql('alter system set autovacuum = off')
+    await compose.sql('select pg_reload_conf()')
     await compose.sql('create table marks (id int)')
     await compose.sql(`create table filler as select repeat('x', 1000) from generate_series(1, 100000)`)
   })
@@ -80,7 +86,7 @@ describe.skipIf(missing !== undefined)('the replica', () => {
   })
 
   it('copies the primary where its volume is gone', async () => {
-    await removeVolume('postgres-replica')
+    await loseData('postgres-replica')
     await up('postgres-replica')
     await expectFollows()
   })
@@ -94,16 +100,18 @@ describe.skipIf(missing !== undefined)('the replica', () => {
     expect(await timesCopied()).toBe(before + 1)
   })
 
-  it('is never copied over once it was promoted', async () => {
+  it('is never copied over once it was promoted, and the primary that it has replaced follows it', async () => {
+    const before = await timesCopied()
     await compose.sql('select pg_promote()', 'postgres-replica')
     await compose.sql('insert into marks values (-1)', 'postgres-replica')
-    const before = await timesCopied()
+    await eventually(() => onPrimary('select pg_is_in_recovery(), min(id) from marks')).toBe('t|-1')
+    expect(await logged('postgres-primary')).toContain('no primary any more: postgres-replica was promoted')
     await compose.run('restart', 'postgres-replica')
     await eventually(() => onReplica('select pg_is_in_recovery(), min(id) from marks')).toBe('f|-1')
     await compose.run('kill', 'postgres-replica')
     await inVolume('mv "$PGDATA"/global/pg_control "$PGDATA"/global/lost')
     await compose.run('start', 'postgres-replica')
-    await eventually(logged).toContain('not copying the primary (it could not be started): it was promoted')
+    await eventually(logged).toContain('could not find the database system')
     await compose.run('stop', 'postgres-replica')
     await inVolume('mv "$PGDATA"/global/lost "$PGDATA"/global/pg_control')
     await compose.run('start', 'postgres-replica')
@@ -111,17 +119,23 @@ describe.skipIf(missing !== undefined)('the replica', () => {
     expect(await timesCopied()).toBe(before)
   })
 
-  it('is never copied over while it may be all that is left of a primary that is gone', async () => {
-    await removeVolume('postgres-replica')
-    await up('postgres-replica')
-    await expectFollows()
-    await removeVolume('postgres-primary')
-    await up('postgres-primary')
-    await eventually(logged).toContain('its primary is another database now, and this may be all that is left')
-    await compose.run('stop', 'postgres-replica')
-    expect(await timesCopied()).toBe(1)
-    const start = 'postgres -c config_file=/etc/postgresql/postgresql.conf -c listen_addresses= & sleep 0.1'
-    const count = `until psql -U postgres -d stock -Atqc 'select count(*) from marks' 2>/dev/null; do sleep 0.1; done`
-    expect((await inVolume(`${start}; ${count}`)).split('\n').at(-1)).toBe(String(marks))
+  it('takes the place of a primary whose data are gone, which copies it then, and makes no new database beside it', async () => {
+    const refusal = (service: Server) => `there are no data here, and ${service} has a replica of those that were`
+    await loseData('postgres-replica')
+    await compose.run('start', 'postgres-replica')
+    await eventually(logged).toContain(refusal('postgres-primary'))
+    await compose.script('failover')
+    await compose.run('start', 'postgres-replica')
+    await eventually(() => onReplica('select pg_is_in_recovery(), min(id) from marks')).toBe('t|-1')
+    // The one that made the database at first, and could make another.
+    await loseData('postgres-primary')
+    await compose.run('start', 'postgres-primary')
+    await eventually(() => logged('postgres-primary')).toContain(refusal('postgres-replica'))
+    expect(await inVolume('ls "$(dirname "$PGDATA")"', 'postgres-primary')).toBe('')
+  })
+
+  it('does not start where the volume of the other can’t be read', async () => {
+    const run = compose.run('run', '--rm', '--no-deps', '-T', '--user', '1234', 'postgres-primary')
+    await expect(run).rejects.toThrow("the volume of postgres-replica can't be read")
   })
 })

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
+import { parseToken } from '#database'
 import type { ShopClient, ShopRequest, ShopResponse } from './client.ts'
 
 /** Some hundred requests a second: enough for every restart to hit some, and no load test. */
@@ -20,6 +21,12 @@ export interface Ledger {
   /** Of the adjustments that were acknowledged. */
   added: number
   jobs: string[]
+  /** Whether what was acknowledged may be gone, as after a fail-over with asynchronous replication. */
+  mayLose: boolean
+  /** When the first and the last write was acknowledged on each timeline of the log, by `performance.now()`. */
+  acknowledged: Map<number, { firstAt: number; lastAt: number }>
+  /** The timeline of each reservation's last acknowledgement. */
+  timelines: Map<string, number>
 }
 
 export interface Shop {
@@ -42,10 +49,21 @@ export async function newProduct(client: ShopClient, initialStock: number): Prom
   return String(product.id)
 }
 
-/** Shoppers that reserve, confirm, release and read. Each write has a key, and is sent until it is answered. */
-export async function openShop(client: ShopClient): Promise<Shop> {
+/**
+ * Shoppers that reserve, confirm, release and read. Each write has a key, and is sent until it is answered. With `mayLose`, a reservation
+ * may be gone later; `findLost` tells which.
+ */
+export async function openShop(client: ShopClient, { mayLose = false } = {}): Promise<Shop> {
   client.answers.clear()
-  const ledger: Ledger = { productId: await newProduct(client, STOCK), reservations: new Map(), added: 0, jobs: [] }
+  const ledger: Ledger = {
+    productId: await newProduct(client, STOCK),
+    reservations: new Map(),
+    added: 0,
+    jobs: [],
+    mayLose,
+    acknowledged: new Map(),
+    timelines: new Map(),
+  }
   let isOpen = true
   const shoppers = Promise.all(
     Array.from({ length: SHOPPERS }, async (_, shopper) => {
@@ -75,14 +93,19 @@ export async function openShop(client: ShopClient): Promise<Shop> {
 
 async function shop(client: ShopClient, ledger: Ledger, round: number): Promise<void> {
   const { productId, reservations } = ledger
-  const write = (path: string, body: object = {}) =>
-    client.sendUntilAnswered({ method: 'POST', path, body, key: randomUUID() })
+  const write = async (path: string, body: object = {}) => {
+    const answer = await client.sendUntilAnswered({ method: 'POST', path, body, key: randomUUID() })
+    noteTimeline(ledger, answer)
+    return answer
+  }
   const lines = [{ productId, quantity: 1 }]
   const { status, body: reservation, token } = await write('/v1/reservations', { lines, ttlSeconds: TTL_SECONDS })
   expect([status, reservation.code]).toEqual([201, undefined])
   const id = String(reservation.id)
   reservations.set(id, 'held')
+  ledger.timelines.set(id, timelineOf(token))
   const seen = await client.sendUntilAnswered({ method: 'GET', path: `/v1/reservations/${id}`, token })
+  if (ledger.mayLose && seen.status === 404) return
   expect([seen.status, seen.body.state], 'a read that comes with the token of a write sees it').toEqual([200, 'held'])
   if (round % 3 === 0) await end(write, ledger, id, 'confirm', 'confirmed')
   else if (round % 3 === 1) await end(write, ledger, id, 'release', 'released')
@@ -98,39 +121,73 @@ async function shop(client: ShopClient, ledger: Ledger, round: number): Promise<
   }
 }
 
+const timelineOf = (token: string | undefined) => (token === undefined ? 0 : parseToken(token).timeline)
+
+function noteTimeline({ acknowledged }: Ledger, { token }: ShopResponse): void {
+  if (token === undefined) return
+  const lastAt = performance.now()
+  const { firstAt } = acknowledged.get(timelineOf(token)) ?? { firstAt: lastAt }
+  acknowledged.set(timelineOf(token), { firstAt, lastAt })
+}
+
 async function end(
   write: (path: string) => Promise<ShopResponse>,
-  { reservations }: Ledger,
+  { reservations, timelines, mayLose }: Ledger,
   id: string,
   verb: 'confirm' | 'release',
   state: 'confirmed' | 'released',
 ): Promise<void> {
-  const { status, body } = await write(`/v1/reservations/${id}/${verb}`)
+  const { status, body, token } = await write(`/v1/reservations/${id}/${verb}`)
+  if (mayLose && status === 404) return
   expect([status, body.state]).toEqual([200, state])
   reservations.set(id, state)
+  timelines.set(id, timelineOf(token))
 }
 
 /** Answers that a client may get while things restart. */
 const DOCUMENTED =
   /^(20[0124]|409 request_in_progress|502 bad_gateway|503 (unavailable|overloaded|busy)|504 gateway_timeout|none)$/
 
+const GONE = /^404 (reservation|job)_not_found$/
+
 /** Fails unless everything that was acknowledged is there, once, and whatever was answered is documented. */
 export async function expectNothingLost(client: ShopClient, ledger: Ledger): Promise<void> {
+  expect(await findLost(client, ledger)).toEqual([])
+}
+
+/** What was acknowledged and is not there: a reservation, or the last change of one, or adjustments. */
+export interface Lost {
+  what: string
+  /** The log's timeline in which it was acknowledged; undefined where that is not known of each. */
+  timeline: number | undefined
+}
+
+/** Fails unless balances, ledger and reservations agree, and whatever was answered is documented. Gives what of the shop's ledger is not there. */
+export async function findLost(client: ShopClient, ledger: Ledger): Promise<Lost[]> {
   const told = [...client.answers].map(([answer, times]) => `${times} × ${answer}`).join(', ')
   process.stdout.write(`${ledger.reservations.size} reservations acknowledged; answers: ${told}\n`)
+  const isDocumented = (answer: string) => DOCUMENTED.test(answer) || (ledger.mayLose && GONE.test(answer))
+  expect([...client.answers.keys()].filter((answer) => !isDocumented(answer))).toEqual([])
   const get = async (path: ShopRequest['path']) => (await client.sendUntilAnswered({ method: 'GET', path })).body
-  expect([...client.answers.keys()].filter((answer) => !DOCUMENTED.test(answer))).toEqual([])
-  const states = [...ledger.reservations.values()]
-  const count = (state: string) => states.filter((each) => each === state).length
   const stock = await get(`/v1/products/${ledger.productId}/stock`)
-  expect(stock).toMatchObject({ onHand: STOCK + ledger.added - count('confirmed'), reserved: count('held') })
   expect(await get('/v1/stock/audit')).toMatchObject({ consistent: true, discrepancies: [] })
+  const states: unknown[] = []
+  const lost: Lost[] = []
   for (const [id, state] of ledger.reservations) {
-    expect((await get(`/v1/reservations/${id}`)).state, id).toBe(state)
+    const found = (await get(`/v1/reservations/${id}`)).state ?? 'gone'
+    states.push(found)
+    if (found !== state) {
+      lost.push({ what: `reservation ${id}: ${state}, and is ${found}`, timeline: ledger.timelines.get(id) })
+    }
   }
+  const count = (state: string) => states.filter((each) => each === state).length
+  expect(stock.reserved).toBe(count('held'))
+  const missing = STOCK + ledger.added - count('confirmed') - Number(stock.onHand)
+  expect(missing).toBeGreaterThanOrEqual(0)
+  if (missing > 0) lost.push({ what: `${missing} of ${ledger.added} adjustments`, timeline: undefined })
   for (const id of ledger.jobs) {
-    await expect
-      .poll(async () => (await get(`/v1/jobs/${id}`)).state, { timeout: 90_000, interval: 500 })
-      .toBe('succeeded')
+    const stateOf = async () => (await get(`/v1/jobs/${id}`)).state ?? (ledger.mayLose ? 'succeeded' : 'gone')
+    await expect.poll(stateOf, { timeout: 90_000, interval: 500 }).toBe('succeeded')
   }
+  return lost
 }

@@ -1,13 +1,12 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { overrideEnvironment } from '#config'
 import { checkDatabase, closeDatabase, parseToken } from '#database'
-import type { Reservation } from '#stock/schema'
 import { call, expectConsistent, functionNamed, newProduct, sql } from '#testing'
 import { withConnection } from '../../infra/local/postgres/sql.ts'
-import { type Answer, type Client, createClient, type Write } from './client.ts'
+import { type Client, createClient } from './client.ts'
 import { type Fleet, startFleet } from './fleet.ts'
 import { type Pair, startPair, urlOfBoth } from './replica-fixture.ts'
+import { existing, idOf, startLoad, timelineOf } from './reserve-load.ts'
 
 // The primary fails under load and the replica is promoted. Nobody tells the functions: DATABASE_URL names both servers.
 
@@ -21,42 +20,6 @@ beforeAll(() => {
   client = createClient(CLIENTS)
 })
 afterAll(() => client.close())
-
-interface Sent {
-  write: Write & { key: string }
-  answer: Answer | undefined
-}
-
-/** Clients that reserve one piece after the other, each with a key of its own, until they are told to stop. */
-function startLoad(fleet: Fleet, productId: string) {
-  const sent: Sent[] = []
-  let isOver = false
-  const run = async (name: string) => {
-    for (let index = 0; !isOver; index++) {
-      const key = `${name}-${index}`
-      const write = { path: '/v1/reservations', body: { lines: [{ productId, quantity: 1 }], reference: key }, key }
-      const answer = await client.send(fleet.of('reserve-stock')[0]?.url() ?? '', write)
-      sent.push({ write, answer })
-      // A client that is told to come again does not come at once.
-      if (answer?.status !== 201) await sleep(20)
-    }
-  }
-  const running = Promise.all(Array.from({ length: CLIENTS }, (_, index) => run(`client-${index}`)))
-  const done = () => sent.filter(({ answer }) => answer?.status === 201)
-  return {
-    sent,
-    done,
-    /** Resolves once this many more have been done. */
-    more: async (count: number, timeout: number) => {
-      const wanted = done().length + count
-      await vi.waitFor(() => expect(done().length).toBeGreaterThanOrEqual(wanted), { timeout, interval: 5 })
-    },
-    stop: async () => {
-      isOver = true
-      await running
-    },
-  }
-}
 
 const offsetOf = (lsn: string) => {
   const [high = '', low = ''] = lsn.split('/')
@@ -84,14 +47,6 @@ async function failOver({ signalPrimary, onReplica }: Pair, signal: 'SIGKILL' | 
     return row.lsn
   })
 }
-
-async function existing(ids: string[]): Promise<Set<string>> {
-  const rows = await sql<Array<{ id: string }>>`select id from reservations where id = any(${ids}::uuid[])`
-  return new Set(rows.map(({ id }) => id))
-}
-
-const idOf = ({ answer }: Sent) => (JSON.parse(answer?.text ?? '{}') as Reservation).id
-const timelineOf = ({ answer }: Sent) => parseToken(answer?.token ?? '').timeline
 
 describe.each([
   { fault: 'dies', signal: 'SIGKILL', mode: 'asynchronous replication', wait: undefined },
@@ -124,7 +79,7 @@ describe.each([
 
   it('the functions find it by themselves, stay with it, and nothing that it had received is lost', async () => {
     const { id: productId } = await newProduct({ initialStock: STOCK })
-    const load = startLoad(fleet, productId)
+    const load = startLoad(client, CLIENTS, fleet, productId)
     await load.more(500, 20_000)
     const received = await failOver(pair, signal)
     const promotedAt = performance.now()

@@ -1,5 +1,5 @@
 import { environment } from '#config'
-import { onDatabase, operator, runCommand, say } from '../local/commands/operator-command.ts'
+import { onDatabase, operator, runCommand, say, timed } from '../local/commands/operator-command.ts'
 import { runDrill } from './drill/drill.ts'
 import { copyNow, listEmbedded, restoreEmbedded, verifyEmbedded } from './on-embedded.ts'
 import { backUpNow, drillRepository, listBackups, restoreCluster, verifyRepository } from './on-repository.ts'
@@ -71,8 +71,4 @@ async function resumeRestored(isDryRun: boolean): Promise<void> {
 /** Where Debian's and the image's PostgreSQL is, or what says where it is. */
 function binFolder(): string {
   return environment().POSTGRES_BIN ?? '/usr/lib/postgresql/18/bin'
-}
-
-function timed(line: string): void {
-  say(`[${(performance.now() / 1_000).toFixed(1).padStart(5)}s] ${line}`)
 }

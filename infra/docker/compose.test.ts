@@ -88,7 +88,7 @@ describe('docker-compose.yml', () => {
     const rolesOf = ({ environment }: z.infer<typeof Service>) =>
       [environment.DATABASE_URL, environment.DATABASE_REPLICA_URL]
         .filter((url) => url !== '')
-        .map((url) => new URL(String(url).replaceAll(/\$\{[^}]*\}/g, 'x')).username)
+        .map((url) => /^postgres:\/\/(\w+):/.exec(String(url))?.[1])
     const forKeys = ['create-api-key', 'delete-api-key', 'list-api-keys']
     for (const { name } of functions) {
       const role = forKeys.includes(name) ? 'stock_keys' : 'stock_run'
@@ -99,13 +99,13 @@ describe('docker-compose.yml', () => {
       DATABASE_RUN_ROLE: 'stock_run',
       DATABASE_KEYS_ROLE: 'stock_keys',
     })
-    const letIn = /^host +stock +(\S+)/m.exec(await fileAt('infra/docker/postgres-primary/pg_hba.conf'))?.[1]
+    const letIn = /^host +stock +(\S+)/m.exec(await fileAt('infra/docker/postgres/pg_hba.conf'))?.[1]
     expect(letIn).toBe('stock,stock_run,stock_keys,stock_monitor')
   })
 
   it('has room in PostgreSQL for every pool of every process, all full at once', async () => {
     const allowed = Number(
-      /^max_connections = (\d+)$/m.exec(await fileAt('infra/docker/postgres-primary/postgresql.conf'))?.[1],
+      /^max_connections = (\d+)$/m.exec(await fileAt('infra/docker/postgres/postgresql.conf'))?.[1],
     )
     const pools = functions.map(({ name }) => Number(serviceOf(name).environment.DATABASE_POOL_MAX))
     // To the primary: a pool for writing and one for reading, and the connection for keys. To the replica: one pool, that for keys,

@@ -58,6 +58,7 @@ export const arrows: Readonly<Record<string, Allowed>> = {
   'infra/local': allow([...shared, 'infra/router'], ['amqplib', 'postgres', 'zod']),
   'infra/backup': allow([...shared, 'infra/local'], ['zod']),
   'infra/docker': allow([], []),
+  'infra/failover': allow(['config', 'infra/docker', 'infra/local'], []),
   'infra/dashboards': allow([], ['@grafana/grafana-foundation-sdk']),
   'infra/docs': allow(shared, ['yaml', 'zod']),
   'infra/build': allow([], ['esbuild']),

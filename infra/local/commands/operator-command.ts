@@ -15,6 +15,11 @@ export function say(line: string): void {
   process.stdout.write(`${line}\n`)
 }
 
+/** The same, with the seconds since the start of this process before it. */
+export function timed(line: string): void {
+  say(`[${(performance.now() / 1_000).toFixed(1).padStart(5)}s] ${line}`)
+}
+
 /** The user who is logged in, whose name is kept with what they do. */
 export const operator = (): RequestContext => systemContext(`operator:${userInfo().username}`)
 
@@ -34,10 +39,15 @@ export function runOperatorCommand(usage: string, options: Options, workOf: (par
 
 /**
  * Runs a command with arguments. `workOf` parses it, and throws for an invalid one, before anything is done. A failure is told in a line
- * on stderr, with exit code 1.
+ * on stderr, with exit code 1. Where no command is given, it is `byDefault`, or else the usage is shown.
  */
-export function runCommand(usage: string, options: Options, workOf: (parsed: Parsed) => Work): void {
-  run(usage, options, workOf).catch((error: unknown) => {
+export function runCommand(
+  usage: string,
+  options: Options,
+  workOf: (parsed: Parsed) => Work,
+  byDefault?: string,
+): void {
+  run(usage, options, workOf, byDefault).catch((error: unknown) => {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
     process.exitCode = 1
   })
@@ -58,12 +68,17 @@ export function onDatabase(work: Work): Work {
   }
 }
 
-async function run(usage: string, options: Options, workOf: (parsed: Parsed) => Work): Promise<void> {
+async function run(
+  usage: string,
+  options: Options,
+  workOf: (parsed: Parsed) => Work,
+  byDefault: string | undefined,
+): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: { ...options, help: { type: 'boolean', short: 'h', default: false } },
   })
-  const [command, ...ids] = positionals
+  const [command = byDefault, ...ids] = positionals
   if (values.help || command === undefined) {
     process.stdout.write(usage)
     process.exitCode = values.help ? 0 : 1

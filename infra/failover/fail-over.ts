@@ -1,0 +1,91 @@
+import { timed } from '../local/commands/operator-command.ts'
+import { waitUntil } from '../local/waits.ts'
+import { type Change, chooseChange } from './choose.ts'
+import { ask, compose, describe, findStates, followersOf, kill, type Server } from './servers.ts'
+
+/** It replays what it has received, which may be up to the bound of its lag, before it takes writes. */
+const PROMOTION_MAX_S = 60
+
+interface FailOverOptions {
+  isDryRun: boolean
+  /** Has the two change places while the primary is well. */
+  isSwitch: boolean
+}
+
+/**
+ * Promotes the replica in place of the primary, which it stops first, and whose data it makes those of a replica. Throws, saying what to
+ * do, where nothing is to be done or something fails; before the promotion itself, it can be run again.
+ */
+export async function failOver({ isDryRun, isSwitch }: FailOverOptions): Promise<void> {
+  const states = await findStates()
+  for (const state of states) timed(describe(state))
+  const { from, to } = chooseChange(states, isSwitch)
+  if (isSwitch && (await followersOf(from.server)) === 0) {
+    throw new Error(`${to.server} does not follow ${from.server}: a switch would lose what it lacks. Nothing was done.`)
+  }
+  if (isDryRun) {
+    timed(
+      `would stop ${from.server}${isSwitch ? ' and wait until all of its log is received' : ''}, fence it, and promote ${to.server}`,
+    )
+    return
+  }
+  await (isSwitch ? stopWithoutLoss({ from, to }) : kill(from.server))
+  timed(`${from.server} is stopped`)
+  await fence(from.server)
+  await promote(to.server)
+  timed(`${to.server} takes writes; the functions find it by themselves`)
+  timed(
+    `One copy is left. As soon as ${from.server} can run: docker compose up -d ${from.server}. It follows, or says that it has to be copied anew.`,
+  )
+}
+
+/** Stops a primary that is well, and makes sure that the replica has all of its log. Starts it again where it has not. */
+async function stopWithoutLoss({ from, to }: Change): Promise<void> {
+  await compose('stop', from.server)
+  const control = await runOnVolume(from.server, 'pg_controldata')
+  const last = /^Latest checkpoint location: +(\S+)$/m.exec(control)?.[1]
+  const hasAll = last !== undefined && (await ask(to.server, `select pg_last_wal_receive_lsn() > '${last}'`)) === 't'
+  if (hasAll && /^Database cluster state: +shut down$/m.test(control)) return
+  await compose('start', from.server)
+  throw new Error(
+    `${to.server} had not received all of the log, so ${from.server} was started again. Nothing was changed.`,
+  )
+}
+
+/** From then on PostgreSQL itself would start those data as a standby's. Without this mark the server looks at its peer's volume. */
+async function fence(server: Server): Promise<void> {
+  try {
+    await runOnVolume(server, '/run.sh', 'fence')
+    timed(`${server} is fenced: it can't come back as a primary`)
+  } catch (error) {
+    timed(`${server} could not be fenced, so its volume may be damaged: ${(error as Error).message}`)
+    timed('It looks for a promoted server before it starts, and does not start beside one.')
+  }
+}
+
+/** Runs a program in a container beside that of the server, which is stopped. */
+function runOnVolume(server: Server, program: string, ...args: string[]): Promise<string> {
+  return compose('run', '--rm', '--no-deps', '-T', '--entrypoint', program, server, ...args)
+}
+
+async function promote(server: Server): Promise<void> {
+  await ask(server, `select pg_promote(true, ${PROMOTION_MAX_S})`, PROMOTION_MAX_S + 1)
+  const isServing = await waitUntil(() => takesWrites(server), PROMOTION_MAX_S * 1_000, 200)
+  if (!isServing)
+    throw new Error(`${server} was promoted, and takes no writes yet. docker compose logs ${server} says why.`)
+  // Every commit would wait for a replica that there is no more.
+  if ((await ask(server, 'show synchronous_standby_names')) === '') return
+  await ask(server, 'alter system reset synchronous_standby_names')
+  await ask(server, 'select pg_reload_conf()')
+  timed('commits wait for no replica any more: set synchronous_standby_names again once there is one')
+}
+
+/** Over the network, too: a server that was fenced opens its port a moment after its promotion. */
+async function takesWrites(server: Server): Promise<boolean> {
+  const isPrimary = await ask(server, 'select not pg_is_in_recovery()').catch(() => 'f')
+  if (isPrimary !== 't') return false
+  return compose('exec', '-T', server, 'pg_isready', '--quiet', '--host', '127.0.0.1', '--username', 'stock').then(
+    () => true,
+    () => false,
+  )
+}
