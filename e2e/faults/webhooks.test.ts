@@ -14,6 +14,7 @@ import listWebhooks from '../../functions/list-webhooks/index.ts'
 import notifyWebhooks from '../../functions/notify-webhooks/index.ts'
 import processJob from '../../functions/process-job/index.ts'
 import redriveDeadLetters from '../../functions/redrive-dead-letters/index.ts'
+import rotateWebhookSecret from '../../functions/rotate-webhook-secret/index.ts'
 import updateWebhook from '../../functions/update-webhook/index.ts'
 
 // From a change of stock to a receiver that verifies what it gets: every function on the way, with its own trigger.
@@ -118,6 +119,29 @@ it('a delivery that fails is made again, under the same id', async () => {
   expect(verified()).toHaveLength(3)
   const [job] = await sql`select state, attempts, result from jobs order by id desc limit 1`
   expect(job).toEqual({ state: 'succeeded', attempts: 3, result: { delivered: true, status: 204 } })
+})
+
+it('a secret is rotated: each delivery can be verified by the old one and the new one, until the old one’s day is over', async () => {
+  const { id: webhookId, received, verified } = await webhookFor('stock.adjusted')
+  const { id } = await newProduct({ initialStock: 1 })
+  await settle()
+  const { status, body } = await call(rotateWebhookSecret, { params: { webhookId } })
+  expect(status).toBe(200)
+  await adjust(id, 1)
+  await settle()
+  const byNew = () => {
+    const last = received.at(-1)
+    return new Webhook(body.secret).verify(last?.body ?? '', last?.headers as Record<string, string>)
+  }
+  // The receiver knows the first secret alone, and then the second alone.
+  expect(verified()).toHaveLength(2)
+  expect(byNew()).toMatchObject({ type: 'stock.adjusted', subject: id })
+  await sql`update webhooks set previous_secrets_until = now()`
+  await adjust(id, 1)
+  await settle()
+  expect(received).toHaveLength(3)
+  expect(byNew()).toMatchObject({ type: 'stock.adjusted' })
+  expect(verified).toThrow('No matching signature found')
 })
 
 it('a receiver that is gone makes a dead letter at once, which shows no secret and can be redriven', async () => {

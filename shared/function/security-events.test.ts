@@ -3,13 +3,15 @@ import { logger } from '#telemetry'
 import { call, functionNamed, newKey, sql } from '#testing'
 
 const BOOTSTRAP = 'api-key:00000000-0000-7000-8000-000000000000'
-const [createApiKey, deleteApiKey, createWebhook, deleteWebhook, createProduct] = await Promise.all([
-  functionNamed('create-api-key'),
-  functionNamed('delete-api-key'),
-  functionNamed('create-webhook'),
-  functionNamed('delete-webhook'),
-  functionNamed('create-product'),
-])
+const [createApiKey, deleteApiKey, createWebhook, rotateWebhookSecret, deleteWebhook, createProduct] =
+  await Promise.all([
+    functionNamed('create-api-key'),
+    functionNamed('delete-api-key'),
+    functionNamed('create-webhook'),
+    functionNamed('rotate-webhook-secret'),
+    functionNamed('delete-webhook'),
+    functionNamed('create-product'),
+  ])
 
 let told: object[]
 
@@ -33,13 +35,15 @@ describe('the log tells, with the actor and without a secret,', () => {
     expect(JSON.stringify(told)).not.toContain(body.key)
   })
 
-  it('that a webhook was made, and deleted', async () => {
+  it('that a webhook was made, given another secret, and deleted', async () => {
     const { body } = await call(createWebhook, {
       body: { url: 'https://shop.example.org/hook', events: ['stock.low'] },
     })
+    await call(rotateWebhookSecret, { params: { webhookId: body.id } })
     await call(deleteWebhook, { params: { webhookId: body.id } })
     expect(told).toEqual([
       { security: 'webhook_made', actor: BOOTSTRAP, webhook_id: body.id, host: 'shop.example.org' },
+      { security: 'webhook_secret_rotated', actor: BOOTSTRAP, webhook_id: body.id },
       { security: 'webhook_deleted', actor: BOOTSTRAP, webhook_id: body.id },
     ])
   })

@@ -11,6 +11,7 @@ const messages = {
   webhook_made: 'a webhook was made',
   webhook_changed: 'a webhook was changed',
   webhook_deleted: 'a webhook was deleted',
+  webhook_secret_rotated: 'a webhook was given another secret',
 } as const
 type SecurityEvent = keyof typeof messages
 

@@ -50,7 +50,10 @@ export async function deliverWebhook(
     'user-agent': 'stock-management-service',
     'webhook-id': id,
     'webhook-timestamp': String(timestamp),
-    'webhook-signature': sign(webhook.secret, id, timestamp, body),
+    // Any of them will do for the receiver: during a rotation it may know the last secret, or the new one.
+    'webhook-signature': [webhook.secret, ...webhook.previousSecrets]
+      .map((secret) => sign(secret, id, timestamp, body))
+      .join(' '),
   }
   const defaults = { timeoutMs: TIMEOUT_MS, lookup, allowsPrivate: allowsPrivate() }
   const endTimer = durations.startTimer()
@@ -94,6 +97,8 @@ interface Target {
   id: string
   url: string
   secret: string
+  /** Those from before a rotation, for as long as they are good. */
+  previousSecrets: string[]
   enabled: boolean
   /** As text: a Date has fewer digits. */
   enabledAt: string
@@ -102,7 +107,9 @@ interface Target {
 /** From the primary: a replica may still have a deleted webhook. */
 async function findTarget(id: string): Promise<Target | undefined> {
   const [webhook] = await primary()<Target[]>`
-    select id, url, secret, enabled, enabled_at::text as "enabledAt" from webhooks where id = ${id}`
+    select id, url, secret, case when previous_secrets_until > now() then previous_secrets else '{}' end as "previousSecrets",
+           enabled, enabled_at::text as "enabledAt"
+    from webhooks where id = ${id}`
   if (webhook) requireAskedFor(webhook.id === id, 'webhook')
   return webhook
 }

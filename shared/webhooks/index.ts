@@ -1,3 +1,3 @@
 export { notifyWebhooks } from './notify.ts'
 export { hasSubscribers } from './subscriptions.ts'
-export { createWebhook, deleteWebhook, listWebhooks, updateWebhook } from './webhooks.ts'
+export { createWebhook, deleteWebhook, listWebhooks, rotateSecret, updateWebhook } from './webhooks.ts'

@@ -86,6 +86,35 @@ export async function updateWebhook(
   return webhook
 }
 
+/** A receiver that learns of its new secret within a day misses nothing. */
+const PREVIOUS_KEPT_HOURS = 24
+/** Each signs every delivery. Several, because an answer that is lost takes a secret with it that nobody knows. */
+const PREVIOUS_MAX = 4
+
+/**
+ * Gives a webhook a new secret, which is in the first answer only, not in replayed ones. Until `previousSecretsUntil` what is sent is signed
+ * with the last secrets as well. Throws `webhook_not_found`.
+ */
+export async function rotateSecret(
+  id: string,
+  context: RequestContext,
+): Promise<{ secret?: string; previousSecretsUntil: string }> {
+  const secret = newSecret()
+  const previousSecretsUntil = await transaction(context, async (tx) => {
+    const [row] = await tx<Array<{ until: Date }>>`
+      update webhooks
+      set secret = ${secret}, previous_secrets_until = now() + ${PREVIOUS_KEPT_HOURS}::int * interval '1 hour',
+          previous_secrets = (array_prepend(secret,
+            case when previous_secrets_until > now() then previous_secrets else '{}' end))[:${PREVIOUS_MAX}::int]
+      where id = ${id} returning previous_secrets_until as until`
+    if (!row) throw notFound('webhook', id)
+    return row.until.toISOString()
+  })
+  if (context.response.replayedFrom) return { previousSecretsUntil }
+  securityEvent('webhook_secret_rotated', { actor: context.actor, webhook_id: id })
+  return { secret, previousSecretsUntil }
+}
+
 /** Webhooks, newest first. */
 export function listWebhooks(page: PageRequest, context: RequestContext): Promise<Page<Webhook>> {
   return readPage(page, context, {
