@@ -13,6 +13,7 @@ Lint, types, dead code; then every suite (vitest) and the Postman collection (Ne
 The last line counts what passed, failed and was skipped.
 
   TEST_REDIS_URL, TEST_KAFKA_URL, TEST_RABBIT_URL in the environment: servers to use instead of ones that are started
+  TMPDIR in the environment: where servers keep their data, instead of in memory where Linux has the room
 
 Parts of it:
 
