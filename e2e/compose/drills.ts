@@ -27,8 +27,16 @@ const UNFIT_JOB = `with job as (
     values (gen_random_uuid(), 'export-stock', '{\\"format\\": \\"none\\"}', 1, now(), 'drill', '${TRACEPARENT}') returning id
   ) insert into job_dispatches (job_id) select id from job`
 
+const FIRST_BALANCE =
+  '(product_id, location) = (select product_id, location from stock_levels order by product_id, location limit 1)'
+
 /** By the name of the runbook. */
 export const drills: Readonly<Record<string, Drill>> = {
+  'audit-inconsistent': {
+    alerts: ['AuditInconsistent'],
+    inject: sql(`update stock_levels set on_hand = on_hand + 1 where ${FIRST_BALANCE}`),
+    mend: sql(`update stock_levels set on_hand = on_hand - 1 where ${FIRST_BALANCE}`),
+  },
   'dead-letters': {
     alerts: ['JobsDead', 'EventsDead'],
     inject: `${sql(UNFIT_JOB)} && ${sql(UNFIT_EVENT)}`,
