@@ -83,6 +83,19 @@ describe('a batch', () => {
     expect(statements.map(({ name }) => name)).toEqual(expect.arrayContaining(['BEGIN', 'COMMIT']))
   })
 
+  it('that begins with no recorded request is linked with one that joins late', async () => {
+    const { send, pass } = createGroup()
+    const first = send('not recorded', UNSAMPLED)
+    const late = send('late')
+    await pass()
+    await Promise.all([first, late])
+    const { named, linked } = await received()
+    const expected = { parentSpanId: undefined, attributes: { 'group_commit.batch_size': 2 } }
+    expect(named(NAME)).toMatchObject([expected])
+    expect(linked(named(NAME)[0])).toEqual(['late'])
+    expect(linked(named('late')[0])).toEqual([NAME])
+  })
+
   it('of no recorded request is not recorded, nor are its statements', async () => {
     const { send, pass } = createGroup()
     const first = send('first')
