@@ -25,6 +25,8 @@ const FUNCTIONS = [
   'process-job',
 ]
 const CLIENT = '00000000000000aa'
+/** What the client says of its customer ends at the function. */
+const CUSTOMER = 'customer-4711'
 /** For every process on the way to have sent its spans, on a busy machine. */
 const WAIT_MS = 60_000
 
@@ -113,6 +115,7 @@ async function reserve(url: string): Promise<string> {
       'content-type': 'application/json',
       traceparent: `00-${traceId}-${CLIENT}-01`,
       tracestate: 'shop=1',
+      baggage: `customer=${CUSTOMER}`,
     },
     body: JSON.stringify({ lines: [{ productId: product.id, quantity: 2 }] }),
   })
@@ -197,6 +200,7 @@ function expectChain(traceId: string, isApart: boolean, log: string, queue: stri
   const delivery = only('POST', childOf(worked))
   const { headers } = receiver.received.at(-1) ?? { headers: {} }
   expect(headers).toMatchObject({ traceparent: `00-${traceId}-${delivery.spanId}-01`, tracestate: 'shop=1' })
+  expect(JSON.stringify([headers, collector.spans])).not.toContain(CUSTOMER)
 }
 
 async function followOne(service: Service, isApart: boolean, log: string, queue: string): Promise<void> {

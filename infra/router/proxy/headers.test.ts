@@ -15,9 +15,10 @@ test('hop-by-hop headers stay on their hop, on the way there', async () => {
     upgrade: 'h2c',
     expect: 'a miracle',
   }
-  await ask(url, '/thing', { headers: { ...dropped, 'X-Kept': 'Yes' } })
+  await ask(url, '/thing', { headers: { ...dropped, 'X-Kept': 'Yes', baggage: 'customer=1' } })
   const headers = seen[0]?.headers ?? {}
   for (const name of Object.keys(dropped).slice(1)) expect(headers).not.toHaveProperty(name)
+  expect(headers).toMatchObject({ 'x-kept': 'Yes', baggage: 'customer=1' })
   expect(headers.connection).toBe('keep-alive')
   expect(seen[0]?.rawHeaders).toContain('X-Kept')
 })
