@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { overrideEnvironment } from '#config'
-import { logger } from '#telemetry'
+import { measureEvents } from '#events'
+import { logger, renderMetrics } from '#telemetry'
 import { inKafka, kafkaUrl } from '#testing/kafka'
+import { metric } from '#testing/metrics'
 import { type RunningKafka, startKafka } from '../../infra/local/engines/kafka.ts'
 import { closeRelay } from '../../shared/events/relay.ts'
 import { log, seen, start, stopFollowing, topic, until } from '../../shared/events/testing/events.ts'
@@ -17,12 +19,16 @@ const PREFIXED = 4
 
 let kafka: RunningKafka
 
+const newUrl = () => `${kafka.url}?partitions=2&prefix=${randomUUID().slice(0, 8)}.`
+
 /** Leads to topics and groups that may be used in these ways alone, as docs/decisions/0009 lists them. */
-async function withRights(ofTopics: number[]): Promise<string> {
-  const url = `${kafka.url}?partitions=2&prefix=${randomUUID().slice(0, 8)}.`
+async function withRights(ofTopics: number[], ofGroups: number[] = [READ], url = newUrl()): Promise<string> {
   const rights = [
-    ...ofTopics.map((operation) => ({ resourceType: TOPIC, operation })),
-    { resourceType: GROUP, operation: READ },
+    // What nobody has a right to is everybody's.
+    { resourceType: TOPIC, operation: READ, principal: 'User:another' },
+    { resourceType: GROUP, operation: READ, principal: 'User:another' },
+    ...ofTopics.map((operation) => ({ resourceType: TOPIC, operation, principal: 'User:*' })),
+    ...ofGroups.map((operation) => ({ resourceType: GROUP, operation, principal: 'User:*' })),
   ]
   await withAdmin(url, (admin, resourceName) =>
     admin.createAcls({
@@ -30,7 +36,6 @@ async function withRights(ofTopics: number[]): Promise<string> {
         ...right,
         resourceName,
         resourcePatternType: PREFIXED,
-        principal: 'User:*',
         host: '*',
         permissionType: ALLOW,
       })),
@@ -47,6 +52,15 @@ const describeCompression = (url: string) =>
       resources: [{ type: TOPIC, name: `${prefix}${topic}`, configNames: ['compression.type'] }],
     }),
   )
+
+/** Leads to topics with two events, of which nobody has any rights yet, and so all. */
+async function withLog(): Promise<string> {
+  const url = newUrl()
+  overrideEnvironment({ EVENTS_URL: url })
+  await log([1, 2])
+  await closeRelay()
+  return url
+}
 
 /** Publishes and follows, before and after the topics are there; gives what was warned of. */
 async function use(url: string, mayDescribe: boolean): Promise<string[]> {
@@ -84,5 +98,25 @@ describe.skipIf(kafkaUrl === undefined)(`events ${inKafka} with access control l
   it('are published and followed without DESCRIBE_CONFIGS too, with one warning', async () => {
     const url = await withRights([READ, WRITE, CREATE, DESCRIBE])
     expect(await use(url, false)).toEqual([expect.stringContaining('without the right DESCRIBE_CONFIGS')])
+  })
+
+  it('are measured with DESCRIBE alone, of the topics and the groups', async () => {
+    const url = await withLog()
+    await withRights([DESCRIBE], [DESCRIBE], url)
+    await until(() => expect(describeCompression(url)).rejects.toThrow('Not authorized to access topics'))
+    const warn = vi.spyOn(logger(), 'warn')
+    await until(() => measureEvents(['group']))
+    expect(await metric(`stream_lag_events{group="group",topic="${topic}"}`)).toBe(2)
+    expect(warn).not.toHaveBeenCalled()
+  })
+
+  it.each([
+    ['the group', [DESCRIBE], []],
+    ['the topics', [], [DESCRIBE]],
+  ])('are not measured, rather than measured as none, without DESCRIBE of %s', async (_, ofTopics, ofGroups) => {
+    const url = await withLog()
+    await withRights(ofTopics, ofGroups, url)
+    await until(() => expect(measureEvents(['group'])).rejects.toMatchObject({ code: 'unavailable' }))
+    expect(await renderMetrics()).not.toMatch(/^stream_lag_events\{/m)
   })
 })

@@ -80,7 +80,8 @@ function openAdmin(settings: KafkaSettings): Promise<Admin> {
 
 async function connect(settings: KafkaSettings): Promise<Admin> {
   const kafka = await createKafka(settings)
-  await ensureTopics(kafka, eventTopics(settings))
+  // A topic that this client may not see would else have no lag.
+  await ensureTopics(kafka, eventTopics(settings), { isUsed: false })
   const admin = kafka.admin()
   await admin.connect()
   return admin
