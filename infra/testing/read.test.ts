@@ -280,6 +280,20 @@ describe('the replica', () => {
     overrideEnvironment({ DATABASE_REPLICA_LAG_MAX_MS: undefined })
   })
 
+  it('has its lag measured on another connection once the one for that has died', async () => {
+    await replicaAgain()
+    await pair.onReplica(
+      (sql) => sql`
+        select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()`,
+    )
+    await pauseReplay()
+    await write(contextWith())
+    const lag = () => metric('database_replica_lag_bytes')
+    await expect.poll(lag, { timeout: 10_000 }).toBeGreaterThan(0)
+    await pair.onReplica((sql) => sql`select pg_wal_replay_resume()`)
+    await expect.poll(lag, { timeout: 10_000 }).toBe(0)
+  })
+
   it('is not asked for API keys while it is more than 2 s behind, whatever other reads may be', async () => {
     overrideEnvironment({ DATABASE_REPLICA_LAG_MAX_MS: '60000' })
     await closeDatabase()
