@@ -40,7 +40,7 @@ export const drills: Readonly<Record<string, Drill>> = {
   'dead-letters': {
     alerts: ['JobsDead', 'EventsDead'],
     inject: `${sql(UNFIT_JOB)} && ${sql(UNFIT_EVENT)}`,
-    mend: `${sql("delete from jobs where state = 'dead' and actor = 'drill'")} && ${sql("delete from dead_events where data = '{}'")}`,
+    mend: `${sql("delete from jobs where state = 'dead' and actor = 'drill'")} && ${sql("delete from dead_events where data::text = '{}'")}`,
   },
   'function-crash-loop': {
     alerts: ['FunctionCrashLoops'],
