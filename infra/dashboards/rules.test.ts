@@ -34,9 +34,15 @@ describe.each(alerts)('$alert', ({ alert, labels, annotations }) => {
   })
 })
 
-it.each(runbooks)('docs/runbooks/%s is where an alert leads', (file) => {
-  expect(alerts.map(({ annotations }) => annotations?.runbook_url)).toContain(`docs/runbooks/${file}`)
-})
+/** What is done by plan, or where another page leads. */
+const WITHOUT_ALERT = ['fail-over.md', 'replica-reclone.md', 'rotate-secrets.md']
+
+it.each(runbooks.filter((file) => !WITHOUT_ALERT.includes(file)))(
+  'docs/runbooks/%s is where an alert leads',
+  (file) => {
+    expect(alerts.map(({ annotations }) => annotations?.runbook_url)).toContain(`docs/runbooks/${file}`)
+  },
+)
 
 it.each(runbooks)('docs/runbooks/README.md lists %s', async (file) => {
   expect(await readFile(new URL('README.md', RUNBOOKS), 'utf8')).toContain(`](${file})`)
