@@ -88,7 +88,7 @@ describe('docker-compose.yml', () => {
     const rolesOf = ({ environment }: z.infer<typeof Service>) =>
       [environment.DATABASE_URL, environment.DATABASE_REPLICA_URL]
         .filter((url) => url !== '')
-        .map((url) => /^postgres:\/\/(\w+):/.exec(String(url))?.[1])
+        .map((url) => /^postgres:\/\/(\w+)(?:\$\{DATABASE_LOGIN:-\})?:/.exec(String(url))?.[1])
     const forKeys = ['create-api-key', 'delete-api-key', 'list-api-keys']
     for (const { name } of functions) {
       const role = forKeys.includes(name) ? 'stock_keys' : 'stock_run'
@@ -100,7 +100,7 @@ describe('docker-compose.yml', () => {
       DATABASE_KEYS_ROLE: 'stock_keys',
     })
     const letIn = /^host +stock +(\S+)/m.exec(await fileAt('infra/docker/postgres/pg_hba.conf'))?.[1]
-    expect(letIn).toBe('stock,stock_run,stock_keys,stock_monitor')
+    expect(letIn).toBe('stock,+stock_run,+stock_keys,stock_monitor')
   })
 
   it('has room in PostgreSQL for every pool of every process, all full at once', async () => {
