@@ -41,9 +41,9 @@ export function startNode(file: string, environment: Record<string, string>): St
   return { process: child, lines, line, exit }
 }
 
-/** Starts the fixture of this folder with this name. */
-export async function startFixture(name: string, environment: Record<string, string>): Promise<Started> {
-  return startNode(await bundleOf(new URL(name, import.meta.url)), environment)
+/** Starts a source file, bundled. */
+export async function startFixture(file: URL, environment: Record<string, string>): Promise<Started> {
+  return startNode(await bundleOf(file), environment)
 }
 
 /** The URL that a function's or the router's process logs once it listens. */

@@ -22,7 +22,7 @@ describe('the projects of the tests', () => {
   it('are pure, with this file; engines, with what imports #testing; and faults', () => {
     expect(projects.pure).toContain('infra/testing/projects.test.ts')
     expect(projects.engines).toContain('functions/reserve-stock/index.test.ts')
-    expect(projects.faults).toContain('e2e/faults/crash.test.ts')
+    expect(projects.faults).toContain('e2e/faults/processes/crash.test.ts')
   })
 
   it('leave a pure file without an engine', () => {

@@ -14,7 +14,7 @@ import {
 } from '#database'
 import { renderMetrics } from '#telemetry'
 import { openProxy, type TcpProxy } from '#testing/proxy'
-import { type Pair, startPair, urlOfBoth } from '../../e2e/faults/replica-fixture.ts'
+import { type Pair, startPair, urlOfBoth } from '../../e2e/faults/postgres/replica-fixture.ts'
 
 let pair: Pair
 let proxy: TcpProxy

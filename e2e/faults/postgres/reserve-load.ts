@@ -1,0 +1,52 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, vi } from 'vitest'
+import { parseToken } from '#database'
+import type { Reservation } from '#stock/schema'
+import { sql } from '#testing'
+import type { Answer, Client, Write } from '../client.ts'
+import type { Fleet } from '../fleet.ts'
+
+export interface Sent {
+  write: Write & { key: string }
+  answer: Answer | undefined
+}
+
+/** Clients that reserve one piece after the other, each with a key of its own, until they are told to stop. */
+export function startLoad(client: Client, clients: number, fleet: Fleet, productId: string) {
+  const sent: Sent[] = []
+  let isOver = false
+  const run = async (name: string) => {
+    for (let index = 0; !isOver; index++) {
+      const key = `${name}-${index}`
+      const write = { path: '/v1/reservations', body: { lines: [{ productId, quantity: 1 }], reference: key }, key }
+      const answer = await client.send(fleet.of('reserve-stock')[0]?.url() ?? '', write)
+      sent.push({ write, answer })
+      // A client that is told to come again does not come at once.
+      if (answer?.status !== 201) await sleep(20)
+    }
+  }
+  const running = Promise.all(Array.from({ length: clients }, (_, index) => run(`client-${index}`)))
+  const done = () => sent.filter(({ answer }) => answer?.status === 201)
+  return {
+    sent,
+    done,
+    /** Resolves once this many more have been done. */
+    more: async (count: number, timeout: number) => {
+      const wanted = done().length + count
+      await vi.waitFor(() => expect(done().length).toBeGreaterThanOrEqual(wanted), { timeout, interval: 5 })
+    },
+    stop: async () => {
+      isOver = true
+      await running
+    },
+  }
+}
+
+export const idOf = ({ answer }: Sent) => (JSON.parse(answer?.text ?? '{}') as Reservation).id
+export const timelineOf = ({ answer }: Sent) => parseToken(answer?.token ?? '').timeline
+
+/** Those of these reservations that the database has. */
+export async function existing(ids: string[]): Promise<Set<string>> {
+  const rows = await sql<Array<{ id: string }>>`select id from reservations where id = any(${ids}::uuid[])`
+  return new Set(rows.map(({ id }) => id))
+}

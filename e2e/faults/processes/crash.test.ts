@@ -1,0 +1,173 @@
+import { randomInt } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { ensureBootstrapKey } from '#access'
+import { environment, overrideEnvironment } from '#config'
+import { closeDatabase, migrate } from '#database'
+import { ADMIN_KEY, newProduct, sql } from '#testing'
+import { freePort } from '../../../infra/local/ports.ts'
+import { type Cluster, startCluster } from '../../../infra/local/postgres/cluster.ts'
+import { type Client, createClient } from '../client.ts'
+import { type Fleet, type Member, startFleet } from '../fleet.ts'
+import { expectEffects, expectPlainAnswers, expectReplays } from './crash-checks.ts'
+import { type Plan, type Played, PRODUCTS, planOf, play } from './crash-load.ts'
+
+// Clients write through processes of the functions' bundles, and in the middle of it something is killed. What has no answer is sent
+// again with its key. In the end the answers, and nothing else, must have happened.
+//
+// A cycle's seed is in its name. `CRASH_SEED=<seed> npx vitest run e2e/faults/processes/crash.test.ts` plays that cycle alone: the same
+// requests, the same victim, after the same number of answers. What each process is at just then is up to the machine.
+
+const VICTIMS = [
+  'a process of reserve-stock',
+  'a process of another function',
+  'PostgreSQL',
+  'one of its backends',
+] as const
+type Victim = (typeof VICTIMS)[number]
+const CYCLES = 20
+/** Less than is wanted, so that some are refused. */
+const STOCK = 40
+/** Crash recovery takes a fraction of a second. */
+const RECOVERY_MAX_MS = 20_000
+
+const { CRASH_SEED } = environment()
+const firstSeed = CRASH_SEED === undefined ? randomInt(1_000_000_000) : Number(CRASH_SEED)
+const cycles = Array.from({ length: CRASH_SEED === undefined ? CYCLES : 1 }, (_, index) => {
+  const seed = firstSeed + index
+  return [VICTIMS[seed % VICTIMS.length] ?? VICTIMS[0], seed] as const
+})
+
+let dataDir: string
+let port: number
+let cluster: Cluster
+let fleet: Fleet
+let client: Client
+
+// A cluster of its own, since it is killed, and since the one that all tests share does not wait for the disk.
+const start = () => startCluster({ dataDir, replica: false, fsync: true, ports: { primary: port } })
+
+beforeAll(async () => {
+  dataDir = await mkdtemp(join(tmpdir(), 'stock-crash-'))
+  port = await freePort()
+  cluster = await start()
+  overrideEnvironment({ DATABASE_URL: cluster.primaryUrl })
+  await closeDatabase()
+  await migrate()
+  await ensureBootstrapKey(ADMIN_KEY)
+  fleet = await startFleet([
+    'reserve-stock',
+    'reserve-stock',
+    'confirm-reservation',
+    'release-reservation',
+    'adjust-stock',
+  ])
+  client = createClient(16)
+}, 120_000)
+
+afterAll(async () => {
+  await client?.close()
+  await fleet?.stop()
+  await closeDatabase()
+  await cluster?.stop()
+  await rm(dataDir, { recursive: true, force: true })
+})
+
+async function strike(victim: Victim, which: number): Promise<void> {
+  switch (victim) {
+    case 'a process of reserve-stock':
+      return killMember(fleet.of('reserve-stock'), which)
+    case 'a process of another function':
+      return killMember(
+        fleet.members.filter(({ name }) => name !== 'reserve-stock'),
+        which,
+      )
+    case 'PostgreSQL': {
+      kill(cluster.pids().primary)
+      await cluster.stop()
+      cluster = await start()
+      return
+    }
+    case 'one of its backends':
+      return killBackend(which)
+  }
+}
+
+async function killMember(candidates: Member[], which: number): Promise<void> {
+  const member = candidates[which % candidates.length]
+  await member?.kill()
+  await member?.restart()
+}
+
+/** The postmaster then ends all others too, and recovers as after a crash. */
+async function killBackend(which: number): Promise<void> {
+  // The blow before may have ended the connection that this question goes out on, and the answer to it all others.
+  const rows = await vi.waitFor(
+    () => sql<Array<{ pid: number; isBusy: boolean }>>`
+      select pid, state <> 'idle' as "isBusy" from pg_stat_activity
+      where backend_type = 'client backend' and pid <> pg_backend_pid() order by pid`,
+    { timeout: RECOVERY_MAX_MS, interval: 20 },
+  )
+  const busy = rows.filter(({ isBusy }) => isBusy)
+  const candidates = busy.length > 0 ? busy : rows
+  kill(candidates[which % candidates.length]?.pid ?? null)
+}
+
+function kill(pid: number | null): void {
+  if (pid === null) throw new Error('there is nothing to kill')
+  process.kill(pid, 'SIGKILL')
+}
+
+/** Plays the plan, and strikes as often as it says, each time when it has come so far. */
+async function playAndStrike(plan: Plan, victim: Victim, productIds: string[], prefix: string): Promise<Played> {
+  let answers = 0
+  let isOver = false
+  let onProgress = () => {}
+  const progress = (change: () => void) => {
+    change()
+    onProgress()
+  }
+  const reached = (count: number) =>
+    new Promise<void>((resolve) => {
+      onProgress = () => (answers >= count || isOver) && resolve()
+      onProgress()
+    })
+  const strikeAll = async () => {
+    for (const { answersBefore, pauseMs, which } of plan.blows) {
+      await reached(answersBefore)
+      await sleep(pauseMs)
+      await strike(victim, which)
+    }
+  }
+  const load = { fleet, client, productIds, prefix }
+  const playing = play(plan, load, () => progress(() => answers++)).finally(() =>
+    progress(() => {
+      isOver = true
+    }),
+  )
+  const [played] = await Promise.all([playing, strikeAll()])
+  return played
+}
+
+describe('nothing acknowledged is lost, and nothing happens twice', () => {
+  it('on a server that waits for the disk', async () => {
+    expect(
+      await sql`select current_setting('fsync') as fsync, current_setting('synchronous_commit') as commit`,
+    ).toEqual([{ fsync: 'on', commit: 'on' }])
+  })
+
+  it.each(cycles)('by kill -9 of %s (CRASH_SEED=%i)', async (victim, seed) => {
+    const plan = planOf(seed)
+    const products = await Promise.all(PRODUCTS.map(() => newProduct({ initialStock: STOCK })))
+    const productIds = products.map(({ id }) => id)
+    const { answered, disturbed } = await playAndStrike(plan, victim, productIds, String(seed))
+    await vi.waitFor(() => sql`select 1`, { timeout: RECOVERY_MAX_MS, interval: 20 })
+    expect(disturbed).toBeGreaterThan(0)
+    expectPlainAnswers(answered)
+    await expectReplays(answered, fleet, client)
+    await expectEffects(answered, productIds, STOCK)
+  })
+})

@@ -1,0 +1,71 @@
+import { execFile } from 'node:child_process'
+import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
+
+/** The bundles of another release than this one. */
+export interface Release {
+  /** Which it is, for a test's title. */
+  name: string
+  dist: URL
+  remove: () => Promise<void>
+}
+
+const run = promisify(execFile)
+const root = fileURLToPath(new URL('../../../', import.meta.url))
+const git = async (...args: string[]) => (await run('git', ['-C', root, ...args])).stdout.trim()
+
+/**
+ * The commit of the release before this code: the newest tag, or, while there is none, the code from before the last migration. Undefined
+ * where that is not in this clone.
+ */
+export async function previousCommit(): Promise<string | undefined> {
+  const tag = await git('describe', '--tags', '--abbrev=0', '--match', 'v*').catch(() => undefined)
+  if (tag) return tag
+  const added = await git('log', '-1', '--diff-filter=A', '--format=%h', '--', 'shared/database/migrations').catch(
+    () => undefined,
+  )
+  return added && git('rev-parse', '--verify', '--quiet', '--short', `${added}^`).catch(() => undefined)
+}
+
+/** Builds a commit of this repository, with the packages of this one. */
+export async function buildCommit(commit: string): Promise<Release> {
+  return build(commit, async (folder) => {
+    const archive = join(folder, 'sources.tar')
+    await git('archive', '--output', archive, commit)
+    await run('tar', ['-xf', archive, '-C', folder])
+  })
+}
+
+/** Builds this code with files added, and with what `edits` replaces: each text must be there. */
+export async function buildEdited(
+  files: Record<string, string>,
+  edits: ReadonlyArray<readonly [file: string, from: string, to: string]>,
+): Promise<Release> {
+  return build('the next release', async (folder) => {
+    const sources = ['functions', 'shared', 'infra', 'esbuild.config.ts', 'tsconfig.json', 'package.json']
+    for (const source of sources) await cp(join(root, source), join(folder, source), { recursive: true })
+    for (const [file, text] of Object.entries(files)) await writeFile(join(folder, file), text)
+    for (const [file, from, to] of edits) {
+      const text = await readFile(join(folder, file), 'utf8')
+      if (!text.includes(from)) throw new Error(`${file} has no ${from}`)
+      await writeFile(join(folder, file), text.replaceAll(from, to))
+    }
+  })
+}
+
+async function build(name: string, fill: (folder: string) => Promise<void>): Promise<Release> {
+  const folder = await mkdtemp(join(tmpdir(), 'stock-release-'))
+  const remove = () => rm(folder, { recursive: true, force: true })
+  try {
+    await fill(folder)
+    await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
+    await run(process.execPath, ['--import', 'tsx', 'esbuild.config.ts'], { cwd: folder, timeout: 120_000 })
+    return { name, dist: pathToFileURL(join(folder, 'dist/')), remove }
+  } catch (error) {
+    await remove()
+    throw error
+  }
+}

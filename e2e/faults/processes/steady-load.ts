@@ -1,0 +1,122 @@
+import type { Reservation } from '#stock/schema'
+import { ADMIN_KEY } from '#testing'
+import type { Client } from '../client.ts'
+import type { Answered } from './crash-load.ts'
+
+export interface SteadyLoad {
+  /** Every write that has its answer, for crash-checks.ts. */
+  answered: Answered[]
+  /** What was not answered as it should be at the first try: requests that found nobody or 503, and reads of something else. */
+  failures: string[]
+  /** Resolves once so many writes more have been answered. Throws after a minute. */
+  answers: (count: number) => Promise<void>
+  stop: () => Promise<void>
+}
+
+interface Options {
+  client: Client
+  productIds: string[]
+  /** Where the processes of a function are now: asked in turn. */
+  urlsOf: (functionName: string) => string[]
+  /** Fails a read by what it says. */
+  isRight?: (product: { id: string; description: string | null }) => boolean
+  /** Read besides, of these functions: each answer must be 200. */
+  reads?: ReadonlyArray<readonly [functionName: string, path: string]>
+  clients?: number
+  /** The API key to send. Default: the admin key of every test. */
+  key?: () => string
+}
+
+const ANSWERS_WAIT_MS = 60_000
+/** No test is under load for so many turns of a client. */
+const TURNS_MAX = 20_000
+
+/**
+ * Holds, sells, receives and reads from now on, each client one request after the other and each request at another process. A write
+ * without an answer is sent again with its key, as clients do, and is a failure nevertheless.
+ */
+export function startSteadyLoad(options: Options): SteadyLoad {
+  const { client, productIds, urlsOf, isRight = () => true, reads = [], clients = 4 } = options
+  const { key: apiKey = () => ADMIN_KEY } = options
+  const answered: Answered[] = []
+  const failures: string[] = []
+  const waiting = new Set<{ from: number; resolve: () => void }>()
+  let isOn = true
+  let turns = 0
+
+  const urlOf = (functionName: string) => () => {
+    const urls = urlsOf(functionName)
+    return urls[turns++ % urls.length] ?? ''
+  }
+
+  async function write(kind: Answered['kind'], functionName: string, path: string, body: object, key: string) {
+    const request = { path, body, key, apiKey: apiKey() }
+    const url = urlOf(functionName)
+    const first = await client.send(url(), request)
+    if (!first || first.status >= 300) failures.push(`${functionName}: ${first ? first.text : 'no answer'}`)
+    const answer = first && first.status < 500 ? first : await client.sendUntilAnswered(url, request)
+    answered.push({ kind, functionName, write: request, answer })
+    for (const wait of waiting) if (answered.length >= wait.from) wait.resolve()
+    return answer
+  }
+
+  /** Gives the body, if it is one of a request that has succeeded. */
+  async function read(functionName: string, path: string): Promise<unknown> {
+    const url = `${urlOf(functionName)()}${path}`
+    const response = await fetch(url, { headers: { authorization: `Bearer ${apiKey()}` } }).catch((error) => error)
+    const body = response instanceof Response ? await response.text() : String(response.cause ?? response)
+    if (response.status === 200) return JSON.parse(body)
+    failures.push(`${functionName}: ${body}`)
+    return undefined
+  }
+
+  async function readProduct(productId: string): Promise<void> {
+    const product = (await read('get-product', `/v1/products/${productId}`)) as
+      | Parameters<typeof isRight>[0]
+      | undefined
+    const isOther = product && (product.id !== productId || !isRight(product))
+    if (isOther) failures.push(`get-product: ${JSON.stringify(product)}`)
+  }
+
+  async function run(name: string): Promise<void> {
+    for (let turn = 0; isOn && turn < TURNS_MAX; turn++) {
+      const productId = productIds[(turn + Number(name)) % productIds.length] ?? ''
+      const key = (step: string) => `${name}-${turn}-${step}`
+      const body = { lines: [{ productId, quantity: 1 }], reference: key('hold') }
+      const held = await write('reserve', 'reserve-stock', '/v1/reservations', body, key('hold'))
+      const received = { quantity: 1, reason: 'received', reference: key('adjust') }
+      await write('adjust', 'adjust-stock', `/v1/products/${productId}/stock/adjustments`, received, key('adjust'))
+      await readProduct(productId)
+      for (const [functionName, path] of reads) await read(functionName, path)
+      if (held.status !== 201) continue
+      const { id } = JSON.parse(held.text) as Reservation
+      const end = turn % 3 === 0 ? 'release' : 'confirm'
+      await write(end, `${end}-reservation`, `/v1/reservations/${id}/${end}`, {}, key(end))
+    }
+  }
+
+  const running = Promise.all(Array.from({ length: clients }, (_, index) => run(String(index))))
+  return {
+    answered,
+    failures,
+    answers(count) {
+      const reached = new Promise<void>((resolve, reject) => {
+        const from = answered.length + count
+        const wait = { from, resolve }
+        waiting.add(wait)
+        setTimeout(
+          () => reject(new Error(`${from - answered.length} of ${count} answers lack`)),
+          ANSWERS_WAIT_MS,
+        ).unref()
+      })
+      return Promise.race([reached, running.then(() => Promise.reject(new Error('the load has ended')))])
+    },
+    async stop() {
+      isOn = false
+      await running
+    },
+  }
+}
+
+/** The functions that the load asks. */
+export const LOADED = ['reserve-stock', 'confirm-reservation', 'release-reservation', 'adjust-stock', 'get-product']
