@@ -170,7 +170,7 @@ describe.skipIf(rabbitUrl === undefined)(`dispatch-jobs, with a queue ${inRabbit
     await broker.withChannel((channel) => channel.deleteQueue(queue('retry.600000')))
     const id = await submit()
     await sql`update jobs set run_at = now() + interval '1 hour'`
-    await tick(500)
+    await tick(503)
     expect([...(await waiting())]).toEqual([{ job_id: id }])
     await tick()
     expect(JSON.parse((await next('retry.600000'))?.content.toString() ?? '')).toEqual({ jobId: id })

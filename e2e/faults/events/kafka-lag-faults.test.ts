@@ -5,8 +5,8 @@ import { renderMetrics } from '#telemetry'
 import { sql } from '#testing'
 import { inKafka, kafkaUrl } from '#testing/kafka'
 import { metric } from '#testing/metrics'
-import { closeRelay } from '../../shared/events/relay.ts'
-import { log, topic, until } from '../../shared/events/testing/events.ts'
+import { closeRelay } from '../../../shared/events/relay.ts'
+import { log, topic, until } from '../../../shared/events/testing/events.ts'
 import { type KafkaStack, startKafkaStack } from './kafka-stack.ts'
 
 // The connection that the lag of groups is measured on dies: nothing is told meanwhile, and the measure goes on by itself.

@@ -5,11 +5,11 @@ import { closeSync, openSync } from 'node:fs'
 import { chmod, chown, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { PatroniPrograms } from '../../infra/local/engines/patroni.ts'
-import { freePort } from '../../infra/local/ports.ts'
-import { type Connection, withConnection } from '../../infra/local/postgres/sql.ts'
-import { signalAll } from '../../infra/local/processes.ts'
-import { waitUntil } from '../../infra/local/waits.ts'
+import type { PatroniPrograms } from '../../../infra/local/engines/patroni.ts'
+import { freePort } from '../../../infra/local/ports.ts'
+import { type Connection, withConnection } from '../../../infra/local/postgres/sql.ts'
+import { signalAll } from '../../../infra/local/processes.ts'
+import { waitUntil } from '../../../infra/local/waits.ts'
 
 /** Three PostgreSQL servers that Patroni and one etcd keep as a primary and its replicas, one of them synchronous. */
 export interface PatroniCluster {
