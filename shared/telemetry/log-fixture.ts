@@ -17,6 +17,8 @@ for (let line = 0; line < LINES; line++) {
   else writeAccessLine(`${JSON.stringify({ text })}\n`)
   if (line % 100 === 0) await nextTurn()
 }
+// The last lines may still wait to be written, and be dropped then.
+await flushLog()
 const dropped = Number(/^log_lines_dropped_total (\d+)/m.exec(await renderMetrics())?.[1] ?? 0)
 process.send?.({ written: LINES, dropped, grownBytes: heapBytes() - before })
 process.once('message', () => void flushLog().then(() => process.exit(0)))
