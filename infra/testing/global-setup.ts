@@ -16,9 +16,9 @@ import { createBuilds } from './builds.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** Where test files ask for engines (support/engine.ts); undefined in the project that has none. */
+    /** Where test files ask for engines (support/engines/engine.ts); undefined in the project that has none. */
     enginesUrl: string | undefined
-    /** Where they ask for what they start as processes (support/builds.ts). */
+    /** Where they ask for what they start as processes (support/engines/builds.ts). */
     buildsUrl: string
   }
 }

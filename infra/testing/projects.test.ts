@@ -35,10 +35,10 @@ describe('a test file', () => {
   const tree: Record<string, string> = {
     'shared/a.ts': "import { primary } from '#database'",
     'shared/testing/a.ts': "import {\n  sql,\n  call\n} from '#testing'",
-    'infra/testing/support/index.ts': "export { sql } from './database.ts'",
-    'infra/testing/support/database.ts': "import './database-per-file.ts'",
-    'infra/testing/support/database-per-file.ts': "import { engineUrl } from './engine.ts'",
-    'infra/testing/support/kafka.ts': "import { engineUrl } from './engine.ts'",
+    'infra/testing/support/index.ts': "export { sql } from './engines/database.ts'",
+    'infra/testing/support/engines/database.ts': "import './database-per-file.ts'",
+    'infra/testing/support/engines/database-per-file.ts': "import { engineUrl } from './engine.ts'",
+    'infra/testing/support/engines/kafka.ts': "import { engineUrl } from './engine.ts'",
   }
   const projectWith = (source: string, file = 'shared/x.test.ts') =>
     projectOf(file, (path) => importsIn(path, path === file ? source : (tree[path] ?? '')))

@@ -9,7 +9,7 @@ const root = fileURLToPath(new URL('../../', import.meta.url))
 /** What kills, cuts and pauses things. */
 const FAULTS = 'e2e/faults/'
 /** What asks for an engine of the run, or starts one of its own. */
-const STARTS_ENGINES = /^infra\/(testing\/support\/engine\.ts$|local\/(engines|postgres)\/)/
+const STARTS_ENGINES = /^infra\/(testing\/support\/engines\/engine\.ts$|local\/(engines|postgres)\/)/
 
 /** At the start of a line, where a string that holds source text has none. */
 const IMPORT = /^(?:import|export)\b[^'"`;]*?\bfrom '([#.][^']+)'|^import '([#.][^']+)'|\bimport\('([#.][^']+)'\)/gm

@@ -1,10 +1,10 @@
 import { primary } from '#database'
 import { COUNT_MAX, gauge, measure, measuredGauge } from '#telemetry'
 import { REFUSED_BY_LOG } from './dead-events.ts'
+import type { Lag } from './delivery/progress.ts'
 import { eventTypes } from './event-types.ts'
 import { topicLag } from './kafka/lag.ts'
 import { logLag } from './postgres/lag.ts'
-import type { Lag } from './progress.ts'
 import { eventsSettings } from './settings.ts'
 
 const outboxEvents = measuredGauge('outbox_events', `Events that are not published yet, counted to ${COUNT_MAX}.`)

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { overrideEnvironment } from '#config'
 import { measureEvents } from '#events'
 import { metric } from '#testing/metrics'
-import { closeRelay } from './relay.ts'
+import { closeRelay } from './outbox/relay.ts'
 import { adapters } from './testing/adapters.ts'
 import { acknowledge, gate, log, seen, start, stopFollowing, topic, until } from './testing/events.ts'
 

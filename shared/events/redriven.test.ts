@@ -6,9 +6,10 @@ import type { Outcome } from '#errors'
 import { listDeadEvents, oncePerEvent, redriveDeadEvents } from '#events'
 import { sql } from '#testing'
 import { metric } from '#testing/metrics'
-import { publish } from './outbox.ts'
+import { ATTEMPTS_MAX } from './delivery/waits.ts'
+import { publish } from './outbox/outbox.ts'
+import { closeRelay, relayOutbox } from './outbox/relay.ts'
 import type { LoggedEvent } from './postgres/log.ts'
-import { closeRelay, relayOutbox } from './relay.ts'
 import type { DeadEvent } from './schema.ts'
 import { adapters } from './testing/adapters.ts'
 import {
@@ -24,10 +25,12 @@ import {
   topic,
   until,
 } from './testing/events.ts'
-import { ATTEMPTS_MAX } from './waits.ts'
 
 // What is tried again is tried at once.
-vi.mock('./waits.ts', async (original) => ({ ...(await original<typeof import('./waits.ts')>()), backoffMs: () => 1 }))
+vi.mock('./delivery/waits.ts', async (original) => ({
+  ...(await original<typeof import('./delivery/waits.ts')>()),
+  backoffMs: () => 1,
+}))
 
 const reject: Outcome = { verdict: 'reject', error: 'validation_failed: nonsense' }
 const retry: Outcome = { verdict: 'retry', error: 'internal: a defect' }

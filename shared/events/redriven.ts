@@ -2,11 +2,11 @@ import { jittered, startLoop } from '#async'
 import { type RequestContext, type Sql, systemContext, transaction } from '#database'
 import { newId } from '#ids'
 import { counter, logger } from '#telemetry'
-import { INTERRUPTED } from './delivery.ts'
-import { oneAtATime } from './one-at-a-time.ts'
+import { INTERRUPTED } from './delivery/delivery.ts'
+import { oneAtATime } from './delivery/one-at-a-time.ts'
+import { type Following, type Subscription, wants } from './delivery/subscription.ts'
+import { ATTEMPTS_MAX, BACKOFF_MAX_MS, backoffMs } from './delivery/waits.ts'
 import type { LoggedEvent } from './postgres/log.ts'
-import { type Following, type Subscription, wants } from './subscription.ts'
-import { ATTEMPTS_MAX, BACKOFF_MAX_MS, backoffMs } from './waits.ts'
 
 /** How often a follower with nothing to redeliver looks for redriven events, with a query of an index. */
 const IDLE_MS = 1_000

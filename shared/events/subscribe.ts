@@ -1,8 +1,8 @@
+import type { Following, Subscription } from './delivery/subscription.ts'
 import { followKafka } from './kafka/consumer.ts'
 import { followLog } from './postgres/consumer.ts'
 import { followRedriven } from './redriven.ts'
 import { eventsSettings } from './settings.ts'
-import type { Following, Subscription } from './subscription.ts'
 
 /**
  * Delivers the events of some topics, from the group's last position on, at least once each, one by one or in batches. Of one product in a

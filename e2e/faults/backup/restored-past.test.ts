@@ -10,7 +10,7 @@ import { npmScript } from '#testing/npm-script'
 import { dataOf } from '../../../infra/backup/embedded/backups.ts'
 import { killServerProcesses } from '../../../infra/local/postgres/leftovers.ts'
 import { readStackFile } from '../../../infra/local/stack-file.ts'
-import { openReceiver, type Receiver } from '../../../infra/testing/support/receiver.ts'
+import { openReceiver, type Receiver } from '../../../infra/testing/support/http/receiver.ts'
 
 // A whole stack is set back to a copy of its data, while a receiver of webhooks and a shop remember what came after that copy. The tests
 // are steps of one story.

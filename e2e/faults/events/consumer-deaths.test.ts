@@ -7,9 +7,9 @@ import { systemContext } from '#database'
 import { closeRelay, listDeadEvents, redriveDeadEvents, relayOutbox } from '#events'
 import { deadEvent, sql } from '#testing'
 import { inKafka, kafkaUrl } from '#testing/kafka'
-import { publish } from '../../../shared/events/outbox.ts'
+import { ATTEMPTS_MAX } from '../../../shared/events/delivery/waits.ts'
+import { publish } from '../../../shared/events/outbox/outbox.ts'
 import { kafkaSettings, readTopic, withAdmin } from '../../../shared/events/testing/kafka.ts'
-import { ATTEMPTS_MAX } from '../../../shared/events/waits.ts'
 import { startFixture } from '../processes.ts'
 
 // An event kills each process that handles it, which is started again each time, as whatever runs processes does.

@@ -5,7 +5,7 @@ import { renderMetrics } from '#telemetry'
 import { sql } from '#testing'
 import { inKafka, kafkaUrl } from '#testing/kafka'
 import { metric } from '#testing/metrics'
-import { closeRelay } from '../../../shared/events/relay.ts'
+import { closeRelay } from '../../../shared/events/outbox/relay.ts'
 import { log, topic, until } from '../../../shared/events/testing/events.ts'
 import { type KafkaStack, startKafkaStack } from './kafka-stack.ts'
 

@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { systemContext } from '#database'
 import { blocked, inRivalSession, newProduct, sql, stockAt } from '#testing'
 import { inKafka, kafkaUrl } from '#testing/kafka'
-import { publish } from '../../../shared/events/outbox.ts'
+import { publish } from '../../../shared/events/outbox/outbox.ts'
 import { withAdmin } from '../../../shared/events/testing/kafka.ts'
 import { type Fleet, type Member, startFleet } from '../fleet.ts'
 import { drained, expectAllPublished, type KafkaStack, planOf, play, seeds, startKafkaStack } from './kafka-stack.ts'

@@ -6,7 +6,7 @@ import { logger, renderMetrics } from '#telemetry'
 import { inKafka, kafkaUrl } from '#testing/kafka'
 import { metric } from '#testing/metrics'
 import { type RunningKafka, startKafka } from '../../../infra/local/engines/kafka.ts'
-import { closeRelay } from '../../../shared/events/relay.ts'
+import { closeRelay } from '../../../shared/events/outbox/relay.ts'
 import { log, seen, start, stopFollowing, topic, until } from '../../../shared/events/testing/events.ts'
 import { withAdmin } from '../../../shared/events/testing/kafka.ts'
 

@@ -93,7 +93,7 @@ describe('the bundles', () => {
     ])
     expect(inputs.get('get-stock')?.filter((input) => input.startsWith('shared/products'))).toEqual([])
     expect(holding('shared/events/subscribe.ts')).toEqual(['detect-low-stock', 'notify-webhooks'])
-    expect(holding('shared/events/relay.ts')).toEqual(['publish-events'])
+    expect(holding('shared/events/outbox/relay.ts')).toEqual(['publish-events'])
     expect(holding('shared/jobs/work.ts')).toEqual(['process-job'])
     expect(holding('shared/jobs/rabbitmq/broker.ts')).toEqual(['dispatch-jobs', 'process-job'])
     expect(holding('shared/products/imports/csv-records.ts')).toEqual(['process-job'])

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Receiver } from '../../testing/support/receiver.ts'
+import type { Receiver } from '../../testing/support/http/receiver.ts'
 
 interface Api {
   url: string

@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import { sql } from './database.ts'
+import { sql } from './engines/database.ts'
 
 /**
  * Fails unless the whole database keeps the promises of the ledger: counters are the sums of the ledger and of the holds,

@@ -1,5 +1,5 @@
 import { newId } from '#ids'
-import { sql } from './database.ts'
+import { sql } from './engines/database.ts'
 
 /** What a dead event is made with, unless told otherwise. */
 const usual = {

@@ -4,7 +4,7 @@ import { createProduct } from '#products'
 import { CreateProductRequest, type Product } from '#products/schema'
 import { adjustStock, createLocation, reserve } from '#stock'
 import { type Reservation, ReserveRequest } from '#stock/schema'
-import { sql } from './database.ts'
+import { sql } from './engines/database.ts'
 
 const context = (): RequestContext => systemContext('function:test')
 let made = 0

@@ -5,9 +5,9 @@ import { type JobRun, runner, submitJob, work } from '#jobs'
 import { ImportPayload } from '#products/schema'
 import { ExportPayload, VerifyPayload } from '#stock/schema'
 import { DeliveryPayload } from '../../../shared/webhooks/delivery-payload.ts'
-import { call } from './call.ts'
-import { sql } from './database.ts'
+import { sql } from './engines/database.ts'
 import { functionNamed } from './functions.ts'
+import { call } from './http/call.ts'
 
 /** A job that is dead after one attempt, with `error`; all other queued jobs die with it. Gives its id. */
 export async function deadJob(error = 'validation_failed: nonsense'): Promise<string> {

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest'
+import type { LoggedEvent } from '../postgres/log.ts'
 import { type Backlog, createBacklog, type Entry, type Settlement } from './backlog.ts'
-import type { LoggedEvent } from './postgres/log.ts'
 import type { Progress } from './progress.ts'
 
 let backoff = 0

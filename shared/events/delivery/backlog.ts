@@ -1,4 +1,4 @@
-import type { LoggedEvent } from './postgres/log.ts'
+import type { LoggedEvent } from '../postgres/log.ts'
 import { createResumption, type Progress, type WaitingHead } from './progress.ts'
 import { backoffMs } from './waits.ts'
 

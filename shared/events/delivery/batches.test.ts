@@ -4,9 +4,9 @@ import { overrideEnvironment } from '#config'
 import type { Outcome } from '#errors'
 import { closeRelay, type Following, follow, type LoggedEvent, relayOutbox } from '#events'
 import { sql } from '#testing'
-import { publish } from './outbox.ts'
-import { adapters } from './testing/adapters.ts'
-import { acknowledge, context, newEvent, topic, until } from './testing/events.ts'
+import { publish } from '../outbox/outbox.ts'
+import { adapters } from '../testing/adapters.ts'
+import { acknowledge, context, newEvent, topic, until } from '../testing/events.ts'
 import { ATTEMPTS_MAX } from './waits.ts'
 
 // A retry comes at once here.

@@ -1,5 +1,5 @@
 import type { Outcome } from '#errors'
-import type { LoggedEvent } from './postgres/log.ts'
+import type { LoggedEvent } from '../postgres/log.ts'
 
 export interface Subscription {
   topics: readonly string[]

@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vites
 import { overrideEnvironment } from '#config'
 import { logger } from '#telemetry'
 import { inKafka, kafkaUrl } from '#testing/kafka'
-import { closeRelay, relayOutbox } from '../relay.ts'
+import { closeRelay, relayOutbox } from '../outbox/relay.ts'
 import { adapters, currentKafkaUrl } from '../testing/adapters.ts'
 import { context, log, seen, start, stopFollowing, topic, until } from '../testing/events.ts'
 import { readTopic, withAdmin } from '../testing/kafka.ts'

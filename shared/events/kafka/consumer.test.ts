@@ -6,9 +6,9 @@ import type { Outcome } from '#errors'
 import { listDeadEvents, redriveDeadEvents } from '#events'
 import { sql } from '#testing'
 import { inKafka, kafkaUrl } from '#testing/kafka'
-import { publish } from '../outbox.ts'
+import { publish } from '../outbox/outbox.ts'
+import { closeRelay, relayOutbox } from '../outbox/relay.ts'
 import type { LoggedEvent } from '../postgres/log.ts'
-import { closeRelay, relayOutbox } from '../relay.ts'
 import { adapters, currentKafkaUrl } from '../testing/adapters.ts'
 import {
   acknowledge,
@@ -27,8 +27,8 @@ import { createSender } from './producer.ts'
 import { eventTopics } from './topics.ts'
 
 // Enough for a consumer that can leave its group. One test has one that can't.
-vi.mock('../waits.ts', async (original) => ({
-  ...(await original<typeof import('../waits.ts')>()),
+vi.mock('../delivery/waits.ts', async (original) => ({
+  ...(await original<typeof import('../delivery/waits.ts')>()),
   STOP_MAX_MS: 2_000,
 }))
 

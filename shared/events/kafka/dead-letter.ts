@@ -2,7 +2,7 @@ import type { EachBatchPayload, KafkaMessage, Message } from 'kafkajs'
 import * as z from 'zod'
 import { cutText } from '#errors'
 import { logger } from '#telemetry'
-import type { Subscription } from '../subscription.ts'
+import type { Subscription } from '../delivery/subscription.ts'
 import { recordDeath } from './dead-event.ts'
 
 /** A longer reason says no more. */

@@ -1,6 +1,6 @@
 import type { Admin } from 'kafkajs'
 import { onShutdown } from '#async'
-import type { Lag } from '../progress.ts'
+import type { Lag } from '../delivery/progress.ts'
 import type { KafkaSettings } from '../settings.ts'
 import { createKafka } from './client.ts'
 import { ensureTopics, eventTopics } from './topics.ts'

@@ -2,9 +2,9 @@ import type { IHeaders, KafkaMessage, Message } from 'kafkajs'
 import * as z from 'zod'
 import { decimalInteger } from '#input'
 import { childTrace } from '#telemetry'
-import type { Entry } from '../backlog.ts'
+import type { Entry } from '../delivery/backlog.ts'
+import { type Subscription, wants } from '../delivery/subscription.ts'
 import type { LoggedEvent } from '../postgres/log.ts'
-import { type Subscription, wants } from '../subscription.ts'
 
 /** An event in the outbox. Its data is the stored text. */
 export interface OutboxRow {

@@ -1,7 +1,7 @@
 import type { Sql } from '#database'
 import { newId } from '#ids'
 import { REFUSED_BY_LOG } from '../dead-events.ts'
-import { BACKOFF_MAX_MS, backoffMs } from '../waits.ts'
+import { BACKOFF_MAX_MS, backoffMs } from '../delivery/waits.ts'
 import type { OutboxRow } from './message.ts'
 
 /** Events a batch: some 20 ms of work for the broker and for this process. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { expect, it } from 'vitest'
-import type { Progress } from '../progress.ts'
+import type { Progress } from '../delivery/progress.ts'
 import { toOffset, toProgress } from './partition-state.ts'
 
 const heads = (count: number) =>

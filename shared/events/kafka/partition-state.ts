@@ -1,9 +1,9 @@
 import type { Kafka } from 'kafkajs'
 import * as z from 'zod'
-import { createBacklog } from '../backlog.ts'
-import { type Partition, unsavedMax } from '../delivery.ts'
-import type { Progress } from '../progress.ts'
-import type { Subscription } from '../subscription.ts'
+import { createBacklog } from '../delivery/backlog.ts'
+import { type Partition, unsavedMax } from '../delivery/delivery.ts'
+import type { Progress } from '../delivery/progress.ts'
+import type { Subscription } from '../delivery/subscription.ts'
 import type { MessageEntry } from './message.ts'
 
 /**

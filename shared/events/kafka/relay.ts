@@ -1,9 +1,9 @@
 import { onShutdown } from '#async'
 import { type RequestContext, type Sql, transaction } from '#database'
 import { counter, gauge, logger } from '#telemetry'
-import { takeTurn } from '../relay-turn.ts'
+import { ATTEMPTS_MAX } from '../delivery/waits.ts'
+import { takeTurn } from '../outbox/relay-turn.ts'
 import type { KafkaSettings } from '../settings.ts'
-import { ATTEMPTS_MAX } from '../waits.ts'
 import type { OutboxRow } from './message.ts'
 import {
   blockRow,

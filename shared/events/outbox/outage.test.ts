@@ -4,13 +4,16 @@ import { systemContext } from '#database'
 import type { Outcome } from '#errors'
 import { type Following, follow, relayOutbox } from '#events'
 import { sql } from '#testing'
+import { ATTEMPTS_MAX } from '../delivery/waits.ts'
+import { adapters } from '../testing/adapters.ts'
+import { newEvent } from '../testing/events.ts'
 import { publish } from './outbox.ts'
-import { adapters } from './testing/adapters.ts'
-import { newEvent } from './testing/events.ts'
-import { ATTEMPTS_MAX } from './waits.ts'
 
 // An outage is over in an instant here, however often it was looked whether it is.
-vi.mock('./waits.ts', async (original) => ({ ...(await original<typeof import('./waits.ts')>()), backoffMs: () => 1 }))
+vi.mock('../delivery/waits.ts', async (original) => ({
+  ...(await original<typeof import('../delivery/waits.ts')>()),
+  backoffMs: () => 1,
+}))
 
 const until = (check: () => unknown) => vi.waitFor(check, { timeout: 30_000, interval: 20 })
 let following: Following | undefined

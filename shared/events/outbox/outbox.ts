@@ -1,7 +1,7 @@
 import type { Sql } from '#database'
 import { newId } from '#ids'
 import { type TraceContext, traceOfMessage } from '#telemetry'
-import { type EventType, eventTypes } from './event-types.ts'
+import { type EventType, eventTypes } from '../event-types.ts'
 
 export interface NewEvent {
   type: EventType

@@ -1,9 +1,9 @@
 import { primary, type RequestContext, transaction } from '#database'
 import { counter, histogram } from '#telemetry'
-import { closeKafkaRelay, publishToKafka } from './kafka/relay.ts'
-import { appendFromOutbox } from './postgres/log.ts'
+import { closeKafkaRelay, publishToKafka } from '../kafka/relay.ts'
+import { appendFromOutbox } from '../postgres/log.ts'
+import { eventsSettings } from '../settings.ts'
 import { takeTurn } from './relay-turn.ts'
-import { eventsSettings } from './settings.ts'
 
 /** Events a transaction: about 15 ms of work, so neither a stop nor another relay waits long. */
 const BATCH_MAX = 1_000

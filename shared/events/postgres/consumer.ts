@@ -2,9 +2,9 @@ import { jittered, pause } from '#async'
 import { levelOf } from '#database'
 import { newId } from '#ids'
 import { logger } from '#telemetry'
-import { createBacklog, type Entry } from '../backlog.ts'
-import { deliverBacklog, type Partition, unsavedMax } from '../delivery.ts'
-import { type Following, type Subscription, wants } from '../subscription.ts'
+import { createBacklog, type Entry } from '../delivery/backlog.ts'
+import { deliverBacklog, type Partition, unsavedMax } from '../delivery/delivery.ts'
+import { type Following, type Subscription, wants } from '../delivery/subscription.ts'
 import {
   type Cursor,
   CursorLost,

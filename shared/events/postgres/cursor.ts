@@ -1,6 +1,6 @@
 import { pipeline, type Sql, systemContext, transaction } from '#database'
 import { newId } from '#ids'
-import type { Progress } from '../progress.ts'
+import type { Progress } from '../delivery/progress.ts'
 import type { LoggedEvent } from './log.ts'
 
 /** The lease of a cursor. Three renewals fit in, so one or two may fail. */

@@ -1,6 +1,6 @@
 import { primary } from '#database'
 import { COUNT_MAX } from '#telemetry'
-import type { Lag } from '../progress.ts'
+import type { Lag } from '../delivery/progress.ts'
 
 /** How far a group is behind the end of the log. One that has never come is behind all of it. */
 export async function logLag(group: string, topic: string): Promise<Lag> {

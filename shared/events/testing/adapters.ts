@@ -3,7 +3,7 @@ import { overrideEnvironment } from '#config'
 import { sql } from '#testing'
 import { inKafka, kafkaUrl } from '#testing/kafka'
 import { toEvent } from '../kafka/message.ts'
-import { closeRelay } from '../relay.ts'
+import { closeRelay } from '../outbox/relay.ts'
 import { readTopic, tuneConsumers, withAdmin } from './kafka.ts'
 
 // A partition is tried again, and a consumer stops, when a request for events has come back; a member hears of others with a heartbeat.

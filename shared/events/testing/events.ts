@@ -4,8 +4,8 @@ import { type Sql, systemContext } from '#database'
 import type { Outcome } from '#errors'
 import { type Following, follow, type LoggedEvent } from '#events'
 import { sql } from '#testing'
-import { type NewEvent, publish } from '../outbox.ts'
-import { relayOutbox } from '../relay.ts'
+import { type NewEvent, publish } from '../outbox/outbox.ts'
+import { relayOutbox } from '../outbox/relay.ts'
 
 export const topic = 'stock-events'
 export const acknowledge: Outcome = { verdict: 'acknowledge' }

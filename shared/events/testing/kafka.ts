@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Admin, type ConsumerConfig, Kafka, type KafkaMessage } from 'kafkajs'
+import { ATTEMPTS_MAX, backoffMs } from '../delivery/waits.ts'
 import { createKafka } from '../kafka/client.ts'
 import { type KafkaSettings, parseKafkaUrl } from '../settings.ts'
-import { ATTEMPTS_MAX, backoffMs } from '../waits.ts'
 
 const { consumer } = Kafka.prototype
 

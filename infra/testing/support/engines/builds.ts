@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { inject } from 'vitest'
 import { askSetup } from './ask-setup.ts'
 
-const root = fileURLToPath(new URL('../../../', import.meta.url))
+const root = fileURLToPath(new URL('../../../../', import.meta.url))
 
 /** The bundle of a source file, made once a run: it starts several times as fast as its sources with tsx. */
 export async function bundleOf(source: URL): Promise<string> {

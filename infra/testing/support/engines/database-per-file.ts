@@ -4,9 +4,9 @@ import { afterAll } from 'vitest'
 import { ensureBootstrapKey } from '#access'
 import { shutDown } from '#async'
 import { overrideEnvironment } from '#config'
-import { connect } from '../../../shared/database/connections/connect.ts'
+import { connect } from '../../../../shared/database/connections/connect.ts'
+import { requireDeclaredEvents } from '../published.ts'
 import { engineUrl } from './engine.ts'
-import { requireDeclaredEvents } from './published.ts'
 
 /** The admin key of every test database. */
 export const ADMIN_KEY = 'test-admin-key'

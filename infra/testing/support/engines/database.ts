@@ -1,7 +1,7 @@
 import { expect, vi } from 'vitest'
 import { environment } from '#config'
 import { primary, type Sql } from '#database'
-import { connect } from '../../../shared/database/connections/connect.ts'
+import { connect } from '../../../../shared/database/connections/connect.ts'
 import './database-per-file.ts'
 
 /** A statement on the test's database, in a transaction of its own. */

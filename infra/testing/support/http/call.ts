@@ -1,9 +1,9 @@
 import * as z from 'zod'
 import type { FunctionDefinition } from '#function'
 import { openApiOf } from '#openapi'
+import { ADMIN_KEY } from '../engines/database-per-file.ts'
+import { traceparentOf } from '../published.ts'
 import { type CheckAnswer, contractOf } from './contract.ts'
-import { ADMIN_KEY } from './database-per-file.ts'
-import { traceparentOf } from './published.ts'
 
 export interface CallOptions {
   params?: Record<string, string>

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { openApiOf } from '#openapi'
+import { allFunctions } from '../functions.ts'
 import { contractOf } from './contract.ts'
-import { allFunctions } from './functions.ts'
 
 const check = contractOf(openApiOf(await allFunctions(), '0.0.0'))
 const problem = {
