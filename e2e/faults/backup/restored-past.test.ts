@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { appendFile, mkdtemp, realpath, rm } from 'node:fs/promises'
+import { appendFile, chmod, mkdtemp, realpath, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -96,6 +96,8 @@ let versionsBefore: number[] = []
 
 beforeAll(async () => {
   dataDir = await realpath(await mkdtemp(join(tmpdir(), 'stock-past-')))
+  // As a clone's folder is: under root, PostgreSQL's account may enter it, and none that is closed in it.
+  await chmod(dataDir, 0o755)
   receiver = await openReceiver()
   await start()
   await ask('POST', '/webhooks', {

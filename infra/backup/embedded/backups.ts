@@ -1,9 +1,8 @@
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as z from 'zod'
-import { findPrograms } from '../../local/postgres/programs.ts'
 import { type Connection, withConnection } from '../../local/postgres/sql.ts'
-import { type CopiedFile, copyFolder, digest, digestFolder } from './copy.ts'
+import { type CopiedFile, copyFolder, digest, digestFolder, syncFolders } from './copy.ts'
 
 /** Backups that are kept, each as large as the data. */
 export const KEPT_MAX = 7
@@ -40,11 +39,11 @@ export async function copyRunning(dataDir: string, url: string): Promise<Copy> {
   try {
     const primary = join(dataDir, 'postgres/primary')
     const files = await withConnection(url, (sql) => copyConsistently(sql, primary, join(unfinished, 'data')))
-    const { run, binaries } = await findPrograms(join(dataDir, 'postgres'))
-    await run(binaries.initdb, ['-D', join(unfinished, 'data'), '--sync-only'])
     const copy = { name, startedAt, endedAt: new Date(), files }
     await writeFile(join(unfinished, 'backup.json'), JSON.stringify(copy), { mode: 0o600, flush: true })
+    await syncFolders(unfinished)
     await rename(unfinished, join(folderOf(dataDir), name))
+    await syncFolders(folderOf(dataDir))
     return copy
   } finally {
     await rm(unfinished, { recursive: true, force: true })

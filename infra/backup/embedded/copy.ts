@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { createReadStream, createWriteStream, type Dirent } from 'node:fs'
-import { chmod, mkdir, readdir } from 'node:fs/promises'
+import { chmod, mkdir, open, readdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -35,6 +35,15 @@ export async function copyFolder(
     }
   }
   return copied
+}
+
+/** Has the disk keep what is in a folder, and in those in it, by which names. Their files are flushed as they are written. */
+export async function syncFolders(root: string): Promise<void> {
+  const folders = (await pathsIn(root)).filter(({ isFolder }) => isFolder)
+  for (const folder of [...folders.map(({ name }) => join(root, name)), root]) {
+    const handle = await open(folder)
+    await handle.sync().finally(() => handle.close())
+  }
 }
 
 /** The digests of a folder's files now, as `copyFolder` gave them. */
@@ -79,7 +88,7 @@ export async function digest(from: string, to?: string): Promise<Omit<CopiedFile
     },
   })
   if (to === undefined) await pipeline(createReadStream(from), meter.resume())
-  else await pipeline(createReadStream(from), meter, createWriteStream(to, { mode: 0o600 }))
+  else await pipeline(createReadStream(from), meter, createWriteStream(to, { mode: 0o600, flush: true }))
   if (to !== undefined) await chmod(to, 0o600)
   return { bytes, sha256: hash.digest('hex') }
 }
