@@ -35,7 +35,7 @@ describe.each(alerts)('$alert', ({ alert, labels, annotations }) => {
 })
 
 /** What is done by plan, or where another page leads. */
-const WITHOUT_ALERT = ['fail-over.md', 'replica-reclone.md', 'rotate-secrets.md']
+const WITHOUT_ALERT = ['fail-over.md', 'replica-reclone.md', 'rotate-secrets.md', 'upgrade.md']
 
 it.each(runbooks.filter((file) => !WITHOUT_ALERT.includes(file)))(
   'docs/runbooks/%s is where an alert leads',
