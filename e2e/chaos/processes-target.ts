@@ -9,33 +9,28 @@ import { openReceiver } from '../../infra/testing/support/http/receiver.ts'
 import { closeLater } from '../bench/closing.ts'
 import { startNode } from '../faults/processes.ts'
 import { type Engine, startEngineParts } from './engine-parts.ts'
-import type { Action, Part } from './faults.ts'
+import type { Action, Fault, Part } from './faults.ts'
+import { FUNCTIONS, OTHERS, WORKERS } from './functions.ts'
 import { type Supervised, supervise } from './supervised.ts'
-import type { Target } from './target.ts'
+import type { Mend, Target } from './target.ts'
 
-/** What the load asks for, and what may be struck: two processes of the busiest. */
-const FUNCTIONS = [
-  ...['reserve-stock', 'reserve-stock', 'confirm-reservation', 'release-reservation', 'extend-reservation'],
-  ...['adjust-stock', 'count-stock', 'import-products', 'get-product', 'get-stock', 'get-reservation'],
-  ...['query-availability', 'get-job'],
-]
-/** What prepares, and what looks at the end. */
-const OTHERS = [
-  ...['create-product', 'create-webhook', 'list-movements', 'list-reservations', 'list-products', 'audit-stock'],
-]
-const WORKERS = [
-  ...['publish-events', 'detect-low-stock', 'notify-webhooks', 'dispatch-jobs', 'process-job', 'process-job'],
-  ...['expire-reservations'],
-]
 const KEY = 'chaos-admin-key-0123456789'
 const SLOW_MS = 60
+const SKEW_MS = 5 * 60_000
 const LOG_LINES_MAX = 400
+
+/** Whether processes can be struck so. Engines end by SIGKILL alone, workers have no address, and the disk is everybody's. */
+export function fitsProcesses({ part, action }: Fault): boolean {
+  if (action === 'restart') return ['router', 'function', 'worker'].includes(part)
+  return action !== 'fill' && !(part === 'worker' && action === 'cut')
+}
 
 /** A process, or an engine, and the network before it. */
 interface Broken extends Engine {
   name: string
   proxy?: TcpProxy
   skew?: (ms: number) => Promise<void>
+  restart?: () => void
 }
 
 /** Starts everything as processes of this machine, each behind a network that can fail. Throws with what is missing. */
@@ -101,16 +96,19 @@ export async function startProcesses(progress: (line: string) => void): Promise<
       return { hit: hit.name, mend: await breakIt(hit, action) }
     },
     failures,
-    log: () => [...workers, ...served, router].flatMap(({ name, log }) => tail(name, log())).join('\n'),
+    log: async () => [...workers, ...served, router].flatMap(({ name, log }) => tail(name, log())).join('\n'),
   }
 }
 
-async function breakIt({ kill, signal, proxy, skew, lag }: Broken, action: Action): Promise<() => Promise<void>> {
+async function breakIt({ kill, signal, proxy, lag, skew, restart }: Broken, action: Action): Promise<Mend['mend']> {
   const network = (): TcpProxy => proxy ?? unfit(action)
   const mendNetwork = async () => network().mend()
   switch (action) {
     case 'kill':
       kill()
+      return async () => {}
+    case 'restart':
+      ;(restart ?? unfit(action))()
       return async () => {}
     case 'pause':
       signal('SIGSTOP')
@@ -134,8 +132,10 @@ async function breakIt({ kill, signal, proxy, skew, lag }: Broken, action: Actio
       await (lag ?? unfit(action))('3s')
       return () => (lag ?? unfit(action))('0')
     case 'skew':
-      await (skew ?? unfit(action))(5 * 60_000)
+      await (skew ?? unfit(action))(SKEW_MS)
       return () => (skew ?? unfit(action))(0)
+    case 'fill':
+      return unfit(action)
   }
 }
 

@@ -59,7 +59,7 @@ export async function writeReport(results: Results, folder: string): Promise<str
     'report.md': `${markdown.join('\n')}\n`,
     'timeline.svg': drawTimeline(attempts, outcomes),
     'recovery.svg': drawRecovery(outcomes),
-    'processes.log': target.log(),
+    'processes.log': await target.log(),
   }
   await mkdir(folder, { recursive: true })
   for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text)

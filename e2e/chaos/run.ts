@@ -5,11 +5,12 @@ import { closeLater, withClosing } from '../bench/closing.ts'
 import { Checker } from './checker.ts'
 import { createClient, parsed } from './client.ts'
 import { compare } from './compare.ts'
-import { actions, faults, nameOf } from './faults.ts'
+import { fitsCompose, startCompose } from './compose-target.ts'
+import { actions, type Fault, faults, nameOf } from './faults.ts'
 import type { Attempt } from './history.ts'
 import { type Load, startLoad } from './load.ts'
 import { describeRound, planOf, seconds } from './plan.ts'
-import { startProcesses } from './processes-target.ts'
+import { fitsProcesses, startProcesses } from './processes-target.ts'
 import { writeReport } from './report.ts'
 import { createRounds, type Outcome } from './rounds.ts'
 import type { Target } from './target.ts'
@@ -23,9 +24,14 @@ Exits with 1 if it finds a broken promise. docs/chaos.md says more.
   --minutes N      for how long faults are injected, 2 by default
   --seed S         the same seed gives the same plan; a random one by default
   --only NAMES     of these faults alone, such as 'kill primary,stall redis'
+  --target T       processes of this machine (processes, the default), or docker-compose.yml on a project of its own (compose)
   --plan           prints the plan and the faults, and runs nothing
-  --out FOLDER     where the report goes: .local/chaos/<seed> by default
+  --out FOLDER     where the report goes: .local/chaos/<target>-<seed> by default
 `
+const targets = {
+  processes: { start: startProcesses, fits: fitsProcesses },
+  compose: { start: startCompose, fits: fitsCompose },
+}
 const MINUTES_MAX = 60
 /** A round takes some 5 s at the least. */
 const ROUNDS_A_MINUTE = 12
@@ -47,22 +53,31 @@ async function main(): Promise<void> {
       seed: { type: 'string', default: String(randomInt(1_000_000)) },
       only: { type: 'string' },
       out: { type: 'string' },
+      target: { type: 'string', default: 'processes' },
     },
   })
   if (values.help) return void process.stdout.write(USAGE)
   const minutes = numberIn(values.minutes, '--minutes', 0.1, MINUTES_MAX)
   const seed = Math.floor(numberIn(values.seed, '--seed', 0, 2 ** 31))
   const names = values.only?.split(',').map((name) => name.trim())
-  const unknown = names?.filter((name) => !faults.some((fault) => nameOf(fault) === name)) ?? []
+  const kind = targets[values.target as keyof typeof targets]
+  if (!kind) throw new Error(`--target must be ${Object.keys(targets).join(' or ')}, not ${values.target}`)
+  const fitting = faults.filter(kind.fits)
+  const unknown = names?.filter((name) => !fitting.some((fault) => nameOf(fault) === name)) ?? []
   if (unknown.length > 0) throw new Error(`there is no fault ${unknown}: --plan lists them`)
-  const table = faults.filter((fault) => names?.includes(nameOf(fault)) ?? true)
+  const table = fitting.filter((fault) => names?.includes(nameOf(fault)) ?? true)
   const rounds = planOf(seed, Math.ceil(minutes * ROUNDS_A_MINUTE), table)
   process.stdout.write(`seed ${seed}; it plays as many of these as there is time for:\n`)
   for (const round of rounds) process.stdout.write(`  ${describeRound(round)}\n`)
-  if (values.plan) return printFaults()
+  if (values.plan) return printFaults(fitting)
   await withClosing(async () => {
-    const target = await startProcesses(progress)
-    const isFine = await run(target, { minutes, seed, rounds, out: values.out ?? `.local/chaos/${seed}` })
+    const target = await kind.start(progress)
+    const isFine = await run(target, {
+      minutes,
+      seed,
+      rounds,
+      out: values.out ?? `.local/chaos/${values.target}-${seed}`,
+    })
     process.exitCode = isFine ? 0 : 1
   })
 }
@@ -141,9 +156,9 @@ function numberIn(text: string, name: string, min: number, max: number): number 
   throw new Error(`${name} must be a number from ${min} to ${max}, not ${text}`)
 }
 
-function printFaults(): void {
+function printFaults(fitting: readonly Fault[]): void {
   const lines = Object.entries(actions).map(([name, does]) => `  ${name.padEnd(8)} ${does}`)
-  process.stdout.write(`faults: ${faults.map(nameOf).join(', ')}\n${lines.join('\n')}\n`)
+  process.stdout.write(`faults: ${fitting.map(nameOf).join(', ')}\n${lines.join('\n')}\n`)
 }
 
 await main().catch((error: Error) => {

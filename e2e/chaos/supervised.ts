@@ -6,6 +6,8 @@ export interface Supervised {
   url: string
   /** SIGKILL. */
   kill: () => void
+  /** SIGTERM, upon which it drains. */
+  restart: () => void
   signal: (name: NodeJS.Signals) => void
   /** Has it started again with a clock that is so much off. */
   skew: (ms: number) => Promise<void>
@@ -15,7 +17,6 @@ export interface Supervised {
 }
 
 const RESTART_MS = 500
-/** An end within this time of its start is one of those that follow from what it needs being away. */
 const LOG_LINES_MAX = 5_000
 
 /** Loaded before anything else. The monotonic clock, by which time-outs run, is as it was. */
@@ -54,14 +55,16 @@ export async function supervise(
     await listeningUrl(own)
   }
 
-  const kill = () => {
+  const end = (signal: NodeJS.Signals) => {
     isKilled = true
-    started?.process.kill('SIGKILL')
+    started?.process.kill(signal)
   }
+  const kill = () => end('SIGKILL')
   await start()
   return {
     url: `http://127.0.0.1:${settings.PORT}`,
     kill,
+    restart: () => end('SIGTERM'),
     signal: (signal) => void started?.process.kill(signal),
     async skew(ms) {
       clock = ms === 0 ? {} : { NODE_OPTIONS: `--import=${SKEWED}`, CLOCK_SKEW_MS: String(ms) }

@@ -14,11 +14,11 @@ export interface Target {
   /** What ended by itself, or did not come back, so far. */
   failures: string[]
   /** What its processes have said that matters. */
-  log: () => string
+  log: () => Promise<string>
 }
 
 /** Mends what was broken, and says what was hit. */
 export interface Mend {
   hit: string
-  mend: () => Promise<void>
+  mend: () => Promise<unknown>
 }
