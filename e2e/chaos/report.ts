@@ -14,7 +14,8 @@ export interface Results {
   outcomes: readonly Outcome[]
   attempts: readonly Attempt[]
   findings: readonly Finding[]
-  truth: Truth
+  /** Undefined where it could not be read any more. */
+  truth: Truth | undefined
 }
 
 const FINDINGS_SHOWN_MAX = 40
@@ -35,9 +36,9 @@ export async function writeReport(results: Results, folder: string): Promise<str
     answers,
     p50Ms: quantile(times, 0.5),
     p99Ms: quantile(times, 0.99),
-    reservations: truth.reservations.length,
-    movements: [...truth.movements.values()].reduce((sum, rows) => sum + rows.length, 0),
-    events: [...truth.versions.values()].reduce((sum, last) => sum + last, 0),
+    reservations: truth?.reservations.length ?? 0,
+    movements: [...(truth?.movements.values() ?? [])].reduce((sum, rows) => sum + rows.length, 0),
+    events: [...(truth?.versions.values() ?? [])].reduce((sum, last) => sum + last, 0),
   }
   const title = `Chaos: seed ${seed}, ${minutes} minutes, on ${target.name}`
   const markdown = [

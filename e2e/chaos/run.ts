@@ -1,20 +1,18 @@
 import { randomInt } from 'node:crypto'
 import { parseArgs } from 'node:util'
-import { waitUntil } from '../../infra/local/waits.ts'
 import { closeLater, withClosing } from '../bench/closing.ts'
 import { Checker } from './checker.ts'
-import { createClient, parsed } from './client.ts'
-import { compare } from './compare.ts'
+import { type Client, createClient } from './client.ts'
 import { fitsCompose, startCompose } from './compose-target.ts'
 import { actions, type Fault, faults, nameOf } from './faults.ts'
 import type { Attempt } from './history.ts'
+import { judge } from './judge.ts'
 import { type Load, startLoad } from './load.ts'
-import { describeRound, planOf, seconds } from './plan.ts'
+import { describeRound, planOf, type Round, seconds } from './plan.ts'
 import { fitsProcesses, startProcesses } from './processes-target.ts'
 import { writeReport } from './report.ts'
 import { createRounds, type Outcome } from './rounds.ts'
 import type { Target } from './target.ts'
-import { checkImports, checkRepeats, readTruth } from './truth.ts'
 
 const USAGE = `npm run chaos -- --minutes N --seed S
 
@@ -36,9 +34,6 @@ const MINUTES_MAX = 60
 /** A round takes some 5 s at the least. */
 const ROUNDS_A_MINUTE = 12
 const WARM_MS = 60_000
-/** The shortest holds last 5 s, and are swept within a second. */
-const EXPIRY_MS = 30_000
-const DELIVERY_MS = 60_000
 
 const startedAt = performance.now()
 const progress = (line: string) =>
@@ -85,7 +80,7 @@ async function main(): Promise<void> {
 interface Options {
   minutes: number
   seed: number
-  rounds: ReturnType<typeof planOf>
+  rounds: readonly Round[]
   out: string
 }
 
@@ -93,61 +88,63 @@ async function run(target: Target, { minutes, seed, rounds, out }: Options): Pro
   const checker = new Checker()
   const attempts: Attempt[] = []
   const outcomes: Outcome[] = []
-  const game = { onAttempt: (attempt: Attempt) => checker.attempt(attempt, false) }
+  // Nothing is broken yet.
+  let onAttempt = (attempt: Attempt) => checker.attempt(attempt, false)
   const client = await createClient(target, (attempt) => {
     attempts.push(attempt)
-    game.onAttempt(attempt)
+    onAttempt(attempt)
   })
   closeLater(client.close)
   let load: Load | undefined
-  const events = ['product.created', 'product.updated', 'stock.adjusted', 'stock.reserved', 'stock.released']
-  const more = ['stock.expired', 'stock.confirmed', 'stock.counted', 'stock.low', 'stock.out', 'stock.back']
-  const body = { url: target.receiverUrl, events: [...events, ...more] }
-  const webhook = await client.decide({ operation: 'POST /v1/webhooks', body, key: `chaos-${seed}` })
-  if (webhook?.status !== 201) throw new Error(`no webhook could be made: ${webhook?.text}`)
   target.onDelivery((text) => {
     const { id, data } = JSON.parse(text)
     checker.delivered({ id, productId: data.productId, version: data.version })
     load?.deliver(data.reservationId)
   })
+  await createWebhook(client, target.receiverUrl)
   load = await startLoad(client, checker, seed)
-  const { play, recovery, onAttempt } = createRounds(target, client, load, checker)
-  game.onAttempt = onAttempt
+  const game = createRounds(target, client, load, checker)
+  onAttempt = game.onAttempt
+  const truth = await play(game, rounds, minutes, outcomes)
+    .then(() => load.stop())
+    .then(() => judge(client, checker, load, seed))
+    .catch((error: Error) => {
+      checker.find('recovery', error.message)
+      return undefined
+    })
+  for (const failure of target.failures) checker.find('recovery', failure)
+  const { findings } = checker
+  process.stdout.write(await writeReport({ target, seed, minutes, outcomes, attempts, findings, truth }, out))
+  return findings.length === 0
+}
+
+async function createWebhook({ decide }: Client, url: string): Promise<void> {
+  const events = ['product.created', 'product.updated', 'stock.adjusted', 'stock.reserved', 'stock.released']
+  const more = ['stock.expired', 'stock.confirmed', 'stock.counted', 'stock.low', 'stock.out', 'stock.back']
+  const body = { url, events: [...events, ...more] }
+  const answer = await decide({ operation: 'POST /v1/webhooks', body, key: 'chaos' })
+  if (answer?.status !== 201) throw new Error(`no webhook could be made: ${answer?.text}`)
+}
+
+/** Plays rounds until the time is over. Throws where the target does not recover. */
+async function play(
+  game: ReturnType<typeof createRounds>,
+  rounds: readonly Round[],
+  minutes: number,
+  outcomes: Outcome[],
+): Promise<void> {
   progress('warming up')
-  await recovery(Date.now(), WARM_MS)
+  await game.recovery(Date.now(), WARM_MS)
   const end = performance.now() + minutes * 60_000
   for (const round of rounds) {
     if (performance.now() > end) break
     progress(describeRound(round))
-    const outcome = await play(round)
+    const outcome = await game.play(round)
     outcomes.push(outcome)
     const hit = outcome.strikes.map(({ hit }) => hit).join(', ')
     progress(`   (${hit}) as before after ${seconds(outcome.recoveredInMs)}, ${outcome.refused} requests refused`)
   }
   progress('stopping the load, and comparing what was acknowledged with what is there')
-  await load.stop()
-  const isHeld = async (id: string) => {
-    const answer = await client.decide({ operation: 'GET /v1/reservations/{reservationId}', ids: [id] })
-    return answer && parsed<{ state: string }>(answer).state === 'held'
-  }
-  const soon = Date.now() + EXPIRY_MS
-  const ending = [...checker.holds].flatMap(([id, { state, expiresAt }]) =>
-    state === 'held' && expiresAt < soon ? [id] : [],
-  )
-  const isSwept = async () => !(await Promise.all(ending.map(isHeld))).includes(true)
-  await waitUntil(isSwept, EXPIRY_MS, 500)
-  const truth = await readTruth(client, [...checker.levels.keys()])
-  await waitUntil(() => [...truth.versions].every(([id, last]) => checker.untold(id, last).length === 0), DELIVERY_MS)
-  compare(checker, truth)
-  await checkImports(client, checker, load, seed)
-  await checkRepeats(client, checker, load)
-  for (const failure of target.failures) checker.find('recovery', failure)
-  const summary = await writeReport(
-    { target, seed, minutes, outcomes, attempts, findings: checker.findings, truth },
-    out,
-  )
-  process.stdout.write(summary)
-  return checker.findings.length === 0
 }
 
 function numberIn(text: string, name: string, min: number, max: number): number {

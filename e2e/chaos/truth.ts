@@ -1,15 +1,12 @@
 import type { Movement, Reservation } from '#stock/schema'
-import type { Checker } from './checker.ts'
 import { type Client, parsed, type Request } from './client.ts'
 import type { Truth } from './history.ts'
-import { importedPrefix } from './imports.ts'
-import type { Load } from './load.ts'
 
-const PAGE = 100
+export const PAGE = 100
 /** Pages of one list: more than a run of an hour makes. */
 const PAGES_MAX = 5_000
 /** A token of another timeline, which only the primary may answer. */
-const FROM_PRIMARY = '0-0/1'
+export const FROM_PRIMARY = '0-0/1'
 
 /** Asks for all that is there of the products that the checker knows. Throws where an answer stays away. */
 export async function readTruth(client: Client, productIds: readonly string[]): Promise<Truth> {
@@ -54,46 +51,4 @@ export async function readTruth(client: Client, productIds: readonly string[]): 
   }
   const { consistent } = await get<{ consistent: boolean }>({ operation: 'GET /v1/stock/audit' })
   return { at, levels, movements, reservations: [...reservations.values()], versions, isConsistent: consistent }
-}
-
-/** Compares the products that were imported with what the imports have acknowledged. */
-export async function checkImports(
-  { decide }: Pick<Client, 'decide'>,
-  checker: Checker,
-  { imported }: Load,
-  seed: number,
-): Promise<void> {
-  const skus = [...imported.keys()]
-  for (let start = 0; start < skus.length; start += PAGE) {
-    const items = skus.slice(start, start + PAGE).map((sku) => ({ sku }))
-    const answer = await decide({ operation: 'POST /v1/stock/availability', body: { items }, token: FROM_PRIMARY })
-    const found = answer && parsed<{ items: Array<{ sku: string; onHand: number }> }>(answer)
-    for (const { sku } of items) {
-      const onHand = found?.items.find((item) => item.sku === sku)?.onHand
-      const expected = imported.get(sku)?.onHand
-      if (onHand !== expected)
-        checker.find('nothing doubled', `${sku} was imported with ${expected} on hand, and has ${onHand}`)
-    }
-  }
-  // Those that every import renames.
-  const query = `?limit=${PAGE}&search=${importedPrefix(seed)}C`
-  const answer = await decide({ operation: 'GET /v1/products', query, token: FROM_PRIMARY })
-  const { items } = answer ? parsed<{ items: Array<{ sku: string; name: string }> }>(answer) : { items: [] }
-  for (const { sku, name } of items) {
-    if (imported.get(sku)?.name !== name)
-      checker.find('nothing lost', `${sku} is called ${name}, and should be ${imported.get(sku)?.name}`)
-  }
-}
-
-/** Repeats writes that were decided: each gives the same answer again, and does nothing. */
-export async function checkRepeats(
-  { decide }: Pick<Client, 'decide'>,
-  checker: Checker,
-  { decided }: Load,
-): Promise<void> {
-  for (const { request, answer } of decided) {
-    const again = await decide(request)
-    if (!again?.isReplay || again.status !== answer.status || again.text !== answer.text)
-      checker.find('nothing doubled', `${request.key} was answered ${answer.text}, and then ${again?.text}`)
-  }
 }
