@@ -24,7 +24,7 @@ const CALM_MS = 1_500
 /** Beyond its bound a round is waited for, so that the next one does not suffer from it. */
 const PATIENCE_MS = 90_000
 /** What has to be answered well again. The others come too seldom to wait for them. */
-const FREQUENT = [
+export const FREQUENT = [
   'POST /v1/reservations',
   'POST /v1/products/{productId}/stock/adjustments',
   'GET /v1/products/{productId}',
@@ -33,7 +33,13 @@ const FREQUENT = [
 ]
 
 /** Plays rounds against a target under load, and knows when requests may be refused, and when all goes well again. */
-export function createRounds(target: Target, client: Client, load: Load, checker: Checker) {
+export function createRounds(
+  target: Pick<Target, 'strike'>,
+  client: Pick<Client, 'oldestOpen'>,
+  load: Pick<Load, 'undelivered' | 'openImportSince'>,
+  checker: Checker,
+  calmMs = CALM_MS,
+) {
   /** Spans in which requests may be refused, and, where the router is struck, get no answer at all. */
   const spans: Array<{ from: number; to: number; hasRouter: boolean }> = []
   const lastGood = new Map<string, number>()
@@ -54,7 +60,7 @@ export function createRounds(target: Target, client: Client, load: Load, checker
       ...(begun(load.openImportSince()) ? ['an import has not ended'] : []),
     ]
     if (late.length > 0) lastLate = Date.now()
-    const isCalm = Date.now() - Math.max(since, lastRefused) >= CALM_MS
+    const isCalm = Date.now() - Math.max(since, lastRefused) >= calmMs
     return [
       ...late,
       ...(isCalm ? [] : ['requests are refused']),
@@ -65,7 +71,7 @@ export function createRounds(target: Target, client: Client, load: Load, checker
   /** Waits until all goes well that was begun before `since`, and goes well after it. Throws where it does not. */
   async function recovery(since: number, boundMs: number): Promise<number> {
     lastLate = 0
-    if (!(await waitUntil(() => missing(since).length === 0, boundMs + CALM_MS, 100)))
+    if (!(await waitUntil(() => missing(since).length === 0, boundMs + calmMs, 100)))
       checker.find('recovery', `after ${seconds(boundMs)}: ${missing(since).join(', ')}`)
     if (!(await waitUntil(() => missing(since).length === 0, PATIENCE_MS, 100)))
       throw new Error(`it does not recover: ${missing(since).join(', ')}`)
