@@ -1,14 +1,17 @@
 import type { Sql } from './connections/connect.ts'
-import { primary } from './connections/connections.ts'
+import { primaryReaders, retirePrimaryReaders } from './connections/connections.ts'
+import { isServerTimeout, withServerTimeout } from './connections/server-timeout.ts'
 
 /** A restore takes longer than this, and the server is away meanwhile: no answer from before it is believed after it. */
 const BELIEVED_MS = 1_000
+/** The server ends the statement after 5 s. This ends the wait for one that is silent: a clock would stand still with it. */
+const ANSWER_MAX_MS = 6_000
 
 let last: { answer: Promise<boolean>; at: number } | undefined
 
 /**
  * Whether this database was restored to its past and waits for an operator to say that relay, consumers, jobs and schedules may go on. At most
- * a second old. Throws while the database is away.
+ * a second old. Throws while the database is away. One that is silent is taken to wait: the answer may be on its way.
  */
 export function isPaused(): Promise<boolean> {
   const now = performance.now()
@@ -23,8 +26,20 @@ export function isPaused(): Promise<boolean> {
 }
 
 async function ask(): Promise<boolean> {
-  const [row] = await primary()<[{ paused: boolean }]>`select ${unresumed(primary())} as paused`
-  return row.paused
+  const readers = primaryReaders()
+  const { rows: sql } = readers
+  try {
+    const [row] = await withServerTimeout(
+      ANSWER_MAX_MS,
+      () => sql<[{ paused: boolean }]>`select ${unresumed(sql)} as paused`,
+    )
+    return row.paused
+  } catch (error) {
+    if (!isServerTimeout(error)) throw error
+    // The next question gets new connections: this one may be dead without a sign.
+    retirePrimaryReaders(readers)
+    return true
+  }
 }
 
 /** The condition that the database waits, for a statement that must not do its work meanwhile. */
