@@ -32,6 +32,8 @@ export const nameOf = ({ part, action }: Fault) => `${action} ${part}`
 
 const SHORT = [2_000, 8_000] as const
 const ONCE = [0, 0] as const
+/** A job whose worker could not note its end is taken up when its lease of 30 s is over. */
+const AFTER_LEASE_MS = 45_000
 
 const fault = (
   part: Part,
@@ -43,13 +45,13 @@ const fault = (
 
 /** Bounds are some times what a quiet machine with two cores takes. */
 export const faults: readonly Fault[] = [
-  fault('primary', 'kill', ONCE, 30_000, true),
-  fault('primary', 'pause', SHORT, 20_000, true),
-  fault('primary', 'cut', SHORT, 20_000, true),
-  fault('primary', 'stall', SHORT, 20_000, true),
-  fault('primary', 'vanish', SHORT, 20_000, true),
+  fault('primary', 'kill', ONCE, AFTER_LEASE_MS, true),
+  fault('primary', 'pause', SHORT, AFTER_LEASE_MS, true),
+  fault('primary', 'cut', SHORT, AFTER_LEASE_MS, true),
+  fault('primary', 'stall', SHORT, AFTER_LEASE_MS, true),
+  fault('primary', 'vanish', SHORT, AFTER_LEASE_MS, true),
   fault('primary', 'slow', SHORT, 15_000, true),
-  fault('primary', 'restart', ONCE, 30_000, true),
+  fault('primary', 'restart', ONCE, AFTER_LEASE_MS, true),
   fault('primary', 'fill', SHORT, 60_000, true),
   fault('replica', 'kill', ONCE, 30_000),
   fault('replica', 'restart', ONCE, 30_000),
