@@ -8,7 +8,14 @@ import { duration, size } from './format.ts'
 import { markRestored, sayMark } from './mark.ts'
 import { type PgBackRest, pgBackRest } from './pgbackrest.ts'
 import { onPrivateServer } from './private-server.ts'
-import { type Backup, type BackupType, checkContinuity, inspectRepository, readRepository } from './repository.ts'
+import {
+  type Backup,
+  type BackupType,
+  backUpInto,
+  checkContinuity,
+  inspectRepository,
+  readRepository,
+} from './repository.ts'
 import { checkRestored } from './restored.ts'
 import { configurationFile, scheduleSettings } from './settings.ts'
 import type { RestoreTarget } from './target.ts'
@@ -30,7 +37,7 @@ export async function withPgBackRest<Result>(
 export function backUpNow(type: BackupType): Promise<void> {
   return withPgBackRest(async (run) => {
     await run('stanza-create')
-    await run('backup', `--type=${type}`)
+    await backUpInto(run, type)
     const newest = (await readRepository(run)).backups.at(-1)
     if (newest) say(lineOf(newest))
   }, say)

@@ -33,7 +33,7 @@ const seconds = z.number().transform((value) => new Date(value * 1000))
 const InfoSchema = z.tuple([
   z.object({
     status: z.object({ code: z.number(), message: z.string() }),
-    repo: z.array(z.object({ status: z.object({ code: z.number(), message: z.string() }) })),
+    repo: z.array(z.object({ key: z.number(), status: z.object({ code: z.number(), message: z.string() }) })),
     archive: z.array(z.object({ id: z.string() })),
     backup: z.array(
       z.object({
@@ -47,6 +47,15 @@ const InfoSchema = z.tuple([
     ),
   }),
 ])
+
+/**
+ * Backs up into each repository, as pgBackRest does not by itself: without being told it takes the first one alone. One that has no backup yet
+ * gets a full one, whatever the type.
+ */
+export async function backUpInto(run: PgBackRest, type: BackupType): Promise<void> {
+  const [info] = InfoSchema.parse(parseInfo(await run('info', '--output=json')))
+  for (const { key } of info.repo) await run('backup', `--type=${type}`, `--repo=${key}`)
+}
 
 /** pgBackRest's code for a repository that has no backup yet. */
 const NO_BACKUPS = 2

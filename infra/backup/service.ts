@@ -6,7 +6,7 @@ import { answerScrape, logger, startLogExport } from '#telemetry'
 import { withConnection } from '../local/postgres/sql.ts'
 import { runs, seen } from './metrics.ts'
 import { drillRepository, withPgBackRest } from './on-repository.ts'
-import { checkContinuity, readRepository } from './repository.ts'
+import { type BackupType, backUpInto, checkContinuity, readRepository } from './repository.ts'
 import { dueBackup } from './schedule.ts'
 import { scheduleSettings } from './settings.ts'
 
@@ -88,9 +88,9 @@ function due() {
   return dueBackup(seen.backups, intervals, { now: new Date(), chance: Math.random(), hasGap })
 }
 
-function backUp(type: string): Promise<void> {
+function backUp(type: BackupType): Promise<void> {
   return withPgBackRest(async (run) => {
-    await run('backup', `--type=${type}`)
+    await backUpInto(run, type)
     logger().info({ type }, 'backed up')
   })
 }
