@@ -1,5 +1,6 @@
 // More than fifteen names: all modules above read, write and page through this door, and each name is a promise of its own.
 export { closeDatabase } from './close.ts'
+export { askPrimary } from './connections/ask-primary.ts'
 export type { Sql } from './connections/connect.ts'
 export { primary } from './connections/connections.ts'
 export { checkDatabase } from './connections/health.ts'

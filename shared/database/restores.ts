@@ -1,12 +1,9 @@
+import { askPrimary } from './connections/ask-primary.ts'
 import type { Sql } from './connections/connect.ts'
-import { primaryReaders, retirePrimaryReaders } from './connections/connections.ts'
-import { isServerTimeout, withServerTimeout } from './connections/server-timeout.ts'
+import { isServerTimeout } from './connections/server-timeout.ts'
 
 /** A restore takes longer than this, and the server is away meanwhile: no answer from before it is believed after it. */
 const BELIEVED_MS = 1_000
-/** The server ends the statement after 5 s. This ends the wait for one that is silent: a clock would stand still with it. */
-const ANSWER_MAX_MS = 6_000
-
 let last: { answer: Promise<boolean>; at: number } | undefined
 
 /**
@@ -26,18 +23,11 @@ export function isPaused(): Promise<boolean> {
 }
 
 async function ask(): Promise<boolean> {
-  const readers = primaryReaders()
-  const { rows: sql } = readers
   try {
-    const [row] = await withServerTimeout(
-      ANSWER_MAX_MS,
-      () => sql<[{ paused: boolean }]>`select ${unresumed(sql)} as paused`,
-    )
+    const [row] = await askPrimary((sql) => sql<[{ paused: boolean }]>`select ${unresumed(sql)} as paused`)
     return row.paused
   } catch (error) {
     if (!isServerTimeout(error)) throw error
-    // The next question gets new connections: this one may be dead without a sign.
-    retirePrimaryReaders(readers)
     return true
   }
 }

@@ -1,4 +1,4 @@
-import { primary } from '#database'
+import { askPrimary } from '#database'
 import { COUNT_MAX, gauge, measure, measuredGauge } from '#telemetry'
 import { REFUSED_BY_LOG } from './dead-events.ts'
 import type { Lag } from './delivery/progress.ts'
@@ -37,11 +37,13 @@ export async function measureEvents(groups: readonly string[]): Promise<void> {
 
 function measureOutbox(): Promise<void> {
   return measure('outbox', [outboxEvents, outboxAge], async () => {
-    const [row] = await primary()<[Lag]>`
+    const [row] = await askPrimary(
+      (sql) => sql<[Lag]>`
       select (select count(*) from (select from outbox limit ${COUNT_MAX}) as waiting) as events,
              coalesce((
                select extract(epoch from clock_timestamp() - occurred_at) from outbox order by sequence limit 1
-             ), 0)::float8 as seconds`
+             ), 0)::float8 as seconds`,
+    )
     outboxEvents.set(row.events)
     outboxAge.set(row.seconds)
   })
@@ -64,10 +66,12 @@ function measureStreams(groups: readonly string[]): Promise<void> {
 function measureDeadEvents(groups: readonly string[]): Promise<void> {
   return measure('dead-events', [deadEvents], async () => {
     for (const group of [...groups, REFUSED_BY_LOG]) {
-      const [row] = await primary()<[{ count: number }]>`
+      const [row] = await askPrimary(
+        (sql) => sql<[{ count: number }]>`
         select count(*) as count from (
           select from dead_events where group_name = ${group} and due_at is null limit ${COUNT_MAX}
-        ) as dead`
+        ) as dead`,
+      )
       deadEvents.set({ group }, row.count)
     }
   })

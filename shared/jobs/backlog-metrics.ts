@@ -1,4 +1,4 @@
-import { primary } from '#database'
+import { askPrimary } from '#database'
 import { COUNT_MAX, gauge, measure } from '#telemetry'
 import { jobTypes } from './job-types.ts'
 
@@ -28,7 +28,8 @@ export function measureJobs(): Promise<void> {
 }
 
 function readCounts() {
-  return primary()<Array<{ type: string; state: string; count: number }>>`
+  return askPrimary(
+    (sql) => sql<Array<{ type: string; state: string; count: number }>>`
     with waiting as (
       select jobs.type, state from unnest(${Object.keys(jobTypes)}::text[]) as types (type)
       cross join lateral (
@@ -43,16 +44,19 @@ function readCounts() {
       ) as letter join jobs on id = job_id
     )
     select type, state, count(*) as count
-    from (table waiting union all table running union all table dead) as counted group by type, state`
+    from (table waiting union all table running union all table dead) as counted group by type, state`,
+  )
 }
 
 function readOldestDue() {
-  return primary()<Array<{ type: string; seconds: number }>>`
+  return askPrimary(
+    (sql) => sql<Array<{ type: string; seconds: number }>>`
     select types.type, extract(epoch from clock_timestamp() - min(run_at))::float8 as seconds
     from unnest(${Object.keys(jobTypes)}::text[]) as types (type)
     cross join lateral (
       select run_at from jobs where jobs.type = types.type and state in ('queued', 'retrying') and run_at <= now()
       order by run_at limit 1
     ) as due
-    group by types.type`
+    group by types.type`,
+  )
 }

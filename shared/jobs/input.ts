@@ -1,4 +1,4 @@
-import { primary, type Sql } from '#database'
+import { askPrimary, type Sql } from '#database'
 import { ServiceError } from '#errors'
 
 /** Jobs with a file that may wait: a hundred files of 32 MiB take 3 GiB. */
@@ -29,8 +29,10 @@ export async function storeInput(
 /** The file that a job works on, block by block. Throws `validation_failed` if it has been deleted. */
 export async function* readInput(jobId: string): AsyncGenerator<Uint8Array> {
   for (let number = 0; ; number++) {
-    const [row] = await primary()<Array<{ bytes: Uint8Array }>>`
-      select bytes from job_inputs where job_id = ${jobId} and number = ${number}`
+    const [row] = await askPrimary(
+      (sql) => sql<Array<{ bytes: Uint8Array }>>`
+      select bytes from job_inputs where job_id = ${jobId} and number = ${number}`,
+    )
     if (row) yield row.bytes
     else if (number > 0) return
     else throw inputGone()

@@ -1,5 +1,5 @@
 import { lookup } from 'node:dns'
-import { primary, type RequestContext, requireAskedFor, transaction } from '#database'
+import { askPrimary, type RequestContext, requireAskedFor, transaction } from '#database'
 import { ServiceError } from '#errors'
 import { counter, currentTrace, failSpan, histogram, inSpan, logger, tracing } from '#telemetry'
 import { isClosed, receiverOf, recordRequest } from './circuit-breaker.ts'
@@ -106,10 +106,12 @@ interface Target {
 
 /** From the primary: a replica may still have a deleted webhook. */
 async function findTarget(id: string): Promise<Target | undefined> {
-  const [webhook] = await primary()<Target[]>`
+  const [webhook] = await askPrimary(
+    (sql) => sql<Target[]>`
     select id, url, secret, case when previous_secrets_until > now() then previous_secrets else '{}' end as "previousSecrets",
            enabled, enabled_at::text as "enabledAt"
-    from webhooks where id = ${id}`
+    from webhooks where id = ${id}`,
+  )
   if (webhook) requireAskedFor(webhook.id === id, 'webhook')
   return webhook
 }

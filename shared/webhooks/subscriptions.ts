@@ -1,4 +1,4 @@
-import { primary } from '#database'
+import { askPrimary } from '#database'
 import { LIST_AGE_MAX_MS } from './list-age.ts'
 import type { WebhookEvent } from './schema.ts'
 
@@ -13,8 +13,8 @@ export async function hasSubscribers(type: string): Promise<boolean> {
 }
 
 async function readSubscribedTypes(): Promise<ReadonlySet<string>> {
-  const rows = await primary()<
-    Array<{ type: WebhookEvent }>
-  >`select distinct unnest(events) as type from webhooks where enabled`
+  const rows = await askPrimary(
+    (sql) => sql<Array<{ type: WebhookEvent }>>`select distinct unnest(events) as type from webhooks where enabled`,
+  )
   return new Set(rows.map(({ type }) => type))
 }

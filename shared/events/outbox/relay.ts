@@ -1,4 +1,4 @@
-import { primary, type RequestContext, transaction } from '#database'
+import { askPrimary, type RequestContext, transaction } from '#database'
 import { counter, histogram } from '#telemetry'
 import { closeKafkaRelay, publishToKafka } from '../kafka/relay.ts'
 import { appendFromOutbox } from '../postgres/log.ts'
@@ -39,7 +39,7 @@ export function closeRelay(): Promise<void> {
 
 /** The only query of an idle relay. */
 async function hasEvents(): Promise<boolean> {
-  const rows = await primary()`select from outbox order by sequence limit 1`
+  const rows = await askPrimary((sql) => sql`select from outbox order by sequence limit 1`)
   return rows.length > 0
 }
 

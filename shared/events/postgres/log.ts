@@ -1,4 +1,4 @@
-import { primary, type Sql } from '#database'
+import { askPrimary, type Sql } from '#database'
 import { inSendSpans, tracing } from '#telemetry'
 
 /** An event of a topic. */
@@ -41,7 +41,9 @@ export async function appendFromOutbox(tx: Sql, limit: number): Promise<number> 
 
 /** The next events of a topic, from the primary: a replica that lags would delay them. */
 export function readLog(topic: string, after: number, limit: number): Promise<LoggedEvent[]> {
-  return primary()<LoggedEvent[]>`
+  return askPrimary(
+    (sql) => sql<LoggedEvent[]>`
     select position, id, type, product_id as "productId", version, data, occurred_at as "occurredAt", traceparent, tracestate
-    from event_log where topic = ${topic} and position > ${after} order by position limit ${limit}`
+    from event_log where topic = ${topic} and position > ${after} order by position limit ${limit}`,
+  )
 }

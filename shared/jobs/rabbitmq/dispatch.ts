@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type * as z from 'zod'
 import { onShutdown } from '#async'
-import { primary, type RequestContext, type Sql, transaction } from '#database'
+import { askPrimary, type RequestContext, type Sql, transaction } from '#database'
 import { ServiceError } from '#errors'
 import { counter, inSendSpans, logger } from '#telemetry'
 import { type Dispatch, dispatchOverdue, hasDispatches, readDispatches, removeDispatches } from '../dispatches.ts'
@@ -42,7 +42,7 @@ export async function dispatchJobs(context: RequestContext): Promise<number> {
   const settings = brokerSettings()
   if (!settings) return 0
   let total = 0
-  for (let batch = 0; batch < BATCHES_MAX && (await hasDispatches(primary())); batch++) {
+  for (let batch = 0; batch < BATCHES_MAX && (await askPrimary(hasDispatches)); batch++) {
     const count = await dispatchBatch(await currentBroker(settings), settings, context)
     total += count
     if (count < BATCH_MAX) break

@@ -1,4 +1,4 @@
-import { primary, type RequestContext, transaction } from '#database'
+import { askPrimary, type RequestContext, transaction } from '#database'
 import { EXPIRED_MAX, lockStock } from '../balances/lock-stock.ts'
 
 /** 10,000 holds, in a run of some seconds: the rest is for the next one. */
@@ -8,13 +8,15 @@ const BATCHES_MAX = 20
 export async function sweepReservations(context: RequestContext): Promise<number> {
   let expired = 0
   for (let batch = 0; batch < BATCHES_MAX; batch++) {
-    const rows = await primary()<Array<{ id: string; productIds: string[] }>>`
+    const rows = await askPrimary(
+      (sql) => sql<Array<{ id: string; productIds: string[] }>>`
       select reservation.id, array_agg(line.product_id) as "productIds"
       from (
         select id from reservations where state = 'held' and expires_at <= now() order by expires_at limit ${EXPIRED_MAX}
       ) as reservation
       join reservation_lines as line on line.reservation_id = reservation.id
-      group by reservation.id`
+      group by reservation.id`,
+    )
     if (rows.length === 0) break
     const ended = await transaction(context, async (tx) => {
       // Locking the stock ends them.

@@ -1,4 +1,4 @@
-import { primary } from '#database'
+import { askPrimary } from '#database'
 import { COUNT_MAX, gauge, measure } from '#telemetry'
 
 const lowProducts = gauge(
@@ -11,10 +11,12 @@ const lowProducts = gauge(
 export function measureLowStock(): Promise<void> {
   return measure('low-stock', [lowProducts], async () => {
     for (const state of ['low', 'out']) {
-      const [row] = await primary()<[{ count: number }]>`
+      const [row] = await askPrimary(
+        (sql) => sql<[{ count: number }]>`
         select count(*) as count from (
           select from stock_alerts where state = ${state} and state <> 'none' limit ${COUNT_MAX}
-        ) as raised`
+        ) as raised`,
+      )
       lowProducts.set({ state }, row.count)
     }
   })

@@ -1,27 +1,30 @@
 import { expect, it, vi } from 'vitest'
 import { environment, overrideEnvironment } from '#config'
-import { closeDatabase, isPaused } from '#database'
+import { askPrimary, closeDatabase, isPaused } from '#database'
 import '#testing'
 import { openProxy } from '#testing/proxy'
 
-it('a connection that goes silent holds up whoever asks for 6 s, and not for ever', async () => {
+it.each([
+  ['a question is given up', () => askPrimary((sql) => sql`select 1`), 'the server did not answer within 6000 ms'],
+  ['a restore is taken to wait', isPaused, true],
+])('after 6 s of silence %s, and the next has another connection', async (_, ask, expected) => {
   const { DATABASE_URL: url = '' } = environment()
   const proxy = await openProxy(url)
   await closeDatabase()
   overrideEnvironment({ DATABASE_URL: proxy.url })
   try {
-    expect(await isPaused()).toBe(false)
+    await askPrimary((sql) => sql`select 1`)
     proxy.freeze()
-    // An answer is believed for a second.
-    const later = performance.now() + 1_001
-    const clock = vi.spyOn(performance, 'now').mockReturnValue(later)
+    // Whether a restore waits is believed for a second.
+    const clock = vi.spyOn(performance, 'now').mockReturnValue(performance.now() + 1_001)
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
-    const silent = isPaused()
+    const silent = ask().catch(({ message }: Error) => message)
     await vi.advanceTimersByTimeAsync(6_000)
     vi.useRealTimers()
     clock.mockRestore()
-    expect(await Promise.race([silent, Promise.resolve('no answer')])).toBe(true)
+    expect(await Promise.race([silent, 'no answer'])).toBe(expected)
     proxy.mend()
+    await vi.waitFor(() => askPrimary(async (sql) => sql`select 1`), { timeout: 10_000, interval: 100 })
     await vi.waitFor(async () => expect(await isPaused()).toBe(false), { timeout: 10_000, interval: 100 })
   } finally {
     vi.useRealTimers()
