@@ -52,6 +52,9 @@ const pauseReplay = () => pair.onReplica((sql) => sql`select pg_wal_replay_pause
 const write = (context: RequestContext) =>
   transaction(context, async (tx) => tx`update locations set name = name || '.'`)
 
+/** A standby refuses BEGIN, and then, outside of a transaction, this for another reason. */
+const lockFirst = async (tx: Sql) => tx`lock table locations in row exclusive mode`
+
 async function metric(name: string): Promise<number> {
   const line = new RegExp(`^${name.replaceAll(/[{}"]/g, '\\$&')} (\\S+)$`, 'm').exec(await renderMetrics())
   return Number(line?.[1] ?? 0)
@@ -204,7 +207,7 @@ describe('where several servers are named', () => {
 
   const patiently = { timeout: 10_000, interval: 50 }
 
-  it('one that was the primary and comes back as a standby is not read from, and the other is found', async () => {
+  it('one that was the primary and comes back as a standby is not read from nor written to, and the other is found', async () => {
     await atTwoAddresses(async (one, other) => {
       one.cut()
       other.cut()
@@ -212,6 +215,7 @@ describe('where several servers are named', () => {
       // While there is no primary, nobody is told what a standby happens to know.
       for (let round = 0; round < 10; round++) {
         await expect(read(contextWith(), whoAnswers)).rejects.toMatchObject({ code: 'unavailable' })
+        await expect(transaction(contextWith(), lockFirst)).rejects.toMatchObject({ code: 'unavailable' })
       }
       other.mend(pair.primaryUrl)
       expect(await vi.waitFor(() => read(contextWith(), whoAnswers), patiently)).toBe('primary')

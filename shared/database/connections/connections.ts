@@ -79,14 +79,15 @@ export function primaryKnown(): Promise<void> | undefined {
 export async function leaseWriter(): Promise<Lease> {
   await primaryKnown()
   const { DATABASE_POOL_MAX: max, DATABASE_SYNCHRONOUS_COMMIT: synchronousCommit } = databaseSettings()
-  writers ??= createLeasePool(currentPrimary(), { name: 'writes', max, synchronousCommit })
+  writers ??= createLeasePool(currentPrimary(), { name: 'writes', max, synchronousCommit, isPrimary: true })
   return writers.lease()
 }
 
 /** The same for long reads, in a small pool of their own: reservations do not wait for them. Waits at most 30 s. */
 export async function leaseSnapshot(): Promise<Lease> {
   await primaryKnown()
-  snapshots ??= createLeasePool(currentPrimary(), { name: 'snapshots', max: SNAPSHOTS_MAX, waitMs: SNAPSHOT_WAIT_MS })
+  const waiting = { max: SNAPSHOTS_MAX, waitMs: SNAPSHOT_WAIT_MS }
+  snapshots ??= createLeasePool(currentPrimary(), { name: 'snapshots', ...waiting, isPrimary: true })
   return snapshots.lease()
 }
 
