@@ -13,6 +13,7 @@ import {
   type BackupType,
   backUpInto,
   checkContinuity,
+  ensureStanza,
   inspectRepository,
   readRepository,
 } from './repository.ts'
@@ -36,7 +37,7 @@ export async function withPgBackRest<Result>(
 /** Makes a backup now; the first one also makes the repository. */
 export function backUpNow(type: BackupType): Promise<void> {
   return withPgBackRest(async (run) => {
-    await run('stanza-create')
+    await ensureStanza(run)
     await backUpInto(run, type)
     const newest = (await readRepository(run)).backups.at(-1)
     if (newest) say(lineOf(newest))

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import * as z from 'zod'
 import { type Archive, readArchive } from './archive-names.ts'
 import { type Fork, findGaps, type Gap, readHistory, timelinesWithoutHistory } from './continuity.ts'
@@ -55,6 +56,29 @@ const InfoSchema = z.tuple([
 export async function backUpInto(run: PgBackRest, type: BackupType): Promise<void> {
   const [info] = InfoSchema.parse(parseInfo(await run('info', '--output=json')))
   for (const { key } of info.repo) await run('backup', `--type=${type}`, `--repo=${key}`)
+}
+
+/** pgBackRest's codes for a repository without a stanza, and with an unfinished one. */
+const NO_STANZA = [1, 3]
+/** A segment is archived in less than a second; where there is no stanza yet, each attempt fails as soon. */
+const LOCK_PAUSE_MS = 500
+const LOCK_ATTEMPTS = 20
+const StanzaSchema = z.tuple([z.object({ repo: z.array(z.object({ status: z.object({ code: z.number() }) })) })])
+
+/** Makes the stanza in each repository that has none. Otherwise it only looks: making one needs the lock that archiving holds. */
+export async function ensureStanza(run: PgBackRest): Promise<void> {
+  const [{ repo }] = StanzaSchema.parse(parseInfo(await run('info', '--output=json')))
+  if (!repo.some(({ status }) => NO_STANZA.includes(status.code))) return
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await run('stanza-create')
+      return
+    } catch (error) {
+      const isLocked = (error as Error).message.includes('unable to acquire lock')
+      if (!isLocked || attempt === LOCK_ATTEMPTS) throw error
+      await sleep(LOCK_PAUSE_MS)
+    }
+  }
 }
 
 /** pgBackRest's code for a repository that has no backup yet. */

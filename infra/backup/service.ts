@@ -6,7 +6,7 @@ import { answerScrape, logger, startLogExport } from '#telemetry'
 import { withConnection } from '../local/postgres/sql.ts'
 import { runs, seen } from './metrics.ts'
 import { drillRepository, withPgBackRest } from './on-repository.ts'
-import { type BackupType, backUpInto, checkContinuity, readRepository } from './repository.ts'
+import { type BackupType, backUpInto, checkContinuity, ensureStanza, readRepository } from './repository.ts'
 import { dueBackup } from './schedule.ts'
 import { scheduleSettings } from './settings.ts'
 
@@ -68,7 +68,7 @@ async function look(): Promise<void> {
     return row.last?.slice(0, 24)
   })
   await withPgBackRest(async (run) => {
-    await run('stanza-create')
+    await ensureStanza(run)
     const state = await readRepository(run)
     const { gaps } = await checkContinuity(run, state, isSegment(last) ? last : undefined)
     seen.backups = state.backups
