@@ -53,7 +53,7 @@ const describeCompression = (url: string) =>
     }),
   )
 
-/** Leads to topics with two events, of which nobody has any rights yet, and so all. */
+/** The URL of a log with two events. Its topics have no access control list, and a topic without one is open to everybody. */
 async function withLog(): Promise<string> {
   const url = newUrl()
   overrideEnvironment({ EVENTS_URL: url })

@@ -14,6 +14,7 @@ import {
   newProduct,
   sql,
 } from '#testing'
+import { expectNothingLeft } from '../nothing-left.ts'
 
 // A deployment that changes tables while the service runs on them: by itself, PostgreSQL only refuses what was prepared before.
 
@@ -139,19 +140,7 @@ it('while tables change, each answer is that of its own question or 503, and eve
     'reserve-stock 201',
   ])
     expect(counts[answered], JSON.stringify(counts)).toBeGreaterThan(20)
-  await vi.waitFor(
-    async () => {
-      expect(await sql`select 1 from outbox`).toHaveLength(0)
-      const done = await sql`select state from jobs where id = any(${jobs}::uuid[])`
-      expect(done.map(({ state }) => state)).toEqual(jobs.map(() => 'succeeded'))
-      const [group] = await sql`
-        select (select max(position) from event_log where topic = groups.topic) - position as behind
-        from event_groups as groups where name = 'detect-low-stock'`
-      expect(group?.behind).toBe(0)
-    },
-    { timeout: 20_000, interval: 50 },
-  )
-  expect(await sql`select 1 from dead_events`).toHaveLength(0)
+  await expectNothingLeft(jobs)
   await expectConsistent()
 }, 120_000)
 

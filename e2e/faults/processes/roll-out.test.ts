@@ -10,6 +10,7 @@ import { ADMIN_KEY, sql } from '#testing'
 import { buildOfAll } from '#testing/builds'
 import { type Client, createClient } from '../client.ts'
 import { type Fleet, startFleet } from '../fleet.ts'
+import { expectNothingLeft } from '../nothing-left.ts'
 import { expectEffects, expectPlainAnswers, expectReplays } from './crash-checks.ts'
 import { buildCommit, buildEdited, previousCommit, type Release } from './releases.ts'
 import { LOADED, startSteadyLoad } from './steady-load.ts'
@@ -99,23 +100,6 @@ const makeProducts = (fleet: Fleet, prefix: string) =>
 
 const submitJob = (fleet: Fleet) =>
   postTo(fleet, 'submit-job', '/v1/jobs', { type: 'verify-ledger', payload: {} }).then(({ id }) => id)
-
-/** All that was asked of the triggers is done, once, and nothing was given up. */
-async function expectNothingLeft(jobs: string[]): Promise<void> {
-  await vi.waitFor(
-    async () => {
-      expect(await sql`select 1 from outbox`).toHaveLength(0)
-      const states = await sql`select state from jobs where id = any(${jobs}::uuid[])`
-      expect(states.map(({ state }) => state)).toEqual(jobs.map(() => 'succeeded'))
-      const [group] = await sql`
-        select (select max(position) from event_log where topic = groups.topic) - position as behind
-        from event_groups as groups where name = 'detect-low-stock'`
-      expect(group?.behind).toBe(0)
-    },
-    { timeout: 30_000, interval: 100 },
-  )
-  expect(await sql`select 1 from dead_events`).toHaveLength(0)
-}
 
 interface Steps {
   /** Run on the new schema, before there are new functions. */
