@@ -14,6 +14,8 @@ import { type Pair, startPair } from './replica-fixture.ts'
 const WRITERS = 8
 /** For each trouble. Each pair is a write and its reads. */
 const PAIRS_MIN = 500
+/** Of each writer after a pair: what is in trouble needs the machine too. */
+const PAUSE_MS = 5
 
 const pauseReplay = ({ onReplica }: Pair) => onReplica((sql) => sql`select pg_wal_replay_pause()`)
 const resumeReplay = ({ onReplica }: Pair) => onReplica((sql) => sql`select pg_wal_replay_resume()`)
@@ -111,6 +113,7 @@ for (const { cache, url, isThere } of [
               if (read.status !== 200 || seen !== onHand) stale.push({ status: read.status, seen, onHand, token })
             }
             pairs++
+            await sleep(PAUSE_MS)
           }
         }
         const readWithoutToken = async () => {

@@ -11,6 +11,9 @@ export interface Sent {
   answer: Answer | undefined
 }
 
+/** Of each client after each answer, and after none: what comes back meanwhile needs the machine too. */
+const PAUSE_MS = 20
+
 /** Clients that reserve one piece after the other, each with a key of its own, until they are told to stop. */
 export function startLoad(client: Client, clients: number, fleet: Fleet, productId: string) {
   const sent: Sent[] = []
@@ -21,8 +24,7 @@ export function startLoad(client: Client, clients: number, fleet: Fleet, product
       const write = { path: '/v1/reservations', body: { lines: [{ productId, quantity: 1 }], reference: key }, key }
       const answer = await client.send(fleet.of('reserve-stock')[0]?.url() ?? '', write)
       sent.push({ write, answer })
-      // A client that is told to come again does not come at once.
-      if (answer?.status !== 201) await sleep(20)
+      await sleep(PAUSE_MS)
     }
   }
   const running = Promise.all(Array.from({ length: clients }, (_, index) => run(`client-${index}`)))

@@ -86,7 +86,8 @@ async function strike(victim: Victim, which: number): Promise<void> {
         which,
       )
     case 'PostgreSQL': {
-      kill(cluster.pids().primary)
+      const { primary } = cluster.pids()
+      if (primary === null || !isKilled(primary)) throw new Error('there is nothing to kill')
       await cluster.stop()
       cluster = await start()
       return
@@ -113,12 +114,20 @@ async function killBackend(which: number): Promise<void> {
   )
   const busy = rows.filter(({ isBusy }) => isBusy)
   const candidates = busy.length > 0 ? busy : rows
-  kill(candidates[which % candidates.length]?.pid ?? null)
+  const first = which % candidates.length
+  // One that has ended since then is as good as never there.
+  if (![...candidates.slice(first), ...candidates.slice(0, first)].some(({ pid }) => isKilled(pid)))
+    throw new Error('there is nothing to kill')
 }
 
-function kill(pid: number | null): void {
-  if (pid === null) throw new Error('there is nothing to kill')
-  process.kill(pid, 'SIGKILL')
+/** False where there is no such process any more. */
+function isKilled(pid: number): boolean {
+  try {
+    return process.kill(pid, 'SIGKILL')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false
+    throw error
+  }
 }
 
 /** Plays the plan, and strikes as often as it says, each time when it has come so far. */

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { environment } from '#config'
@@ -14,6 +15,8 @@ import { listeningUrl, type Started, startNode } from '../processes.ts'
 // A function that runs several times behind the router, as containers of one name do: one port, an address each.
 
 const LIMITS = { timeoutMs: 6_000, maxBodyBytes: 1024 * 1024 }
+/** Of each client after an answer: what starts and ends meanwhile needs the machine too. */
+const PAUSE_MS = 10
 const [ONE, TWO] = ['127.0.0.2', '127.0.0.3'] as const
 
 let dist: URL
@@ -78,6 +81,7 @@ describe('a replica', () => {
         const { key: _, ...order } = orderOf(id)
         const status = (await client.send(url, order))?.status ?? 'none'
         statuses[status] = (statuses[status] ?? 0) + 1
+        await sleep(PAUSE_MS)
       }
     })
     const sentSince = async (count: number) => {

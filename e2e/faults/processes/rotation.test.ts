@@ -27,9 +27,9 @@ vi.setConfig({ testTimeout: 180_000, hookTimeout: 120_000 })
 const STOCK = 100_000
 /** Answers in each stage: every process is asked dozens of times. */
 const STAGE = 200
-const KEYS = ['list-api-keys', 'create-api-key', 'delete-api-key']
+const LIST = 'list-api-keys'
+const KEYS = [LIST, 'create-api-key', 'delete-api-key']
 const JOBS = ['submit-job', 'get-job']
-const READS = [['list-api-keys', '/v1/api-keys']] as const
 
 const id = randomBytes(4).toString('hex')
 const [owner, run, keys] = ['owner', 'run', 'keys'].map((name) => `rotation_${name}_${id}`) as [string, string, string]
@@ -92,9 +92,10 @@ afterAll(async () => {
     await sql.unsafe(`drop owned by ${role}; drop role ${role}`).catch(() => {})
 })
 
-/** Two processes of each function, behind the router, and the load of clients that ask through it. */
-async function serve(settingsOf: (name: string) => Record<string, string>, more: string[] = [], key = () => apiKey) {
-  const names = [...LOADED, ...KEYS, ...more]
+/** Two processes of each function that the load asks and of `more`, behind the router, and the load of clients that ask through it. */
+async function serve(settingsOf: (name: string) => Record<string, string>, more: string[], key = () => apiKey) {
+  const names = [...LOADED, ...more]
+  const reads = more.includes(LIST) ? [[LIST, '/v1/api-keys'] as const] : []
   fleets = await Promise.all(names.map((name) => startFleet([name, name], settingsOf(name))))
   const upstreams = fleets.map(({ members }) => {
     const [{ name } = { name: '' }] = members
@@ -103,7 +104,7 @@ async function serve(settingsOf: (name: string) => Record<string, string>, more:
   const file = fileURLToPath(new URL('router/index.mjs', (await buildOfAll()).dist))
   router = startNode(file, { PORT: '0', METRICS_PORT: '0', ...Object.fromEntries(upstreams) })
   routerUrl = await listeningUrl(router)
-  load = startSteadyLoad({ client, productIds: [...productIds], urlsOf: () => [routerUrl], reads: READS, key })
+  load = startSteadyLoad({ client, productIds: [...productIds], urlsOf: () => [routerUrl], reads, key })
   await load.answers(STAGE)
   return load
 }
@@ -151,7 +152,7 @@ const REFUSED = '28P01'
 
 it('of the database’s roles: no request fails', async () => {
   const isOfKeys = (name: string) => KEYS.includes(name)
-  await serve((name) => ({ DATABASE_URL: urlAs(isOfKeys(name) ? keys : run, 'first') }))
+  await serve((name) => ({ DATABASE_URL: urlAs(isOfKeys(name) ? keys : run, 'first') }), [LIST])
   for (const role of [run, keys]) await sql.unsafe(`create role ${role}_2 login password 'second' in role ${role}`)
   await roll((name) => ({ DATABASE_URL: urlAs(`${isOfKeys(name) ? keys : run}_2`, 'second') }))
   for (const role of [run, keys]) await sql.unsafe(`alter role ${role} password null`)
@@ -184,7 +185,7 @@ describe.skipIf(redisUrl === undefined)(`of the cache ${inRedis}`, () => {
     const port = new URL(redis.url).port
     const withPassword = (password: string) => () => ({ CACHE_URL: `redis://:${password}@127.0.0.1:${port}` })
     const operator = new Redis({ port: Number(port), host: '127.0.0.1', password: 'first' })
-    await serve(withPassword('first'))
+    await serve(withPassword('first'), [])
     await operator.acl('SETUSER', 'default', '>second')
     await roll(withPassword('second'))
     await operator.acl('SETUSER', 'default', '<first')
@@ -253,7 +254,7 @@ describe('of API keys', () => {
     let current = BOOTSTRAP
     await serve(
       () => ({ DATABASE_URL: databaseUrl }),
-      [],
+      KEYS,
       () => current,
     )
     // A client's own key: another one, and then the first is deleted.

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Reservation } from '#stock/schema'
 import { ADMIN_KEY } from '#testing'
 import type { Client } from '../client.ts'
@@ -27,6 +28,8 @@ interface Options {
   key?: () => string
 }
 
+/** Of each client after a write: what starts and ends meanwhile needs the machine too. */
+const PAUSE_MS = 10
 const ANSWERS_WAIT_MS = 60_000
 /** No test is under load for so many turns of a client. */
 const TURNS_MAX = 20_000
@@ -57,6 +60,7 @@ export function startSteadyLoad(options: Options): SteadyLoad {
     const answer = first && first.status < 500 ? first : await client.sendUntilAnswered(url, request)
     answered.push({ kind, functionName, write: request, answer })
     for (const wait of waiting) if (answered.length >= wait.from) wait.resolve()
+    await sleep(PAUSE_MS)
     return answer
   }
 

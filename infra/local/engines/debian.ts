@@ -18,7 +18,7 @@ let installing: Promise<void> = Promise.resolve()
 
 /**
  * Installs Debian's packages if this is root on Debian, and does nothing elsewhere: callers check again afterwards. It starts none of
- * their services. Throws if apt-get fails.
+ * their services, and upgrades none that is there, which may be at work. Throws if apt-get fails.
  */
 export function installPackages(names: string[], progress: (line: string) => void): Promise<void> {
   const done = installing.then(() => install(names, progress))
@@ -31,7 +31,8 @@ async function install(names: string[], progress: (line: string) => void): Promi
   const packages = names.join(', ')
   progress(`installing ${packages} with apt-get`)
   const options = { env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }, timeout: INSTALL_MAX_MS }
-  const command = ['install', '--yes', '--no-install-recommends', '-o', `DPkg::Lock::Timeout=${LOCK_MAX_SECONDS}`]
+  const lock = ['-o', `DPkg::Lock::Timeout=${LOCK_MAX_SECONDS}`]
+  const command = ['install', '--yes', '--no-install-recommends', '--no-upgrade', ...lock]
   try {
     await run('apt-get', ['update'], options)
     await withoutServices(() => run('apt-get', [...command, ...names], options))
