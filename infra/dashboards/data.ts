@@ -134,8 +134,8 @@ export const data: Board = {
         {
           title: 'Servers that answer',
           unit: 'none',
-          lines: { '{{instance}}': 'pg_up' },
-          help: '0: the server is down, or its exporter can’t log in. docs/runbooks/primary-down.md.',
+          lines: { '{{instance}}': 'pg_up', '{{instance}} is a replica': 'pg_replication_is_replica' },
+          help: '0: the server is down, or its exporter can’t log in. One of them is no replica: the primary. docs/runbooks/primary-down.md.',
         },
         {
           title: 'Sessions',
