@@ -17,6 +17,8 @@ import { listeningUrl, type Started, startNode } from '../processes.ts'
 const LIMITS = { timeoutMs: 6_000, maxBodyBytes: 1024 * 1024 }
 /** Of each client after an answer: what starts and ends meanwhile needs the machine too. */
 const PAUSE_MS = 10
+/** Of a replica that is told to end: longer than a busy machine leaves the router without a turn, in which it would learn of it. */
+const DRAIN_DELAY_MS = '1000'
 const [ONE, TWO] = ['127.0.0.2', '127.0.0.3'] as const
 
 let dist: URL
@@ -34,7 +36,7 @@ afterAll(async () => {
 async function startReplica(address: string, port: string): Promise<{ started: Started; port: string }> {
   const { DATABASE_URL = '' } = environment()
   const file = fileURLToPath(new URL('functions/reserve-stock/index.mjs', dist))
-  const started = startNode(file, { DATABASE_URL, HOST: address, PORT: port, RATE_LIMIT: '0', DRAIN_DELAY_MS: '200' })
+  const started = startNode(file, { DATABASE_URL, HOST: address, PORT: port, RATE_LIMIT: '0', DRAIN_DELAY_MS })
   onTestFinished(async () => {
     started.process.kill('SIGKILL')
     await started.exit
