@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { closeLater } from '../bench/closing.ts'
-import { docker, newCompose } from '../compose/compose.ts'
+import { docker, newCompose, pause } from '../compose/compose.ts'
 import type { Action, Fault, Part } from './faults.ts'
 import { FUNCTIONS, WORKERS } from './functions.ts'
 import type { Mend, Target } from './target.ts'
@@ -69,7 +69,7 @@ async function breakIt(id: string, service: string, action: Action): Promise<Men
       await docker(['restart', id])
       return async () => {}
     case 'pause':
-      await docker(['pause', id])
+      await pause(id)
       return () => docker(['unpause', id])
     case 'cut': {
       const networks = Object.keys(

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdir, writeFile } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { environment } from '#config'
@@ -20,6 +21,8 @@ const SECRETS = [
   'RABBITMQ_PASSWORD',
 ]
 const SCRIPT_MS_MAX = 5 * 60_000
+const PAUSE_ATTEMPTS = 10
+const PAUSE_RETRY_MS = 200
 
 /** A project of its own, on free ports, with secrets of its own: it disturbs no other project. */
 export interface Compose {
@@ -90,6 +93,22 @@ export async function newCompose(more: Record<string, string> = {}): Promise<Com
 /** `docker …`. Throws with the end of its output where it fails, or takes too long. */
 export function docker(args: string[], settings: Record<string, string> = {}): Promise<string> {
   return runDocker(args, { env: { ...engineVariables(), ...settings } })
+}
+
+/**
+ * Has a container stand still. Of processes that are made just then, as in a busy PostgreSQL, the engine may not get hold of all: it lets the
+ * others go on, and is asked again. Throws what it says at last.
+ */
+export async function pause(container: string): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await docker(['pause', container])
+      return
+    } catch (error) {
+      if (attempt === PAUSE_ATTEMPTS || !(error as Error).message.includes('unable to freeze')) throw error
+      await sleep(PAUSE_RETRY_MS)
+    }
+  }
 }
 
 function engineVariables() {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { createShopClient, type ShopClient } from './client.ts'
-import { type Compose, docker, engineMissing, newCompose } from './compose.ts'
+import { type Compose, docker, engineMissing, newCompose, pause } from './compose.ts'
 import { expectNothingLost, findLost, openShop, type Shop } from './shop.ts'
 
 // The servers of docker-compose.yml change places, with a shop open meanwhile: by the loss of one, and by a switch. In this order, on a
@@ -152,7 +152,7 @@ describe.skipIf(missing !== undefined)('a fail-over in containers', () => {
     const shop = await openShop(client)
     await shop.more(WRITES)
     // It hangs: whoever waits for it gets no error, and it would go on where it was.
-    await compose.run('pause', 'postgres-replica')
+    await pause(container('postgres-replica'))
     await failOver(shop, 'primary paused, remote_apply')
     await shop.close()
     await expectNothingLost(client, shop.ledger)
