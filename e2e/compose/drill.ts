@@ -44,6 +44,7 @@ async function main(): Promise<void> {
   const load = new AbortController()
   const loading = Promise.all(Array.from({ length: CLIENTS }, () => shop(load.signal)))
   try {
+    if (drill.prepare !== undefined) await run(drill.prepare)
     say(`inject: ${drill.inject}`)
     const injectedAt = performance.now()
     const injecting = run(drill.inject)
@@ -54,6 +55,7 @@ async function main(): Promise<void> {
   } finally {
     load.abort()
     await loading
+    if (drill.remove !== undefined) await run(drill.remove)
   }
 }
 

@@ -9,7 +9,7 @@ set -euo pipefail
 
 certificates=.local/receiver
 url=https://receiver:8443/
-authorization="Authorization: Bearer $BOOTSTRAP_API_KEY"
+authorization="Authorization: Bearer ${BOOTSTRAP_API_KEY:?as .env has it}"
 
 compose() {
   COMPOSE_FILE="${COMPOSE_FILE:-docker-compose.yml}:e2e/compose/receiver/compose.yml" docker compose --progress quiet "$@"
@@ -23,7 +23,7 @@ certify() {
 } 2>/dev/null
 
 webhooks() {
-  curl -sf "$API/v1/webhooks" -H "$authorization" |
+  curl -sf --retry 10 --retry-delay 2 "$API/v1/webhooks" -H "$authorization" |
     node -pe 'JSON.parse(require("fs").readFileSync(0)).items.filter((each) => each.url === process.argv[1]).map((each) => each.id).join("\n")' $url
 }
 
@@ -34,13 +34,13 @@ case ${1-} in
       -keyout $certificates/authority-key.pem -out $certificates/authority.pem 2>/dev/null
     certify 30
     compose up -d --no-deps --wait receiver create-webhook process-job
-    curl -sf "$API/v1/webhooks" -H "$authorization" -H 'content-type: application/json' \
+    curl -sf --retry 10 --retry-delay 2 "$API/v1/webhooks" -H "$authorization" -H 'content-type: application/json' \
       -d '{"url":"'$url'","events":["stock.reserved","stock.confirmed"]}' >/dev/null
     ;;
   expire) certify -1 && compose restart --timeout 1 receiver ;;
   renew) certify 30 && compose restart --timeout 1 receiver ;;
   remove)
-    for id in $(webhooks); do curl -sf -X DELETE "$API/v1/webhooks/$id" -H "$authorization"; done
+    for id in $(webhooks); do curl -sf --retry 10 --retry-delay 2 -X DELETE "$API/v1/webhooks/$id" -H "$authorization"; done
     compose rm --stop --force receiver
     docker compose --progress quiet up -d --no-deps --wait create-webhook process-job
     rm -r $certificates
