@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { overrideEnvironment } from '#config'
 import { eventRequest } from '#function'
 import { closeJobs } from '#jobs'
 import { call, functionNamed, sql } from '#testing'
@@ -18,7 +19,7 @@ async function tick(status = 200) {
 const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
 
 async function submit(type = 'verify-ledger'): Promise<string> {
-  const headers = { traceparent, tracestate: 'a=1' }
+  const headers = { traceparent, tracestate: 'a=1', baggage: 'tenant=1,customer=7' }
   return (await call(submitJob, { body: { type, payload: {} }, headers })).body.id
 }
 
@@ -47,9 +48,13 @@ describe('dispatch-jobs', () => {
 describe.skipIf(rabbitUrl === undefined)(`dispatch-jobs, with a queue ${inRabbit},`, () => {
   let broker: JobsBroker
   beforeAll(async () => {
+    overrideEnvironment({ BAGGAGE_KEYS: 'tenant' })
     broker = await useBroker(rabbitUrl ?? '', { dispatch: false })
   })
-  afterAll(() => broker?.stop())
+  afterAll(async () => {
+    overrideEnvironment({ BAGGAGE_KEYS: undefined })
+    await broker?.stop()
+  })
 
   const queue = (name = 'verify-ledger') => `${broker.settings.JOBS_QUEUE}.${name}`
 
@@ -68,7 +73,11 @@ describe.skipIf(rabbitUrl === undefined)(`dispatch-jobs, with a queue ${inRabbit
       messageId: expect.stringMatching(/^[0-9a-f-]{36}$/),
       type: 'verify-ledger',
       contentType: 'application/json',
-      headers: { traceparent: expect.stringContaining(traceparent.slice(3, 35)), tracestate: 'a=1' },
+      headers: {
+        traceparent: expect.stringContaining(traceparent.slice(3, 35)),
+        tracestate: 'a=1',
+        baggage: 'tenant=1',
+      },
     })
     expect(await next()).toBeUndefined()
     expect(await waiting()).toEqual([])
@@ -98,7 +107,9 @@ describe.skipIf(rabbitUrl === undefined)(`dispatch-jobs, with a queue ${inRabbit
     await sql`truncate job_dispatches`
     await call(redriveDeadLetters, { body: {} })
     await tick()
-    expect(JSON.parse((await next())?.content.toString() ?? '')).toEqual({ jobId: id })
+    const message = await next()
+    expect(JSON.parse(message?.content.toString() ?? '')).toEqual({ jobId: id })
+    expect(message?.properties.headers).toMatchObject({ tracestate: 'a=1', baggage: 'tenant=1' })
   })
 
   it('tells of no job that is over, or is in somebody’s hands already', async () => {
@@ -163,7 +174,9 @@ describe.skipIf(rabbitUrl === undefined)(`dispatch-jobs, with a queue ${inRabbit
     await broker.withChannel((channel) => channel.deleteQueue(queue()))
     const id = await submit()
     await tick()
-    expect(JSON.parse((await next())?.content.toString() ?? '')).toEqual({ jobId: id })
+    const message = await next()
+    expect(JSON.parse(message?.content.toString() ?? '')).toEqual({ jobId: id })
+    expect(message?.properties.headers).toMatchObject({ tracestate: 'a=1', baggage: 'tenant=1' })
   })
 
   it('makes a queue for a delay anew that was deleted under it, and loses nothing', async () => {

@@ -67,6 +67,7 @@ function jobMessage(schemas: Json): Json {
       properties: {
         traceparent: { type: 'string', description: 'W3C Trace Context of the request that led to the job.' },
         tracestate: { type: 'string' },
+        baggage: { type: 'string', description: 'W3C Baggage: entries of the request with the keys of BAGGAGE_KEYS.' },
       },
       required: ['traceparent'],
     },

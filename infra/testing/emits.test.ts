@@ -27,7 +27,9 @@ async function withOverdueHold(): Promise<string> {
 /** Delivers an event to a function, as its trigger would. */
 async function deliver(definition: FunctionDefinition, type: string, data: object, id: string = crypto.randomUUID()) {
   const attributes = { id, source: '/test', specversion: '1.0', type } as const
-  const response = await definition.app.fetch(eventRequest(attributes, data, traceparentOf(definition)))
+  const response = await definition.app.fetch(
+    eventRequest(attributes, data, { traceparent: traceparentOf(definition) }),
+  )
   expect(response.ok, await response.text()).toBe(true)
 }
 

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { type Page, type PageRequest, type RequestContext, read, readPage, type Sql, transaction } from '#database'
 import { newId } from '#ids'
-import { logger } from '#telemetry'
+import { logger, type StoredTrace } from '#telemetry'
 import type { DeadEvent, DeadEventFilter, RedriveEvents } from './schema.ts'
 
 /** The group under which `dead_events` has what the log refused: it was given up before any consumer had it. */
@@ -82,11 +82,11 @@ export async function redriveDeadEvents(
       tx`
         with taken as (
           delete from dead_events where id = any(${idsWhere(true)}::uuid[])
-          returning event_id, topic, type, product_id, version, data, occurred_at, traceparent, tracestate
+          returning event_id, topic, type, product_id, version, data, occurred_at, traceparent, tracestate, baggage
         )
-        insert into outbox (id, topic, type, product_id, version, data, occurred_at, traceparent, tracestate)
-        select event_id::uuid, topic, type, product_id::uuid, version, data, occurred_at, traceparent, tracestate from taken
-        order by product_id, version`,
+        insert into outbox (id, topic, type, product_id, version, data, occurred_at, traceparent, tracestate, baggage)
+        select event_id::uuid, topic, type, product_id::uuid, version, data, occurred_at, traceparent, tracestate, baggage
+        from taken order by product_id, version`,
     ])
     return events.length
   })
@@ -104,7 +104,7 @@ export async function countRedriven(context: RequestContext): Promise<number> {
 }
 
 /** An event that a consumer of Kafka gives up; without type, product and version, a message that is no event. */
-export interface DyingEvent {
+export interface DyingEvent extends StoredTrace {
   group: string
   topic: string
   position: number
@@ -115,8 +115,6 @@ export interface DyingEvent {
   /** A JSON text. */
   data: string
   occurredAt: Date
-  traceparent: string
-  tracestate: string | null
   error: string
   attempts: number
 }
@@ -127,10 +125,10 @@ export async function recordDeadEvent(event: DyingEvent, context: RequestContext
     context,
     (tx) => tx`
       insert into dead_events (id, group_name, topic, position, type, product_id, version, data, occurred_at, traceparent,
-                               tracestate, error, attempts, event_id)
+                               tracestate, baggage, error, attempts, event_id)
       values (${newId()}, ${event.group}, ${event.topic}, ${event.position}, ${event.type}, ${event.productId}, ${event.version},
-              ${event.data}::text::json, ${event.occurredAt}, ${event.traceparent}, ${event.tracestate}, ${event.error},
-              ${event.attempts}, ${event.eventId})
+              ${event.data}::text::json, ${event.occurredAt}, ${event.traceparent}, ${event.tracestate}, ${event.baggage},
+              ${event.error}, ${event.attempts}, ${event.eventId})
       on conflict (group_name, event_id) do nothing`,
   )
 }

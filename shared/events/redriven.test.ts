@@ -65,7 +65,10 @@ afterAll(async () => {
 describe.each(adapters)('dead events $name', ({ isThere, reset, published, deadEvents }) => {
   describe.skipIf(!isThere)('are', () => {
     beforeEach(reset)
-    afterEach(stopFollowing)
+    afterEach(async () => {
+      overrideEnvironment({ BAGGAGE_KEYS: undefined })
+      await stopFollowing()
+    })
 
     it('listed whole, newest first, with the group that refused them', async () => {
       const productId = randomUUID()
@@ -96,6 +99,7 @@ describe.each(adapters)('dead events $name', ({ isThere, reset, published, deadE
     })
 
     it('delivered again as they were, under their own ids, to the group that refused them alone', async () => {
+      overrideEnvironment({ BAGGAGE_KEYS: 'tenant' })
       const productId = randomUUID()
       const events: LoggedEvent[] = []
       let isMended = false
@@ -104,9 +108,8 @@ describe.each(adapters)('dead events $name', ({ isThere, reset, published, deadE
         return isMended || event.version > 1 ? acknowledge : reject
       })
       const other = start('other')
-      await publish(sql, [
-        newEvent(productId, 1, { data: { text: 'ü', list: [1] }, trace: { ...context().trace, tracestate: 'a=1' } }),
-      ])
+      const trace = { ...context().trace, tracestate: 'a=1', baggage: 'tenant=1' }
+      await publish(sql, [newEvent(productId, 1, { data: { text: 'ü', list: [1] }, trace })])
       await relayOutbox(context())
       await log([2], productId)
       await seen(follower, [1, 2])
@@ -118,6 +121,7 @@ describe.each(adapters)('dead events $name', ({ isThere, reset, published, deadE
       await seen(follower, [1, 2, 1])
       await isQueueEmpty()
       expect(events[2]).toEqual(events[0])
+      expect(events[2]).toMatchObject(trace)
       expect(other.versions).toEqual([1, 2])
       expect(await sql`select 1 from dead_events`).toHaveLength(0)
       expect(await redrive()).toBe(0)

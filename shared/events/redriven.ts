@@ -109,7 +109,7 @@ async function claimNext(tx: Sql, { group, topics }: Subscription): Promise<Clai
       order by product_id, version limit 1 for update skip locked
     )
     returning id, topic, attempts, event_id as "eventId", position, type, product_id as "productId", version, data,
-              occurred_at as "occurredAt", traceparent, tracestate`
+              occurred_at as "occurredAt", traceparent, tracestate, baggage`
   if (!row) return undefined
   const { id, topic, attempts, eventId, ...event } = row
   return { id, lease, topic, attempts, event: { id: eventId, ...event } }

@@ -32,7 +32,10 @@ describe.each(adapters)('events $name', ({ isThere, reset, published, deadEvents
     const through = (group: string) => until(async () => expect(await isThrough(topic, group)).toBe(true))
 
     beforeEach(reset)
-    afterEach(stopFollowing)
+    afterEach(async () => {
+      overrideEnvironment({ BAGGAGE_KEYS: undefined })
+      await stopFollowing()
+    })
 
     it('delivered from the first there is, in order, and those that come later as they come', async () => {
       const productId = randomUUID()
@@ -43,9 +46,14 @@ describe.each(adapters)('events $name', ({ isThere, reset, published, deadEvents
       await seen(follower, [1, 2, 3, 4])
     })
 
-    it('handed over whole, in the trace of what caused them', async () => {
+    it('handed over whole, in the trace of what caused them, with its baggage', async () => {
+      overrideEnvironment({ BAGGAGE_KEYS: 'tenant' })
       const events: LoggedEvent[] = []
-      const trace = { traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01', tracestate: 'a=1' }
+      const trace = {
+        traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
+        tracestate: 'a=1',
+        baggage: 'tenant=1',
+      }
       const event = newEvent(randomUUID(), 7, { type: 'stock.counted', data: { text: 'ü', list: [1] }, trace })
       await publish(sql, [event])
       const [stored] = await sql`select id, occurred_at as "occurredAt" from outbox`

@@ -1,4 +1,5 @@
 import type { Sql } from '#database'
+import type { StoredTrace } from '#telemetry'
 import { brokerSettings } from './settings.ts'
 
 /**
@@ -12,22 +13,19 @@ export function andDispatch(sql: Sql, jobIds: ReturnType<Sql>) {
 export interface Dispatch {
   sequence: number
   /** Undefined for a job that no longer waits: it is not dispatched. */
-  job: { id: string; type: string; delayMs: number; traceparent: string; tracestate: string | null } | undefined
+  job: DispatchedJob | undefined
 }
 
-interface DispatchRow {
-  sequence: number
-  id: string | null
+interface DispatchedJob extends StoredTrace {
+  id: string
   type: string
   delayMs: number
-  traceparent: string
-  tracestate: string | null
 }
 
 /** The first `limit` dispatches, with the contents of their messages. */
 export async function readDispatches(tx: Sql, limit: number): Promise<Dispatch[]> {
-  const rows = await tx<DispatchRow[]>`
-    select dispatch.sequence, job.id, job.type, job.traceparent, job.tracestate,
+  const rows = await tx<Array<Omit<DispatchedJob, 'id'> & { sequence: number; id: string | null }>>`
+    select dispatch.sequence, job.id, job.type, job.traceparent, job.tracestate, job.baggage,
            (extract(epoch from job.run_at - clock_timestamp()) * 1000)::float8 as "delayMs"
     from (select sequence, job_id from job_dispatches order by sequence limit ${limit}) as dispatch
     left join jobs as job on job.id = dispatch.job_id and job.state in ('queued', 'retrying')

@@ -56,9 +56,9 @@ async function insertJob(tx: Sql, { type, payload, input }: NewJob, context: Req
   const { attemptsMax } = jobTypes[type]
   const [row] = await tx<[JobRow]>`
     with job as (
-      insert into jobs (id, type, payload, attempts_max, actor, scopes, traceparent, tracestate)
+      insert into jobs (id, type, payload, attempts_max, actor, scopes, traceparent, tracestate, baggage)
       values (${id}, ${type}, ${JSON.stringify(payload)}::text::json, ${attemptsMax}, ${actor},
-              ${context.scopes}, ${trace.traceparent}, ${trace.tracestate ?? null})
+              ${context.scopes}, ${trace.traceparent}, ${trace.tracestate ?? null}, ${trace.baggage ?? null})
       returning *
     ) ${andDispatch(tx, tx`select id from job`)}
     select ${jobColumns(tx)} from job`
@@ -84,17 +84,18 @@ export async function submitJobs(
   const traces = jobs.map(({ trace }, index) => traceOfJob(ids[index] ?? '', trace))
   await tx`
     with job as (
-      insert into jobs (id, type, payload, attempts_max, actor, scopes, traceparent, tracestate)
-      select id, ${type}, payload, ${attemptsMax}, ${actor}, ${scopes}, traceparent, tracestate
+      insert into jobs (id, type, payload, attempts_max, actor, scopes, traceparent, tracestate, baggage)
+      select id, ${type}, payload, ${attemptsMax}, ${actor}, ${scopes}, traceparent, tracestate, baggage
       from rows from (
         unnest(
           ${ids}::uuid[],
           ${traces.map(({ traceparent }) => traceparent)}::text[],
-          ${traces.map(({ tracestate }) => tracestate ?? null)}::text[]
+          ${traces.map(({ tracestate }) => tracestate ?? null)}::text[],
+          ${traces.map(({ baggage }) => baggage ?? null)}::text[]
         ),
         -- One document: in an array of texts, each would be escaped a second time.
         json_array_elements(${JSON.stringify(jobs.map(({ payload }) => payload))}::text::json)
-      ) as new (id, traceparent, tracestate, payload)
+      ) as new (id, traceparent, tracestate, baggage, payload)
       returning id
     ) ${andDispatch(tx, tx`select id from job`)}
     select count(*) from job`

@@ -95,7 +95,11 @@ for (const { where, isThere, start: startAdapter } of adapters) {
       })
 
       it('hands over the job’s trace, and an id that no other delivery has', async () => {
-        const trace = { traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01', tracestate: 'a=1' }
+        const trace = {
+          traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
+          tracestate: 'a=1',
+          baggage: 'tenant=1',
+        }
         const job = await submitJob({ type: 'verify-ledger', payload: {} }, systemContext('function:test', trace))
         const claims: Claim[] = []
         start((claim) => {

@@ -1,3 +1,4 @@
+export { baggageKeys, baggageOf } from './baggage.ts'
 export { followLines, formatLines, type Logger, logger, logSettings, writeAccessLine } from './log.ts'
 export { COUNT_MAX, measure, measuredGauge } from './measure.ts'
 export { answerScrape, counter, declaredMetrics, gauge, histogram, renderMetrics, tracedHistogram } from './metrics.ts'
@@ -5,7 +6,14 @@ export { startLogExport } from './otlp-logs.ts'
 export { logFault, logRefusal } from './refusals.ts'
 export { countSecurityEvent, logRepeated, securityEvent } from './security.ts'
 export { flushLog } from './stdout.ts'
-export { childTrace, type TraceContext, traceIdOf } from './trace-context.ts'
+export {
+  type CarriedTrace,
+  childTrace,
+  type StoredTrace,
+  type TraceContext,
+  traceHeaders,
+  traceIdOf,
+} from './trace-context.ts'
 export {
   inSendSpans,
   isRecorded,
@@ -16,7 +24,6 @@ export {
 } from './tracing/messages.ts'
 export {
   type Attributes,
-  type CarriedTrace,
   type FinishedSpan,
   failSpan,
   type Span,
@@ -24,4 +31,4 @@ export {
   type Tracing,
   traceOf,
 } from './tracing/span.ts'
-export { currentTrace, endWith, inSpan, startTracing, tracing } from './tracing/tracing.ts'
+export { currentTrace, endWith, inSpan, receivedTrace, startTracing, tracing } from './tracing/tracing.ts'

@@ -1,9 +1,24 @@
 import { randomFillSync } from 'node:crypto'
 
-/** The W3C Trace Context of the current work, as headers carry it and the outbox stores it. */
+/** The W3C Trace Context of the current work, and the baggage that goes on with it, as headers carry them and the outbox stores them. */
 export interface TraceContext {
   traceparent: string
   tracestate: string | undefined
+  baggage: string | undefined
+}
+
+/** The same in the columns of a row. */
+export interface StoredTrace {
+  traceparent: string
+  tracestate: string | null
+  baggage: string | null
+}
+
+/** The same as whoever passes it on has it. */
+export interface CarriedTrace {
+  traceparent: string
+  tracestate?: string | null | undefined
+  baggage?: string | null | undefined
 }
 
 /** Version 00 only, with neither id all zero: https://www.w3.org/TR/trace-context/#traceparent-header */
@@ -13,13 +28,25 @@ const TRACEPARENT = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-
 const TRACESTATE_LENGTH_MAX = 512
 
 /** The client's trace with a new span id of our own; a new, unsampled trace where the client sent none or a broken one. */
-export function childTrace(traceparent: string | null | undefined, tracestate?: string | null): TraceContext {
+export function childTrace(
+  traceparent: string | null | undefined,
+  tracestate?: string | null,
+  baggage?: string,
+): TraceContext {
   const parent = TRACEPARENT.exec(traceparent ?? '')
   const random = randomHex()
   const spanId = random.slice(32)
-  if (!parent) return { traceparent: `00-${random.slice(0, 32)}-${spanId}-00`, tracestate: undefined }
+  if (!parent) return { traceparent: `00-${random.slice(0, 32)}-${spanId}-00`, tracestate: undefined, baggage }
   const isFit = tracestate && tracestate.length <= TRACESTATE_LENGTH_MAX
-  return { traceparent: `00-${parent[1]}-${spanId}-${parent[3]}`, tracestate: isFit ? tracestate : undefined }
+  return { traceparent: `00-${parent[1]}-${spanId}-${parent[3]}`, tracestate: isFit ? tracestate : undefined, baggage }
+}
+
+/** The headers of a request or a message that carries a trace on. */
+export function traceHeaders({ traceparent, tracestate, baggage }: CarriedTrace): Record<string, string> {
+  const headers: Record<string, string> = { traceparent }
+  if (tracestate) headers.tracestate = tracestate
+  if (baggage) headers.baggage = baggage
+  return headers
 }
 
 /** The parts of a `traceparent`; undefined for one that is none of version 00. */

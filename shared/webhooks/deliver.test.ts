@@ -11,7 +11,11 @@ import { deliverWebhook } from './deliver.ts'
 import type { PostOptions } from './post.ts'
 import { newSecret } from './secret.ts'
 
-const trace = { traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01', tracestate: undefined }
+const trace = {
+  traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
+  tracestate: undefined,
+  baggage: 'tenant=1',
+}
 const context = systemContext('function:test', trace)
 const event = {
   id: randomUUID(),
@@ -82,6 +86,7 @@ describe('a delivery', () => {
     const told = new Webhook(secret).verify(request?.body ?? '', request?.headers as Record<string, string>)
     expect(told).toEqual({ specversion: '1.0', datacontenttype: 'application/json', ...event })
     expect(JSON.stringify(request)).not.toContain(secret)
+    expect(request?.headers).not.toHaveProperty('baggage')
   })
 
   it('has one id for all attempts of an event, and another for another webhook or event', async () => {

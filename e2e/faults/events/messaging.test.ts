@@ -37,6 +37,7 @@ async function adjust(productId: string, quantity: number, traceparent: string):
       'content-type': 'application/json',
       traceparent,
       tracestate: 'shop=1',
+      baggage: 'channel=web,customer=4711',
     },
     body: JSON.stringify({ quantity, reason: 'correction' }),
   })
@@ -75,7 +76,7 @@ describe.skipIf(kafkaUrl === undefined || rabbitUrl === undefined)(
       const { body } = await call(createWebhook, { body: { url: receiver.url, events: ['stock.out'] } })
       secret = body.secret
       const followers = ['detect-low-stock', 'notify-webhooks']
-      const settings = { EVENTS_URL: url, JOBS_URL: rabbit.url, WEBHOOK_ALLOW_PRIVATE: '1' }
+      const settings = { EVENTS_URL: url, JOBS_URL: rabbit.url, WEBHOOK_ALLOW_PRIVATE: '1', BAGGAGE_KEYS: 'channel' }
       fleet = await startFleet(
         ['adjust-stock', 'publish-events', ...followers, 'dispatch-jobs', 'process-job'],
         settings,
@@ -95,7 +96,7 @@ describe.skipIf(kafkaUrl === undefined || rabbitUrl === undefined)(
       overrideEnvironment({ WEBHOOK_ALLOW_PRIVATE: undefined })
     })
 
-    it('one trace leads from a request to the webhook that it causes, with a span for each step', async () => {
+    it('one trace leads from a request to the webhook that it causes, with a span for each step; baggage as far as the job', async () => {
       const { id } = await newProduct({ initialStock: 1 })
       const traceId = newTrace(1)
       const asked = `00-${traceId}-00000000000000aa-01`
@@ -105,12 +106,18 @@ describe.skipIf(kafkaUrl === undefined || rabbitUrl === undefined)(
       const [change, alert] = ['stock.adjusted', 'stock.out'].map(
         (type) => ofProduct.findLast(({ headers }) => String(headers?.ce_type) === type)?.headers,
       )
-      const [job] = await sql<[{ traceparent: string; tracestate: string }]>`select traceparent, tracestate from jobs`
+      const [job] = await sql<
+        [{ traceparent: string; tracestate: string; baggage: string }]
+      >`select traceparent, tracestate, baggage from jobs`
       const [delivery] = receiver.received
       const steps = [asked, change?.traceparent, alert?.traceparent, job.traceparent, delivery?.headers.traceparent]
       expect(steps.map(traceOf)).toEqual(steps.map(() => traceId))
       expect(new Set(steps.map(spanOf)).size).toBe(steps.length)
       expect([String(change?.tracestate), String(alert?.tracestate), job.tracestate]).toEqual(Array(3).fill('shop=1'))
+      expect([String(change?.baggage), String(alert?.baggage), job.baggage]).toEqual(Array(3).fill('channel=web'))
+      // To another company goes nothing of it, and none of it is logged.
+      expect(delivery?.headers).not.toHaveProperty('baggage')
+      for (const { lines } of fleet.members) expect(lines().join('\n')).not.toMatch(/channel=web|4711/)
     })
 
     it(

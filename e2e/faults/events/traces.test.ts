@@ -25,8 +25,9 @@ const FUNCTIONS = [
   'process-job',
 ]
 const CLIENT = '00000000000000aa'
-/** What the client says of its customer ends at the function. */
+/** What the client says of its customer goes as far as the job, and neither into spans nor to the receiver. */
 const CUSTOMER = 'customer-4711'
+const SETTINGS = { WEBHOOK_ALLOW_PRIVATE: '1', BAGGAGE_KEYS: 'customer' }
 /** For every process on the way to have sent its spans, on a busy machine. */
 const WAIT_MS = 60_000
 
@@ -48,13 +49,13 @@ beforeAll(async () => {
   await buildAll(dist)
   collector = await openCollector()
   receiver = await openReceiver()
-  overrideEnvironment({ WEBHOOK_ALLOW_PRIVATE: '1' })
+  overrideEnvironment(SETTINGS)
   await call(createWebhook, { body: { url: receiver.url, events: ['stock.low'] } })
 }, 180_000)
 
 afterAll(async () => {
   vi.unstubAllEnvs()
-  overrideEnvironment({ WEBHOOK_ALLOW_PRIVATE: undefined })
+  overrideEnvironment({ WEBHOOK_ALLOW_PRIVATE: undefined, BAGGAGE_KEYS: undefined })
   await receiver.close()
   await collector.close()
   await rm(dist, { recursive: true, force: true })
@@ -83,7 +84,7 @@ async function startTogether(settings: Settings): Promise<Service> {
 /** The functions on the way and the router, each in a process of its own. */
 async function startApart(settings: Settings): Promise<Service> {
   const { DATABASE_URL = '' } = environment()
-  const own = { DATABASE_URL, PORT: '0', HOST: '127.0.0.1', METRICS_PORT: '0', WEBHOOK_ALLOW_PRIVATE: '1' }
+  const own = { DATABASE_URL, PORT: '0', HOST: '127.0.0.1', METRICS_PORT: '0', ...SETTINGS }
   const start = (bundle: string, more: Settings = {}) =>
     startNode(fileURLToPath(new URL(`${bundle}/index.mjs`, dist)), {
       ...own,
@@ -209,6 +210,7 @@ async function followOne(service: Service, isApart: boolean, log: string, queue:
     const traceId = await reserve(service.url)
     await vi.waitFor(() => expect(receiver.received.length).toBe(before + 1), { timeout: WAIT_MS, interval: 50 })
     await vi.waitFor(() => expectChain(traceId, isApart, log, queue), { timeout: WAIT_MS, interval: 100 })
+    expect([...(await sql`select baggage from jobs`)]).toEqual([{ baggage: `customer=${CUSTOMER}` }])
   } finally {
     await service.stop()
     await sql`truncate jobs, job_dispatches, outbox cascade`

@@ -53,6 +53,7 @@ function byPlace({ value, offset, timestamp }: KafkaMessage, { partition, ...dea
     occurredAt: new Date(Number(timestamp)),
     traceparent: '',
     tracestate: null,
+    baggage: null,
   }
 }
 

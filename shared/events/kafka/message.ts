@@ -1,13 +1,13 @@
 import type { IHeaders, KafkaMessage, Message } from 'kafkajs'
 import * as z from 'zod'
 import { decimalInteger } from '#input'
-import { childTrace } from '#telemetry'
+import { baggageOf, childTrace, type StoredTrace, traceHeaders } from '#telemetry'
 import type { Entry } from '../delivery/backlog.ts'
 import { type Subscription, wants } from '../delivery/subscription.ts'
 import type { LoggedEvent } from '../postgres/log.ts'
 
 /** An event in the outbox. Its data is the stored text. */
-export interface OutboxRow {
+export interface OutboxRow extends StoredTrace {
   sequence: number
   topic: string
   id: string
@@ -16,8 +16,6 @@ export interface OutboxRow {
   version: number
   data: string
   occurredAt: Date
-  traceparent: string
-  tracestate: string | null
 }
 
 /** A row that can't become a message, or a message that is not an event. */
@@ -40,9 +38,8 @@ export function toMessage(row: OutboxRow): Message {
     ce_time: row.occurredAt.toISOString(),
     ce_version: String(row.version),
     'content-type': 'application/json',
-    traceparent: row.traceparent,
+    ...traceHeaders(row),
   }
-  if (row.tracestate !== null) headers.tracestate = row.tracestate
   return { key: row.productId, value: row.data, headers }
 }
 
@@ -58,6 +55,7 @@ export const EventHeaders = z.object({
   ),
   traceparent: z.string().optional(),
   tracestate: z.string().optional(),
+  baggage: z.string().optional().describe('W3C Baggage: entries of the request with the keys of BAGGAGE_KEYS.'),
 })
 
 /** A message of a partition. */
@@ -95,7 +93,7 @@ export function toEvent({ headers = {}, value, offset }: KafkaMessage): LoggedEv
     const issues = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`)
     throw new Unreadable(`the headers are not those of an event: ${issues.join('; ')}`)
   }
-  const { ce_id, ce_type, ce_subject, ce_time, ce_version, traceparent, tracestate } = parsed.data
+  const { ce_id, ce_type, ce_subject, ce_time, ce_version, traceparent, tracestate, baggage } = parsed.data
   return {
     position: Number(offset),
     id: ce_id,
@@ -106,6 +104,8 @@ export function toEvent({ headers = {}, value, offset }: KafkaMessage): LoggedEv
     occurredAt: new Date(ce_time),
     traceparent: traceparent ?? childTrace(undefined).traceparent,
     tracestate: tracestate ?? null,
+    // The topic may have other producers, and what is here is kept if the event dies.
+    baggage: baggageOf(baggage) ?? null,
   }
 }
 

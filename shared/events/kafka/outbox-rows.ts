@@ -11,7 +11,7 @@ export const ROWS_MAX = 1_000
  * this makes a batch of its own.
  */
 const BYTES_MAX = 900_000
-/** The size of an event besides its data: some 400 bytes of headers, and a trace state of 512 at most. */
+/** The size of an event besides its data and baggage: some 400 bytes of headers, and a trace state of 512 at most. */
 const OVERHEAD_BYTES = 1_000
 /** Blocked events that one turn retries: each takes a request of its own. */
 const BLOCKED_MAX = 10
@@ -29,15 +29,18 @@ export interface BlockedRow extends OutboxRow {
 export function readBatch(tx: Sql, inFlight: readonly OutboxRow[], limit: number): Promise<OutboxRow[]> {
   return tx<OutboxRow[]>`
     with next as (
-      select sequence, topic, id, type, product_id, version, data::text as data, occurred_at, traceparent, tracestate from outbox
+      select sequence, topic, id, type, product_id, version, data::text as data, occurred_at, traceparent, tracestate, baggage
+      from outbox
       where sequence <> all(${inFlight.map(({ sequence }) => sequence)}::bigint[])
         and not exists (select from outbox_blocked as blocked where blocked.product_id = outbox.product_id)
       order by sequence limit ${limit}
     ), measured as (
-      select *, sum(octet_length(data) + ${OVERHEAD_BYTES}::int) over (order by sequence) as bytes, min(sequence) over () as first
+      select *, min(sequence) over () as first,
+             sum(octet_length(data) + coalesce(octet_length(baggage), 0) + ${OVERHEAD_BYTES}::int) over (order by sequence) as bytes
       from next
     )
-    select sequence, topic, id, type, product_id as "productId", version, data, occurred_at as "occurredAt", traceparent, tracestate
+    select sequence, topic, id, type, product_id as "productId", version, data, occurred_at as "occurredAt", traceparent, tracestate,
+           baggage
     from measured where bytes <= ${BYTES_MAX} or sequence = first order by sequence`
 }
 
@@ -57,7 +60,7 @@ export function readBlocked(tx: Sql): Promise<BlockedRow[]> {
       where not exists (select from outbox where outbox.sequence = blocked.sequence)
     )
     select outbox.sequence, topic, id, type, outbox.product_id as "productId", version, data::text as data,
-           occurred_at as "occurredAt", traceparent, tracestate, attempts
+           occurred_at as "occurredAt", traceparent, tracestate, baggage, attempts
     from outbox_blocked as blocked join outbox on outbox.sequence = blocked.sequence
     where retry_at <= clock_timestamp()
       -- No backoff is as long: the clock was set back after this was written.
@@ -88,11 +91,11 @@ export async function deadLetterRow(tx: Sql, row: OutboxRow, attempts: number, e
   await tx`
     with taken as (
       delete from outbox where sequence = ${row.sequence}
-      returning topic, sequence, type, product_id, version, data, occurred_at, traceparent, tracestate, id
+      returning topic, sequence, type, product_id, version, data, occurred_at, traceparent, tracestate, baggage, id
     )
     insert into dead_events (id, group_name, topic, position, type, product_id, version, data, occurred_at, traceparent, tracestate,
-                             error, attempts, event_id)
-    select ${newId()}, ${REFUSED_BY_LOG}, topic, sequence, type, product_id, version, data, occurred_at, traceparent, tracestate,
+                             baggage, error, attempts, event_id)
+    select ${newId()}, ${REFUSED_BY_LOG}, topic, sequence, type, product_id, version, data, occurred_at, traceparent, tracestate, baggage,
            ${error}, ${attempts}, id
     from taken
     on conflict (group_name, event_id) do nothing`

@@ -32,7 +32,11 @@ describe.skipIf(kafkaUrl === undefined)(`the relay, with events ${inKafka},`, ()
 
   it('sends a CloudEvent in binary mode, its data byte for byte as it was stored', async () => {
     const productId = randomUUID()
-    const trace = { traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01', tracestate: 'a=1,b=2' }
+    const trace = {
+      traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
+      tracestate: 'a=1,b=2',
+      baggage: 'tenant=1',
+    }
     await publish(sql, [newEvent(productId, 3, { trace })])
     const text = '{"b" : 1.50,  "a":"\\u00fc", "b": 2}'
     await sql`update outbox set data = ${text}::text::json`
@@ -153,7 +157,8 @@ describe.skipIf(kafkaUrl === undefined)(`the relay, with events ${inKafka},`, ()
 
   it('publishes a dead event when it is redriven and taken, and lets it die again when it is not', async () => {
     const productId = randomUUID()
-    await publish(sql, [newEvent(productId, 1, { data: tooLarge }), newEvent(productId, 2)])
+    const trace = { ...context().trace, baggage: 'tenant=1' }
+    await publish(sql, [newEvent(productId, 1, { data: tooLarge, trace }), newEvent(productId, 2)])
     const [event] = await sql`select id from outbox where version = 1`
     const die = async () => {
       await relay()
@@ -180,7 +185,8 @@ describe.skipIf(kafkaUrl === undefined)(`the relay, with events ${inKafka},`, ()
       [productId, 2],
       [productId, 1],
     ])
-    expect((await readTopic(currentKafkaUrl(), topic)).map(({ headers }) => String(headers?.ce_id))[1]).toBe(event?.id)
+    const [, told] = await readTopic(currentKafkaUrl(), topic)
+    expect([String(told?.headers?.ce_id), String(told?.headers?.baggage)]).toEqual([event?.id, 'tenant=1'])
     expect(await list()).toEqual([])
   })
 

@@ -25,9 +25,9 @@ export async function publish(tx: Sql, events: readonly NewEvent[]): Promise<voi
     traceOfMessage(trace, { system: 'outbox', destination: eventTypes[type], id: ids[index] ?? '' }),
   )
   await tx`
-    insert into outbox (id, topic, type, product_id, version, data, occurred_at, traceparent, tracestate)
+    insert into outbox (id, topic, type, product_id, version, data, occurred_at, traceparent, tracestate, baggage)
     select event.id, event.topic, event.type, event.product_id, event.version, event.data, now(), event.traceparent,
-           event.tracestate
+           event.tracestate, event.baggage
     from rows from (
       unnest(
         ${ids}::uuid[],
@@ -36,10 +36,11 @@ export async function publish(tx: Sql, events: readonly NewEvent[]): Promise<voi
         ${events.map((event) => event.productId)}::uuid[],
         ${events.map((event) => event.version)}::bigint[],
         ${traces.map(({ traceparent }) => traceparent)}::text[],
-        ${traces.map(({ tracestate }) => tracestate ?? null)}::text[]
+        ${traces.map(({ tracestate }) => tracestate ?? null)}::text[],
+        ${traces.map(({ baggage }) => baggage ?? null)}::text[]
       ),
       -- One document: in an array of texts, each would be escaped a second time.
       json_array_elements(${JSON.stringify(events.map((event) => event.data))}::text::json)
-    ) with ordinality as event (id, topic, type, product_id, version, traceparent, tracestate, data, line)
+    ) with ordinality as event (id, topic, type, product_id, version, traceparent, tracestate, baggage, data, line)
     order by event.line`
 }

@@ -83,9 +83,9 @@ export function deadLetterEvent(
     if (held.length === 0) throw new CursorLost()
     await tx`
       insert into dead_events (id, group_name, topic, position, type, product_id, version, data, occurred_at, traceparent,
-                               tracestate, error, attempts, event_id)
+                               tracestate, baggage, error, attempts, event_id)
       select ${newId()}, ${group}, topic, position, type, product_id, version, data, occurred_at, traceparent,
-             tracestate, ${error}, ${attempts}, id
+             tracestate, baggage, ${error}, ${attempts}, id
       from event_log where topic = ${topic} and position = ${position}
       on conflict (group_name, event_id) do nothing`
   })

@@ -1,8 +1,8 @@
 import { askPrimary, type Sql } from '#database'
-import { inSendSpans, tracing } from '#telemetry'
+import { inSendSpans, type StoredTrace, tracing } from '#telemetry'
 
 /** An event of a topic. */
-export interface LoggedEvent {
+export interface LoggedEvent extends StoredTrace {
   position: number
   id: string
   type: string
@@ -10,8 +10,6 @@ export interface LoggedEvent {
   version: number
   data: unknown
   occurredAt: Date
-  traceparent: string
-  tracestate: string | null
 }
 
 /**
@@ -28,10 +26,10 @@ export async function appendFromOutbox(tx: Sql, limit: number): Promise<number> 
       delete from outbox where sequence <= (
         select max(sequence) from (select sequence from outbox order by sequence limit ${limit}) as batch
       )
-      returning sequence, topic, id, type, product_id, version, data, occurred_at, traceparent, tracestate
+      returning sequence, topic, id, type, product_id, version, data, occurred_at, traceparent, tracestate, baggage
     )
-    insert into event_log (topic, id, type, product_id, version, data, occurred_at, traceparent, tracestate)
-    select topic, id, type, product_id, version, data, occurred_at, traceparent, tracestate from taken order by sequence
+    insert into event_log (topic, id, type, product_id, version, data, occurred_at, traceparent, tracestate, baggage)
+    select topic, id, type, product_id, version, data, occurred_at, traceparent, tracestate, baggage from taken order by sequence
     ${returning}`
   const messages = () =>
     moved.map(({ destination, id, ...trace }) => ({ system: 'postgresql', destination, id, trace }))
@@ -43,7 +41,7 @@ export async function appendFromOutbox(tx: Sql, limit: number): Promise<number> 
 export function readLog(topic: string, after: number, limit: number): Promise<LoggedEvent[]> {
   return askPrimary(
     (sql) => sql<LoggedEvent[]>`
-    select position, id, type, product_id as "productId", version, data, occurred_at as "occurredAt", traceparent, tracestate
+    select position, id, type, product_id as "productId", version, data, occurred_at as "occurredAt", traceparent, tracestate, baggage
     from event_log where topic = ${topic} and position > ${after} order by position limit ${limit}`,
   )
 }

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { type CarriedTrace, traceHeaders } from '#telemetry'
 
 /** The attributes of a CloudEvent: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md#required-attributes */
 export const CloudEventAttributes = z.object({
@@ -31,35 +32,18 @@ function decodeURIComponentSafely(value: string): string {
 }
 
 /** The request that brings an event to a function's app, from a trigger or from a test. */
-export function eventRequest(
-  attributes: CloudEventAttributes,
-  data: unknown,
-  traceparent?: string,
-  tracestate?: string | null,
-): Request {
-  const headers = new Headers({ 'content-type': 'application/json' })
+export function eventRequest(attributes: CloudEventAttributes, data: unknown, trace?: CarriedTrace): Request {
+  const headers = new Headers({ 'content-type': 'application/json', ...(trace?.traceparent && traceHeaders(trace)) })
   for (const [name, value] of Object.entries(attributes)) {
     if (value !== undefined) headers.set(`ce-${name}`, encodeURI(value))
   }
-  if (traceparent) headers.set('traceparent', traceparent)
-  if (tracestate) headers.set('tracestate', tracestate)
   return new Request('http://function/', { method: 'POST', headers, body: JSON.stringify(data) })
 }
 
 /**
  * An event as JSON: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md. Its trace is in the attributes of
- * https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/distributed-tracing.md
+ * https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/distributed-tracing.md, and its baggage in one beside them.
  */
-export function structuredEvent(
-  attributes: CloudEventAttributes,
-  data: unknown,
-  { traceparent, tracestate }: { traceparent: string; tracestate: string | null | undefined },
-): string {
-  return JSON.stringify({
-    ...attributes,
-    datacontenttype: 'application/json',
-    traceparent,
-    tracestate: tracestate ?? undefined,
-    data,
-  })
+export function structuredEvent(attributes: CloudEventAttributes, data: unknown, trace: CarriedTrace): string {
+  return JSON.stringify({ ...attributes, datacontenttype: 'application/json', ...traceHeaders(trace), data })
 }

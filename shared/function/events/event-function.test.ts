@@ -34,7 +34,7 @@ describe('a function that takes events', () => {
     const definition = queueOf(async (event) => {
       received.push(event.attributes, event.data)
     })
-    const response = await definition.app.fetch(eventRequest(attributes, { n: 1 }, traceparent))
+    const response = await definition.app.fetch(eventRequest(attributes, { n: 1 }, { traceparent }))
     expect(response.status).toBe(204)
     expect(received).toEqual([attributes, { n: 1 }])
   })
@@ -50,7 +50,7 @@ describe('a function that takes events', () => {
         context = event.context
       },
     })
-    await definition.app.fetch(eventRequest(attributes, {}, traceparent))
+    await definition.app.fetch(eventRequest(attributes, {}, { traceparent }))
     expect(context?.actor).toBe('function:test-stream')
     expect(context?.trace.traceparent).toContain(traceparent.slice(3, 35))
     expect(definition.trigger).toEqual({ kind: 'stream', topics: ['stock-events'], group: 'test-stream' })
@@ -191,7 +191,7 @@ describe('a function that takes batches', () => {
   })
 
   it('takes a single event, and answers as for one', async () => {
-    const one = await definition.app.fetch(eventRequest(attributes, { n: 7 }, traceparent))
+    const one = await definition.app.fetch(eventRequest(attributes, { n: 7 }, { traceparent }))
     expect(await one.json()).toMatchObject({
       id: 'e-1',
       n: 7,

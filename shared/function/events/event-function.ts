@@ -3,7 +3,7 @@ import { Hono } from 'hono'
 import * as z from 'zod'
 import { systemContext, toPublicError } from '#database'
 import { validate } from '#input'
-import { childTrace, currentTrace, type TraceContext, traceIdOf } from '#telemetry'
+import { receivedTrace, type TraceContext, traceIdOf } from '#telemetry'
 import { declare } from '../declared.ts'
 import { defaultLimits, type FunctionDefinition, type Limits, type Trigger } from '../definition.ts'
 import { type Admission, createAdmission } from '../http/admission.ts'
@@ -115,7 +115,7 @@ function eventFunction<Data extends z.ZodType>(options: Options<Data>, trigger: 
   app.post('/', async (c) => {
     const startedAt = performance.now()
     const { headers } = c.req.raw
-    const trace = currentTrace() ?? childTrace(headers.get('traceparent'), headers.get('tracestate'))
+    const trace = receivedTrace(headers)
     const http = c.env as Partial<HttpBindings> | undefined
     const response = await receive(options, limits, admission, c.req.raw, trace, http)
     admission.observe(response.status, startedAt, trace)

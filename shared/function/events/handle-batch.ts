@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { systemContext, toPublicError } from '#database'
 import { invalid } from '#errors'
 import { validate } from '#input'
-import { childTrace, traceIdOf, tracing } from '#telemetry'
+import { baggageOf, childTrace, traceIdOf, tracing } from '#telemetry'
 import { noteEventFailure, toServiceError } from '../problem.ts'
 import { type BatchAnswer, isFinal } from './batch-answer.ts'
 import { CloudEventAttributes } from './cloud-event.ts'
@@ -12,6 +12,7 @@ import type { BatchOptions, ReceivedEvent } from './event-options.ts'
 const StructuredEvent = CloudEventAttributes.extend({
   traceparent: z.string().optional(),
   tracestate: z.string().optional(),
+  baggage: z.string().optional(),
   data: z.unknown(),
 })
 
@@ -56,11 +57,12 @@ function toReceived<Data extends z.ZodType>(
   { name, data }: BatchOptions<Data>,
   item: unknown,
 ): ReceivedEvent<z.infer<Data>> {
-  const { traceparent, tracestate, data: content, ...attributes } = validate(StructuredEvent, item)
+  const { traceparent, tracestate, baggage: header, data: content, ...attributes } = validate(StructuredEvent, item)
+  const baggage = baggageOf(header)
   // A span is made for each event before it comes here.
   const context = systemContext(
     `function:${name}`,
-    tracing() && traceparent ? { traceparent, tracestate } : childTrace(traceparent, tracestate),
+    tracing() && traceparent ? { traceparent, tracestate, baggage } : childTrace(traceparent, tracestate, baggage),
   )
   return { attributes, data: validate(data, content), context }
 }

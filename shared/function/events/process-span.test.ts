@@ -9,7 +9,7 @@ const messageOf = (id: string, flags: string) => ({
   system: 'kafka',
   destination: 'stock-events',
   id,
-  trace: { traceparent: `00-${id.repeat(32)}-${id.repeat(16)}-${flags}`, tracestate: null },
+  trace: { traceparent: `00-${id.repeat(32)}-${id.repeat(16)}-${flags}`, tracestate: null, baggage: `tenant=${id}` },
 })
 
 let collector: Collector
@@ -26,8 +26,10 @@ it('messages that are processed together each have a span, if they are recorded,
   await traceTo(collector)
   const messages = [messageOf('a', '01'), messageOf('b', '00'), messageOf('c', '01')]
   let traces: string[] = []
+  let baggage: unknown[] = []
   await inBatchSpans(notifyWebhooks, messages, async (traced) => {
     traces = traced.map(({ trace }) => trace.traceparent)
+    baggage = traced.map(({ trace }) => trace.baggage)
     return [{ verdict: 'acknowledge' }, { verdict: 'acknowledge' }, { verdict: 'reject', error: 'unfit' }]
   })
   await shutDown()
@@ -52,4 +54,5 @@ it('messages that are processed together each have a span, if they are recorded,
     messages[1]?.trace.traceparent,
     `00-${last?.traceId}-${last?.spanId}-01`,
   ])
+  expect(baggage).toEqual(['tenant=a', 'tenant=b', 'tenant=c'])
 })

@@ -50,7 +50,7 @@ export async function inBatchSpans<Event extends Message>(
   for (const span of recorded) span.addLink({ context: together.spanContext() })
   const traced = messages.map((message, index) => {
     const span = spans[index]
-    return span ? { ...message, trace: traceOf(span) } : message
+    return span ? { ...message, trace: traceOf(span, message.trace.baggage) } : message
   })
   const outcomes = await on.run(together, () => work(traced))
   const shared = 'verdict' in outcomes ? outcomes : undefined

@@ -26,8 +26,9 @@ export function startQueue(definition: FunctionDefinition): RunningTrigger {
   return work({ queue, deliver: (claim) => (claim.attempts > 1 ? deliverOne(claim) : deliverTogether(claim)) })
 }
 
-function toEvent(queue: string, { id, jobId, traceparent, tracestate }: Claim) {
+function toEvent(queue: string, claim: Claim) {
+  const { id, jobId } = claim
   const attributes = { id, source: `/queues/${queue}`, specversion: '1.0', type: 'job.due', subject: jobId } as const
   const system = brokerSettings() ? 'rabbitmq' : 'postgresql'
-  return { attributes, data: { jobId }, system, destination: queue, id: jobId, trace: { traceparent, tracestate } }
+  return { attributes, data: { jobId }, system, destination: queue, id: jobId, trace: claim }
 }

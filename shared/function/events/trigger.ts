@@ -34,7 +34,7 @@ async function send(
   trace: Message['trace'] | undefined,
 ): Promise<Outcome> {
   try {
-    const request = eventRequest(attributes, data, trace?.traceparent, trace?.tracestate)
+    const request = eventRequest(attributes, data, trace)
     const response = await definition.app.fetch(request)
     if (response.ok) return { verdict: 'acknowledge' }
     const { status } = response

@@ -10,7 +10,11 @@ import { type RunningTrigger, startEventOutbox, startQueue, startStream } from '
 import { runJob, submitJob } from '#jobs'
 import { everyType, sql } from '#testing'
 
-const trace = { traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01', tracestate: 'a=1' }
+const trace = {
+  traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
+  tracestate: 'a=1',
+  baggage: undefined,
+}
 const context = () => systemContext('api-key:test', trace)
 const until = (check: () => unknown) => vi.waitFor(check, { timeout: 10_000, interval: 10 })
 const started: RunningTrigger[] = []

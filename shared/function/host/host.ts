@@ -11,7 +11,16 @@ import { ConfigError, integerSetting, readConfig } from '#config'
 import { checkDatabase, databaseSettings, requireSupportedServer } from '#database'
 import { ServiceError } from '#errors'
 import { cacheSettings } from '#redis'
-import { answerScrape, flushLog, logger, logRepeated, logSettings, startLogExport, startTracing } from '#telemetry'
+import {
+  answerScrape,
+  baggageKeys,
+  flushLog,
+  logger,
+  logRepeated,
+  logSettings,
+  startLogExport,
+  startTracing,
+} from '#telemetry'
 import type { FunctionDefinition } from '../definition.ts'
 import type { RunningTrigger } from '../events/trigger.ts'
 import { problemDocument, problemHeaders, toServiceError } from '../problem.ts'
@@ -50,6 +59,7 @@ export function checkSettings(): void {
   databaseSettings()
   cacheSettings()
   checkAccessSettings()
+  baggageKeys()
 }
 
 /**

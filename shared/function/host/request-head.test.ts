@@ -58,6 +58,7 @@ describe('a head that HTTP forbids, or that could be read in two ways,', () => {
       'Consistency-Token',
       'Request-Id',
       'traceparent',
+      'baggage',
       'Host',
       'X-Forwarded-For',
       'Function',

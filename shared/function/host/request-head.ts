@@ -5,6 +5,7 @@ import { ServiceError } from '#errors'
 const READ = new Set([
   'accept',
   'authorization',
+  'baggage',
   'consistency-token',
   'content-encoding',
   'content-length',

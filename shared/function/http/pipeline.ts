@@ -12,7 +12,7 @@ import {
 } from '#database'
 import type { Resource } from '#errors'
 import { validate } from '#input'
-import { childTrace, currentTrace, tracing } from '#telemetry'
+import { receivedTrace, tracing } from '#telemetry'
 import type { HandlerResult, HttpRequest, Limits, Method } from '../definition.ts'
 import { noteAccess } from '../host/access-log.ts'
 import { toServiceError } from '../problem.ts'
@@ -54,7 +54,7 @@ export async function respond(
   const headers = headersOf(request, http?.incoming)
   const requestId = requestIdOf(headers.get('request-id'))
   tracing()?.current()?.setAttribute('http.response.header.request-id', [requestId])
-  const trace = currentTrace() ?? childTrace(headers.get('traceparent'), headers.get('tracestate'))
+  const trace = receivedTrace(headers)
   const exchange: Exchange = {
     function: endpoint.name,
     route: endpoint.path,

@@ -1,17 +1,16 @@
 import { afterCommit, type RequestContext, type Sql, systemContext, transaction, unresumed } from '#database'
 import { notFound } from '#errors'
+import type { StoredTrace } from '#telemetry'
 import { type ClaimedJob, cacheClaimed } from './claimed-jobs.ts'
 
 /** The lease of a claim. Three renewals fit in, so one or two may fail. */
 export const LEASE_MS = 30_000
 
 /** A job that a worker of this process has claimed. `id` is the lease: a later delivery of the same job has another. */
-export interface Claim {
+export interface Claim extends StoredTrace {
   id: string
   jobId: string
   type: string
-  traceparent: string
-  tracestate: string | null
   /** This one included. */
   attempts: number
 }
@@ -40,12 +39,12 @@ export async function claimRows(tx: Sql, which: Fragment, lease: Fragment, from?
   const rows = await tx<Array<Claim & ClaimedJob>>`
     update jobs set ${begun(tx, lease)} ${from ? tx`from ${from}` : tx``}
     where ${which} and not ${unresumed(tx)}
-    returning lease as id, jobs.id as "jobId", ${claimedColumns(tx)}, traceparent, tracestate, attempts`
+    returning lease as id, jobs.id as "jobId", ${claimedColumns(tx)}, traceparent, tracestate, baggage, attempts`
   const retried = rows.filter(({ attempts }) => attempts > 1).map(({ jobId }) => jobId)
   if (retried.length > 0) await tx`delete from job_results where job_id = any(${retried}::uuid[])`
-  return rows.map(({ id, jobId, traceparent, tracestate, attempts, ...job }) => {
+  return rows.map(({ id, jobId, traceparent, tracestate, baggage, attempts, ...job }) => {
     afterCommit(tx, () => cacheClaimed(id, job))
-    return { id, jobId, type: job.type, traceparent, tracestate, attempts }
+    return { id, jobId, type: job.type, traceparent, tracestate, baggage, attempts }
   })
 }
 

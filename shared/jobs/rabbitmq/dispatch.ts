@@ -3,7 +3,7 @@ import type * as z from 'zod'
 import { onShutdown } from '#async'
 import { askPrimary, type RequestContext, type Sql, transaction } from '#database'
 import { ServiceError } from '#errors'
-import { counter, inSendSpans, logger } from '#telemetry'
+import { counter, inSendSpans, logger, traceHeaders } from '#telemetry'
 import { type Dispatch, dispatchOverdue, hasDispatches, readDispatches, removeDispatches } from '../dispatches.ts'
 import { isJobType, jobTypes } from '../job-types.ts'
 import { type BrokerSettings, brokerSettings } from '../settings.ts'
@@ -129,9 +129,8 @@ async function sendAll(
 }
 
 function send(broker: Broker, queue: string, job: NonNullable<Dispatch['job']>): Promise<void> {
-  const { id, type, delayMs, traceparent, tracestate } = job
-  const headers = { traceparent, ...(tracestate !== null && { tracestate }) }
-  const properties = { messageId: randomUUID(), type, contentType: 'application/json', headers }
+  const { id, type, delayMs } = job
+  const properties = { messageId: randomUUID(), type, contentType: 'application/json', headers: traceHeaders(job) }
   const content = { jobId: id } satisfies z.infer<typeof JobMessage>
   return broker.send(queuesOf(queue).address(type, delayMs), Buffer.from(JSON.stringify(content)), properties)
 }

@@ -1,5 +1,5 @@
-import { sampledTraceId, type TraceContext } from '../trace-context.ts'
-import { type Attributes, type CarriedTrace, failSpan, type Span, type Tracing, traceOf } from './span.ts'
+import { type CarriedTrace, sampledTraceId, type TraceContext } from '../trace-context.ts'
+import { type Attributes, failSpan, type Span, type Tracing, traceOf } from './span.ts'
 import { tracing } from './tracing.ts'
 
 /** What is sent or received: as https://opentelemetry.io/docs/specs/semconv/messaging/ has it. */
@@ -22,7 +22,7 @@ export function traceOfMessage(trace: TraceContext, message: Omit<Message, 'trac
   const attributes = { ...attributesOf('create', message), 'messaging.message.id': message.id }
   const span = on.start(`create ${message.destination}`, { kind: 'producer', parent: trace, attributes })
   span.end()
-  return traceOf(span)
+  return traceOf(span, trace.baggage)
 }
 
 /** Sends messages: in a trace for each destination, which links to those of the messages that are recorded. */

@@ -14,12 +14,12 @@ import {
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto'
 import { defaultResource, detectResources, envDetector, resourceFromAttributes } from '@opentelemetry/resources'
 import { AlwaysOnSampler, BasicTracerProvider } from '@opentelemetry/sdk-trace-base'
-import { parseTraceparent } from '../trace-context.ts'
+import { type CarriedTrace, parseTraceparent } from '../trace-context.ts'
 import { createKeeper } from './keeper.ts'
 import { createProcessor } from './processor.ts'
 import { createSampler } from './sampler.ts'
 import type { TracingSettings } from './settings.ts'
-import type { CarriedTrace, FinishedSpan, Service, SpanCounts, SpanOptions, Tracing } from './span.ts'
+import type { FinishedSpan, Service, SpanCounts, SpanOptions, Tracing } from './span.ts'
 
 // The entry of a chunk of its own. It imports nothing that has a state and is in the bundle as well.
 

@@ -1,13 +1,7 @@
 import type { Attributes, Span } from '@opentelemetry/api'
-import type { TraceContext } from '../trace-context.ts'
+import type { CarriedTrace, TraceContext } from '../trace-context.ts'
 
 export type { Attributes, Span }
-
-/** A trace as headers and rows carry it. */
-export interface CarriedTrace {
-  traceparent: string
-  tracestate: string | null | undefined
-}
 
 export interface SpanOptions {
   /** Default: `internal`. */
@@ -70,9 +64,13 @@ export function failSpan(span: Span, error: unknown): void {
   span.setStatus({ code: ERROR, message: message ?? String(error) })
 }
 
-/** The trace that leads from a span to what it causes, as headers carry it. */
-export function traceOf(span: Span): TraceContext {
+/** The trace that leads from a span to what it causes, with the baggage that goes on. */
+export function traceOf(span: Span, baggage?: string | null): TraceContext {
   const { traceId, spanId, traceFlags, traceState } = span.spanContext()
   const flags = traceFlags.toString(16).padStart(2, '0')
-  return { traceparent: `00-${traceId}-${spanId}-${flags}`, tracestate: traceState?.serialize() || undefined }
+  return {
+    traceparent: `00-${traceId}-${spanId}-${flags}`,
+    tracestate: traceState?.serialize() || undefined,
+    baggage: baggage ?? undefined,
+  }
 }

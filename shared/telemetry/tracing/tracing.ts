@@ -1,7 +1,8 @@
 import { onShutdown, withTimeout } from '#async'
+import { baggageOf } from '../baggage.ts'
 import { logger } from '../log.ts'
 import { counter } from '../metrics.ts'
-import type { TraceContext } from '../trace-context.ts'
+import { childTrace, type TraceContext } from '../trace-context.ts'
 import { tracingSettings } from './settings.ts'
 import {
   type FinishedSpan,
@@ -73,6 +74,13 @@ function countSpans(): SpanCounts {
 export function currentTrace(): TraceContext | undefined {
   const span = current?.currentSpan()
   return span && traceOf(span)
+}
+
+/** The trace of a request or an event: of its span, or else of its own headers, with the baggage of those that may go on. */
+export function receivedTrace(headers: { get: (name: string) => string | null }): TraceContext {
+  const baggage = baggageOf(headers.get('baggage'))
+  const span = current?.currentSpan()
+  return span ? traceOf(span, baggage) : childTrace(headers.get('traceparent'), headers.get('tracestate'), baggage)
 }
 
 /** Does `work` in a span of its own, if that of the current work is recorded. A failure is the span's too. */

@@ -1,0 +1,2 @@
+-- As in 0029.
+alter table jobs add column baggage text;
