@@ -11,7 +11,6 @@ export {
   childTrace,
   type StoredTrace,
   type TraceContext,
-  traceHeaders,
   traceIdOf,
 } from './trace-context.ts'
 export {
@@ -20,6 +19,7 @@ export {
   type Message,
   startProcess,
   startProcessTogether,
+  traceHeaders,
   traceOfMessage,
 } from './tracing/messages.ts'
 export {

@@ -41,14 +41,6 @@ export function childTrace(
   return { traceparent: `00-${parent[1]}-${spanId}-${parent[3]}`, tracestate: isFit ? tracestate : undefined, baggage }
 }
 
-/** The headers of a request or a message that carries a trace on. */
-export function traceHeaders({ traceparent, tracestate, baggage }: CarriedTrace): Record<string, string> {
-  const headers: Record<string, string> = { traceparent }
-  if (tracestate) headers.tracestate = tracestate
-  if (baggage) headers.baggage = baggage
-  return headers
-}
-
 /** The parts of a `traceparent`; undefined for one that is none of version 00. */
 export function parseTraceparent(traceparent: string | null | undefined) {
   const [, traceId, spanId, flags] = TRACEPARENT.exec(traceparent ?? '') ?? []

@@ -24,9 +24,12 @@ const dueAgain = (attempts: number) =>
 const tooLarge = { text: 'x'.repeat(1_100_000) }
 
 describe.skipIf(kafkaUrl === undefined)(`the relay, with events ${inKafka},`, () => {
-  beforeEach(() => adapters[1]?.reset())
+  beforeEach(async () => {
+    overrideEnvironment({ BAGGAGE_KEYS: 'tenant' })
+    await adapters[1]?.reset()
+  })
   afterAll(async () => {
-    overrideEnvironment({ EVENTS_URL: undefined })
+    overrideEnvironment({ EVENTS_URL: undefined, BAGGAGE_KEYS: undefined })
     await closeRelay()
   })
 

@@ -37,7 +37,7 @@ export async function publish(tx: Sql, events: readonly NewEvent[]): Promise<voi
         ${events.map((event) => event.version)}::bigint[],
         ${traces.map(({ traceparent }) => traceparent)}::text[],
         ${traces.map(({ tracestate }) => tracestate ?? null)}::text[],
-        ${traces.map(({ baggage }) => baggage ?? null)}::text[]
+        ${traces.some(({ baggage }) => baggage) ? traces.map(({ baggage }) => baggage ?? null) : null}::text[]
       ),
       -- One document: in an array of texts, each would be escaped a second time.
       json_array_elements(${JSON.stringify(events.map((event) => event.data))}::text::json)

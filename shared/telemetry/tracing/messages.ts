@@ -1,3 +1,4 @@
+import { baggageOf } from '../baggage.ts'
 import { type CarriedTrace, sampledTraceId, type TraceContext } from '../trace-context.ts'
 import { type Attributes, failSpan, type Span, type Tracing, traceOf } from './span.ts'
 import { tracing } from './tracing.ts'
@@ -23,6 +24,15 @@ export function traceOfMessage(trace: TraceContext, message: Omit<Message, 'trac
   const span = on.start(`create ${message.destination}`, { kind: 'producer', parent: trace, attributes })
   span.end()
   return traceOf(span, trace.baggage)
+}
+
+/** The headers of a message that carries a trace on, with the baggage that may still go on. */
+export function traceHeaders({ traceparent, tracestate, baggage: stored }: CarriedTrace): Record<string, string> {
+  const headers: Record<string, string> = { traceparent }
+  if (tracestate) headers.tracestate = tracestate
+  const baggage = baggageOf(stored)
+  if (baggage) headers.baggage = baggage
+  return headers
 }
 
 /** Sends messages: in a trace for each destination, which links to those of the messages that are recorded. */
