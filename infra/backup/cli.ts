@@ -2,8 +2,9 @@ import { environment } from '#config'
 import { onDatabase, operator, runCommand, say, timed } from '../local/commands/operator-command.ts'
 import { runDrill } from './drill/drill.ts'
 import { copyNow, listEmbedded, restoreEmbedded, verifyEmbedded } from './on-embedded.ts'
-import { backUpNow, drillRepository, listBackups, restoreCluster, verifyRepository } from './on-repository.ts'
+import { backUpNow, drillRepositories, listBackups, verifyRepositories } from './on-repository.ts'
 import { type BackupType, backupTypes } from './repository.ts'
+import { restoreCluster } from './restore-cluster.ts'
 import { describePause, findPause, resume } from './resume.ts'
 import { hasRepository } from './settings.ts'
 import { parseTarget } from './target.ts'
@@ -16,8 +17,9 @@ npm run backup -- restore --to latest|TIME|NAME [--dry-run] [--delta]
 npm run backup -- resume [--dry-run]            says what waits in a restored database, and lets it go on
 npm run backup -- drill                         restores into a folder of its own, and checks all of it
 
-Works on the repository of pgBackRest that PGBACKREST_CONFIG, or other PGBACKREST_* variables, name; restore puts the cluster into the
-folder PGDATA, and needs --delta to replace files there. Without such variables it copies the database that npm start has in DATA_DIR, to
+Works on the repositories of pgBackRest that PGBACKREST_CONFIG, or other PGBACKREST_* variables, name: on each of them, or with
+--repository N on that one alone. restore takes the first that has what it needs; it puts the cluster into the folder PGDATA, and needs
+--delta to replace files there. Without such variables it copies the database that npm start has in DATA_DIR, to
 DATA_DIR/backups; and drill makes a database and a repository of its own, loses the database while it sells, and restores it.
 `
 
@@ -26,34 +28,45 @@ const options = {
   to: { type: 'string' },
   'dry-run': { type: 'boolean', default: false },
   delta: { type: 'boolean', default: false },
+  repository: { type: 'string' },
 } as const
 
 runCommand(USAGE, options, ({ command, values }) => {
   const { type, to, delta, 'dry-run': dryRun } = values
+  const number = repositoryOf(values.repository)
   switch (command) {
     case 'now':
       if (!isBackupType(type)) throw new Error(`--type must be one of ${backupTypes.join(', ')}.`)
-      return hasRepository() ? () => backUpNow(type) : copyNow
+      return hasRepository() ? () => backUpNow(type, number) : copyNow
     case 'list':
-      return hasRepository() ? listBackups : listEmbedded
+      return hasRepository() ? () => listBackups(number) : listEmbedded
     case 'verify':
-      return hasRepository() ? verifyRepository : verifyEmbedded
+      return hasRepository() ? () => verifyRepositories(number) : verifyEmbedded
     case 'restore': {
       const target = parseTarget(to)
       const isDryRun = dryRun === true
       if (!hasRepository()) return () => restoreEmbedded(target, { isDryRun })
       const { PGDATA: folder } = environment()
       if (!folder) throw new Error('Say where the cluster is to be: PGDATA.')
-      return () => restoreCluster(target, { folder, binFolder: binFolder(), isDryRun, isDelta: delta === true })
+      return () => restoreCluster(target, { folder, binFolder: binFolder(), isDryRun, isDelta: delta === true, number })
     }
     case 'resume':
       return onDatabase(() => resumeRestored(dryRun === true))
     case 'drill':
-      return hasRepository() ? () => drillRepository(binFolder()) : () => runDrill(timed)
+      return hasRepository() ? () => drillRepositories(binFolder(), number) : () => runDrill(timed)
     default:
       throw new Error(`There is no command '${command}'; there are now, list, verify, restore, resume and drill.`)
   }
 })
+
+/** The number after --repository. Throws for what is none, and where there are no repositories to choose from. */
+function repositoryOf(given: unknown): number | undefined {
+  if (given === undefined) return undefined
+  if (!hasRepository())
+    throw new Error('--repository is for the repositories of pgBackRest: name them by PGBACKREST_* variables.')
+  if (typeof given === 'string' && /^[1-9]\d{0,2}$/.test(given)) return Number(given)
+  throw new Error('--repository must be the number of a repository, such as 2 for that of PGBACKREST_REPO2_PATH.')
+}
 
 function isBackupType(type: unknown): type is BackupType {
   return backupTypes.some((each) => each === type)

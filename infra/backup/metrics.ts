@@ -1,38 +1,54 @@
 import { counter, gauge } from '#telemetry'
 import { type Backup, backupTypes } from './repository.ts'
 
-/** What the repository and the server said last. */
-export const seen: { backups: readonly Backup[]; gapSegments: number; waiting: number; lagSeconds: number } = {
-  backups: [],
-  gapSegments: 0,
-  waiting: 0,
-  lagSeconds: 0,
+/** What a repository said last. */
+export interface SeenRepository {
+  backups: readonly Backup[]
+  gapSegments: number
+  /** The last segment that its archive lacks; empty if it lacks none. */
+  newestGap: string
 }
+
+/** What the server and each repository, by its number, said last. */
+export const seen = { waiting: 0, lagSeconds: 0, repositories: new Map<number, SeenRepository>() }
 
 const ageOf = ({ endedAt }: Backup) => (Date.now() - endedAt.getTime()) / 1_000
 const tookOf = ({ startedAt, endedAt }: Backup) => (endedAt.getTime() - startedAt.getTime()) / 1_000
 
-const age = gauge('backup_age_seconds', 'Age of the newest backup of a type.', ['type'], () =>
-  eachNewest((type, backup) => age.set({ type }, ageOf(backup))),
-)
-const took = gauge('backup_duration_seconds', 'Time that the newest backup of a type took.', ['type'], () =>
-  eachNewest((type, backup) => took.set({ type }, tookOf(backup))),
+const age = gauge('backup_age_seconds', 'Age of the newest backup of a type.', ['type', 'repository'], () => {
+  age.reset()
+  eachNewest((labels, backup) => age.set(labels, ageOf(backup)))
+})
+const took = gauge(
+  'backup_duration_seconds',
+  'Time that the newest backup of a type took.',
+  ['type', 'repository'],
+  () => {
+    took.reset()
+    eachNewest((labels, backup) => took.set(labels, tookOf(backup)))
+  },
 )
 const stored = gauge(
   'backup_stored_bytes',
   'Bytes in the repository for the newest backup of a type alone.',
-  ['type'],
-  () => eachNewest((type, backup) => stored.set({ type }, backup.storedBytes)),
+  ['type', 'repository'],
+  () => {
+    stored.reset()
+    eachNewest((labels, backup) => stored.set(labels, backup.storedBytes))
+  },
 )
-const cluster = gauge('backup_cluster_bytes', 'Bytes of the cluster in its newest backup.', [], () => {
-  cluster.set(seen.backups.at(-1)?.clusterBytes ?? 0)
+const cluster = gauge('backup_cluster_bytes', 'Bytes of the cluster in its newest backup.', ['repository'], () => {
+  cluster.reset()
+  for (const [number, { backups }] of seen.repositories)
+    cluster.set({ repository: String(number) }, backups.at(-1)?.clusterBytes ?? 0)
 })
 const gaps = gauge(
   'backup_archive_gap_segments',
   'Segments that the archive lacks since the oldest backup.',
-  [],
+  ['repository'],
   () => {
-    gaps.set(seen.gapSegments)
+    gaps.reset()
+    for (const [number, { gapSegments }] of seen.repositories) gaps.set({ repository: String(number) }, gapSegments)
   },
 )
 const waiting = gauge('backup_archive_waiting_segments', 'Segments that the server has to archive.', [], () => {
@@ -41,20 +57,30 @@ const waiting = gauge('backup_archive_waiting_segments', 'Segments that the serv
 const lag = gauge('backup_archive_lag_seconds', 'For how long the oldest of those has been complete.', [], () => {
   lag.set(seen.lagSeconds)
 })
-/** Of a backup by its type, of a drill, or of a look at the repository. */
-export const runs = counter('backup_runs_total', 'Backups, drills and looks at the repository, by result.', [
-  'type',
-  'result',
-])
+/** Of a backup by its type, of a drill, or of a look; the repository is missing where the server was looked at. */
+export const runs = counter(
+  'backup_runs_total',
+  'Backups, drills and looks at the server and the repositories, by result.',
+  ['type', 'repository', 'result'],
+)
 
-// From the start: of a series that begins with a failure, no rate would tell.
-for (const type of ['look', 'drill', ...backupTypes]) {
-  for (const result of ['succeeded', 'failed']) runs.inc({ type, result }, 0)
+for (const result of ['succeeded', 'failed']) runs.inc({ type: 'look', result }, 0)
+
+/** Counts the runs on these repositories from the start: of a series that begins with a failure, no rate would tell. Forgets all others. */
+export function expectRepositories(numbers: readonly number[]): void {
+  for (const number of numbers) {
+    for (const type of ['look', 'drill', ...backupTypes]) {
+      for (const result of ['succeeded', 'failed']) runs.inc({ type, repository: String(number), result }, 0)
+    }
+  }
+  for (const number of seen.repositories.keys()) if (!numbers.includes(number)) seen.repositories.delete(number)
 }
 
-function eachNewest(set: (type: string, backup: Backup) => void): void {
-  for (const type of backupTypes) {
-    const backup = seen.backups.findLast((each) => each.type === type)
-    if (backup) set(type, backup)
+function eachNewest(set: (labels: { type: string; repository: string }, backup: Backup) => void): void {
+  for (const [number, { backups }] of seen.repositories) {
+    for (const type of backupTypes) {
+      const backup = backups.findLast((each) => each.type === type)
+      if (backup) set({ type, repository: String(number) }, backup)
+    }
   }
 }

@@ -11,7 +11,10 @@ export interface PgBackRestOptions {
   account?: { uid: number; gid: number }
   /** Besides this process's own. */
   environment?: Record<string, string>
+  /** Told of all that it does. */
   onLine?: (line: string) => void
+  /** Told of its warnings alone, where there is no `onLine`: what it says and goes on, as where the replica is gone. */
+  onWarning?: (line: string) => void
   signal?: AbortSignal
 }
 
@@ -33,6 +36,7 @@ export function pgBackRest({
   account,
   environment,
   onLine,
+  onWarning,
   signal,
 }: PgBackRestOptions): PgBackRest {
   // Warnings and errors on stderr, so that stdout has nothing but what a command is asked for.
@@ -56,7 +60,10 @@ export function pgBackRest({
       })
       child.stderr.setEncoding('utf8').on('data', (text: string) => {
         errors = (errors + text).slice(-ERROR_CHARS_MAX)
-        if (onLine) for (const line of text.split('\n').filter(isNews)) onLine(withoutStamp(line))
+        for (const line of text.split('\n')) {
+          if (onLine && isNews(line)) onLine(withoutStamp(line))
+          else if (line.includes('WARN: ')) onWarning?.(withoutStamp(line))
+        }
       })
       child.on('error', (error: NodeJS.ErrnoException) => {
         const missing = 'there is no pgbackrest: install it (apt-get install pgbackrest)'

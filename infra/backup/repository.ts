@@ -1,9 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import * as z from 'zod'
-import { type Archive, readArchive } from './archive-names.ts'
-import { type Fork, findGaps, type Gap, readHistory, timelinesWithoutHistory } from './continuity.ts'
-import { type PgBackRest, STANZA } from './pgbackrest.ts'
-import { readVerifyText } from './verify-report.ts'
+import type { PgBackRest } from './pgbackrest.ts'
 
 export const backupTypes = ['full', 'diff', 'incr'] as const
 export type BackupType = (typeof backupTypes)[number]
@@ -49,13 +46,57 @@ const InfoSchema = z.tuple([
   }),
 ])
 
+/** One of the repositories that pgBackRest's settings name. */
+export interface Repository {
+  /** Its number in those settings, which is 2 for repo2-path. */
+  number: number
+  /** What sentences about it begin with: nothing where it is the only one. */
+  prefix: string
+  /** Runs a command on it, and on no other. */
+  run: PgBackRest
+}
+
+/** In what info says of each repository. Its text is not parsed as a whole: with a wrong key for one of them it may be no JSON. */
+const STATUS = /"key":(\d+),"status":\{"code":(\d+)/g
+
 /**
- * Backs up into each repository, as pgBackRest does not by itself: without being told it takes the first one alone. One that has no backup yet
- * gets a full one, whatever the type.
+ * All repositories, or the one of that number. Whether they can be read is found out later, of each by itself. Throws where there is none of
+ * that number.
  */
-export async function backUpInto(run: PgBackRest, type: BackupType): Promise<void> {
-  const [info] = InfoSchema.parse(parseInfo(await run('info', '--output=json')))
-  for (const { key } of info.repo) await run('backup', `--type=${type}`, `--repo=${key}`)
+export async function findRepositories(run: PgBackRest, chosen?: number): Promise<Repository[]> {
+  const numbers = (await statuses(run)).map(({ number }) => number)
+  if (chosen !== undefined && !numbers.includes(chosen))
+    throw new Error(`There is no repository ${chosen}: the settings have ${numbers.join(', ')}.`)
+  return (chosen === undefined ? numbers : [chosen]).map((number) => ({
+    number,
+    prefix: numbers.length === 1 ? '' : `repository ${number}: `,
+    run: (command, ...args) => run(command, `--repo=${number}`, ...args),
+  }))
+}
+
+async function statuses(run: PgBackRest): Promise<Array<{ number: number; code: number }>> {
+  const text = await run('info', '--output=json')
+  const found = [...text.matchAll(STATUS)].map(([, number, code]) => ({ number: Number(number), code: Number(code) }))
+  if (found.length === 0)
+    throw new Error("What pgBackRest says of the repositories can't be read: is there one at all?")
+  return found.sort((a, b) => a.number - b.number)
+}
+
+/**
+ * Does `work` for each repository, one after the other; what fails for one keeps nothing from the others. Throws after the last one, with
+ * what failed, each line with the number of its repository.
+ */
+export async function eachRepository(
+  repositories: readonly Repository[],
+  work: (repository: Repository) => Promise<void>,
+): Promise<void> {
+  const failures: string[] = []
+  for (const repository of repositories) {
+    await work(repository).catch((error: Error) => {
+      failures.push(...error.message.split('\n').map((line) => repository.prefix + line))
+    })
+  }
+  if (failures.length > 0) throw new Error(failures.join('\n'))
 }
 
 /** pgBackRest's codes for a repository without a stanza, and with an unfinished one. */
@@ -63,12 +104,10 @@ const NO_STANZA = [1, 3]
 /** A segment is archived in less than a second; where there is no stanza yet, each attempt fails as soon. */
 const LOCK_PAUSE_MS = 500
 const LOCK_ATTEMPTS = 20
-const StanzaSchema = z.tuple([z.object({ repo: z.array(z.object({ status: z.object({ code: z.number() }) })) })])
 
 /** Makes the stanza in each repository that has none. Otherwise it only looks: making one needs the lock that archiving holds. */
 export async function ensureStanza(run: PgBackRest): Promise<void> {
-  const [{ repo }] = StanzaSchema.parse(parseInfo(await run('info', '--output=json')))
-  if (!repo.some(({ status }) => NO_STANZA.includes(status.code))) return
+  if (!(await statuses(run)).some(({ code }) => NO_STANZA.includes(code))) return
   for (let attempt = 1; ; attempt++) {
     try {
       await run('stanza-create')
@@ -84,7 +123,7 @@ export async function ensureStanza(run: PgBackRest): Promise<void> {
 /** pgBackRest's code for a repository that has no backup yet. */
 const NO_BACKUPS = 2
 
-/** Throws with pgBackRest's reason where the repository can't be read: it ends with 0 then too. */
+/** `run` works on one repository. Throws with pgBackRest's reason where that can't be read: it ends with 0 then too. */
 export async function readRepository(run: PgBackRest): Promise<RepositoryState> {
   const [info] = InfoSchema.parse(parseInfo(await run('info', '--output=json')))
   const unreadable = info.repo.map(({ status }) => status).find(({ code }) => code !== 0 && code !== NO_BACKUPS)
@@ -116,72 +155,3 @@ function parseInfo(text: string): unknown {
 
 /** With a wrong key, what follows the first line is noise. */
 const firstLine = (text: string) => text.split(/:?\s*(?:\n|FormatError:)/)[0] ?? text
-
-export interface Continuity {
-  archive: Archive
-  gaps: Gap[]
-  /** A sentence for each thing that keeps a point in time from being restored. */
-  findings: string[]
-}
-
-/** Compares the names in the archive with what must be there; `last` is the last segment that the server knows to be archived. */
-export async function checkContinuity(run: PgBackRest, state: RepositoryState, last?: string): Promise<Continuity> {
-  const { archiveId, backups } = state
-  const folder = `archive/${STANZA}/${archiveId}`
-  const names = archiveId === undefined ? [] : await listNames(run, folder)
-  const archive = readArchive(names)
-  const first = backups[0]?.archiveStart
-  if (first === undefined) return { archive, gaps: [], findings: ['there is no backup'] }
-  const forks = new Map<number, Fork>()
-  for (const timeline of archive.histories) {
-    const name = timeline.toString(16).toUpperCase().padStart(8, '0')
-    for (const fork of readHistory(timeline, await run('repo-get', `${folder}/${name}.history`)))
-      forks.set(fork.timeline, fork)
-  }
-  const gaps = findGaps(archive, [...forks.values()], first, last)
-  const findings = [
-    ...gaps.map(
-      ({ from, to, segments }) =>
-        `the archive lacks ${segments === 1 ? from : `${segments} segments, ${from} to ${to}`}`,
-    ),
-    ...archive.ambiguous.map((name) => `the archive has ${name} twice, with different content`),
-    ...timelinesWithoutHistory(archive, first).map(
-      (timeline) => `the archive lacks the history file of timeline ${timeline}`,
-    ),
-  ]
-  return { archive, gaps, findings }
-}
-
-async function listNames(run: PgBackRest, folder: string): Promise<string[]> {
-  const listing = JSON.parse(await run('repo-ls', '--recurse', '--output=json', folder)) as Record<
-    string,
-    { type: string }
-  >
-  return Object.entries(listing).flatMap(([path, { type }]) =>
-    type === 'file' ? [path.slice(path.lastIndexOf('/') + 1)] : [],
-  )
-}
-
-/**
- * All that is wrong with a repository, a sentence each: none, and each moment since the oldest backup can be restored. Reads every file
- * of it. `ageMaxSeconds` bounds the age of the newest backup.
- */
-export async function inspectRepository(
-  run: PgBackRest,
-  { ageMaxSeconds, last, now = new Date() }: { ageMaxSeconds: number; last?: string; now?: Date },
-): Promise<string[]> {
-  const state = await readRepository(run)
-  const { findings } = await checkContinuity(run, state, last)
-  const report = readVerifyText(await run('verify', '--output=text', '--verbose'))
-  const damaged = state.backups
-    .filter(({ hasErrors }) => hasErrors)
-    .map(({ name }) => `backup ${name} has pages with wrong checksums`)
-  return [...tooOld(state, ageMaxSeconds, now), ...findings, ...report.findings, ...damaged]
-}
-
-function tooOld({ backups }: RepositoryState, ageMaxSeconds: number, now: Date): string[] {
-  const newest = backups.at(-1)
-  if (!newest) return []
-  const ageSeconds = Math.round((now.getTime() - newest.endedAt.getTime()) / 1000)
-  return ageSeconds > ageMaxSeconds ? [`the newest backup is ${ageSeconds} s old; ${ageMaxSeconds} s are allowed`] : []
-}

@@ -3,31 +3,27 @@ import { onShutdown, startLoop } from '#async'
 import { environment } from '#config'
 import { onStopSignal } from '#function/stop-signals'
 import { answerScrape, logger, startLogExport } from '#telemetry'
-import { withConnection } from '../local/postgres/sql.ts'
-import { runs, seen } from './metrics.ts'
-import { drillRepository, withPgBackRest } from './on-repository.ts'
-import { type BackupType, backUpInto, checkContinuity, ensureStanza, readRepository } from './repository.ts'
+import { checkContinuity } from './inspect.ts'
+import { expectRepositories, runs, seen } from './metrics.ts'
+import { backUp, drillRepository, withPgBackRest } from './on-repository.ts'
+import type { PgBackRest } from './pgbackrest.ts'
+import { lastArchivedBy, onPrimary } from './primary.ts'
+import { type BackupType, ensureStanza, findRepositories, type Repository, readRepository } from './repository.ts'
 import { dueBackup } from './schedule.ts'
 import { scheduleSettings } from './settings.ts'
 
 const ROUND_MS = 60_000
-/** libpq's own variables say where the server is: PGHOST is the folder of its socket. */
-const SERVER_URL = 'postgres:///postgres'
 
-/** Makes the backups that are due, tries a restore now and then, and tells of both at /metrics, until the process is told to stop. */
+/**
+ * Makes the backups that are due in each repository, tries a restore from it now and then, and tells of both at /metrics, until the process is
+ * told to stop.
+ */
 export function startBackups(): void {
   startLogExport({ name: 'backup' })
-  const { drill: drillEvery } = scheduleSettings()
-  let drilledAt = 0
   const round = async () => {
-    await counted('look', look)
-    const type = due()
-    const isMade = type === undefined || (await counted(type, () => backUp(type)))
-    if (type !== undefined) await counted('look', look)
-    if (isMade && seen.backups.length > 0 && Date.now() - drilledAt > drillEvery * 1_000) {
-      drilledAt = Date.now()
-      await counted('drill', () => drillRepository(environment().POSTGRES_BIN ?? '/usr/lib/postgresql/18/bin'))
-    }
+    await withPgBackRest(attendToAll, { onWarning: warn }).catch(({ message }: Error) =>
+      logger().error({ reason: message }, 'no settings'),
+    )
     return ROUND_MS
   }
   onShutdown(startLoop(round).stop)
@@ -44,53 +40,80 @@ export function startBackups(): void {
   )
 }
 
+/** What is not as it should be, and is done all the same. */
+const warn = (line: string) => logger().warn({ reason: line }, 'pgBackRest warns')
+
+async function attendToAll(run: PgBackRest): Promise<void> {
+  let repositories: Repository[] = []
+  await counted({ type: 'look' }, async () => {
+    repositories = await findRepositories(run)
+    expectRepositories(repositories.map(({ number }) => number))
+    await lookAtServer(run)
+  })
+  // Also where the server does not answer: what is in the repositories can be proved all the same.
+  for (const repository of repositories) await attendTo(repository)
+}
+
+const drilledAt = new Map<number, number>()
+
+/** What fails in one repository is counted there, and keeps nothing from the next. */
+async function attendTo(repository: Repository): Promise<void> {
+  const { number } = repository
+  const of = (type: string) => ({ type, repository: String(number) })
+  await counted(of('look'), () => lookAt(repository))
+  const type = dueIn(number)
+  if (type !== undefined) {
+    const isMade = await counted(of(type), () => backUp(repository, type, warn))
+    await counted(of('look'), () => lookAt(repository))
+    if (!isMade) return
+  }
+  const hasBackup = (seen.repositories.get(number)?.backups.length ?? 0) > 0
+  const isDrillDue = Date.now() - (drilledAt.get(number) ?? 0) > scheduleSettings().drill * 1_000
+  if (!hasBackup || !isDrillDue) return
+  drilledAt.set(number, Date.now())
+  const binFolder = environment().POSTGRES_BIN ?? '/usr/lib/postgresql/18/bin'
+  await counted(of('drill'), () => drillRepository(repository, binFolder))
+}
+
 /** Does `work`, and counts and logs how it ended. False if it failed. */
-async function counted(type: string, work: () => Promise<void>): Promise<boolean> {
+async function counted(labels: { type: string; repository?: string }, work: () => Promise<void>): Promise<boolean> {
   try {
     await work()
-    runs.inc({ type, result: 'succeeded' })
+    runs.inc({ ...labels, result: 'succeeded' })
     return true
   } catch (error) {
-    runs.inc({ type, result: 'failed' })
-    logger().error({ type, reason: (error as Error).message }, 'a backup, a drill or a look at the repository failed')
+    runs.inc({ ...labels, result: 'failed' })
+    logger().error({ ...labels, reason: (error as Error).message }, 'a backup, a drill or a look failed')
     return false
   }
 }
 
-async function look(): Promise<void> {
-  const last = await withConnection(SERVER_URL, async (sql) => {
-    const [row] = await sql<[{ waiting: number; lag: number; last: string | null }]>`
-      select count(*)::int as waiting, coalesce(extract(epoch from now() - min(modification)), 0)::float8 as lag,
-             (select last_archived_wal from pg_stat_archiver) as last
+/** The last segment that the server knows to be in every repository. */
+let lastArchived: string | undefined
+
+async function lookAtServer(run: PgBackRest): Promise<void> {
+  lastArchived = await onPrimary(async (sql) => {
+    const [row] = await sql<[{ waiting: number; lag: number }]>`
+      select count(*)::int as waiting, coalesce(extract(epoch from now() - min(modification)), 0)::float8 as lag
       from pg_ls_archive_statusdir() where name like '%.ready'`
     seen.waiting = row.waiting
     seen.lagSeconds = row.lag
-    return row.last?.slice(0, 24)
+    return lastArchivedBy(sql)
   })
-  await withPgBackRest(async (run) => {
-    await ensureStanza(run)
-    const state = await readRepository(run)
-    const { gaps } = await checkContinuity(run, state, isSegment(last) ? last : undefined)
-    seen.backups = state.backups
-    seen.gapSegments = gaps.reduce((sum, { segments }) => sum + segments, 0)
-    newestGap = gaps.at(-1)?.to ?? ''
-  })
+  await ensureStanza(run)
 }
 
-/** The last archived file may be the history of a timeline. */
-const isSegment = (name: string | undefined): name is string => /^[0-9A-F]{24}$/.test(name ?? '')
-
-let newestGap = ''
-
-function due() {
-  const intervals = scheduleSettings()
-  const hasGap = newestGap > (seen.backups.at(-1)?.archiveStop ?? '')
-  return dueBackup(seen.backups, intervals, { now: new Date(), chance: Math.random(), hasGap })
+async function lookAt({ number, run }: Repository): Promise<void> {
+  const state = await readRepository(run)
+  const { gaps } = await checkContinuity(run, state, lastArchived)
+  const gapSegments = gaps.reduce((sum, { segments }) => sum + segments, 0)
+  seen.repositories.set(number, { backups: state.backups, gapSegments, newestGap: gaps.at(-1)?.to ?? '' })
 }
 
-function backUp(type: BackupType): Promise<void> {
-  return withPgBackRest(async (run) => {
-    await backUpInto(run, type)
-    logger().info({ type }, 'backed up')
-  })
+/** None before the repository was read once: what is due there is not known. */
+function dueIn(number: number): BackupType | undefined {
+  const known = seen.repositories.get(number)
+  if (!known) return undefined
+  const hasGap = known.newestGap > (known.backups.at(-1)?.archiveStop ?? '')
+  return dueBackup(known.backups, scheduleSettings(), { now: new Date(), chance: Math.random(), hasGap })
 }

@@ -42,9 +42,26 @@ export async function configurationFile(): Promise<{ file: string; remove: () =>
   const folder = await mkdtemp(join(tmpdir(), 'stock-backup-'))
   const file = join(folder, 'pgbackrest.conf')
   const lines = Object.entries(environment()).filter(([name]) => name.startsWith(PREFIX) && name !== `${PREFIX}STANZA`)
-  const options = lines.map(([name, value]) => `${optionOf(name)}=${value}\n`)
-  await writeFile(file, `${await commonConfiguration()}\n[global]\n${options.join('')}`, { mode: 0o600 })
+  const options = Object.fromEntries(lines.map(([name, value]) => [optionOf(name), value]))
+  const common = await commonConfiguration()
+  const all = Object.entries({ ...ofFurtherRepositories(common, Object.keys(options)), ...options })
+  const text = all.map(([name, value]) => `${name}=${value}\n`).join('')
+  await writeFile(file, `${common}\n[global]\n${text}`, { mode: 0o600 })
   return { file, remove: () => rm(folder, { recursive: true, force: true }) }
+}
+
+/**
+ * How the first repository is filled and kept, for each further one that there are options for. Not how it is encrypted: the server that archives
+ * has to be told of that, and does not read this.
+ */
+export function ofFurtherRepositories(common: string, options: readonly string[]): Record<string, string> {
+  const numbers = new Set(
+    options.flatMap((name) => /^repo(\d+)-/.exec(name)?.[1] ?? []).filter((number) => number !== '1'),
+  )
+  const ofFirst = [...common.matchAll(/^repo1-((?!cipher-)[\w-]+)=(.*)$/gm)]
+  return Object.fromEntries(
+    [...numbers].flatMap((number) => ofFirst.map(([, name = '', value = '']) => [`repo${number}-${name}`, value])),
+  )
 }
 
 /** PGBACKREST_REPO1_CIPHER_PASS is repo1-cipher-pass. */

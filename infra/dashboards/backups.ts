@@ -2,7 +2,7 @@ import type { Board } from './dashboard.ts'
 
 const RUNBOOK = 'docs/runbooks/backup-and-restore.md'
 
-/** The repository of backups and the archive of the log: how much would be lost, and how long a restore would take. */
+/** The repositories of backups and their archives of the log: how much would be lost, and how long a restore would take. */
 export const backups: Board = {
   title: 'Backups',
   name: 'backups',
@@ -26,7 +26,7 @@ export const backups: Board = {
         {
           title: 'Segments that the archive lacks',
           unit: 'short',
-          lines: { segments: 'max(backup_archive_gap_segments)' },
+          lines: { 'repository {{repository}}': 'max by (repository) (backup_archive_gap_segments)' },
           help: `Must be 0: no earlier backup reaches the time behind a gap. The next backup is made at once. ${RUNBOOK}.`,
         },
       ],
@@ -38,19 +38,22 @@ export const backups: Board = {
         {
           title: 'Age of the newest',
           unit: 's',
-          lines: { '{{type}}': 'max by (type) (backup_age_seconds)' },
+          lines: { '{{type}}, repository {{repository}}': 'max by (type, repository) (backup_age_seconds)' },
           help: `The younger the newest of any type, the less of the log a restore has to replay. Past three hours: ${RUNBOOK}.`,
         },
         {
           title: 'Time that the newest took',
           unit: 's',
-          lines: { '{{type}}': 'max by (type) (backup_duration_seconds)' },
+          lines: { '{{type}}, repository {{repository}}': 'max by (type, repository) (backup_duration_seconds)' },
           help: 'If a full one takes hours, it still runs when the next is due: let it run on more processes (process-max), or make fewer.',
         },
         {
           title: 'Bytes',
           unit: 'bytes',
-          lines: { cluster: 'max(backup_cluster_bytes)', 'stored, {{type}}': 'max by (type) (backup_stored_bytes)' },
+          lines: {
+            cluster: 'max(backup_cluster_bytes)',
+            'stored, {{type}}, repository {{repository}}': 'max by (type, repository) (backup_stored_bytes)',
+          },
           help: 'What the newest of each type takes up in the repository, beside the cluster that it stands for. Together with the archive this is what the disk must hold.',
         },
       ],
@@ -62,13 +65,18 @@ export const backups: Board = {
         {
           title: 'Runs that succeeded in a day',
           unit: 'short',
-          lines: { '{{type}}': 'sum by (type) (increase(backup_runs_total{result="succeeded"}[1d]))' },
-          help: 'A look each minute, the backups of the schedule, and a restore drill each day. No drill: nobody knows whether the backups can be restored.',
+          lines: {
+            '{{type}} {{repository}}':
+              'sum by (type, repository) (increase(backup_runs_total{result="succeeded"}[1d]))',
+          },
+          help: 'By repository: a look each minute, the backups of the schedule, and a restore drill each day. The look without a number is at the server. No drill: nobody knows whether the backups can be restored.',
         },
         {
           title: 'Runs that failed in a day',
           unit: 'short',
-          lines: { '{{type}}': 'sum by (type) (increase(backup_runs_total{result="failed"}[1d]))' },
+          lines: {
+            '{{type}} {{repository}}': 'sum by (type, repository) (increase(backup_runs_total{result="failed"}[1d]))',
+          },
           help: `One that fails now and then is made again a minute later. A failed drill is never all right: ${RUNBOOK}. The log says why.`,
         },
       ],

@@ -12,7 +12,7 @@ import { inKafka, kafkaUrl } from '#testing/kafka'
 import { inRabbit, rabbitUrl } from '#testing/rabbit'
 import { inRedis, redisUrl } from '#testing/redis'
 import { startOwnStack } from '../../e2e/own-stack.ts'
-import { seen } from '../backup/metrics.ts'
+import { expectRepositories, seen } from '../backup/metrics.ts'
 import { backupTypes } from '../backup/repository.ts'
 import { type RunningProgram, startPostgresExporter, startPrometheus } from '../local/engines/prometheus.ts'
 import { openReceiver } from '../testing/support/http/receiver.ts'
@@ -92,7 +92,9 @@ async function serveBackups(): Promise<{ url: string; stop: () => Promise<void> 
   const endedAt = new Date()
   const startedAt = new Date(endedAt.getTime() - 60_000)
   const sizes = { clusterBytes: 2e9, storedBytes: 5e8, hasErrors: false, archiveStart: '', archiveStop: '' }
-  seen.backups = backupTypes.map((type) => ({ name: type, type, startedAt, endedAt, ...sizes }))
+  const backups = backupTypes.map((type) => ({ name: type, type, startedAt, endedAt, ...sizes }))
+  expectRepositories([1])
+  seen.repositories.set(1, { backups, gapSegments: 0, newestGap: '' })
   const server = createServer((req, res) => void answerScrape(req, res)).listen(0, '127.0.0.1')
   await once(server, 'listening')
   const stop = async () => void server.close()

@@ -1,17 +1,24 @@
 import { chmod, mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { type PgBackRest, pgBackRest, STANZA } from '../../../infra/backup/pgbackrest.ts'
 import { commonConfiguration } from '../../../infra/backup/settings.ts'
 import { ensurePgBackRest } from '../../../infra/local/engines/pgbackrest.ts'
+import type { S3Store } from '../../../infra/local/engines/s3-store.ts'
 import { type Cluster, startCluster } from '../../../infra/local/postgres/cluster.ts'
 import { findPrograms, type PostgresPrograms } from '../../../infra/local/postgres/programs.ts'
 
-/** A repository of backups: a folder of the cluster's, and the key that it is encrypted with. */
+/** A repository of backups: a folder of the cluster's, or one of that name in a store, and the key that it is encrypted with. */
 export interface Repository {
   folder: string
   key: string
+  store?: S3Store
 }
+
+/** Longer than a test takes. */
+const AWAY_MS = 3_600_000
+/** For which a backup waits for the replica: a minute elsewhere. */
+const REPLAY_MAX_S = 5
 
 /** A PostgreSQL that archives its log by pgBackRest. */
 export interface ArchivingCluster {
@@ -21,8 +28,8 @@ export interface ArchivingCluster {
   run: PgBackRest
   /** Of pgBackRest, which reads it each time it is run. */
   configFile: string
-  /** Whom server and pgBackRest run as, where this process is root. */
-  account: { uid?: number; gid?: number }
+  /** What a process of ours that makes backups runs with, as the account that the cluster's files belong to. */
+  process: { cwd: string; env: Record<string, string | undefined>; uid?: number; gid?: number }
   /** Fills these repositories from now on. */
   archiveTo: (...repositories: Repository[]) => Promise<void>
   /** A folder that the account may fill. */
@@ -31,16 +38,26 @@ export interface ArchivingCluster {
 }
 
 /** pgBackRest, which is fetched first where it is missing. Undefined where it can't be had, which a line says; in CI that is an error. */
-export function findPgBackRest(say: (line: string) => void): Promise<string | undefined> {
-  return ensurePgBackRest(say).catch((error: Error) => {
+export const findPgBackRest = (say: (line: string) => void) => findProgram(ensurePgBackRest, say)
+
+/** The same of any program. */
+export function findProgram(
+  ensure: (progress: (line: string) => void) => Promise<string>,
+  say: (line: string) => void,
+): Promise<string | undefined> {
+  return ensure(say).catch((error: Error) => {
     if (process.env.CI) throw error
     say(`skipped, because ${error.message}`)
     return undefined
   })
 }
 
-/** Starts one in a folder of its own, with `first` for its repository. */
-export async function startArchivingCluster(program: string, first: Repository): Promise<ArchivingCluster> {
+/** Starts one in a folder of its own, with `first` for its repository. With a replica, backups are taken from that where it is there. */
+export async function startArchivingCluster(
+  program: string,
+  first: Repository,
+  { replica = false } = {},
+): Promise<ArchivingCluster> {
   const folder = await mkdtemp(join(tmpdir(), 'stock-archiving-'))
   // The server's account, which is not root, passes through it.
   await chmod(folder, 0o711)
@@ -51,7 +68,8 @@ export async function startArchivingCluster(program: string, first: Repository):
     archive_mode: 'on',
     archive_command: `${program} --config=${configFile} --stanza=${STANZA} archive-push %p`,
   }
-  const cluster = await startCluster({ dataDir, replica: false, fsync: false, settings })
+  // A server that is killed stays away.
+  const cluster = await startCluster({ dataDir, replica, fsync: false, settings, restartAfterMs: AWAY_MS })
   const programs = await findPrograms(dataDir)
   const { uid, gid } = await stat(dataDir)
   const account = process.getuid?.() === 0 ? { uid, gid } : {}
@@ -72,15 +90,24 @@ export async function startArchivingCluster(program: string, first: Repository):
 ${repositories.map((repository, index) => optionsOf(repository, `repo${index + 1}`)).join('')}spool-path=${folder}/spool
 lock-path=${folder}/lock
 
+[global:backup]
+archive-timeout=${REPLAY_MAX_S}
+
 [${STANZA}]
-pg1-path=${dataDir}/primary
-pg1-port=${new URL(cluster.primaryUrl).port}
-pg1-user=postgres
-`
+${[cluster.primaryUrl, cluster.replicaUrl].map((url, index) => serverOptions(url, index + 1)).join('')}`
+  const serverOptions = (url: string | undefined, number: number) => {
+    if (url === undefined) return ''
+    const folderOfServer = join(dataDir, number === 1 ? 'primary' : 'replica')
+    return `pg${number}-path=${folderOfServer}\npg${number}-port=${new URL(url).port}\npg${number}-user=postgres\n`
+  }
   const optionsOf = (repository: Repository, repo: string) => {
     // What the common settings say of the first one may not be said twice.
-    const common = repo === 'repo1' ? '' : `${repo}-cipher-type=aes-256-cbc\n${repo}-retention-full=2\n`
-    return `${repo}-path=${folder}/${repository.folder}\n${repo}-cipher-pass=${repository.key}\n${common}`
+    const common = repo === 'repo1' ? {} : { 'cipher-type': 'aes-256-cbc', ...FURTHER }
+    const place = repository.store ? placeIn(repository.store, repository) : { path: join(folder, repository.folder) }
+    const options = { ...common, ...place, 'cipher-pass': repository.key }
+    return Object.entries(options)
+      .map(([name, value]) => `${repo}-${name}=${value}\n`)
+      .join('')
   }
 
   for (const name of ['spool', 'lock', first.folder]) await makeFolder(name)
@@ -89,5 +116,33 @@ pg1-user=postgres
     await cluster.stop()
     await rm(folder, { recursive: true, force: true })
   }
-  return { folder, cluster, programs, run, configFile, account, archiveTo, makeFolder, stop }
+  const { hostname, port, username, password } = new URL(cluster.primaryUrl)
+  const env = {
+    PATH: `${dirname(program)}:${process.env.PATH}`,
+    PGHOST: hostname,
+    PGPORT: port,
+    PGUSER: username,
+    PGPASSWORD: password,
+    PGBACKREST_CONFIG: configFile,
+    POSTGRES_BIN: dirname(programs.binaries.postgres),
+    TMPDIR: await makeFolder('scratch'),
+  }
+  const ofProcess = { ...account, cwd: folder, env }
+  return { folder, cluster, programs, run, configFile, process: ofProcess, archiveTo, makeFolder, stop }
 }
+
+const FURTHER = { 'retention-full': '2', bundle: 'y', block: 'y' }
+
+/** As docs/runbooks/backup-and-restore.md has it, with what a store that nobody else knows needs besides. */
+const placeIn = (store: S3Store, { folder }: Repository) => ({
+  type: 's3',
+  path: `/${folder}`,
+  's3-bucket': store.bucket,
+  's3-endpoint': 'localhost',
+  's3-region': 'none',
+  's3-key': store.accessKey,
+  's3-key-secret': store.secretKey,
+  's3-uri-style': 'path',
+  'storage-port': store.port,
+  'storage-ca-file': store.authority,
+})

@@ -1,8 +1,9 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { backUp } from '../../../infra/backup/on-repository.ts'
 import { onPrivateServer } from '../../../infra/backup/private-server.ts'
-import { backUpInto } from '../../../infra/backup/repository.ts'
+import { type BackupType, eachRepository, findRepositories } from '../../../infra/backup/repository.ts'
 import { withConnection } from '../../../infra/local/postgres/sql.ts'
 import { type ArchivingCluster, findPgBackRest, startArchivingCluster } from './archiving-cluster.ts'
 
@@ -43,6 +44,9 @@ async function writeAndArchive(what: string): Promise<void> {
   )
 }
 
+const backUpAll = async (type: BackupType) =>
+  eachRepository(await findRepositories(archiving.run), (repository) => backUp(repository, type, say))
+
 /** What a restore of the newest state brings back. */
 async function restored(): Promise<string[]> {
   const { programs, run } = archiving
@@ -65,14 +69,14 @@ describe.skipIf(program === undefined)('the key of the backups', () => {
     const { run, archiveTo } = archiving
     await onPrimary((sql) => sql`create table writes (what text primary key)`)
     await run('stanza-create')
-    await backUpInto(run, 'full')
+    await backUpAll('full')
     await writeAndArchive('1 with the first key')
 
     await archiving.makeFolder(second.folder)
     await archiveTo(first, second)
     await run('stanza-create')
     await writeAndArchive('2 with both')
-    await backUpInto(run, 'diff')
+    await backUpAll('diff')
     await writeAndArchive('3 with both')
 
     // From now on the second one is all there is.

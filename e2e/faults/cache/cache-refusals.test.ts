@@ -12,6 +12,7 @@ import { logger, renderMetrics } from '#telemetry'
 import '#testing'
 import { openProxy } from '#testing/proxy'
 import { inRedis, redisUrl } from '#testing/redis'
+import { certify } from '../../../infra/local/engines/certificate.ts'
 import { type RunningRedis, startRedis } from '../../../infra/local/engines/redis.ts'
 import { freePort } from '../../../infra/local/ports.ts'
 import { closeBuckets, takeToken } from '../../../shared/access/token-bucket.ts'
@@ -162,25 +163,3 @@ describe.skipIf(redisUrl === undefined)(`a cache ${inRedis}, which refuses`, () 
     }
   }, 30_000)
 })
-
-/** A certificate for 127.0.0.1, by an authority that nobody knows. */
-async function certify(folder: string) {
-  const [authority, authorityKey] = [join(folder, 'authority.pem'), join(folder, 'authority.key')]
-  const [certificate, key] = [join(folder, 'server.pem'), join(folder, 'server.key')]
-  const request = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '1']
-  await run('openssl', [...request, '-subj', '/CN=authority', '-keyout', authorityKey, '-out', authority])
-  const signed = ['-CA', authority, '-CAkey', authorityKey, '-addext', 'subjectAltName=IP:127.0.0.1']
-  await run('openssl', [
-    ...request,
-    ...signed,
-    '-addext',
-    'basicConstraints=critical,CA:false',
-    '-subj',
-    '/CN=redis',
-    '-keyout',
-    key,
-    '-out',
-    certificate,
-  ])
-  return { authority, certificate, key }
-}

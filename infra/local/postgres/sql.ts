@@ -3,9 +3,16 @@ import postgres from 'postgres'
 /** A connection's tagged template, for the few statements that set the servers up. */
 export type Connection = postgres.Sql
 
-/** Opens one connection, hands it over and closes it again. Throws what the work or the connecting throws. */
-export async function withConnection<Result>(url: string, work: (sql: Connection) => Promise<Result>): Promise<Result> {
-  const sql = postgres(url, { max: 1, connect_timeout: 5, fetch_types: false, onnotice: () => {} })
+/**
+ * Opens one connection, hands it over and closes it again. `server` is where that is, for a URL that does not say so: a name, or the folder of a
+ * socket. Throws what the work or the connecting throws.
+ */
+export async function withConnection<Result>(
+  url: string,
+  work: (sql: Connection) => Promise<Result>,
+  server: { host?: string; port?: number } = {},
+): Promise<Result> {
+  const sql = postgres(url, { ...server, max: 1, connect_timeout: 5, fetch_types: false, onnotice: () => {} })
   try {
     return await work(sql)
   } finally {
