@@ -89,8 +89,9 @@ async function bundleRouter(dist: URL): Promise<string[]> {
   return sources
 }
 
-/** The bundle that a deployment runs before its functions, with its SQL files beside it. */
+/** The bundle that a deployment runs before its functions, with its SQL files beside it, and what is run after a promotion. */
 async function bundleMigrations(dist: URL): Promise<string[]> {
+  await bundleFile('infra/backup/promoted.ts', fileURLToPath(new URL('migrate/promoted.mjs', dist)))
   const sources = await bundleFile('infra/migrate/index.ts', fileURLToPath(new URL('migrate/index.mjs', dist)))
   await cp(new URL('shared/database/migrations/', import.meta.url), new URL('migrate/migrations/', dist), {
     recursive: true,

@@ -2,9 +2,9 @@ import { say } from '../local/commands/operator-command.ts'
 import { withConnection } from '../local/postgres/sql.ts'
 
 /** More events than a product has, in a second; its versions are counted by all that change it, one after the other. */
-const EVENTS_A_SECOND_MAX = 10_000
+export const EVENTS_A_SECOND_MAX = 10_000
 /** In which shops find out about the restore, and confirm again what they had confirmed. */
-const HOLDS_KEPT_HOURS = 24
+export const HOLDS_KEPT_HOURS = 24
 
 export interface Mark {
   restoredTo: Date

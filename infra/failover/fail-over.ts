@@ -1,3 +1,5 @@
+import { environment } from '#config'
+import { runDocker } from '../docker/engine.ts'
 import { timed } from '../local/commands/operator-command.ts'
 import { waitUntil } from '../local/waits.ts'
 import { type Change, chooseChange } from './choose.ts'
@@ -34,6 +36,7 @@ export async function failOver({ isDryRun, isSwitch }: FailOverOptions): Promise
   await fence(from.server)
   await promote(to.server)
   timed(`${to.server} takes writes; the functions find it by themselves`)
+  if (!isSwitch) await settle()
   timed(
     `One copy is left. As soon as ${from.server} can run: docker compose up -d ${from.server}. It follows, or says that it has to be copied anew.`,
   )
@@ -66,6 +69,20 @@ async function fence(server: Server): Promise<void> {
 /** Runs a program in a container beside that of the server, which is stopped. */
 function runOnVolume(server: Server, program: string, ...args: string[]): Promise<string> {
   return compose('run', '--rm', '--no-deps', '-T', '--entrypoint', program, server, ...args)
+}
+
+/** Some 200 products in 50 ms: a million takes minutes. */
+const SETTLE_MS_MAX = 3_600_000
+
+/** What was acknowledged and not received is known outside: products are published anew, past all versions that it can have had. */
+export async function settle(): Promise<void> {
+  timed('publishing the products anew, for readers of what was lost')
+  const promoted = ['compose', 'run', '--rm', '--no-deps', '-T', 'migrate', 'promoted.mjs']
+  await runDocker(promoted, { env: environment(), timeoutMs: SETTLE_MS_MAX, isShown: true }).catch((error: Error) => {
+    throw new Error(
+      `The fail-over is done, but not settled: npm run failover -- settle does that again. (${error.message})`,
+    )
+  })
 }
 
 async function promote(server: Server): Promise<void> {

@@ -25,10 +25,14 @@ export function announceUpdated(stock: LockedStock, context: RequestContext, row
 const BATCH_MAX = 200
 
 /**
- * Publishes each product as it is, as `product.updated`, for readers who believe something else. A repeat publishes them again. Reports its
- * progress, and gives the number of products.
+ * Publishes each product as it is, as `product.updated`, for readers who believe something else. A repeat publishes them again. `leap` raises the
+ * versions of its events, and its own, before. Reports its progress, and gives the number of products.
  */
-export async function announceProducts(context: RequestContext, onProgress: (done: number) => void): Promise<number> {
+export async function announceProducts(
+  context: RequestContext,
+  onProgress: (done: number) => void,
+  leap = { stock: 0, product: 0 },
+): Promise<number> {
   let done = 0
   let last: string | undefined
   for (;;) {
@@ -41,7 +45,12 @@ export async function announceProducts(context: RequestContext, onProgress: (don
     if (last === undefined) return done
     await transaction(context, async (tx) => {
       const stock = await lockStock(tx, context, ids)
-      for (const product of await findProducts(tx, ids)) announceUpdated(stock, context, product)
+      if (leap.product > 0)
+        await tx`update products set version = version + ${leap.product}::int where id = any(${ids}::uuid[])`
+      for (const product of await findProducts(tx, ids)) {
+        stock.product(product.id).version += leap.stock
+        announceUpdated(stock, context, product)
+      }
       await stock.save()
     })
     done += ids.length
