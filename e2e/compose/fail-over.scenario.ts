@@ -116,8 +116,9 @@ describe.skipIf(missing !== undefined)('a fail-over in containers', () => {
     await eventually(timesRefused).toBeGreaterThan(before)
     await compose.run('stop', 'postgres-primary')
 
-    const bare = 'postgres -c config_file=/etc/postgresql/postgresql.conf & sleep 0.1'
-    const ask = `until psql -U postgres -d stock -Atqc 'select pg_is_in_recovery()' 2>/dev/null; do sleep 0.1; done`
+    // The server that was killed has left its process id, which may be that of any process here.
+    const bare = 'rm -f "$PGDATA/postmaster.pid"; postgres -c config_file=/etc/postgresql/postgresql.conf & sleep 0.1'
+    const ask = `until psql -U postgres -d stock -Atqc 'select pg_is_in_recovery()' 2>/dev/null; do kill -0 $!; sleep 0.1; done`
     expect((await onVolume('postgres-primary', `${bare}; ${ask}`)).split('\n').at(-1)).toBe('t')
 
     // As after a promotion by hand: the volume of the other server tells.
