@@ -1,9 +1,10 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { shutDown } from '#async'
-import { call, functionNamed, newProduct } from '#testing'
+import { call, functionNamed, newProduct, sql } from '#testing'
 import { type Collector, openCollector, traceTo } from '#testing/otlp'
 
 const getStock = await functionNamed('get-stock')
+const reserveStock = await functionNamed('reserve-stock')
 const createLocation = await functionNamed('create-location')
 const CLIENT = { traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`, tracestate: 'shop=1' }
 
@@ -17,9 +18,9 @@ afterEach(() => vi.unstubAllEnvs())
 
 afterAll(() => collector.close())
 
-async function traced(work: () => Promise<unknown>) {
+async function traced(work: () => Promise<unknown>, variables: Record<string, string> = {}) {
   collector.spans.length = 0
-  await traceTo(collector)
+  await traceTo(collector, variables)
   await work()
   await shutDown()
   const server = collector.spans.find(({ kind }) => kind === 'server')
@@ -62,6 +63,21 @@ describe('a request', () => {
     expect(server).toMatchObject({ failed: false, attributes: { 'http.response.status_code': 409 } })
     expect(statements.filter(({ failed }) => failed)).toMatchObject([
       { name: 'INSERT locations', attributes: { 'db.response.status_code': '23505', 'error.type': '23505' } },
+    ])
+  })
+
+  it('that is not recorded has no span, and what it causes is of the client’s trace, not to be recorded either', async () => {
+    const { id } = await newProduct({ initialStock: 3 })
+    const body = { lines: [{ productId: id, quantity: 1 }] }
+    const { server, statements } = await traced(
+      async () => expect((await call(reserveStock, { body, headers: CLIENT })).status).toBe(201),
+      { OTEL_TRACES_SAMPLER: 'always_off' },
+    )
+    expect([server, statements]).toEqual([undefined, []])
+    const events =
+      await sql`select traceparent, tracestate from outbox where traceparent like ${`00-${'a'.repeat(32)}-%`}`
+    expect(events).toEqual([
+      { traceparent: expect.stringMatching(/^00-a{32}-(?!b{16})[0-9a-f]{16}-00$/), tracestate: 'shop=1' },
     ])
   })
 })
