@@ -134,8 +134,15 @@ export const data: Board = {
         {
           title: 'Servers that answer',
           unit: 'none',
-          lines: { '{{instance}}': 'pg_up', '{{instance}} is a replica': 'pg_replication_is_replica' },
-          help: '0: the server is down, or its exporter can’t log in. One of them is no replica: the primary. docs/runbooks/primary-down.md.',
+          lines: { '{{instance}}': 'pg_up' },
+          help: '0: the server is down, or its exporter can’t log in. docs/runbooks/primary-down.md.',
+        },
+        {
+          title: 'Replicas',
+          unit: 'none',
+          lines: { '{{instance}}': 'pg_replication_is_replica' },
+          emptyUntil: 'the exporter is too old to tell, as 0.11 is',
+          help: '0: the primary, of which there is one. With none, and with two: docs/runbooks/primary-down.md.',
         },
         {
           title: 'Sessions',
