@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { cp, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
@@ -30,21 +30,22 @@ export async function previousCommit(): Promise<string | undefined> {
   return added && git('rev-parse', '--verify', '--quiet', '--short', `${added}^`).catch(() => undefined)
 }
 
-/** Builds a commit of this repository, with the packages of this one. */
-export async function buildCommit(commit: string): Promise<Release> {
-  return build(commit, async (folder) => {
+/** Builds functions of a commit of this repository, with the packages of this one. */
+export async function buildCommit(commit: string, functions: readonly string[]): Promise<Release> {
+  return build(commit, functions, async (folder) => {
     const archive = join(folder, 'sources.tar')
     await git('archive', '--output', archive, commit)
     await run('tar', ['-xf', archive, '-C', folder])
   })
 }
 
-/** Builds this code with files added, and with what `edits` replaces: each text must be there. */
+/** Builds functions of this code with files added, and with what `edits` replaces: each text must be there. */
 export async function buildEdited(
+  functions: readonly string[],
   files: Record<string, string>,
   edits: ReadonlyArray<readonly [file: string, from: string, to: string]>,
 ): Promise<Release> {
-  return build('the next release', async (folder) => {
+  return build('the next release', functions, async (folder) => {
     const sources = ['functions', 'shared', 'infra', 'esbuild.config.ts', 'tsconfig.json', 'package.json']
     for (const source of sources) await cp(join(root, source), join(folder, source), { recursive: true })
     for (const [file, text] of Object.entries(files)) await writeFile(join(folder, file), text)
@@ -56,11 +57,19 @@ export async function buildEdited(
   })
 }
 
-async function build(name: string, fill: (folder: string) => Promise<void>): Promise<Release> {
+/** Of the sources that `fill` writes, without the functions that nobody starts: each has its bundle, which takes as long as a start. */
+async function build(
+  name: string,
+  functions: readonly string[],
+  fill: (folder: string) => Promise<void>,
+): Promise<Release> {
   const folder = await mkdtemp(join(tmpdir(), 'stock-release-'))
   const remove = () => rm(folder, { recursive: true, force: true })
   try {
     await fill(folder)
+    const all = await readdir(join(folder, 'functions'))
+    for (const other of all.filter((each) => !functions.includes(each)))
+      await rm(join(folder, 'functions', other), { recursive: true })
     await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
     await run(process.execPath, ['--import', 'tsx', 'esbuild.config.ts'], { cwd: folder, timeout: 120_000 })
     return { name, dist: pathToFileURL(join(folder, 'dist/')), remove }

@@ -180,7 +180,7 @@ describe.skipIf(commit === undefined)(
   () => {
     let previous: Release | undefined
     beforeAll(async () => {
-      previous = await buildCommit(commit ?? '')
+      previous = await buildCommit(commit ?? '', ALL)
     })
     afterAll(() => previous?.remove())
 
@@ -220,7 +220,8 @@ describe('this release beside one that changes more', () => {
 
   let next: Release
   beforeAll(async () => {
-    next = await buildEdited({ [`${folder}/9001_details.sql`]: EXPAND, [`${folder}/9002_by_actor.sql`]: INDEX }, edits)
+    const migrations = { [`${folder}/9001_details.sql`]: EXPAND, [`${folder}/9002_by_actor.sql`]: INDEX }
+    next = await buildEdited(ALL, migrations, edits)
   })
   afterAll(() => next?.remove())
 
