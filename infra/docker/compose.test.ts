@@ -198,6 +198,25 @@ describe('docker-compose.yml', () => {
     expect(Number(watermark?.[1])).toBeLessThan(Number(limit?.[1]) * 0.7)
   })
 
+  it('hands on what a file .env may set for functions, but for where their engines are', async () => {
+    const own = [
+      'DATABASE_URL',
+      'DATABASE_REPLICA_URL',
+      'DATABASE_POOL_MAX',
+      'CACHE_URL',
+      'EVENTS_URL',
+      'JOBS_URL',
+      'JOBS_QUEUE',
+    ]
+    const [, section = ''] = (await fileAt('.env.example')).split(/^# --- functions -+$/m)
+    const [settings = ''] = section.split(/^# --- /m)
+    const names = [...settings.matchAll(/^# ([A-Z_]+)=/gm)].flatMap(([, name = '']) => (own.includes(name) ? [] : name))
+    expect(names).toContain('API_KEYS_OWN_RESERVATIONS')
+    for (const { name } of functions)
+      for (const setting of names)
+        expect(serviceOf(name).environment[setting], `${name}: ${setting}`).toMatch(new RegExp(`^\\$\\{${setting}:-`))
+  })
+
   it('starts nothing without its secrets', async () => {
     const text = await fileAt('docker-compose.yml')
     const checked = await fileAt('infra/docker/secrets/check.sh')
