@@ -12,6 +12,9 @@ export interface SeenRepository {
 /** What the server and each repository, by its number, said last. */
 export const seen = { waiting: 0, lagSeconds: 0, repositories: new Map<number, SeenRepository>() }
 
+/** The repositories whose last drill failed. */
+export const failedDrills = new Set<number>()
+
 const ageOf = ({ endedAt }: Backup) => (Date.now() - endedAt.getTime()) / 1_000
 const tookOf = ({ startedAt, endedAt }: Backup) => (endedAt.getTime() - startedAt.getTime()) / 1_000
 
@@ -49,6 +52,16 @@ const gaps = gauge(
   () => {
     gaps.reset()
     for (const [number, { gapSegments }] of seen.repositories) gaps.set({ repository: String(number) }, gapSegments)
+  },
+)
+const unproven = gauge(
+  'backup_drill_failed',
+  'Whether the last drill failed: 1 until one succeeds.',
+  ['repository'],
+  () => {
+    unproven.reset()
+    for (const number of seen.repositories.keys())
+      unproven.set({ repository: String(number) }, failedDrills.has(number) ? 1 : 0)
   },
 )
 const waiting = gauge('backup_archive_waiting_segments', 'Segments that the server has to archive.', [], () => {

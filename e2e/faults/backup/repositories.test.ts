@@ -119,6 +119,10 @@ describe.skipIf(storeProgram === undefined)('two repositories', () => {
     for (const type of ['full', 'diff', 'incr'] as const)
       expect(await runsOfBoth(type, 'succeeded')).toEqual(type === 'full' ? [1, 1] : [0, 0])
     for (const type of ['full', 'drill', 'look']) expect(await runsOfBoth(type, 'failed')).toEqual([0, 0])
+    expect([
+      await metric('backup_drill_failed{repository="1"}'),
+      await metric('backup_drill_failed{repository="2"}'),
+    ]).toEqual([0, 0])
     expect(await metric('backup_runs_total{type="look",result="failed"}')).toBe(0)
     for (const repository of [1, 2]) {
       expect(await metric(`backup_age_seconds{type="full",repository="${repository}"}`)).toBeLessThan(240)
