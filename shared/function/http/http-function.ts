@@ -2,7 +2,7 @@ import type { HttpBindings } from '@hono/node-server'
 import { type Context, Hono } from 'hono'
 import type * as z from 'zod'
 import { type Resource, ServiceError } from '#errors'
-import { type Span, tracing } from '#telemetry'
+import { tracing } from '#telemetry'
 import { declare } from '../declared.ts'
 import {
   defaultLimits,
@@ -94,7 +94,7 @@ function appOf(endpoint: Endpoint, admission: Admission): Hono {
       return refuse(c, error, { function: name, route: path }, { allow })
     }
     const http = c.env as Partial<HttpBindings> | undefined
-    const answer = (span?: Span) => respond(endpoint, c.req.raw, c.req.param(), admission, http, span)
+    const answer = () => respond(endpoint, c.req.raw, c.req.param(), admission, http)
     const on = tracing()
     const response = await (on ? inServerSpan(on, endpoint, c.req.raw, http, answer) : answer())
     await endOfTurn()

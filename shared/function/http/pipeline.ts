@@ -12,7 +12,7 @@ import {
 } from '#database'
 import type { Resource } from '#errors'
 import { validate } from '#input'
-import { receivedTrace, type Span, tracing } from '#telemetry'
+import { receivedTrace, tracing } from '#telemetry'
 import type { HandlerResult, HttpRequest, Limits, Method } from '../definition.ts'
 import { noteAccess } from '../host/access-log.ts'
 import { toServiceError } from '../problem.ts'
@@ -39,14 +39,13 @@ export interface Endpoint {
   handler: (request: HttpRequest<string, unknown, unknown>) => Promise<HandlerResult>
 }
 
-/** Answers one request, in the trace of `span` or else of the current work: every step from its head to its response. Counts it. Never throws. */
+/** Answers one request: every step from its head to its response. Counts it. Never throws. */
 export async function respond(
   endpoint: Endpoint,
   request: Request,
   params: Record<string, string>,
   admission: Admission,
   http: Partial<HttpBindings> | undefined,
-  span?: Span,
 ): Promise<Response> {
   const startedAt = performance.now()
   let isAnswered = false
@@ -55,7 +54,7 @@ export async function respond(
   const headers = headersOf(request, http?.incoming)
   const requestId = requestIdOf(headers.get('request-id'))
   tracing()?.current()?.setAttribute('http.response.header.request-id', [requestId])
-  const trace = receivedTrace(headers, span)
+  const trace = receivedTrace(headers)
   const exchange: Exchange = {
     function: endpoint.name,
     route: endpoint.path,

@@ -1,26 +1,25 @@
 import type { HttpBindings } from '@hono/node-server'
-import { failSpan, type Span, type Tracing } from '#telemetry'
+import { failSpan, type Tracing } from '#telemetry'
 import type { Endpoint } from './pipeline.ts'
 import { headersOf } from './request-headers.ts'
 import { pathOf } from './validate.ts'
 
 /**
  * Answers a request in a span of its own: a child of the router's in the same process, else of the client's. It ends with the answer's
- * head, as https://opentelemetry.io/docs/specs/semconv/http/http-spans/ has it. A span that is not recorded is only told to `answer`:
- * every `await` of a request costs more in a context than outside of one, and nothing looks for such a span there.
+ * head, as https://opentelemetry.io/docs/specs/semconv/http/http-spans/ has it.
  */
 export async function inServerSpan(
   on: Tracing,
   { name, method, path }: Pick<Endpoint, 'name' | 'method' | 'path'>,
   request: Request,
   http: Partial<HttpBindings> | undefined,
-  answer: (span?: Span) => Promise<Response>,
+  answer: () => Promise<Response>,
 ): Promise<Response> {
   const headers = headersOf(request, http?.incoming)
   const traceparent = headers.get('traceparent')
   const remote = traceparent === null ? null : { traceparent, tracestate: headers.get('tracestate') ?? undefined }
   const span = on.start(`${method} ${path}`, { kind: 'server', ...(!on.currentSpan() && { parent: remote }) })
-  if (!span.isRecording()) return answer(span)
+  if (!span.isRecording()) return on.run(span, answer)
   span.setAttributes({
     'http.request.method': request.method,
     'http.route': path,
@@ -28,7 +27,7 @@ export async function inServerSpan(
     'url.scheme': new URL(request.url).protocol.slice(0, -1),
     'faas.name': name,
   })
-  const response = await on.run(span, () => answer())
+  const response = await on.run(span, answer)
   span.setAttribute('http.response.status_code', response.status)
   // A client's error is none of the server's.
   if (response.status >= 500) failSpan(span, { code: String(response.status), message: '' })

@@ -76,12 +76,10 @@ export function currentTrace(): TraceContext | undefined {
   return span && traceOf(span)
 }
 
-/** The trace of a request or an event: of its span, by default that of the current work, or else of its own headers, with the baggage of those that may go on. */
-export function receivedTrace(
-  headers: { get: (name: string) => string | null },
-  span: Span | undefined = current?.currentSpan(),
-): TraceContext {
+/** The trace of a request or an event: of its span, or else of its own headers, with the baggage of those that may go on. */
+export function receivedTrace(headers: { get: (name: string) => string | null }): TraceContext {
   const baggage = baggageOf(headers.get('baggage'))
+  const span = current?.currentSpan()
   return span ? traceOf(span, baggage) : childTrace(headers.get('traceparent'), headers.get('tracestate'), baggage)
 }
 
