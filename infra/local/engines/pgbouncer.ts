@@ -54,10 +54,9 @@ export async function startPgBouncer(url: string, settings: Record<string, strin
   const child = spawn('pgbouncer', [...(process.getuid?.() === 0 ? ['-u', USER] : []), file], {
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  const { output, hasEnded, ended } = watch(child)
+  const { output, hasEnded, stop: end } = watch(child)
   const stop = async () => {
-    child.kill('SIGTERM')
-    if (!hasEnded()) await ended
+    await end()
     await folder.leave()
   }
   await waitUntil(async () => hasEnded() || (await listens(at)), START_MAX_MS, 10)

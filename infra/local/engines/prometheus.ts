@@ -16,7 +16,6 @@ export interface RunningProgram {
 }
 
 const START_MAX_MS = 20_000
-const STOP_MAX_MS = 5_000
 
 /** Each with Debian's package that it is in. */
 const packages = {
@@ -71,12 +70,9 @@ async function running(
   readyPath: string,
   leave: () => Promise<void> = async () => {},
 ): Promise<RunningProgram> {
-  const { output, hasEnded, ended } = watch(child)
+  const { output, hasEnded, stop: end } = watch(child)
   const stop = async () => {
-    const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MAX_MS)
-    child.kill('SIGTERM')
-    if (!hasEnded()) await ended
-    clearTimeout(timer)
+    await end()
     await leave()
   }
   const isReady = () =>

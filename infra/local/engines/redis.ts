@@ -18,7 +18,6 @@ export interface RunningRedis {
 }
 
 const START_MAX_MS = 10_000
-const STOP_MAX_MS = 5_000
 
 /**
  * Ensures that there is a `redis-server`: installs Debian's package if it is missing and this is root on Debian. Gives its version;
@@ -65,14 +64,11 @@ export async function startRedis({
   }
   const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)])
   const child = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'pipe'] })
-  const { output, hasEnded, ended } = watch(child)
+  const { output, hasEnded, stop: end } = watch(child)
   const stop = async () => {
-    const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MAX_MS)
     // One that is paused would not hear of SIGTERM.
     child.kill('SIGCONT')
-    child.kill('SIGTERM')
-    if (!hasEnded()) await ended
-    clearTimeout(timer)
+    await end()
     await folder.leave()
   }
   await waitUntil(async () => hasEnded() || (await listens(at)), START_MAX_MS, 10)

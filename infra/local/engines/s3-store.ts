@@ -24,7 +24,6 @@ const DIGESTS = [
 /** 29 MB: long enough for a very slow mirror. */
 const FETCH_MAX_MS = 300_000
 const START_MAX_MS = 20_000
-const STOP_MAX_MS = 5_000
 
 /** A store that speaks S3 over TLS, whose objects are files. */
 export interface S3Store {
@@ -105,13 +104,7 @@ export async function startS3Store(program: string, folder: string): Promise<S3S
     env,
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  const { output, hasEnded, ended } = watch(child)
-  const stop = async () => {
-    const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MAX_MS)
-    child.kill('SIGTERM')
-    if (!hasEnded()) await ended
-    clearTimeout(timer)
-  }
+  const { output, hasEnded, stop } = watch(child)
   const isUp = await waitUntil(async () => hasEnded() || (await accepts(port)), START_MAX_MS)
   if (!isUp || hasEnded()) {
     await stop()

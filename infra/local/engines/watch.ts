@@ -3,6 +3,7 @@ import { once } from 'node:events'
 
 /** As much as tells why a server did not start. */
 const OUTPUT_MAX = 4_000
+const STOP_MAX_MS = 5_000
 
 export interface Watched {
   /** The last of what it has written. */
@@ -10,6 +11,8 @@ export interface Watched {
   hasEnded: () => boolean
   /** Resolves with its end: its own `exit`, or `close`, for which whatever it has started has to end as well. */
   ended: Promise<unknown>
+  /** SIGTERM, SIGKILL where that is not enough for 5 s, and the wait for its end. */
+  stop: () => Promise<void>
 }
 
 /** Keeps what a child process writes, and notices its end, also where it could not be started at all. */
@@ -24,5 +27,11 @@ export function watch(child: ChildProcess, end: 'exit' | 'close' = 'exit'): Watc
     output = error.message
   })
   const hasEnded = () => child.exitCode !== null || child.signalCode !== null || child.pid === undefined
-  return { output: () => output, hasEnded, ended }
+  const stop = async () => {
+    const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MAX_MS)
+    child.kill('SIGTERM')
+    if (!hasEnded()) await ended
+    clearTimeout(timer)
+  }
+  return { output: () => output, hasEnded, ended, stop }
 }
