@@ -131,10 +131,10 @@ describe.skipIf(rabbitUrl === undefined)(`a worker whose queue is ${inRabbit}`, 
     const { id } = await submit()
     await sql`update jobs set attempts = 4`
     await inRivalSession(async (rival) => {
-      // A claim waits for this, and what only looks for lost jobs does not.
+      // A claim waits for this. So does a round of overdue jobs, and what only looks for lost jobs does not.
       await rival`lock table jobs in share mode`
       const worker = start(() => acknowledge)
-      await blocked()
+      await blocked(1, 'attempts = attempts + 1')
       const afterStop = worker.stop().then(() => row(id))
       // By now it would be gone, did it not wait for what becomes of the claim.
       await waiting()

@@ -21,12 +21,17 @@ export async function inRivalSession<Result>(work: (rival: Sql) => Promise<Resul
   }
 }
 
-/** Returns once `count` sessions of the test's database wait for a lock, with their process ids. */
-export async function blocked(count = 1): Promise<number[]> {
+/**
+ * Returns once `count` sessions of the test's database wait for a lock, with their process ids. `statement` is part of what they wait with,
+ * for a test beside which something else may come to wait.
+ */
+export async function blocked(count = 1, statement = ''): Promise<number[]> {
   return vi.waitFor(
     async () => {
       const rows = await sql<Array<{ pid: number }>>`
-        select pid from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' order by pid`
+        select pid from pg_stat_activity
+        where datname = current_database() and wait_event_type = 'Lock' and strpos(query, ${statement}) > 0
+        order by pid`
       expect(rows.length).toBeGreaterThanOrEqual(count)
       return rows.map((row) => row.pid)
     },
