@@ -34,9 +34,8 @@ export function childTrace(
   baggage?: string,
 ): TraceContext {
   const parent = TRACEPARENT.exec(traceparent ?? '')
-  const random = randomHex()
-  const spanId = random.slice(32)
-  if (!parent) return { traceparent: `00-${random.slice(0, 32)}-${spanId}-00`, tracestate: undefined, baggage }
+  const { traceId, spanId } = newIds()
+  if (!parent) return { traceparent: `00-${traceId}-${spanId}-00`, tracestate: undefined, baggage }
   const isFit = tracestate && tracestate.length <= TRACESTATE_LENGTH_MAX
   return { traceparent: `00-${parent[1]}-${spanId}-${parent[3]}`, tracestate: isFit ? tracestate : undefined, baggage }
 }
@@ -51,14 +50,15 @@ export function parseTraceparent(traceparent: string | null | undefined) {
 const pool = Buffer.alloc(24 * 512)
 let used = pool.length
 
-/** 48 hexadecimal digits: a trace id and a span id. */
-function randomHex(): string {
+/** At random, as all ids of traces and spans are. */
+export function newIds(): { traceId: string; spanId: string } {
   if (used === pool.length) {
     randomFillSync(pool)
     used = 0
   }
   used += 24
-  return pool.toString('hex', used - 24, used)
+  const random = pool.toString('hex', used - 24, used)
+  return { traceId: random.slice(0, 32), spanId: random.slice(32) }
 }
 
 /** The trace id if the trace is recorded, by its flag; undefined if it is not, or broken. */

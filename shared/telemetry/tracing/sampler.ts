@@ -1,45 +1,29 @@
-import { trace } from '@opentelemetry/api'
-import {
-  AlwaysOffSampler,
-  AlwaysOnSampler,
-  ParentBasedSampler,
-  type Sampler,
-  SamplingDecision,
-  TraceIdRatioBasedSampler,
-} from '@opentelemetry/sdk-trace-base'
-import type { SamplerName, TracingSettings } from './settings.ts'
+import { type Link, ROOT_CONTEXT, type SpanContext, TraceFlags } from '@opentelemetry/api'
+import { SamplingDecision, TraceIdRatioBasedSampler } from '@opentelemetry/sdk-trace-base'
+import type { TracingSettings } from './settings.ts'
+
+/** Whether a span is to be recorded. `traceId` is its parent's where there is one. */
+export type Sampler = (parent: SpanContext | undefined, traceId: string, links: readonly Link[]) => boolean
 
 /**
  * The sampler of OTEL_TRACES_SAMPLER, but for a trace that begins with links, such as that of a batch. It is recorded if a request that it
  * links to is: another draw would leave most of the recorded requests without their batch, and record batches of no recorded request.
  */
 export function createSampler({ sampler: name, ratio }: TracingSettings): Sampler {
-  const sampler = samplerOf(name, ratio)
-  return {
-    shouldSample(context, traceId, spanName, kind, attributes, links) {
-      if (links.length === 0 || trace.getSpanContext(context)) {
-        return sampler.shouldSample(context, traceId, spanName, kind, attributes, links)
-      }
-      const isRecorded = links.some(({ context: { traceFlags } }) => (traceFlags & 1) === 1)
-      return { decision: isRecorded ? SamplingDecision.RECORD_AND_SAMPLED : SamplingDecision.NOT_RECORD }
-    },
-    toString: () => `Linked{${sampler}}`,
+  const isParentBased = name.startsWith('parentbased_')
+  const draw = drawOf(name, ratio)
+  return (parent, traceId, links) => {
+    if (parent) return isParentBased ? isSampled(parent) : draw(traceId)
+    return links.length > 0 ? links.some(({ context }) => isSampled(context)) : draw(traceId)
   }
 }
 
-function samplerOf(name: SamplerName, ratio: number): Sampler {
-  switch (name) {
-    case 'always_on':
-      return new AlwaysOnSampler()
-    case 'always_off':
-      return new AlwaysOffSampler()
-    case 'traceidratio':
-      return new TraceIdRatioBasedSampler(ratio)
-    case 'parentbased_always_on':
-      return new ParentBasedSampler({ root: new AlwaysOnSampler() })
-    case 'parentbased_always_off':
-      return new ParentBasedSampler({ root: new AlwaysOffSampler() })
-    case 'parentbased_traceidratio':
-      return new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(ratio) })
-  }
+function drawOf(name: TracingSettings['sampler'], ratio: number): (traceId: string) => boolean {
+  if (name.endsWith('always_on')) return () => true
+  if (name.endsWith('always_off')) return () => false
+  // By the trace id, so that every service that samples by the same ratio records the same traces.
+  const sampler = new TraceIdRatioBasedSampler(ratio)
+  return (traceId) => sampler.shouldSample(ROOT_CONTEXT, traceId).decision === SamplingDecision.RECORD_AND_SAMPLED
 }
+
+const isSampled = ({ traceFlags }: SpanContext) => (traceFlags & TraceFlags.SAMPLED) !== 0

@@ -1,7 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { randomUUID } from 'node:crypto'
 import {
-  type Context,
   createTraceState,
   type Link,
   ROOT_CONTEXT,
@@ -14,14 +13,14 @@ import {
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto'
 import { defaultResource, detectResources, envDetector, resourceFromAttributes } from '@opentelemetry/resources'
 import { AlwaysOnSampler, BasicTracerProvider } from '@opentelemetry/sdk-trace-base'
-import { type CarriedTrace, parseTraceparent } from '../trace-context.ts'
+import { type CarriedTrace, newIds, parseTraceparent } from '../trace-context.ts'
 import { createKeeper } from './keeper.ts'
 import { createProcessor } from './processor.ts'
 import { createSampler } from './sampler.ts'
 import type { TracingSettings } from './settings.ts'
-import type { FinishedSpan, Service, SpanCounts, SpanOptions, Tracing } from './span.ts'
+import type { FinishedSpan, Service, SpanCounts, Tracing } from './span.ts'
 
-// The entry of a chunk of its own. It imports nothing that has a state and is in the bundle as well.
+// The entry of a chunk of its own. What it imports has no state that must be one with the bundle's.
 
 /** Spans by the SDK of OpenTelemetry, sent to a collector by OTLP over HTTP where there are settings, and handed to `keep`. Nothing global is registered: these are all that make spans. */
 export function createTracing(
@@ -30,40 +29,54 @@ export function createTracing(
   counts: SpanCounts,
   keep?: (span: FinishedSpan) => void,
 ): Tracing {
+  const isRecorded = settings ? createSampler(settings) : () => true
+  let ids = newIds()
   const provider = new BasicTracerProvider({
     resource: resourceOf(service),
-    sampler: settings ? createSampler(settings) : new AlwaysOnSampler(),
+    // `start` has decided.
+    sampler: new AlwaysOnSampler(),
+    idGenerator: { generateTraceId: () => ids.traceId, generateSpanId: () => ids.spanId },
     spanProcessors: [
       ...(settings ? [createProcessor(new OTLPTraceExporter(), settings.spansMax, counts)] : []),
       ...(keep ? [createKeeper(keep)] : []),
     ],
   })
   const tracer = provider.getTracer('stock-management-service')
-  const working = new AsyncLocalStorage<Context>()
-  const activeSpan = () => {
-    const context = working.getStore()
-    return context && trace.getSpan(context)
-  }
+  const working = new AsyncLocalStorage<Span | undefined>()
   return {
-    start(name, { kind = 'internal', attributes, parent, links, startedAt }: SpanOptions = {}) {
-      const context = parent === undefined ? (working.getStore() ?? ROOT_CONTEXT) : contextOf(parent)
+    // Decides before it asks the SDK, which does more for a span that is not recorded than all of this. Most are not.
+    start(name, { kind = 'internal', attributes, parent = working.getStore(), links = [], startedAt } = {}) {
+      const from = parent ? contextOf(parent) : undefined
+      const linked = links.flatMap(toLink)
+      ids = newIds()
+      const traceId = from?.traceId ?? ids.traceId
+      if (!isRecorded(from, traceId, linked)) {
+        const { traceState } = from ?? {}
+        const { spanId } = ids
+        return trace.wrapSpanContext({
+          traceId,
+          spanId,
+          traceFlags: TraceFlags.NONE,
+          ...(traceState && { traceState }),
+        })
+      }
       return tracer.startSpan(
         name,
         {
           kind: kinds[kind],
+          links: linked,
           ...(attributes && { attributes }),
-          ...(links && { links: links.flatMap(toLink) }),
           ...(startedAt !== undefined && { startTime: startedAt }),
         },
-        context,
+        from ? trace.setSpanContext(ROOT_CONTEXT, from) : ROOT_CONTEXT,
       )
     },
     current() {
-      const span = activeSpan()
+      const span = working.getStore()
       return span?.isRecording() ? span : undefined
     },
-    currentSpan: activeSpan,
-    run: (span, work) => working.run(span ? trace.setSpan(ROOT_CONTEXT, span) : ROOT_CONTEXT, work),
+    currentSpan: () => working.getStore(),
+    run: (span, work) => working.run(span, work),
     stop: () => provider.shutdown(),
   }
 }
@@ -88,15 +101,12 @@ function resourceOf({ name, version }: Service) {
     .merge(detectResources({ detectors: [envDetector] }))
 }
 
-function contextOf(parent: Span | CarriedTrace | null): Context {
-  if (parent === null) return ROOT_CONTEXT
-  if ('spanContext' in parent) return trace.setSpan(ROOT_CONTEXT, parent)
-  const remote = spanContextOf(parent)
-  return remote ? trace.setSpanContext(ROOT_CONTEXT, remote) : ROOT_CONTEXT
+function contextOf(span: Span | CarriedTrace): SpanContext | undefined {
+  return 'spanContext' in span ? span.spanContext() : spanContextOf(span)
 }
 
 function toLink(to: Span | CarriedTrace): Link[] {
-  const context = 'spanContext' in to ? to.spanContext() : spanContextOf(to)
+  const context = contextOf(to)
   return context ? [{ context }] : []
 }
 
