@@ -1,12 +1,11 @@
-import { randomBytes, randomUUID } from 'node:crypto'
-import { chmod, mkdir, rm, stat, writeFile } from 'node:fs/promises'
+import { randomUUID } from 'node:crypto'
+import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Cluster, startCluster } from '../../local/postgres/cluster.ts'
-import { findPrograms, type PostgresPrograms } from '../../local/postgres/programs.ts'
 import { withConnection } from '../../local/postgres/sql.ts'
-import { type PgBackRest, pgBackRest, STANZA } from '../pgbackrest.ts'
-import { commonConfiguration } from '../settings.ts'
+import type { PgBackRest } from '../pgbackrest.ts'
+import { type Archive, archiveCommand, createArchive, lastArchived, watchPositions } from './archive.ts'
 import { type Acknowledged, startLoad } from './load.ts'
 import { newKey, startShop, type Write } from './shop.ts'
 
@@ -17,12 +16,7 @@ export interface Drill {
 }
 
 /** A database that is lost, and what is known of it. */
-export interface Disaster {
-  folder: string
-  programs: PostgresPrograms
-  /** Of pgBackRest, with where the repository is, and its key. */
-  configFile: string
-  run: PgBackRest
+export interface Disaster extends Archive {
   /** The moment to restore, as PostgreSQL writes it. */
   target: string
   /** The segment with that moment. */
@@ -55,53 +49,20 @@ const ARCHIVED_MAX_MS = 60_000
 export async function causeDisaster(folder: string, program: string, drill: Drill): Promise<Disaster> {
   const { progress, signal } = drill
   const dataDir = join(folder, 'postgres')
-  const configFile = join(folder, 'pgbackrest.conf')
-  const owned = ['repository', 'spool', 'lock'].map((name) => join(folder, name))
-  for (const path of [dataDir, ...owned]) await mkdir(path)
-  // The servers' account, which is not root, passes through it.
-  await chmod(folder, 0o711)
+  await mkdir(dataDir)
   progress('starting PostgreSQL and a shop on it')
-  const cluster = await startCluster({ dataDir, replica: false, settings: archiving(program, configFile), signal })
+  const settings = {
+    archive_mode: 'on',
+    archive_command: archiveCommand(folder, program),
+    archive_timeout: `${ARCHIVE_TIMEOUT_S}s`,
+  }
+  const cluster = await startCluster({ dataDir, replica: false, settings, signal })
   try {
-    const programs = await findPrograms(dataDir)
-    await configure(folder, configFile, cluster)
-    for (const path of [configFile, ...owned]) await programs.own(path)
-    const environment = { PGHOST: '127.0.0.1', PGPASSFILE: join(dataDir, 'primary/pgpass') }
-    const run = pgBackRest({ program, configFile, environment, signal, ...(await accountOf(dataDir)) })
-    await run('stanza-create')
-    return { folder, programs, configFile, run, ...(await underLoad(folder, cluster, run, drill)) }
+    const archive = await createArchive({ folder, cluster: 'postgres', url: cluster.primaryUrl, program }, signal)
+    return { ...archive, ...(await underLoad(folder, cluster, archive.run, drill)) }
   } finally {
     await cluster.stop()
   }
-}
-
-function archiving(program: string, configFile: string): Record<string, string> {
-  return {
-    archive_mode: 'on',
-    archive_command: `${program} --config=${configFile} --stanza=${STANZA} archive-push %p`,
-    archive_timeout: `${ARCHIVE_TIMEOUT_S}s`,
-  }
-}
-
-async function configure(folder: string, configFile: string, { primaryUrl }: Cluster): Promise<void> {
-  const own = `[global]
-repo1-path=${folder}/repository
-repo1-cipher-pass=${randomBytes(24).toString('base64url')}
-spool-path=${folder}/spool
-lock-path=${folder}/lock
-
-[${STANZA}]
-pg1-path=${folder}/postgres/primary
-pg1-port=${new URL(primaryUrl).port}
-pg1-user=postgres
-`
-  await writeFile(configFile, `${await commonConfiguration()}\n${own}`, { mode: 0o600 })
-}
-
-/** Whom the servers run as, where this process is root; they own their files. */
-async function accountOf(path: string) {
-  const { uid, gid } = await stat(path)
-  return process.getuid?.() === 0 ? { account: { uid, gid } } : {}
 }
 
 async function underLoad(folder: string, cluster: Cluster, run: PgBackRest, { progress, signal }: Drill) {
@@ -128,15 +89,25 @@ async function underLoad(folder: string, cluster: Cluster, run: PgBackRest, { pr
     const { status } = await shop.write(marker)
     if (status !== 201) throw new Error(`The write after the moment was answered ${status}.`)
     await load.reached(load.acknowledged.length + ACKNOWLEDGED_AFTER_TARGET)
-    const lastArchived = await archivedUpTo(cluster.primaryUrl, targetSegment, signal)
+    const archived = await archivedUpTo(cluster.primaryUrl, targetSegment, signal)
     progress(`destroying the database, ${load.acknowledged.length} writes after its beginning`)
     const lostAt = Date.now()
     process.kill(cluster.pids().primary ?? 0, 'SIGKILL')
     await cluster.stop()
     await rm(join(folder, 'postgres/primary'), { recursive: true })
     await load.stop()
-    const rpoSeconds = (lostAt - positions.writtenAt(lastArchived)) / 1000
-    return { adminKey, target, targetSegment, acknowledged, marker, lastArchived, migrations, lostAt, rpoSeconds }
+    const rpoSeconds = (lostAt - positions.writtenAt(archived)) / 1000
+    return {
+      adminKey,
+      target,
+      targetSegment,
+      acknowledged,
+      marker,
+      lastArchived: archived,
+      migrations,
+      lostAt,
+      rpoSeconds,
+    }
   } finally {
     await positions.stop()
     await shop.stop()
@@ -147,34 +118,9 @@ async function underLoad(folder: string, cluster: Cluster, run: PgBackRest, { pr
 async function archivedUpTo(url: string, segment: string, signal: AbortSignal): Promise<string> {
   const until = performance.now() + ARCHIVED_MAX_MS
   for (;;) {
-    const last = await withConnection(url, async (sql) => {
-      const [row] = await sql<[{ last: string | null }]>`select last_archived_wal as last from pg_stat_archiver`
-      return row.last ?? ''
-    })
-    // Names of one timeline, and no label of a backup, which has more letters.
-    if (last.slice(0, 24) >= segment) return last.slice(0, 24)
+    const last = await lastArchived(url)
+    if (last >= segment) return last
     if (performance.now() > until) throw new Error(`${segment} was not archived within a minute: ${last} was the last.`)
     await delay(200, undefined, { signal })
-  }
-}
-
-/** Notes when which segment was written, ten times a second. */
-function watchPositions(url: string) {
-  const seen = new Map<string, number>()
-  let isStopped = false
-  const watching = withConnection(url, async (sql) => {
-    while (!isStopped) {
-      const [row] = await sql<[{ segment: string }]>`select pg_walfile_name(pg_current_wal_insert_lsn()) as segment`
-      seen.set(row.segment, Date.now())
-      await delay(100)
-    }
-  }).catch(() => {})
-  return {
-    /** When a segment, or the last one before it that was seen, was written to for the last time. */
-    writtenAt: (segment: string) => Math.max(...[...seen].filter(([name]) => name <= segment).map(([, at]) => at)),
-    stop: () => {
-      isStopped = true
-      return watching
-    },
   }
 }

@@ -6,6 +6,7 @@ import { DATABASE } from '../../local/postgres/replication.ts'
 import { withConnection } from '../../local/postgres/sql.ts'
 import { inspectRepository } from '../inspect.ts'
 import { checkRestored, waitForPromotion } from '../restored.ts'
+import type { Archive } from './archive.ts'
 import type { Disaster, Drill } from './disaster.ts'
 import type { Acknowledged } from './load.ts'
 import { type Shop, startShop } from './shop.ts'
@@ -37,8 +38,9 @@ export async function recover(
     progress('checking the repository: its age, every name in the archive, every checksum')
     findings.push(...(await inspectRepository(disaster.run, { ageMaxSeconds, last: disaster.lastArchived })))
     progress(`restoring to ${disaster.target}`)
-    await restoreFiles(disaster, folder)
-    server = await serverOn(disaster, folder, signal, progress)
+    const target = ['--type=time', `--target=${disaster.target}`, '--target-action=promote']
+    await restoreFiles(disaster, folder, target)
+    server = await restoredServer(disaster, folder, { progress, signal })
     await server.start()
     await waitForPromotion(server)
     const url = server.url(DATABASE)
@@ -60,17 +62,18 @@ export async function recover(
   return recovery
 }
 
-async function restoreFiles({ run, programs, target }: Disaster, folder: string): Promise<void> {
+/** Restores the cluster of an archive into `folder`, which is made. `target` is the arguments of pgBackRest's that say up to when. */
+export async function restoreFiles({ run, programs }: Archive, folder: string, target: string[]): Promise<void> {
   await mkdir(folder, { mode: 0o700 })
   await programs.own(folder)
-  await run('restore', `--pg1-path=${folder}`, '--type=time', `--target=${target}`, '--target-action=promote')
+  await run('restore', `--pg1-path=${folder}`, ...target)
 }
 
-async function serverOn(
-  { folder: scratch, programs }: Disaster,
+/** A server, not started yet, on what has been restored. */
+export async function restoredServer(
+  { folder: scratch, programs }: Archive,
   folder: string,
-  signal: AbortSignal,
-  progress: (line: string) => void,
+  { progress, signal }: Drill,
 ): Promise<PostgresServer> {
   return new PostgresServer({
     role: 'primary',
