@@ -11,6 +11,8 @@ import type { Connection } from './connection.ts'
 import { generateDataset } from './dataset.ts'
 
 export const API_KEY = 'benchmark-admin-key'
+/** Of the cluster, in its folder. */
+export const DATA_FOLDER = 'data'
 
 /** One PostgreSQL, on the project's disk: a temporary folder may be in memory, where a flush costs nothing. */
 export interface BenchCluster {
@@ -22,6 +24,8 @@ export interface BenchCluster {
   createEmptyDatabase(name: string): Promise<string>
   serverVersion: string
   folder: string
+  /** Of the superuser. */
+  url: string
   /** The replica's URL of the database that `url` has on the primary. Throws where there is no replica. */
   replicaUrlOf(url: string): string
 }
@@ -44,7 +48,7 @@ export async function startBenchCluster(
   closeLater(() => rm(folder, { recursive: true, force: true }))
   progress('starting PostgreSQL')
   const cluster = await startCluster({
-    dataDir: join(folder, 'data'),
+    dataDir: join(folder, DATA_FOLDER),
     replica,
     settings: { ...settings, fsync: 'on' },
   })
@@ -66,6 +70,7 @@ export async function startBenchCluster(
   let databases = 0
   return {
     folder,
+    url: cluster.primaryUrl,
     serverVersion: row.server_version,
     createEmptyDatabase,
     replicaUrlOf,

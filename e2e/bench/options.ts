@@ -16,10 +16,12 @@ export const parts = [
   'replica',
   'stack',
   'telemetry',
+  'backup',
   'events',
   'pipeline',
   'jobs',
   'large',
+  'restore',
 ] as const
 export type Part = (typeof parts)[number]
 
@@ -47,7 +49,7 @@ const USAGE = `npm run bench -- [--part NAME]... [--large] [--no-peer] [--rounds
 Reservations a second and their latency, over HTTP on running processes, in turn with others that do the same work on the
 same PostgreSQL, with fsync on. Quick look: --rounds 1 --seconds 2.
 
-parts (--part, repeatable; default: all but large)
+parts (--part, repeatable; default: all but large and restore)
   start      a function's start against a bare Hono bundle's
   rates      reserve-stock against pgbench, a naive handler and Medusa's inventory module: one hot product, and 10,000
   checkout   sales a second, a reservation and its confirmation each, against pgbench with the same two transactions
@@ -61,11 +63,13 @@ parts (--part, repeatable; default: all but large)
   replica    what a replica and a cache take off the primary; what it costs to commit on the replica too
   stack      one hot product through npm start as a whole, with its replica, against reserve-stock alone
   telemetry  holds, sales and reads with metrics and access log, and with traces, against the same without
+  backup     sales while the log is archived, and during a full backup, against the same with neither; how far the archive is behind
   events     events a second from the outbox to Kafka; their lag at 2,000 reservations a second; an idle consumer's CPU
   pipeline   sales a second that every stage on Kafka keeps up with, against those that the front alone takes
   jobs       jobs a second from submission to success, through RabbitMQ or polled from the table
   large      1,000,000 products and 10,000,000 ledger rows against 10,000 and 100,000, and the catalogue's page 10,000 against
              its first (also: --large; needs 12 GB of disk)
+  restore    from the loss of 1,000,000 products to the first reservation on what was restored (needs 30 GB of disk)
 
   --rounds N          alternations (5)                --connections N     HTTP connections in all (256)
   --seconds N         of each measurement (5)         --products N        that the spread load chooses from (10,000)
@@ -97,7 +101,7 @@ export function readOptions(): Options {
     process.stdout.write(USAGE)
     process.exit(0)
   }
-  const wanted = values.part ?? parts.filter((part) => part !== 'large')
+  const wanted = values.part ?? parts.filter((part) => part !== 'large' && part !== 'restore')
   const unknown = wanted.find((name) => !parts.some((part) => part === name))
   if (unknown !== undefined) throw new Error(`There is no part '${unknown}'; there are ${parts.join(', ')}.`)
   return {

@@ -2,6 +2,7 @@ import { type BenchCluster, startBenchCluster } from './bench-cluster.ts'
 import { withClosing } from './closing.ts'
 import { type Options, type Part, readOptions } from './options.ts'
 import { measureAdjust } from './parts/adjust.ts'
+import { ARCHIVING_SERVER, measureBackup } from './parts/backup.ts'
 import { measureBulk } from './parts/bulk.ts'
 import { measureCheckout } from './parts/checkout.ts'
 import { measureEvents } from './parts/events.ts'
@@ -14,6 +15,7 @@ import { measureRates } from './parts/rates.ts'
 import { measureReads } from './parts/reads.ts'
 import { measureRefused } from './parts/refused.ts'
 import { measureReplica } from './parts/replica.ts'
+import { measureRestore } from './parts/restore.ts'
 import { measureRouter } from './parts/router.ts'
 import { measureStack } from './parts/stack.ts'
 import { measureStart } from './parts/start-time.ts'
@@ -40,17 +42,21 @@ const measures: Record<Exclude<Part, 'start'>, Measure> = {
   replica: measureReplica,
   stack: measureStack,
   telemetry: measureTelemetry,
+  backup: measureBackup,
   events: measureEvents,
   pipeline: measurePipeline,
   jobs: measureJobs,
   large: measureLarge,
+  restore: measureRestore,
 }
 
 /** Parts that start a PostgreSQL of their own; the parts after them use it as well. */
 const serverOf: Partial<Record<Part, Parameters<typeof startBenchCluster>[1]>> = {
   replica: { replica: true },
   stack: { replica: true },
+  backup: ARCHIVING_SERVER,
   large: LARGE_SERVER,
+  restore: { settings: { ...LARGE_SERVER.settings, ...ARCHIVING_SERVER.settings } },
 }
 
 const startedAt = performance.now()

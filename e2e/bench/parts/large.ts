@@ -10,7 +10,7 @@ import { createRecorder, rotated } from '../report/rounds.ts'
 import { measurePages } from './pages.ts'
 
 /** A million products are 6 GB, and the log beside them grows to 1 GB and more. */
-const BYTES_A_PRODUCT = 12_000
+export const BYTES_A_PRODUCT = 12_000
 
 /**
  * 6 GB of data on a server with its default of 128 MB would measure how fast pages are moved between its memory and the operating

@@ -111,6 +111,18 @@ const ratios: Array<{ label: string; of: Name; to: Name; target?: { floor: numbe
     })),
   ),
   {
+    label: 'sales while the log is archived ÷ while it is not',
+    of: ['backup', 'archived', 'sales'],
+    to: ['backup', 'nothing archived', 'sales'],
+    target: { floor: 0.95, aim: 1 },
+  },
+  {
+    label: 'sales during a full backup ÷ while the log is archived',
+    of: ['backup', 'archived, during a backup', 'sales'],
+    to: ['backup', 'archived', 'sales'],
+    target: { floor: 0.85, aim: 0.95 },
+  },
+  {
     label: 'sales that all stages keep up with ÷ sales that the front alone takes',
     of: ['pipeline', 'all stages', 'sales'],
     to: ['pipeline', 'front alone', 'sales'],

@@ -1,0 +1,118 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  type Archive,
+  archiveCommand,
+  createArchive,
+  lastArchived,
+  watchPositions,
+} from '../../../infra/backup/drill/archive.ts'
+import { ensurePgBackRest } from '../../../infra/local/engines/pgbackrest.ts'
+import { withConnection } from '../../../infra/local/postgres/sql.ts'
+import { type BenchCluster, type BenchDatabase, DATA_FOLDER } from '../bench-cluster.ts'
+import { httpContender } from '../contenders/contenders.ts'
+import { startSaleServer } from '../contenders/servers.ts'
+import type { Options } from '../options.ts'
+import type { Measurement } from '../report/measurement.ts'
+import type { Section } from '../report/results.ts'
+import { createRecorder, rotated } from '../report/rounds.ts'
+
+/** Its `archive_command` is set later, without a restart: a part begins with one that costs nothing and keeps nothing. */
+export const ARCHIVING_SERVER = { settings: { archive_mode: 'on' } }
+export const NOTHING = 'true'
+
+/** 0.9 GB: while sales take the cores, a backup of it lasts longer than a measurement. */
+const PRODUCTS = 200_000
+const SAMPLE_MS = 250
+const confirmed = { confirmPercent: 100, releasePercent: 0, extendAndConfirmPercent: 0 }
+
+/**
+ * What it costs the sales of many products that the log is archived, and that a full backup is made all the while; and how much of the log
+ * is not in the archive yet, which is what the loss of the disk would take.
+ */
+export async function measureBackup(
+  cluster: BenchCluster,
+  options: Options,
+  progress: (line: string) => void,
+): Promise<Pick<Section, 'series' | 'note'>> {
+  const recorder = createRecorder('backup', progress)
+  const program = await ensurePgBackRest(progress)
+  await setArchiveCommand(cluster, NOTHING)
+  const database = await cluster.createLargeDatabase(PRODUCTS)
+  const { folder } = cluster
+  const archive = await createArchive({ folder, cluster: DATA_FOLDER, url: database.url, program })
+  const kinds = {
+    'nothing archived': { command: NOTHING, work: (measuring: Promise<Measurement>) => measuring },
+    archived: {
+      command: archiveCommand(folder, program),
+      work: (measuring: Promise<Measurement>) => watchingArchive(database, measuring),
+    },
+    'archived, during a backup': {
+      command: archiveCommand(folder, program),
+      work: (measuring: Promise<Measurement>) => backingUp(archive, measuring),
+    },
+  }
+  for (let round = 1; round <= options.rounds; round++) {
+    for (const [kind, { command, work }] of rotated(Object.entries(kinds), round - 1)) {
+      await setArchiveCommand(cluster, command)
+      const server = await startSaleServer(database.url, folder)
+      const sales = httpContender(kind, database, [server], options, { ending: confirmed })
+      recorder.note(round, kind, 'sales', await work(sales.measure({ first: 1, count: options.products })))
+      await server.stop()
+    }
+  }
+  await setArchiveCommand(cluster, NOTHING)
+  await database.remove()
+  const archived = recorder.series.find(({ contender }) => contender === 'archived')?.measurements ?? []
+  const behind = Math.max(...archived.flatMap(({ behindEachSecond = [] }) => behindEachSecond))
+  return {
+    series: recorder.series,
+    note: `At these rates, at most the last ${behind.toFixed(1)} s of the log were not in the archive.`,
+  }
+}
+
+/** For what is written from now on. */
+export async function setArchiveCommand({ url }: BenchCluster, command: string): Promise<void> {
+  await withConnection(url, async (sql) => {
+    await sql.unsafe(`alter system set archive_command = '${command}'`)
+    await sql`select pg_reload_conf()`
+    await sql`select pg_switch_wal()`
+  })
+  await sleep(200)
+}
+
+/** Adds how old the log is that the archive does not have. */
+async function watchingArchive({ url }: BenchDatabase, measuring: Promise<Measurement>): Promise<Measurement> {
+  const behindEachSecond: number[] = []
+  const positions = watchPositions(url)
+  let isOver = false
+  const sampling = (async () => {
+    const first = await lastArchived(url)
+    while (!isOver) {
+      const last = await lastArchived(url)
+      // Older ones were archived, or not, before this.
+      if (last > first) behindEachSecond.push((Date.now() - positions.writtenAt(last)) / 1_000)
+      await sleep(SAMPLE_MS)
+    }
+  })()
+  const result = await measuring.finally(() => {
+    isOver = true
+  })
+  await sampling
+  await positions.stop()
+  return { ...result, behindEachSecond }
+}
+
+/** Makes full backups, one after the other, until the measurement is over. */
+async function backingUp({ run }: Archive, measuring: Promise<Measurement>): Promise<Measurement> {
+  let isOver = false
+  const backups = (async () => {
+    while (!isOver) await run('backup', '--type=full')
+  })()
+  // A backup that fails fails the measurement, at its end.
+  backups.catch(() => {})
+  const result = await measuring.finally(() => {
+    isOver = true
+  })
+  await backups
+  return result
+}
