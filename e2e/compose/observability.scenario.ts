@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { freePort } from '../../infra/local/ports.ts'
 import { createShopClient, type ShopClient } from './client.ts'
@@ -17,6 +18,9 @@ let productId: string
 let prometheus: string
 let jaeger: string
 let victoriaLogs: string
+
+/** A process sends its spans after 5 s, the collector decides 10 s after a trace's first, and writes them down within a second; and as much again. */
+const IN_QUEUE_MS = 32_000
 
 const eventually = <T>(check: () => Promise<T>) => expect.poll(check, { timeout: 90_000, interval: 1_000 })
 
@@ -118,6 +122,8 @@ describe.skipIf(missing !== undefined)('observability', () => {
   it('goes on while its stores and the collector are away, and the stores get what the collector kept for them', async () => {
     await compose.run('stop', 'jaeger', 'victoria-logs')
     const kept = await reserve()
+    // Until then other traces may wait, and not this one.
+    await sleep(IN_QUEUE_MS)
     const waiting = async () =>
       (await inPrometheus('query', { query: 'min(otelcol_exporter_queue_size)' })).result[0]?.value[1]
     await eventually(async () => Number(await waiting())).toBeGreaterThan(0)
