@@ -16,6 +16,7 @@ const project = (name: Project, options: object = {}): TestProjectConfiguration 
     server: { deps: { inline: ['postgres'] } },
     testTimeout: 30_000,
     hookTimeout: 60_000,
+    expect: { poll: { timeout: 10_000 } },
     ...options,
   },
 })
