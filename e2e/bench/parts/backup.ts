@@ -18,11 +18,11 @@ import { createRecorder, rotated } from '../report/rounds.ts'
 
 /** Its `archive_command` is set later, without a restart: a part begins with one that costs nothing and keeps nothing. */
 export const ARCHIVING_SERVER = { settings: { archive_mode: 'on' } }
-export const NOTHING = 'true'
+export const ARCHIVE_NOTHING = 'true'
 
 /** 0.9 GB: while sales take the cores, a backup of it lasts longer than a measurement. */
 const PRODUCTS = 200_000
-const SAMPLE_MS = 250
+const SAMPLE_MS = 1_000
 const confirmed = { confirmPercent: 100, releasePercent: 0, extendAndConfirmPercent: 0 }
 
 /**
@@ -36,12 +36,12 @@ export async function measureBackup(
 ): Promise<Pick<Section, 'series' | 'note'>> {
   const recorder = createRecorder('backup', progress)
   const program = await ensurePgBackRest(progress)
-  await setArchiveCommand(cluster, NOTHING)
+  await setArchiveCommand(cluster, ARCHIVE_NOTHING)
   const database = await cluster.createLargeDatabase(PRODUCTS)
   const { folder } = cluster
   const archive = await createArchive({ folder, cluster: DATA_FOLDER, url: database.url, program })
   const kinds = {
-    'nothing archived': { command: NOTHING, work: (measuring: Promise<Measurement>) => measuring },
+    'nothing archived': { command: ARCHIVE_NOTHING, work: (measuring: Promise<Measurement>) => measuring },
     archived: {
       command: archiveCommand(folder, program),
       work: (measuring: Promise<Measurement>) => watchingArchive(database, measuring),
@@ -60,7 +60,7 @@ export async function measureBackup(
       await server.stop()
     }
   }
-  await setArchiveCommand(cluster, NOTHING)
+  await setArchiveCommand(cluster, ARCHIVE_NOTHING)
   await database.remove()
   const archived = recorder.series.find(({ contender }) => contender === 'archived')?.measurements ?? []
   const behind = Math.max(...archived.flatMap(({ behindEachSecond = [] }) => behindEachSecond))

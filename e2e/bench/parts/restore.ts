@@ -13,7 +13,7 @@ import { startReserveStock } from '../contenders/servers.ts'
 import { productId } from '../dataset.ts'
 import type { Options } from '../options.ts'
 import type { Section } from '../report/results.ts'
-import { NOTHING, setArchiveCommand } from './backup.ts'
+import { ARCHIVE_NOTHING, setArchiveCommand } from './backup.ts'
 import { BYTES_A_PRODUCT } from './large.ts'
 
 const ARCHIVED_MAX_MS = 120_000
@@ -38,7 +38,7 @@ export async function measureRestore(
     }
   }
   const program = await ensurePgBackRest(progress)
-  await setArchiveCommand(cluster, NOTHING)
+  await setArchiveCommand(cluster, ARCHIVE_NOTHING)
   const database = await cluster.createLargeDatabase(options.largeProducts)
   const archive = await createArchive({ folder, cluster: DATA_FOLDER, url: database.url, program })
   await setArchiveCommand(cluster, archiveCommand(folder, program))

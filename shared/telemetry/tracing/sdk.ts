@@ -30,6 +30,7 @@ export function createTracing(
   keep?: (span: FinishedSpan) => void,
 ): Tracing {
   const isRecorded = settings ? createSampler(settings) : () => true
+  /** Of the span that is being started: drawn before the SDK asks for them. */
   let ids = newIds()
   const provider = new BasicTracerProvider({
     resource: resourceOf(service),
