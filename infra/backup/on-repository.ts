@@ -7,7 +7,7 @@ import { DATABASE } from '../local/postgres/replication.ts'
 import { duration, size } from './format.ts'
 import { checkContinuity, inspectRepository } from './inspect.ts'
 import { type PgBackRest, type PgBackRestOptions, pgBackRest } from './pgbackrest.ts'
-import { lastArchivedIfKnown } from './primary.ts'
+import { checkpointIfPromoted, lastArchivedIfKnown } from './primary.ts'
 import { onPrivateServer } from './private-server.ts'
 import {
   type Backup,
@@ -64,6 +64,7 @@ export async function backUp(
   type: BackupType,
   tell: (line: string) => void,
 ): Promise<void> {
+  await checkpointIfPromoted().catch(({ message }: Error) => tell(prefix + message))
   try {
     await run('backup', `--type=${type}`)
   } catch (error) {

@@ -40,6 +40,21 @@ export async function lastArchivedIfKnown(): Promise<string | undefined> {
   return onPrimary(lastArchivedBy).catch(() => undefined)
 }
 
+/**
+ * Has a server that was promoted a moment ago note its new timeline in its control file. It does so by itself with its next checkpoint, which
+ * it spreads over minutes; until then pgBackRest makes no backup of it. Does nothing where PGHOST names no server.
+ * Throws where none of those takes writes.
+ */
+export async function checkpointIfPromoted(): Promise<void> {
+  if (environment().PGHOST === undefined) return
+  await onPrimary(async (sql) => {
+    const [row] = await sql<[{ isNoted: boolean }]>`
+      select left(pg_walfile_name(pg_current_wal_lsn()), 8) = lpad(upper(to_hex(timeline_id)), 8, '0') as "isNoted"
+      from pg_control_checkpoint()`
+    if (!row.isNoted) await sql`checkpoint`
+  })
+}
+
 async function isPrimaryAt(sql: Connection): Promise<boolean> {
   const [row] = await sql<[{ isPrimary: boolean }]>`select not pg_is_in_recovery() as "isPrimary"`
   return row.isPrimary

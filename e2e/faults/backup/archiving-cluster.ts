@@ -66,7 +66,8 @@ export async function startArchivingCluster(
   await mkdir(dataDir)
   const settings = {
     archive_mode: 'on',
-    archive_command: `${program} --config=${configFile} --stanza=${STANZA} archive-push %p`,
+    // Whichever server it is that archives: it runs this in its own folder.
+    archive_command: `${program} --config=${configFile} --stanza=${STANZA} --pg1-path=$PWD archive-push %p`,
   }
   // A server that is killed stays away.
   const cluster = await startCluster({ dataDir, replica, fsync: false, settings, restartAfterMs: AWAY_MS })
