@@ -172,4 +172,25 @@ describe('migrate', () => {
       expect(await migrate(directory)).toEqual(['0002_column.sql'])
     })
   })
+
+  it('runs a file again that was ended because it and a writer waited for each other', async () => {
+    await write('0001_tables.sql', 'create table holds (id int); create table sales (id int)')
+    await migrate(directory)
+    await write('0002_columns.sql', 'alter table holds add column at date; alter table sales add column at date')
+    const warn = vi.spyOn(logger(), 'warn')
+    const { running } = await inRivalSession(async (rival) => {
+      // The migration finds out first.
+      await rival`set local deadlock_timeout = '1h'`
+      await rival`insert into sales values (1)`
+      const running = migrate(directory)
+      await blocked(1, 'alter table')
+      await rival`insert into holds values (1)`
+      return { running }
+    })
+    expect(await running).toEqual(['0002_columns.sql'])
+    expect(warn).toHaveBeenCalledWith(
+      expect.anything(),
+      expect.stringContaining('0002_columns.sql could not get a lock'),
+    )
+  })
 })

@@ -6,7 +6,7 @@ import type { Sql } from './connections/connect.ts'
 import { leaseWriter, primary } from './connections/connections.ts'
 import type { Lease } from './connections/lease-pool.ts'
 import { requireSupportedServer } from './connections/server-version.ts'
-import { isLockTimeout } from './transactions/failures.ts'
+import { isLockedOut } from './transactions/failures.ts'
 
 const FILE_NAME = /^\d{4}_[a-z0-9_]+\.sql$/
 /** A fixed number that no other advisory lock of this database uses: "stock" in ASCII, cut to 32 bits. */
@@ -119,7 +119,7 @@ async function beginTurn({ sql, opening }: Pick<Lease, 'sql' | 'opening'>): Prom
   }
 }
 
-/** Throws LockedOut once a statement has waited too long. */
+/** Throws LockedOut once a statement has waited too long, or in a circle. */
 async function run(sql: Sql, file: string, text: string): Promise<void> {
   const [{ pid }] = await sql<[{ pid: number }]>`select pg_backend_pid() as pid`
   await sql.unsafe(`set local lock_timeout = ${LOCK_WAIT_MS}`)
@@ -132,7 +132,7 @@ async function run(sql: Sql, file: string, text: string): Promise<void> {
   try {
     await sql.unsafe(text)
   } catch (error) {
-    throw isLockTimeout(error) ? new LockedOut(file, holders, error) : error
+    throw isLockedOut(error) ? new LockedOut(file, holders, error) : error
   } finally {
     clearInterval(finding)
   }

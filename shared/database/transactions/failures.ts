@@ -29,9 +29,9 @@ export function retryReason(error: unknown): string | undefined {
   return error instanceof postgres.PostgresError ? RETRY_REASONS[error.code] : undefined
 }
 
-/** Whether a statement has waited for a lock until `lock_timeout`. */
-export function isLockTimeout(error: unknown): boolean {
-  return error instanceof postgres.PostgresError && error.code === '55P03'
+/** Whether a statement did not get a lock: it has waited until `lock_timeout`, or for a session that waited for its own. */
+export function isLockedOut(error: unknown): boolean {
+  return error instanceof postgres.PostgresError && ['55P03', '40P01'].includes(error.code)
 }
 
 /** Whether the server has ended a statement at `statement_timeout`. */
