@@ -4,7 +4,7 @@ import { type IdempotencyKey, type RequestContext, type Sql, systemContext } fro
 import { adjustStock, confirm, countStock, getStock, reserve } from '#stock'
 import { ReserveRequest } from '#stock/schema'
 import { renderMetrics } from '#telemetry'
-import { blocked, expectConsistent, hold, inRivalSession, newProduct, sql } from '#testing'
+import { blocked, expectConsistent, expire, hold, inRivalSession, newProduct, sql } from '#testing'
 
 const context = () => systemContext('function:test')
 
@@ -110,5 +110,30 @@ describe('after a lock that could not be had in time', () => {
       return counting
     })
     expect(count).toEqual({ counts: [{ productId, location: 'main', before: 8, counted: 7, variance: -1 }] })
+  })
+})
+
+describe('after a refusal while an overdue hold was left', () => {
+  it('what shares its transaction under a key is done once, by a later attempt, and not taken for done before', async () => {
+    const [productId, other] = await pair()
+    const overdue = await hold([productId, other].map((id) => ({ productId: id, quantity: 7 })))
+    await expire(overdue.id)
+    const before = await retries()
+    const request = (quantity: number) => ReserveRequest.parse({ lines: [{ productId, quantity }] })
+    const by = contextWith('beside a refusal')
+    const { answers } = await inRivalSession(async (rival) => {
+      // The hold can't be ended while its other product is locked.
+      await lock(rival, other)
+      // The first goes alone. The others share the next transaction.
+      const alone = hold([{ productId: (await newProduct({ initialStock: 1 })).id, quantity: 1 }])
+      const answers = Promise.allSettled([reserve(request(2), by), reserve(request(9), context()), alone])
+      await vi.waitFor(() => expectRetries(before, 'stale_read'), { timeout: 5_000, interval: 5 })
+      return { answers }
+    })
+    const [made, refused] = await answers
+    expect(refused).toMatchObject({ status: 'rejected', reason: { code: 'insufficient_stock' } })
+    expect(made).toMatchObject({ status: 'fulfilled', value: { state: 'held' } })
+    expect(by.response.replayedFrom).toBeUndefined()
+    expect(await getStock(productId, context())).toMatchObject({ onHand: 10, reserved: 2 })
   })
 })

@@ -3,13 +3,14 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import { ServiceError } from '#errors'
 import { sql } from '#testing'
 import { type RequestContext, systemContext } from '../request-context.ts'
+import { StaleRead } from '../transactions/failures.ts'
 import { pipeline } from '../transactions/pipeline.ts'
 import type { Decision, Member } from './answers.ts'
 import { type GroupCommitOptions, groupCommit } from './group-commit.ts'
 
 interface Request {
   name: string
-  behaviour?: 'refuse' | 'poison' | 'drop-connection'
+  behaviour?: 'refuse' | 'poison' | 'drop-connection' | 'stale-once' | 'undefined'
 }
 
 await sql`create table effects (name text not null)`
@@ -34,7 +35,7 @@ function recorder(
     batchMax: 100,
     queueMax: 100,
     ...more,
-    async open(tx) {
+    async open(tx, _, attempt) {
       const batch: string[] = []
       batches.push(batch)
       reached()
@@ -50,9 +51,11 @@ function recorder(
         async write() {
           const names = requests.filter(({ behaviour }) => behaviour !== 'refuse').map(({ name }) => name)
           const has = (wanted: Request['behaviour']) => requests.some(({ behaviour }) => behaviour === wanted)
+          if (has('stale-once') && attempt === 1) throw new StaleRead('a test')
           await pipeline([
             tx`insert into effects select * from unnest(${names}::text[])`,
             has('poison') && tx`select 1 / 0`,
+            has('undefined') && tx`select ${undefined as never}`,
             has('drop-connection') && tx`select pg_terminate_backend(pg_backend_pid())`,
           ])
         },
@@ -200,6 +203,32 @@ describe('a group commit', () => {
     expect(await Promise.all([first, last])).toEqual(['did a', 'did c'])
     expect(batches).toEqual([['a'], ['b', 'c'], ['b'], ['c']])
     expect(await effects()).toEqual(['a', 'c'])
+  })
+
+  it('keeps nothing of a batch whose writes have failed before they were sent, and stores no answer', async () => {
+    const { submit, open, isHeld, batches } = recorder()
+    const first = submit({ name: 'a' }, systemContext('test'))
+    await isHeld
+    const context = keyed('beside a stale one')
+    const beside = submit({ name: 'b' }, context)
+    const stale = submit({ name: 'c', behaviour: 'stale-once' }, systemContext('test'))
+    open()
+    expect(await Promise.all([first, beside, stale])).toEqual(['did a', 'did b', 'did c'])
+    expect(batches).toEqual([['a'], ['b', 'c'], ['b', 'c']])
+    expect(await effects()).toEqual(['a', 'b', 'c'])
+    expect(context.response.replayedFrom).toBeUndefined()
+  })
+
+  it('keeps nothing of a batch of whose writes one could not be sent', async () => {
+    const { submit, open, isHeld } = recorder()
+    const first = submit({ name: 'a' }, systemContext('test'))
+    await isHeld
+    const beside = submit({ name: 'b' }, systemContext('test'))
+    const wrong = submit({ name: 'c', behaviour: 'undefined' }, systemContext('test'))
+    open()
+    await expect(wrong).rejects.toThrow('a parameter of a statement is undefined')
+    expect(await Promise.all([first, beside])).toEqual(['did a', 'did b'])
+    expect(await effects()).toEqual(['a', 'b'])
   })
 
   it('leaves out whoever has gone by the time that it is their turn, when it runs one by one', async () => {

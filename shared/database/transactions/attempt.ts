@@ -5,7 +5,7 @@ import { leaseWriter, suspectPrimary } from '../connections/connections.ts'
 import { isOutdated } from '../connections/driver-mends.ts'
 import type { Lease } from '../connections/lease-pool.ts'
 import { isConnectionFailure, retryReason, toPublicError } from './failures.ts'
-import { pipeline } from './pipeline.ts'
+import { endOfTurn, pipeline } from './pipeline.ts'
 import { currentPosition, formatToken } from './token.ts'
 
 /** Six attempts back off for half a second in all, the median life of a pile-up. After that, the client has to retry. */
@@ -74,15 +74,14 @@ export function afterCommit(tx: Sql, work: (token: string) => void): void {
 
 /**
  * Sends the last statements, if any, together with COMMIT. Gives the consistency token that covers the commit. Throws the error of a failed
- * statement. COMMIT of a failed transaction succeeds as ROLLBACK, which its command tag shows.
+ * statement. COMMIT of a failed transaction succeeds as ROLLBACK, which its command tag shows; of a statement that could not be sent the server
+ * knows nothing, and would commit the others, so COMMIT is not sent behind one.
  */
 export async function commit(lease: Lease, tx: Sql, lastStatements: () => unknown): Promise<string> {
   if (lease.isLost()) throw connectionLost()
-  const [, committed, [position]] = await pipeline([
-    lastStatements(),
-    lease.sql.unsafe('commit'),
-    currentPosition(lease.sql),
-  ])
+  const last = lastStatements()
+  await Promise.race([last, endOfTurn()])
+  const [, committed, [position]] = await pipeline([last, lease.sql.unsafe('commit'), currentPosition(lease.sql)])
   if (committed.command !== 'COMMIT') throw new Error(`the transaction ended with ${committed.command}`)
   const token = formatToken(position)
   for (const work of afterwards.get(tx) ?? []) work(token)
