@@ -1,9 +1,15 @@
 import { spawn } from 'node:child_process'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { freePort } from '../../infra/local/ports.ts'
 import { closeLater } from '../bench/closing.ts'
 import { docker, newCompose, pause } from '../compose/compose.ts'
-import type { Action, Fault, Part } from './faults.ts'
+import { advertisedThroughToxiproxy, createNetwork, throughToxiproxy } from './compose-network.ts'
+import type { Action, Part } from './faults.ts'
 import { FUNCTIONS, WORKERS } from './functions.ts'
+import { SKEW_MS, skewedClock } from './skewed-clock.ts'
 import type { Mend, Target } from './target.ts'
 
 const servicesOf: Record<Part, readonly string[]> = {
@@ -16,21 +22,30 @@ const servicesOf: Record<Part, readonly string[]> = {
   function: FUNCTIONS,
   worker: WORKERS,
 }
-/** The others need a proxy, or a program in the image. */
-const ACTIONS: readonly Action[] = ['kill', 'restart', 'pause', 'cut', 'fill']
-/** Whether containers can be struck so. */
-export const fitsCompose = ({ action }: Fault) => ACTIONS.includes(action)
 
 const FILES = ['--file', 'docker-compose.yml', '--file', 'e2e/chaos/compose.yml']
 const FILLER = '/var/lib/postgresql/filler'
+const WAIT = ['--detach', '--wait', '--wait-timeout', '300']
 
-/** Starts docker-compose.yml as a project of its own. Throws where there is no container engine. */
+/** Starts docker-compose.yml as a project of its own, with a network that can fail. Throws where there is no container engine. */
 export async function startCompose(progress: (line: string) => void): Promise<Target> {
-  const compose = await newCompose({ SEED: '0' })
+  const folder = await mkdtemp(join(tmpdir(), 'stock-chaos-'))
+  closeLater(() => rm(folder, { recursive: true, force: true }))
+  const properties = join(folder, 'kafka.properties')
+  await writeFile(
+    properties,
+    advertisedThroughToxiproxy(await readFile('infra/docker/kafka/server.properties', 'utf8')),
+  )
+  const toxiproxyPort = String(await freePort())
+  const compose = await newCompose({ SEED: '0', TOXIPROXY_PORT: toxiproxyPort, KAFKA_PROPERTIES: properties })
   const run = (...args: string[]) => compose.run(...FILES, ...args)
+  const links = await writeOverride('links', throughToxiproxy(JSON.parse(await run('config', '--format', 'json'))))
   closeLater(() => run('down', '--volumes', '--rmi', 'local', '--remove-orphans', '--timeout', '5'))
   progress('building the images, and starting every container')
-  await run('up', '--build', '--detach', '--wait', '--wait-timeout', '300')
+  await run('up', ...WAIT, 'toxiproxy')
+  const network = createNetwork(`http://127.0.0.1:${toxiproxyPort}`)
+  await network.open()
+  await run(...links, 'up', '--build', ...WAIT)
   let listen = (_: string) => {}
   const following = spawn('docker', ['logs', '--follow', await idOf('receiver')], {
     stdio: ['ignore', 'pipe', 'ignore'],
@@ -38,8 +53,51 @@ export async function startCompose(progress: (line: string) => void): Promise<Ta
   createInterface({ input: following.stdout }).on('line', (line) => listen(line))
   closeLater(async () => void following.kill())
 
+  /** A compose file, and the arguments for it. */
+  async function writeOverride(name: string, content: object): Promise<string[]> {
+    const file = join(folder, `${name}.json`)
+    await writeFile(file, JSON.stringify(content))
+    return ['--file', file]
+  }
+
   async function idOf(service: string): Promise<string> {
     return (await run('ps', '--quiet', service)).split('\n')[0] ?? ''
+  }
+
+  /** Gives what mends it. */
+  async function breakIt(service: string, action: Action): Promise<Mend['mend']> {
+    switch (action) {
+      case 'stall':
+      case 'vanish':
+      case 'slow':
+        return network.breakLink(service, action)
+      case 'lag':
+        await setReplayDelay('3s')
+        return () => setReplayDelay('0')
+      case 'skew': {
+        const skew = await writeOverride(`skew-${service}`, {
+          services: { [service]: { environment: skewedClock(SKEW_MS) } },
+        })
+        await run(...links, ...skew, 'up', '--detach', '--no-deps', service)
+        return () => run(...links, 'up', '--detach', '--no-deps', service)
+      }
+      default:
+        return breakContainer(await idOf(service), service, action)
+    }
+  }
+
+  const setReplayDelay = (delay: string) => {
+    const statements = [`alter system set recovery_min_apply_delay = '${delay}'`, 'select pg_reload_conf()']
+    return run(
+      'exec',
+      '-T',
+      'postgres-replica',
+      'psql',
+      '-U',
+      'postgres',
+      '-XAtq',
+      ...statements.flatMap((one) => ['-c', one]),
+    )
   }
 
   return {
@@ -53,14 +111,14 @@ export async function startCompose(progress: (line: string) => void): Promise<Ta
     async strike(part, action, which) {
       const services = servicesOf[part]
       const service = services[which % services.length] ?? part
-      return { hit: service, mend: await breakIt(await idOf(service), service, action) }
+      return { hit: service, mend: await breakIt(service, action) }
     },
     failures: [],
     log: () => run('logs', '--no-color', '--timestamps'),
   }
 }
 
-async function breakIt(id: string, service: string, action: Action): Promise<Mend['mend']> {
+async function breakContainer(id: string, service: string, action: Action): Promise<Mend['mend']> {
   switch (action) {
     case 'kill':
       await kill(id)

@@ -2,6 +2,9 @@
 export const parts = ['primary', 'replica', 'redis', 'kafka', 'rabbitmq', 'router', 'function', 'worker'] as const
 export type Part = (typeof parts)[number]
 
+/** By which `slow` delays every packet. */
+export const SLOW_MS = 60
+
 /** What is done to a part, and how that ends. */
 export const actions = {
   kill: 'SIGKILL; what restarts it brings it back',
@@ -10,7 +13,7 @@ export const actions = {
   cut: 'connections to it are closed, new ones too, until it is mended',
   stall: 'no byte gets through; all that was held back does when it is mended',
   vanish: 'no byte gets through; its connections are reset when it is mended',
-  slow: 'every packet takes 60 ms longer, in both directions',
+  slow: `every packet takes ${SLOW_MS} ms longer, in both directions`,
   lag: 'the replica replays everything 3 s late',
   skew: 'a process is started again with its clock five minutes off, and then with the right one',
   fill: 'its disk is full, and then has room again',

@@ -9,14 +9,13 @@ import { openReceiver } from '../../infra/testing/support/http/receiver.ts'
 import { closeLater } from '../bench/closing.ts'
 import { startNode } from '../faults/processes.ts'
 import { type Engine, startEngineParts } from './engine-parts.ts'
-import type { Action, Fault, Part } from './faults.ts'
+import { type Action, type Fault, type Part, SLOW_MS } from './faults.ts'
 import { FUNCTIONS, OTHERS, WORKERS } from './functions.ts'
+import { SKEW_MS } from './skewed-clock.ts'
 import { type Supervised, supervise } from './supervised.ts'
 import type { Mend, Target } from './target.ts'
 
 const KEY = 'chaos-admin-key-0123456789'
-const SLOW_MS = 60
-const SKEW_MS = 5 * 60_000
 const LOG_LINES_MAX = 400
 
 /** Whether processes can be struck so. Engines end by SIGKILL alone, workers have no address, and the disk is everybody's. */

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { listeningUrl, type Started, startNode } from '../faults/processes.ts'
+import { skewedClock } from './skewed-clock.ts'
 
 /** A function's process, which is started again whenever it has ended, as a container's `restart: unless-stopped` does. */
 export interface Supervised {
@@ -18,14 +19,6 @@ export interface Supervised {
 
 const RESTART_MS = 500
 const LOG_LINES_MAX = 5_000
-
-/** Loaded before anything else. The monotonic clock, by which time-outs run, is as it was. */
-const SKEWED = `data:text/javascript,${encodeURIComponent(`
-const Real = Date, by = Number(process.env.CLOCK_SKEW_MS)
-globalThis.Date = class extends Real {
-  constructor(...args) { if (args.length > 0) super(...args); else super(Real.now() + by) }
-  static now() { return Real.now() + by }
-}`)}`
 
 /** Starts it. `fail` is told of every end that nobody has asked for. Throws if it does not come up at first. */
 export async function supervise(
@@ -67,7 +60,7 @@ export async function supervise(
     restart: () => end('SIGTERM'),
     signal: (signal) => void started?.process.kill(signal),
     async skew(ms) {
-      clock = ms === 0 ? {} : { NODE_OPTIONS: `--import=${SKEWED}`, CLOCK_SKEW_MS: String(ms) }
+      clock = ms === 0 ? {} : skewedClock(ms)
       kill()
     },
     log: () => [...lines, ...(started?.lines ?? [])],
