@@ -5,7 +5,7 @@ import { leaseWriter, suspectPrimary } from '../connections/connections.ts'
 import { isOutdated } from '../connections/driver-mends.ts'
 import type { Lease } from '../connections/lease-pool.ts'
 import { isConnectionFailure, retryReason, toPublicError } from './failures.ts'
-import { endOfTurn, pipeline } from './pipeline.ts'
+import { allHandedOver, pipeline } from './pipeline.ts'
 import { currentPosition, formatToken } from './token.ts'
 
 /** Six attempts back off for half a second in all, the median life of a pile-up. After that, the client has to retry. */
@@ -80,7 +80,7 @@ export function afterCommit(tx: Sql, work: (token: string) => void): void {
 export async function commit(lease: Lease, tx: Sql, lastStatements: () => unknown): Promise<string> {
   if (lease.isLost()) throw connectionLost()
   const last = lastStatements()
-  await Promise.race([last, endOfTurn()])
+  await Promise.race([last, allHandedOver()])
   const [, committed, [position]] = await pipeline([last, lease.sql.unsafe('commit'), currentPosition(lease.sql)])
   if (committed.command !== 'COMMIT') throw new Error(`the transaction ended with ${committed.command}`)
   const token = formatToken(position)

@@ -9,7 +9,7 @@ type Results<Sent extends readonly unknown[]> = { -readonly [Index in keyof Sent
  */
 export async function pipeline<const Sent extends readonly unknown[]>(sent: Sent): Promise<Results<Sent>> {
   const settled = Promise.allSettled(sent)
-  await Promise.race([Promise.all(sent), endOfTurn()])
+  await Promise.race([Promise.all(sent), allHandedOver()])
   const values = (await settled).map((result) => {
     if (result.status === 'rejected') throw result.reason
     return result.value
@@ -18,7 +18,7 @@ export async function pipeline<const Sent extends readonly unknown[]>(sent: Sent
 }
 
 /**
- * By then each statement of this turn of the event loop is with the driver, or has failed, as has all that waits for it. The driver sends the last
- * of them after that, so what follows travels with them.
+ * Resolves when each statement of this turn of the event loop is with the driver, or has failed, as has all that waits for it. The driver sends
+ * the last of them after that, so what follows travels with them.
  */
-export const endOfTurn = () => new Promise<void>((resolve) => process.nextTick(resolve))
+export const allHandedOver = () => new Promise<void>((resolve) => process.nextTick(resolve))
