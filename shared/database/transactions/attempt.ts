@@ -1,11 +1,12 @@
 import { fullJitter, pause } from '#async'
-import { counter, tracing } from '#telemetry'
+import { counter, logger, tracing } from '#telemetry'
 import type { Sql } from '../connections/connect.ts'
 import { leaseWriter, suspectPrimary } from '../connections/connections.ts'
-import { isOutdated } from '../connections/driver-mends.ts'
+import { newQuery } from '../connections/driver.ts'
+import { isOutdated, type Query } from '../connections/driver-mends.ts'
 import type { Lease } from '../connections/lease-pool.ts'
 import { isConnectionFailure, retryReason, toPublicError } from './failures.ts'
-import { allHandedOver, pipeline } from './pipeline.ts'
+import { allHandedOver } from './pipeline.ts'
 import { currentPosition, formatToken } from './token.ts'
 
 /** Six attempts back off for half a second in all, the median life of a pile-up. After that, the client has to retry. */
@@ -43,16 +44,17 @@ export async function withRetries<Result>(attempt: (lease: Lease, count: number)
 }
 
 /**
- * Begins a transaction. `tx` refuses statements that would run outside of it: after `close`, or on a new connection. BEGIN is not awaited: it
- * is sent together with the first statement, which fails if BEGIN does.
+ * Begins a transaction. `tx` refuses statements that would run outside of it: after `close`, or on a new connection. They fail when they are
+ * awaited, as all do: thrown from between the statements of a `pipeline`, it would leave those before without anybody who awaits them. BEGIN is
+ * not awaited: it is sent together with the first statement, which fails if BEGIN does.
  */
 export function begin(lease: Lease): { tx: Sql; close: () => void } {
   lease.sql.unsafe(lease.opening).catch(() => {})
   let closed = false
   const tx = new Proxy(lease.sql, {
     apply(sql, self, args) {
-      if (closed) throw new Error('a statement was sent after its transaction had ended')
-      if (lease.isLost()) throw connectionLost()
+      if (closed) return refuse(sql, new Error('a statement was sent after its transaction had ended'))
+      if (lease.isLost()) return refuse(sql, connectionLost('the connection dropped in the middle of a transaction'))
       return Reflect.apply(sql, self, args)
     },
   })
@@ -65,7 +67,7 @@ export function begin(lease: Lease): { tx: Sql; close: () => void } {
 /** The work to do right after each transaction's commit. */
 const afterwards = new WeakMap<Sql, Array<(token: string) => void>>()
 
-/** Registers `work` to run after the commit of `tx`, before its answer, with the token that covers it. It must be quick, and not throw. */
+/** Registers `work` to run after the commit of `tx`, before its answer, with the token that covers it. It must be quick, and not throw: the log alone would tell. */
 export function afterCommit(tx: Sql, work: (token: string) => void): void {
   const works = afterwards.get(tx)
   if (works) works.push(work)
@@ -75,16 +77,30 @@ export function afterCommit(tx: Sql, work: (token: string) => void): void {
 /**
  * Sends the last statements, if any, together with COMMIT. Gives the consistency token that covers the commit. Throws the error of a failed
  * statement. COMMIT of a failed transaction succeeds as ROLLBACK, which its command tag shows; of a statement that could not be sent the server
- * knows nothing, and would commit the others, so COMMIT is not sent behind one.
+ * knows nothing, and would commit the others, so COMMIT is not sent behind one. Once it is committed, nothing is thrown that has it run again.
  */
 export async function commit(lease: Lease, tx: Sql, lastStatements: () => unknown): Promise<string> {
-  if (lease.isLost()) throw connectionLost()
+  if (lease.isLost()) throw connectionLost('the connection dropped before the commit')
   const last = lastStatements()
   await Promise.race([last, allHandedOver()])
-  const [, committed, [position]] = await pipeline([last, lease.sql.unsafe('commit'), currentPosition(lease.sql)])
-  if (committed.command !== 'COMMIT') throw new Error(`the transaction ended with ${committed.command}`)
-  const token = formatToken(position)
-  for (const work of afterwards.get(tx) ?? []) work(token)
+  const [written, committed, position] = await Promise.allSettled([
+    last,
+    lease.sql.unsafe('commit'),
+    currentPosition(lease.sql),
+  ])
+  if (written.status === 'rejected') throw written.reason
+  if (committed.status === 'rejected') throw committed.reason
+  const { command } = committed.value
+  if (command !== 'COMMIT') throw new Error(`the transaction ended with ${command}`)
+  if (position.status === 'rejected') throw connectionLost('what covers a commit is not known', position.reason)
+  const token = formatToken(position.value[0])
+  for (const work of afterwards.get(tx) ?? []) {
+    try {
+      work(token)
+    } catch (error) {
+      logger().error({ err: error }, 'what follows a commit has failed')
+    }
+  }
   return token
 }
 
@@ -93,8 +109,17 @@ export async function rollback(lease: Lease): Promise<void> {
   if (!lease.isLost()) await lease.sql.unsafe('rollback').catch(() => {})
 }
 
-function connectionLost(): Error {
-  return Object.assign(new Error('the connection dropped in the middle of a transaction'), {
-    code: 'CONNECTION_CLOSED',
-  })
+/** A statement that is not sent. */
+function refuse(sql: Sql, error: Error): Query {
+  const query = newQuery(sql)
+  query.executed = true
+  query.reject(error)
+  // Nobody may come to await it: it is a part of another statement, or behind one that has failed.
+  ;(query as unknown as Promise<unknown>).catch(() => {})
+  return query
+}
+
+/** The client is told that the database does not answer, and to repeat its request under its key. */
+function connectionLost(message: string, cause?: unknown): Error {
+  return Object.assign(new Error(message, { cause }), { code: 'CONNECTION_CLOSED' })
 }

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it, vi } from 'vitest'
 import { overrideEnvironment } from '#config'
-import { closeDatabase, refusedInput, type Sql, systemContext, transaction } from '#database'
+import { afterCommit, closeDatabase, pipeline, refusedInput, type Sql, systemContext, transaction } from '#database'
 import { ServiceError } from '#errors'
 import { renderMetrics } from '#telemetry'
 import { blocked, inRivalSession, sql } from '#testing'
@@ -114,15 +114,44 @@ describe('a transaction', () => {
     await transaction(context(), async (tx) => {
       escaped = tx
     })
-    expect(() => rename(escaped as Sql, 'a', 'escaped')).toThrow('after its transaction had ended')
+    await expect(rename(escaped as Sql, 'a', 'escaped')).rejects.toThrow('after its transaction had ended')
     await expect(
       transaction(context(), async (tx) => {
         escaped = tx
         throw new Error('failed')
       }),
     ).rejects.toThrow('failed')
-    expect(() => rename(escaped as Sql, 'a', 'escaped')).toThrow('after its transaction had ended')
+    await expect(rename(escaped as Sql, 'a', 'escaped')).rejects.toThrow('after its transaction had ended')
     expect(await name('a')).toBe('a')
+    // From between the statements of a pipeline: nothing is left that nobody awaits, which would end the process.
+    const several = async (tx: Sql) => {
+      await tx`select 1`
+    }
+    const sending = () => pipeline([several(escaped as Sql), rename(escaped as Sql, 'b', 'escaped')])
+    await expect(sending()).rejects.toThrow('after its transaction had ended')
+    expect(await name('b')).toBe('b')
+  })
+
+  it('is not run again once it is committed: what covers it can not be read, or what follows fails', async () => {
+    let attempts = 0
+    const counted = (work: (tx: Sql) => unknown) =>
+      transaction(context(), async (tx) => {
+        attempts++
+        await tx`update locations set priority = priority + 1 where code = 'a'`
+        await work(tx)
+      })
+    await sql.unsafe(`create schema broken; create function broken.pg_current_wal_lsn() returns pg_lsn language plpgsql
+      as $$ begin raise lock_not_available; end $$`)
+    const broken = counted((tx) => tx`set search_path = broken, pg_catalog, public`)
+    await expect(broken).rejects.toMatchObject({ code: 'unavailable' })
+    await closeDatabase()
+    await counted((tx) =>
+      afterCommit(tx, () => {
+        throw new Error('a defect')
+      }),
+    )
+    expect(attempts).toBe(2)
+    expect((await sql`select priority from locations where code = 'a'`)[0]?.priority).toBe(3)
   })
 
   it.each(['commits', 'fails'])('refuses a straggler of its own work while it %s', async (ending) => {
