@@ -1,6 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { environment, overrideEnvironment } from '#config'
+import { closeDatabase } from '#database'
 import { blocked, inRivalSession, sql } from '#testing'
+import { openProxy } from '#testing/proxy'
 import { inRabbit, type JobsBroker, rabbitUrl, useBroker } from '#testing/rabbit'
 import { renewLease } from '../attempts/claim.ts'
 import { acknowledge, deferred, row, start, stopAll, submit, until } from '../testing/work.ts'
@@ -92,6 +95,34 @@ describe.skipIf(rabbitUrl === undefined)(`a worker whose queue is ${inRabbit}`, 
     const second = await claimDelivery({ ...message, isRedelivered: true })
     expect(await row(jobId)).toMatchObject({ state: 'running', attempts: 2, lease: (second as typeof first).id })
     expect(await renewLease(first)).toBe(false)
+  })
+
+  it('runs a job at once whose claim was committed, and the answer lost', async () => {
+    const { DATABASE_URL: home = '' } = environment()
+    const { id } = await submit()
+    let stage: 'before' | 'claimed' | 'lost' = 'before'
+    const proxy = await openProxy(home, (bytes) => {
+      // A lease is the id of a message and one of its own.
+      if (stage === 'before' && /[0-9a-f-]{36}:[0-9a-f-]{36}/.test(bytes.toString('latin1'))) stage = 'claimed'
+      if (stage !== 'claimed' || !bytes.includes('COMMIT\0')) return bytes
+      stage = 'lost'
+      proxy.cut()
+      setTimeout(() => proxy.mend(), 100)
+      return Buffer.alloc(0)
+    })
+    try {
+      overrideEnvironment({ DATABASE_URL: proxy.url })
+      await closeDatabase()
+      const worker = start(() => acknowledge)
+      await until(() => expect(stage).toBe('lost'))
+      await until(async () => expect(await row(id)).toMatchObject({ state: 'succeeded', attempts: 2 }))
+      expect(worker.jobIds).toEqual([id])
+      await stopAll()
+    } finally {
+      overrideEnvironment({ DATABASE_URL: home })
+      await closeDatabase()
+      await proxy.close()
+    }
   })
 
   it('does not take over a last attempt: the worker may be alive, and its lease will tell', async () => {

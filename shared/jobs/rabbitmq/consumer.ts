@@ -105,14 +105,17 @@ async function take(message: ConsumeMessage, type: string, broker: Broker, consu
 }
 
 async function claimPatiently(delivery: Delivery, broker: Broker, { signal }: Consumer) {
+  let asked = delivery
   // The broker ends this by closing the channel where a message is not acknowledged within half an hour.
   while (broker.isOpen() && !signal.aborted) {
     try {
-      const claim = await claimDelivery(delivery)
+      const claim = await claimDelivery(asked)
       if (typeof claim === 'string' || !signal.aborted) return claim
       await handBackSafely([claim])
     } catch (error) {
       logger()[levelOf(error)]({ job: delivery.jobId, err: error }, 'could not claim the job; it will try again')
+      // It may have been claimed, and the answer lost: nobody runs it then, as after a connection that has ended.
+      asked = { ...delivery, isRedelivered: true }
       await pause(jittered(CLAIM_RETRY_MS), signal)
     }
   }
