@@ -67,7 +67,10 @@ export function begin(lease: Lease): { tx: Sql; close: () => void } {
 /** The work to do right after each transaction's commit. */
 const afterwards = new WeakMap<Sql, Array<(token: string) => void>>()
 
-/** Registers `work` to run after the commit of `tx`, before its answer, with the token that covers it. It must be quick, and not throw: the log alone would tell. */
+/**
+ * Registers `work` to run after the commit of `tx`, before its answer, with the token that covers it. It must be quick. What it throws is logged, and
+ * changes nothing: `tx` is committed.
+ */
 export function afterCommit(tx: Sql, work: (token: string) => void): void {
   const works = afterwards.get(tx)
   if (works) works.push(work)
