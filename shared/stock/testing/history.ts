@@ -80,11 +80,12 @@ export async function openShop(instances: ReadonlyArray<typeof stockModule>): Pr
   return shop
 }
 
+/** Every request of a client has a key, of its own where it does not share one: each is answered by what is stored under it, or is done. */
 function contextFor(request: Request, run: string): RequestContext {
   const context = systemContext('function:test')
-  if (request.kind !== 'reserve' || request.key === undefined) return context
+  if (['expire', 'sweep', 'look'].includes(request.kind)) return context
   const fingerprint = createHash('sha256').update(JSON.stringify(request)).digest()
-  const key = `${run} ${request.key}`
+  const key = `${run} ${(request.kind === 'reserve' && request.key) || randomUUID()}`
   return {
     ...context,
     idempotency: { apiKeyId: API_KEY_ID, key, fingerprint, requestId: randomUUID() },

@@ -107,6 +107,8 @@ const isEqual = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify
 /** Requests with one key: one is done, or refused, and the others get its answer or are told that it runs. */
 export function expectOneAnswerPerKey({ operations }: Shop): void {
   const keyOf = ({ request }: Operation) => (request.kind === 'reserve' ? request.key : undefined)
+  // Nobody has asked under their keys before.
+  expect(operations.filter((operation) => operation.isReplay && keyOf(operation) === undefined)).toEqual([])
   for (const key of new Set(operations.flatMap((operation) => keyOf(operation) ?? []))) {
     const twins = operations.filter((operation) => keyOf(operation) === key)
     const running = twins.filter(({ answer }) => answer.code === 'request_in_progress')
