@@ -151,7 +151,8 @@ interface Node {
 
 /** Starts it in a process group of its own, since a shell is between this process and the Erlang machine. */
 function startNode(server: string, env: NodeJS.ProcessEnv): Node {
-  const child = spawn(server, { env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
+  // In its folder it leaves what it writes when it crashes.
+  const child = spawn(server, { cwd: env.HOME, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
   // Its streams end with the last process of the group, which the shell's exit does not wait for.
   const { output, hasEnded, ended } = watch(child, 'close')
   return {
