@@ -1,3 +1,4 @@
+import { upstreamVariableOf } from '../../infra/router/manifest.ts'
 import { SLOW_MS } from './faults.ts'
 import { FUNCTIONS } from './functions.ts'
 
@@ -47,10 +48,7 @@ export function throughToxiproxy({ services }: ComposeConfig): ComposeConfig {
   }
   const upstreams = links
     .filter(({ service }) => FUNCTIONS.includes(service))
-    .map(({ service, port }) => [
-      `UPSTREAM_${service.toUpperCase().replaceAll('-', '_')}`,
-      `http://${TOXIPROXY}:${port}`,
-    ])
+    .map(({ service, port }) => [upstreamVariableOf(service), `http://${TOXIPROXY}:${port}`])
   changed.services.router = {
     environment: { ...changed.services.router?.environment, ...Object.fromEntries(upstreams) },
   }

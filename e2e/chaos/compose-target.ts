@@ -86,18 +86,9 @@ export async function startCompose(progress: (line: string) => void): Promise<Ta
     }
   }
 
-  const setReplayDelay = (delay: string) => {
-    const statements = [`alter system set recovery_min_apply_delay = '${delay}'`, 'select pg_reload_conf()']
-    return run(
-      'exec',
-      '-T',
-      'postgres-replica',
-      'psql',
-      '-U',
-      'postgres',
-      '-XAtq',
-      ...statements.flatMap((one) => ['-c', one]),
-    )
+  async function setReplayDelay(delay: string): Promise<void> {
+    await compose.sql(`alter system set recovery_min_apply_delay = '${delay}'`, 'postgres-replica')
+    await compose.sql('select pg_reload_conf()', 'postgres-replica')
   }
 
   return {

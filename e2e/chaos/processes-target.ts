@@ -5,6 +5,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { openProxy, type TcpProxy } from '#testing/proxy'
 import { buildAll } from '../../esbuild.config.ts'
 import { freePort } from '../../infra/local/ports.ts'
+import { upstreamVariableOf } from '../../infra/router/manifest.ts'
 import { openReceiver } from '../../infra/testing/support/http/receiver.ts'
 import { closeLater } from '../bench/closing.ts'
 import { startNode } from '../faults/processes.ts'
@@ -64,7 +65,7 @@ export async function startProcesses(progress: (line: string) => void): Promise<
   )
   const upstreams: Record<string, string> = {}
   for (const { name, proxy } of served) {
-    const variable = `UPSTREAM_${name.toUpperCase().replaceAll('-', '_')}`
+    const variable = upstreamVariableOf(name)
     upstreams[variable] = [upstreams[variable], proxy.url].filter((url) => url !== undefined).join()
   }
   const manifest = fileURLToPath(new URL('manifest.json', dist))

@@ -46,7 +46,7 @@ export function proxiedRoutes(
   env: Record<string, string | undefined>,
 ): Array<RouteEntry & { target: Target }> {
   // Upstreams from the environment are looked up first: a default name may belong to a function that is not deployed.
-  const isNamed = ({ name }: { name: string }) => (env[variableOf(name)] === undefined ? 1 : 0)
+  const isNamed = ({ name }: { name: string }) => (env[upstreamVariableOf(name)] === undefined ? 1 : 0)
   const inOrder = functions.toSorted((a, b) => isNamed(a) - isNamed(b))
   const deployment = new Map(inOrder.map(({ name }) => [name, upstreamsOf(name, env)]))
   return functions.flatMap(({ name, kind, route, limits }) => {
@@ -58,7 +58,7 @@ export function proxiedRoutes(
 }
 
 function upstreamsOf(name: string, env: Record<string, string | undefined>): URL[] {
-  const variable = variableOf(name)
+  const variable = upstreamVariableOf(name)
   const urls = (env[variable] ?? `http://${name}:3000`).split(',').map((url) => url.trim())
   return urls.map((url) => {
     if (URL.canParse(url)) return new URL(url)
@@ -66,4 +66,4 @@ function upstreamsOf(name: string, env: Record<string, string | undefined>): URL
   })
 }
 
-const variableOf = (name: string) => `UPSTREAM_${name.toUpperCase().replaceAll('-', '_')}`
+export const upstreamVariableOf = (name: string) => `UPSTREAM_${name.toUpperCase().replaceAll('-', '_')}`

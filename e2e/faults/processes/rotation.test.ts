@@ -12,6 +12,7 @@ import { inRabbit, rabbitUrl } from '#testing/rabbit'
 import { inRedis, redisUrl } from '#testing/redis'
 import { type RunningRabbit, startRabbit } from '../../../infra/local/engines/rabbitmq.ts'
 import { type RunningRedis, startRedis } from '../../../infra/local/engines/redis.ts'
+import { upstreamVariableOf } from '../../../infra/router/manifest.ts'
 import { connect } from '../../../shared/database/connections/connect.ts'
 import { type Client, createClient } from '../client.ts'
 import { type Fleet, startFleet } from '../fleet.ts'
@@ -99,7 +100,7 @@ async function serve(settingsOf: (name: string) => Record<string, string>, more:
   fleets = await Promise.all(names.map((name) => startFleet([name, name], settingsOf(name))))
   const upstreams = fleets.map(({ members }) => {
     const [{ name } = { name: '' }] = members
-    return [`UPSTREAM_${name.toUpperCase().replaceAll('-', '_')}`, members.map(({ url }) => url()).join()]
+    return [upstreamVariableOf(name), members.map(({ url }) => url()).join()]
   })
   const file = fileURLToPath(new URL('router/index.mjs', (await buildOfAll()).dist))
   router = startNode(file, { PORT: '0', METRICS_PORT: '0', ...Object.fromEntries(upstreams) })
