@@ -9,12 +9,13 @@ import type { Section } from '../report/results.ts'
 import { createRecorder, rotated } from '../report/rounds.ts'
 
 const SCRAPE_MS = 1_000
-/** Under load, before the first round: most of a server's code is compiled by then. */
-const COMPILE_SECONDS = 8
+/** Under load, before it is measured: most of a server's code is compiled by then. */
+const COMPILE_SECONDS = 4
 
 /**
- * What each kind of telemetry costs: each adds to the one before. The collector is a process on the same cores that keeps nothing. All the
- * servers run all the while, and are measured in turn: ratios this close to 1 need many short rounds more than long ones.
+ * What each kind of telemetry costs: each adds to the one before. The collector is a process on the same cores that keeps nothing. Each
+ * round has servers of its own, which all run all the while and are measured in turn. Of processes with the same code one is some 5 % faster
+ * than another for all of its life, so ratios this close to 1 need many processes more than long rounds.
  */
 export async function measureTelemetry(
   cluster: BenchCluster,
@@ -40,22 +41,22 @@ export async function measureTelemetry(
   }
   for (const [scenario, operation] of Object.entries(operations)) {
     const database = await cluster.createDatabase(options.products)
-    const running = []
-    for (const [index, [kind, settings]] of Object.entries(kinds).entries()) {
-      const server = await operation.start(database.url, cluster.folder, settings)
-      const measure = (run: Options) => operation.measure(database, server, { first: 1 + index, count: 1 }, run)
-      progress(`telemetry: warming up ${kind}, ${scenario}`)
-      await measure({ ...options, warmSeconds: COMPILE_SECONDS })
-      running.push({ kind, server, measure })
-    }
     for (let round = 1; round <= options.rounds; round++) {
+      const running = []
+      for (const [index, [kind, settings]] of Object.entries(kinds).entries()) {
+        const server = await operation.start(database.url, cluster.folder, settings)
+        const measure = (run: Options) => operation.measure(database, server, { first: 1 + index, count: 1 }, run)
+        progress(`telemetry: warming up ${kind}, ${scenario}`)
+        await measure({ ...options, warmSeconds: COMPILE_SECONDS, seconds: 1 })
+        running.push({ kind, server, measure })
+      }
       for (const { kind, server, measure } of rotated(running, round - 1)) {
         const scraping = kind === 'off' ? undefined : scrape(server)
         recorder.note(round, kind, scenario, await measure(options))
         await scraping?.stop()
       }
+      for (const { server } of running) await server.stop()
     }
-    for (const { server } of running) await server.stop()
     await database.remove()
   }
   await collector.stop()

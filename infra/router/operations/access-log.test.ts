@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { request, type ServerResponse } from 'node:http'
 import { connect } from 'node:net'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
@@ -89,6 +90,20 @@ describe('the access log', () => {
       ['DELETE', 405, 'method_not_allowed'],
       [null, 400, 'malformed_request'],
     ])
+  })
+
+  it('counts each byte once, where a client asks again before it has its answer', async () => {
+    const { url } = await serveThings()
+    const { port, host } = new URL(url)
+    const socket = connect(Number(port), '127.0.0.1').setEncoding('latin1')
+    const received: string[] = []
+    socket.on('data', (part: string) => received.push(part))
+    const ask = (path: string) => `GET ${path} HTTP/1.1\r\nhost: ${host}\r\n`
+    socket.end(`${ask('/v1/things/1')}\r\n${ask('/v1/nothing')}connection: close\r\n\r\n`)
+    await once(socket, 'close')
+    await vi.waitFor(() => expect(accessLines()).toHaveLength(2))
+    const counted = accessLines().reduce((sum, { bytes }) => sum + Number(bytes), 0)
+    expect(counted).toBe(received.join('').length)
   })
 
   it.each([

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import type { ErrorCode, ServiceError } from '#errors'
 import { childTrace, logger, logSettings, type TraceContext, traceIdOf, writeAccessLine } from '#telemetry'
 
@@ -34,18 +35,29 @@ const nothing = () => {}
 export function watchAccess(req: IncomingMessage, res: ServerResponse & Noted): () => void {
   if (!logsAccess()) return nothing
   const startedAt = performance.now()
-  const bytesBefore = req.socket.bytesWritten
   return () => {
+    const bytes = newBytesOf(req.socket)
     const notes = res[NOTES]
     if (!notes) return
     // 499 is nginx's, for a client that left before its answer.
     const caller = notes.trace ? '' : callersTrace(req.headers.traceparent)
     const status = res.headersSent ? res.statusCode : 499
     const ms = Math.round((performance.now() - startedAt) * 100) / 100
-    const bytes = req.socket.bytesWritten - bytesBefore
     const end = res.headersSent && !res.writableFinished ? ',"cut":true}\n' : '}\n'
     writeAccessLine(`${lineOf(notes, req.method, status)},"ms":${ms},"bytes":${bytes}${caller}${end}`)
   }
+}
+
+const COUNTED = Symbol('the bytes that earlier answers had')
+
+/**
+ * What a connection has sent since the last time, so answers that leave together count for the first of them. Asking it takes longer than
+ * all else of a line, so it is asked once a request.
+ */
+function newBytesOf(socket: Socket & { [COUNTED]?: number }): number {
+  const { bytesWritten, [COUNTED]: before = 0 } = socket
+  socket[COUNTED] = bytesWritten
+  return bytesWritten - before
 }
 
 /** Logs a request whose head could not be read. */

@@ -1,16 +1,18 @@
 import type { HttpBindings } from '@hono/node-server'
-import { failSpan, type Tracing } from '#telemetry'
+import { failSpan, type Span, type Tracing } from '#telemetry'
 import type { Endpoint } from './pipeline.ts'
 import { headersOf } from './request-headers.ts'
 import { pathOf } from './validate.ts'
+
+type Named = Pick<Endpoint, 'name' | 'method' | 'path'>
 
 /**
  * Answers a request in a span of its own: a child of the router's in the same process, else of the client's. It ends with the answer's
  * head, as https://opentelemetry.io/docs/specs/semconv/http/http-spans/ has it.
  */
-export async function inServerSpan(
+export function inServerSpan(
   on: Tracing,
-  { name, method, path }: Pick<Endpoint, 'name' | 'method' | 'path'>,
+  endpoint: Named,
   request: Request,
   http: Partial<HttpBindings> | undefined,
   answer: () => Promise<Response>,
@@ -18,8 +20,17 @@ export async function inServerSpan(
   const headers = headersOf(request, http?.incoming)
   const traceparent = headers.get('traceparent')
   const remote = traceparent === null ? null : { traceparent, tracestate: headers.get('tracestate') ?? undefined }
-  const span = on.start(`${method} ${path}`, { kind: 'server', ...(!on.currentSpan() && { parent: remote }) })
-  if (!span.isRecording()) return on.run(span, answer)
+  const name = `${endpoint.method} ${endpoint.path}`
+  const span = on.start(name, { kind: 'server', ...(!on.currentSpan() && { parent: remote }) })
+  return on.run(span, () => (span.isRecording() ? record(span, endpoint, request, answer) : answer()))
+}
+
+async function record(
+  span: Span,
+  { name, path }: Named,
+  request: Request,
+  answer: () => Promise<Response>,
+): Promise<Response> {
   span.setAttributes({
     'http.request.method': request.method,
     'http.route': path,
@@ -27,7 +38,7 @@ export async function inServerSpan(
     'url.scheme': request.url.slice(0, request.url.indexOf(':')),
     'faas.name': name,
   })
-  const response = await on.run(span, answer)
+  const response = await answer()
   span.setAttribute('http.response.status_code', response.status)
   // A client's error is none of the server's.
   if (response.status >= 500) failSpan(span, { code: String(response.status), message: '' })

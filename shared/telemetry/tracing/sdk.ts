@@ -48,7 +48,7 @@ export function createTracing(
     // Decides before it asks the SDK, which does more for a span that is not recorded than all of this. Most are not.
     start(name, { kind = 'internal', attributes, parent = working.getStore(), links = [], startedAt } = {}) {
       const from = parent ? contextOf(parent) : undefined
-      const linked = links.flatMap(toLink)
+      const linked = links.length > 0 ? links.flatMap(toLink) : []
       ids = newIds()
       const traceId = from?.traceId ?? ids.traceId
       if (!isRecorded(from, traceId, linked)) {
