@@ -411,8 +411,8 @@ describe('detect-low-stock', () => {
         const statements = await statementsOf(async () => {
           expect(await deliverTogether(told)).toEqual({ retry: [], reject: [] })
         })
-        // Begin, its setting, commit and the position, besides.
-        expect(statements).toBe(5)
+        // Begin, commit and the position, besides.
+        expect(statements).toBe(4)
       })
       const seen = await sql`select state, version from stock_alerts where product_id = any(${ids}::uuid[])`
       expect(seen).toHaveLength(20)
@@ -420,6 +420,36 @@ describe('detect-low-stock', () => {
       // What comes again changes nothing.
       await deliverTogether(told)
       expect((await allEvents()).filter((event) => ids.includes(event.productId) && isAlert(event))).toEqual([])
+    })
+
+    it('waits for the disk where a crash would lose what no other event tells, and only there', async () => {
+      await sql.unsafe(
+        `create table commits (waits text);
+         create function note_commit() returns trigger language plpgsql as $$
+         begin insert into commits values (current_setting('synchronous_commit')); return null; end $$;
+         create constraint trigger noted after insert or update on stock_alerts deferrable initially deferred
+           for each row execute function note_commit()`,
+      )
+      let after = 0
+      const waitsForNext = async () => {
+        await sql`delete from commits`
+        const told = (await events()).filter(({ version }) => version > after)
+        after = told.at(-1)?.version ?? 0
+        await deliverTogether(told)
+        return (await sql<Array<{ waits: string }>>`select waits from commits`).map(({ waits }) => waits)
+      }
+      try {
+        await stockAt(productId, 'main', 1)
+        expect(await waitsForNext(), 'the first that is seen of a product').toEqual(['on'])
+        await stockAt(productId, 'main', 1)
+        expect(await waitsForNext()).toEqual(['off'])
+        await setThreshold(6)
+        expect(await waitsForNext(), 'another threshold').toEqual(['on'])
+        await stockAt(productId, 'main', 1)
+        expect(await waitsForNext()).toEqual(['off'])
+      } finally {
+        await sql`drop trigger noted on stock_alerts`
+      }
     })
 
     it('leaves an event to be tried again whose alert fails, with what is behind it, and sees the others', async () => {
