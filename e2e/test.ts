@@ -96,4 +96,7 @@ async function main(): Promise<void> {
   process.exit(sum('failed') === 0 && sum('passed') > 0 ? 0 : 1)
 }
 
-await main()
+main().catch((error: unknown) => {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
+  process.exit(1)
+})
