@@ -1,7 +1,5 @@
-import { execFile } from 'node:child_process'
 import { accessSync, constants, readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import { expect, it } from 'vitest'
 import { parse } from 'yaml'
 import * as z from 'zod'
@@ -46,11 +44,4 @@ it('names every action by a commit, and says which version that is', () => {
   // Its workflow says why.
   const byTag = /^uses: github\/codeql-action\/\w+@v\d+$/
   expect(lines.filter((line) => !pinned.test(line) && !byTag.test(line))).toEqual([])
-})
-
-const linter = await promisify(execFile)('actionlint', ['-version']).catch(() => undefined)
-
-it.skipIf(!linter)('has workflows in which actionlint, where it is installed, finds no fault', async () => {
-  const { stdout } = await promisify(execFile)('actionlint', [], { cwd: root })
-  expect(stdout).toBe('')
 })

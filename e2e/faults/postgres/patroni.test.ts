@@ -24,6 +24,7 @@ const ROUND_MAX_MS = 180_000
 vi.setConfig({ testTimeout: KILLS * ROUND_MAX_MS, hookTimeout: 600_000 })
 
 const programs = await ensurePatroni((line) => process.stdout.write(`patroni: ${line}\n`)).catch((error: Error) => {
+  if (environment().CI) throw error
   process.stdout.write(`skipped: ${error.message}\n`)
   return undefined
 })

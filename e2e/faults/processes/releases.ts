@@ -18,11 +18,11 @@ const root = fileURLToPath(new URL('../../../', import.meta.url))
 const git = async (...args: string[]) => (await run('git', ['-C', root, ...args])).stdout.trim()
 
 /**
- * The commit of the release before this code: the newest tag, or, while there is none, the code from before the last migration. Undefined
- * where that is not in this clone.
+ * The commit of the release before this code: the newest tag that is not this commit's own, or, while there is none, the code from before the
+ * last migration. Undefined where that is not in this clone.
  */
 export async function previousCommit(): Promise<string | undefined> {
-  const tag = await git('describe', '--tags', '--abbrev=0', '--match', 'v*').catch(() => undefined)
+  const tag = await git('describe', '--tags', '--abbrev=0', '--match', 'v*', 'HEAD^').catch(() => undefined)
   if (tag) return tag
   const added = await git('log', '-1', '--diff-filter=A', '--format=%h', '--', 'shared/database/migrations').catch(
     () => undefined,

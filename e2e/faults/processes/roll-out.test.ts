@@ -130,7 +130,8 @@ async function rollOut(old: URL, next: URL, { fill, contract }: Steps = {}): Pro
     // The old functions on the new schema, while it changes and after.
     const migrating = migrateTo(next)
     jobs.push(await submitJob(oldFleet))
-    expect(await migrating).toContain('the schema was brought up to date')
+    // Already so where no migration is newer than the last release.
+    expect(await migrating).toMatch(/the schema (was brought|is) up to date/)
     await fill?.()
     await load.answers(STAGE)
 
