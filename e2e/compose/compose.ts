@@ -29,6 +29,8 @@ export interface Compose {
   url: string
   key: string
   project: string
+  /** What `.env` has of a project, secrets included. */
+  settings: Record<string, string>
   /** `docker compose …`; gives what it writes. Throws with the end of that where it fails. */
   run: (...args: string[]) => Promise<string>
   /** `npm run NAME -- …` on this project; gives what it writes. Throws with that where it fails. */
@@ -39,13 +41,16 @@ export interface Compose {
   sql: (statement: string, service?: 'postgres-primary' | 'postgres-replica') => Promise<string>
 }
 
-/** Why there is no engine to run containers; undefined where there is one, with Compose. */
+/** Why there is no engine to run containers; undefined where there is one, with Compose. In CI that is an error. */
 export async function engineMissing(): Promise<string | undefined> {
-  return promisify(execFile)('docker', ['compose', 'ls', '--quiet']).then(
-    () => undefined,
-    (error: Error & { stderr?: string; code?: unknown }) =>
-      error.code === 'ENOENT' ? 'there is no docker' : (error.stderr?.trim().split('\n').at(-1) ?? error.message),
-  )
+  try {
+    await promisify(execFile)('docker', ['compose', 'ls', '--quiet'])
+    return undefined
+  } catch (thrown) {
+    if (environment().CI) throw thrown
+    const { code, message, stderr } = thrown as Error & { stderr?: string; code?: unknown }
+    return code === 'ENOENT' ? 'there is no docker' : (stderr?.trim().split('\n').at(-1) ?? message)
+  }
 }
 
 /** `more`: settings of this project besides those that every one has. */
@@ -63,12 +68,27 @@ export async function newCompose(more: Record<string, string> = {}): Promise<Com
     RATE_LIMIT: '100000',
     ...more,
   }
-  const run = (...args: string[]) =>
+  const ask = (...args: string[]) =>
     docker(['compose', '--project-name', project, '--progress', 'plain', ...args], settings)
+  const keepLogs = async () => {
+    const folder = `${root}.local/compose-logs`
+    await mkdir(folder, { recursive: true })
+    await writeFile(`${folder}/${project}.log`, await ask('logs', '--no-color', '--timestamps'))
+  }
+  const run = async (...args: string[]) => {
+    try {
+      return await ask(...args)
+    } catch (error) {
+      // Before the first test there is nobody else who would.
+      if (args[0] === 'up') await keepLogs().catch(() => {})
+      throw error
+    }
+  }
   return {
     url: `http://127.0.0.1:${port}`,
     key,
     project,
+    settings,
     run,
     async script(name, ...args) {
       const [file, ...words] = npmScript(name)
@@ -80,11 +100,7 @@ export async function newCompose(more: Record<string, string> = {}): Promise<Com
       })
       return stdout.trim()
     },
-    async keepLogs() {
-      const folder = `${root}.local/compose-logs`
-      await mkdir(folder, { recursive: true })
-      await writeFile(`${folder}/${project}.log`, await run('logs', '--no-color', '--timestamps'))
-    },
+    keepLogs,
     sql: (statement, service = 'postgres-primary') =>
       run('exec', '-T', service, 'psql', '-U', 'postgres', '-d', 'stock', '-XAtq', '-c', statement),
   }

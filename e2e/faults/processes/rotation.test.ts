@@ -1,17 +1,23 @@
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { chmod, chown, copyFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { ensureBootstrapKey } from '#access'
-import { environment } from '#config'
+import { environment, overrideEnvironment } from '#config'
+import { closeDatabase, migrate as migrateHere } from '#database'
 import { ADMIN_KEY, newKey, newProducts, sql } from '#testing'
 import { buildOfAll } from '#testing/builds'
 import { inRabbit, rabbitUrl } from '#testing/rabbit'
 import { inRedis, redisUrl } from '#testing/redis'
+import { type CertificateFiles, certify } from '../../../infra/local/engines/certificate.ts'
 import { type RunningRabbit, startRabbit } from '../../../infra/local/engines/rabbitmq.ts'
 import { type RunningRedis, startRedis } from '../../../infra/local/engines/redis.ts'
+import { type Cluster, startCluster } from '../../../infra/local/postgres/cluster.ts'
 import { upstreamVariableOf } from '../../../infra/router/manifest.ts'
 import { connect } from '../../../shared/database/connections/connect.ts'
 import { type Client, createClient } from '../client.ts'
@@ -238,6 +244,78 @@ describe.skipIf(rabbitUrl === undefined)(`of the jobs’ broker ${inRabbit}`, ()
       { timeout: 30_000, interval: 100 },
     )
     await expectUndisturbed()
+  })
+})
+
+describe('of the database’s certificate and its authority', () => {
+  let cluster: Cluster
+  let folder: string
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'stock-certificates-'))
+    cluster = await startCluster({ dataDir: join(folder, 'data'), replica: false, fsync: false })
+    await moveTo(cluster.primaryUrl)
+    await migrateHere()
+    await ensureBootstrapKey(ADMIN_KEY)
+  }, 120_000)
+  afterAll(async () => {
+    await moveTo(databaseUrl)
+    await cluster?.stop()
+    await rm(folder, { recursive: true, force: true })
+  })
+
+  const moveTo = async (url: string) => {
+    overrideEnvironment({ DATABASE_URL: url })
+    await closeDatabase()
+  }
+  const certifyIn = async (name: string) => {
+    await mkdir(join(folder, name))
+    return certify(join(folder, name))
+  }
+  const urlBy = (authority: string) => `${cluster.primaryUrl}?sslmode=verify-full&sslrootcert=${authority}`
+
+  /** Gives the server another certificate, for whoever connects from now on. */
+  async function present({ certificate, key }: CertificateFiles): Promise<void> {
+    const [{ data }] = await sql<[{ data: string }]>`select current_setting('data_directory') as data`
+    const { uid, gid } = await stat(data)
+    for (const [from, name] of [[certificate, 'server.crt'] as const, [key, 'server.key'] as const]) {
+      await copyFile(from, join(data, name))
+      await chown(join(data, name), uid, gid)
+      await chmod(join(data, name), 0o600)
+    }
+    await sql`alter system set ssl = on`
+    await sql`select pg_reload_conf()`
+  }
+
+  it('no request fails while both authorities are good, and the old one is not afterwards', async () => {
+    const [old, next] = [await certifyIn('old'), await certifyIn('next')]
+    await present(old)
+    const trusted = join(folder, 'trusted.pem')
+    await writeFile(trusted, (await readFile(old.authority, 'utf8')) + (await readFile(next.authority, 'utf8')))
+    const before = { apiKey, productIds }
+    try {
+      apiKey = await newKey('admin')
+      productIds = (await newProducts(5, { initialStock: STOCK })).map(({ id }) => id)
+      await serve(() => ({ DATABASE_URL: urlBy(trusted) }), [])
+      await present(next)
+      await load?.answers(STAGE)
+      await copyFile(next.authority, trusted)
+      await roll(() => ({ DATABASE_URL: urlBy(trusted) }))
+      await expectUndisturbed()
+      await expectEffects(load?.answered ?? [], productIds, STOCK)
+    } finally {
+      ;({ apiKey, productIds } = before)
+    }
+    const connected = async (authority: string) => {
+      const other = connect(urlBy(authority), { max: 1 })
+      return other`select ssl from pg_stat_ssl where pid = pg_backend_pid()`
+        .then(
+          ([row]) => row?.ssl,
+          (error: { code: string }) => error.code,
+        )
+        .finally(() => other.end())
+    }
+    expect(await connected(next.authority)).toBe(true)
+    expect(await connected(old.authority)).toMatch(/CERT|SIGNATURE/)
   })
 })
 
