@@ -1,4 +1,5 @@
 import { say } from '../local/commands/operator-command.ts'
+import type { PostgresServer } from '../local/postgres/postgres-server.ts'
 import { DATABASE } from '../local/postgres/replication.ts'
 import { checkContinuity } from './inspect.ts'
 import { markRestored, sayMark } from './mark.ts'
@@ -37,6 +38,9 @@ export interface RestoreOptions {
  */
 export function restoreCluster(target: RestoreTarget, options: RestoreOptions): Promise<void> {
   const { folder, binFolder, isDryRun, isDelta, number } = options
+  // Recovery would find out, with the folder filled by then.
+  if (target.kind === 'time' && target.at.getTime() > Date.now())
+    throw new Error(`${describe(target)} is to come: name a moment that is over, or latest.`)
   return withPgBackRest(
     async (run) => {
       const { repository, backup, findings } = await sourceOf(target, await findRepositories(run, number))
@@ -50,9 +54,26 @@ export function restoreCluster(target: RestoreTarget, options: RestoreOptions): 
       await repository.run('restore', `--pg1-path=${folder}`, ...delta, ...argumentsFor(target))
       say('recovering it')
       const server = { folder, programs: await programsIn(binFolder, folder), progress: say }
-      sayMark(await onPrivateServer(server, (running) => markRestored(running.url(DATABASE), backup.endedAt)))
+      const mark = (running: PostgresServer) => markRestored(running.url(DATABASE), backup.endedAt)
+      sayMark(await onPrivateServer(server, mark).catch((error) => throwPlainly(error, target)))
     },
     { onLine: say },
+  )
+}
+
+/** What a server's log ends with where the archive does not reach the moment; the commit is missing where there was none since the backup. */
+const NOT_REACHED =
+  /(?:last completed transaction was at log time (?<commit>[^\n]+)\n[^\n]*)?FATAL: +recovery ended before configured recovery target was reached/
+
+/** The error of a recovery; in a sentence of ours where it is that the archive ends too early. */
+function throwPlainly(error: Error, target: RestoreTarget): never {
+  const found = NOT_REACHED.exec(error.message)
+  if (!found) throw error
+  const commit = found.groups?.commit
+  const last = commit ? `its last commit is of ${commit}` : 'it has no commit since the backup'
+  throw new Error(
+    `The archive ends before ${describe(target)}: ${last}. Restore that by --to latest --delta, or name an earlier moment. What is there now is not to be used.`,
+    { cause: error },
   )
 }
 
@@ -71,10 +92,14 @@ async function sourceOf(target: RestoreTarget, repositories: Repository[]) {
   throw new Error(failures.join('\n'))
 }
 
+/** When a backup ended is known to the second. A moment within that may be from before its end, so pgBackRest does not restore it from there. */
+const END_PRECISION_MS = 1_000
+
 /** The backup that a restore begins with. Throws where there is none. */
 function startOf(target: RestoreTarget, backups: Backup[]): Backup {
   const isBefore = ({ name, endedAt }: Backup) =>
-    target.kind === 'latest' || (target.kind === 'time' ? endedAt <= target.at : name === target.name)
+    target.kind === 'latest' ||
+    (target.kind === 'time' ? endedAt.getTime() + END_PRECISION_MS <= target.at.getTime() : name === target.name)
   const backup = backups.findLast(isBefore)
   if (!backup) throw new Error(`There is no backup to restore ${describe(target)} from (list).`)
   return backup

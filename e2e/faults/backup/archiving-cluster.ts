@@ -1,6 +1,10 @@
-import { chmod, mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
+import { execFile } from 'node:child_process'
+import { chmod, cp, mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { buildOfAll } from '#testing/builds'
 import { type PgBackRest, pgBackRest, STANZA } from '../../../infra/backup/pgbackrest.ts'
 import { commonConfiguration } from '../../../infra/backup/settings.ts'
 import { ensurePgBackRest } from '../../../infra/local/engines/pgbackrest.ts'
@@ -130,6 +134,32 @@ ${[cluster.primaryUrl, cluster.replicaUrl].map((url, index) => serverOptions(url
   }
   const ofProcess = { ...account, cwd: folder, env }
   return { folder, cluster, programs, run, configFile, process: ofProcess, archiveTo, makeFolder, stop }
+}
+
+/** Migrates the cluster's database and fills it with the demo catalogue. Gives a folder with what the container `backup` runs, which the account may read. */
+export async function installBackup({ cluster, programs, makeFolder }: ArchivingCluster): Promise<string> {
+  const { dist } = await buildOfAll()
+  const settings = { BOOTSTRAP_API_KEY: 'an-admin-key-of-this-test', SEED: '1' }
+  const env = { PATH: process.env.PATH, DATABASE_URL: cluster.primaryUrl, ...settings }
+  await promisify(execFile)(process.execPath, [fileURLToPath(new URL('migrate/index.mjs', dist))], { env })
+  const app = await makeFolder('app')
+  await cp(fileURLToPath(new URL('backup/', dist)), app, { recursive: true })
+  await programs.own(app)
+  return app
+}
+
+/** What `npm run backup` prints, and what it fails with, where PGDATA is `folder`. */
+export function runBackup(
+  { process: { env, ...account } }: ArchivingCluster,
+  app: string,
+  folder: string,
+  args: string[],
+): Promise<{ printed: string; failed: string }> {
+  const options = { ...account, env: { ...env, PGDATA: folder } }
+  return promisify(execFile)(process.execPath, [join(app, 'cli.mjs'), ...args], options).then(
+    ({ stdout }) => ({ printed: stdout, failed: '' }),
+    ({ stdout, stderr }: { stdout: string; stderr: string }) => ({ printed: stdout, failed: stderr }),
+  )
 }
 
 const FURTHER = { 'retention-full': '2', bundle: 'y', block: 'y' }

@@ -1,11 +1,8 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cp, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { buildOfAll } from '#testing/builds'
 import { inspectRepository } from '../../../infra/backup/inspect.ts'
 import { findRepositories, readRepository } from '../../../infra/backup/repository.ts'
 import { ensureS3Store, type S3Store, startS3Store } from '../../../infra/local/engines/s3-store.ts'
@@ -15,7 +12,9 @@ import {
   type ArchivingCluster,
   findPgBackRest,
   findProgram,
+  installBackup,
   type Repository,
+  runBackup,
   startArchivingCluster,
 } from './archiving-cluster.ts'
 
@@ -46,14 +45,7 @@ beforeAll(async () => {
   store = await startS3Store(storeProgram, folder)
   second.store = store
   await archiving.archiveTo(first, second)
-  const { dist } = await buildOfAll()
-  const settings = { BOOTSTRAP_API_KEY: 'an-admin-key-of-this-test', SEED: '1' }
-  const env = { PATH: process.env.PATH, DATABASE_URL: archiving.cluster.primaryUrl, ...settings }
-  await promisify(execFile)(process.execPath, [fileURLToPath(new URL('migrate/index.mjs', dist))], { env })
-  // Where the account may read it.
-  app = await archiving.makeFolder('app')
-  await cp(fileURLToPath(new URL('backup/', dist)), app, { recursive: true })
-  await archiving.programs.own(app)
+  app = await installBackup(archiving)
 })
 afterAll(async () => {
   service?.kill('SIGKILL')
@@ -73,15 +65,7 @@ async function startService(): Promise<void> {
   for (const stream of [service.stdout, service.stderr]) stream?.on('data', (text) => lines.push(String(text)))
 }
 
-/** What `npm run backup` prints, and what it fails with. */
-async function backup(...args: string[]): Promise<{ printed: string; failed: string }> {
-  const { env, ...account } = archiving.process
-  const options = { ...account, env: { ...env, PGDATA: join(archiving.folder, 'restored/data') } }
-  return promisify(execFile)(process.execPath, [join(app, 'cli.mjs'), ...args], options).then(
-    ({ stdout }) => ({ printed: stdout, failed: '' }),
-    ({ stdout, stderr }: { stdout: string; stderr: string }) => ({ printed: stdout, failed: stderr }),
-  )
-}
+const backup = (...args: string[]) => runBackup(archiving, app, join(archiving.folder, 'restored/data'), args)
 
 /** The value of a series of the service's metrics. */
 async function metric(series: string): Promise<number | undefined> {
