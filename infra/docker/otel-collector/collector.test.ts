@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -33,10 +33,13 @@ const store = createServer(async (req, res) => {
   res.writeHead(200, { 'content-type': 'application/json' }).end('{}')
 })
 
-let collector: ChildProcess
-let folder: string
-let otlp: string
-let metrics: string
+interface Running {
+  otlp: string
+  metrics: string
+  stop: () => Promise<void>
+}
+
+let running: Running
 
 async function bytesOf(stream: AsyncIterable<Buffer>): Promise<Buffer> {
   const chunks: Buffer[] = []
@@ -49,7 +52,7 @@ const attributesOf = (attributes: Attributes) =>
 
 async function send(path: string, body: object): Promise<void> {
   const headers = { 'content-type': 'application/json' }
-  const response = await fetch(`${otlp}${path}`, { method: 'POST', headers, body: JSON.stringify(body) })
+  const response = await fetch(`${running.otlp}${path}`, { method: 'POST', headers, body: JSON.stringify(body) })
   expect(response.status).toBe(200)
 }
 
@@ -81,73 +84,80 @@ const namesOf = (traceId: string) => {
     .sort()
 }
 
-describe.skipIf(!program)('the collector', { timeout: 60_000 }, () => {
-  beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'stock-collector-'))
-    await once(store.listen(0, '127.0.0.1'), 'listening')
-    const { port } = store.address() as AddressInfo
-    const [http, grpc, health, own, span] = await Promise.all(Array.from({ length: 5 }, freePort))
-    otlp = `http://127.0.0.1:${http}`
-    metrics = `http://127.0.0.1:${span}/metrics`
-    const here = (key: string, value: string | number) => ['--config', `yaml:${key}: ${value}`]
-    const args = [
-      ...['--config', config],
-      ...here('receivers::otlp::protocols::http::endpoint', `127.0.0.1:${http}`),
-      ...here('receivers::otlp::protocols::grpc::endpoint', `127.0.0.1:${grpc}`),
-      ...here('extensions::health_check::endpoint', `127.0.0.1:${health}`),
-      ...here('extensions::file_storage::directory', folder),
-      ...here('exporters::prometheus::endpoint', `127.0.0.1:${span}`),
-      ...here('exporters::otlp_http/traces::encoding', 'json'),
-      ...here('exporters::otlp_http/logs::encoding', 'json'),
-      ...here('processors::tail_sampling::decision_wait', '1s'),
-      ...[
-        '--config',
-        `yaml:service::telemetry::metrics::readers: [{ pull: { exporter: { prometheus: { host: 127.0.0.1, port: ${own} } } } }]`,
-      ],
-    ]
-    const env = {
-      TRACES_ENDPOINT: `http://127.0.0.1:${port}`,
-      LOGS_ENDPOINT: `http://127.0.0.1:${port}`,
-      TRACES_KEPT_PERCENT: '100',
-    }
-    collector = spawn(program ?? '', args, { env, stdio: ['ignore', 'ignore', 'pipe'] })
-    let output = ''
-    collector.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      output += text
-    })
-    const answers = () =>
-      fetch(`http://127.0.0.1:${health}`).then(
-        (response) => response.status,
-        () => output,
-      )
-    await vi.waitFor(async () => expect(await answers()).toBe(200), { timeout: 30_000, interval: 100 })
+/** With our configuration, but for its addresses, for how long it waits for a trace, and JSON to the store, which this can read. */
+async function startCollector(keptPercent: number): Promise<Running> {
+  const folder = await mkdtemp(join(tmpdir(), 'stock-collector-'))
+  const { port } = store.address() as AddressInfo
+  const [http, grpc, health, own, span] = await Promise.all(Array.from({ length: 5 }, freePort))
+  const here = (key: string, value: string | number) => ['--config', `yaml:${key}: ${value}`]
+  const args = [
+    ...['--config', config],
+    ...here('receivers::otlp::protocols::http::endpoint', `127.0.0.1:${http}`),
+    ...here('receivers::otlp::protocols::grpc::endpoint', `127.0.0.1:${grpc}`),
+    ...here('extensions::health_check::endpoint', `127.0.0.1:${health}`),
+    ...here('extensions::file_storage::directory', folder),
+    ...here('exporters::prometheus::endpoint', `127.0.0.1:${span}`),
+    ...here('exporters::otlp_http/traces::encoding', 'json'),
+    ...here('exporters::otlp_http/logs::encoding', 'json'),
+    ...here('processors::tail_sampling::decision_wait', '1s'),
+    ...[
+      '--config',
+      `yaml:service::telemetry::metrics::readers: [{ pull: { exporter: { prometheus: { host: 127.0.0.1, port: ${own} } } } }]`,
+    ],
+  ]
+  const env = {
+    TRACES_ENDPOINT: `http://127.0.0.1:${port}`,
+    LOGS_ENDPOINT: `http://127.0.0.1:${port}`,
+    TRACES_KEPT_PERCENT: String(keptPercent),
+  }
+  const collector = spawn(program ?? '', args, { env, stdio: ['ignore', 'ignore', 'pipe'] })
+  let output = ''
+  collector.stderr.setEncoding('utf8').on('data', (text: string) => {
+    output += text
   })
-  afterAll(async () => {
-    if (collector.exitCode === null) {
-      collector.kill()
-      await once(collector, 'exit')
-    }
-    store.close()
-    await rm(folder, { recursive: true, force: true })
-  })
+  const answers = () =>
+    fetch(`http://127.0.0.1:${health}`).then(
+      (response) => response.status,
+      () => output,
+    )
+  await vi.waitFor(async () => expect(await answers()).toBe(200), { timeout: 30_000, interval: 100 })
+  return {
+    otlp: `http://127.0.0.1:${http}`,
+    metrics: `http://127.0.0.1:${span}/metrics`,
+    async stop() {
+      if (collector.exitCode === null) {
+        collector.kill()
+        await once(collector, 'exit')
+      }
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}
 
-  it('drops a probe with its children, keeps all others whole, also a probe that failed, and counts them all', async () => {
-    const [failed, slow, quick, probe, failedProbe] = Array.from({ length: 5 }, newTrace) as [
-      string,
-      string,
-      string,
-      string,
-      string,
-    ]
-    const probed = { 'http.route': '/healthz' }
-    await sendSpans([
-      { name: 'POST /v1/reservations', traceId: failed },
-      { name: 'select', traceId: failed, parent: 'POST /v1/reservations', failed: true },
-    ])
-    await sendSpans([
-      { name: 'slow', traceId: slow, ms: 600 },
-      { name: 'child', traceId: slow, parent: 'slow' },
-    ])
+/** Waits for a trace that is sent now, and kept. All that was sent earlier has been decided on, and stored if it was kept, by then. */
+async function expectDecided(): Promise<void> {
+  const traceId = newTrace()
+  await sendSpans([{ name: 'the last', traceId, failed: true }])
+  await expect.poll(() => namesOf(traceId), { timeout: 20_000 }).toEqual(['the last'])
+}
+
+const probed = { 'http.route': '/healthz' }
+
+beforeAll(async () => {
+  await once(store.listen(0, '127.0.0.1'), 'listening')
+})
+afterAll(() => {
+  store.close()
+})
+
+describe.skipIf(!program)('the collector that keeps all', { timeout: 60_000 }, () => {
+  beforeAll(async () => {
+    running = await startCollector(100)
+  })
+  afterAll(() => running.stop())
+
+  it('drops a probe with its children, unless it failed, and counts all spans', async () => {
+    const [quick, probe, failedProbe] = [newTrace(), newTrace(), newTrace()]
     await sendSpans([{ name: 'quick', traceId: quick }])
     for (const [traceId, isFailed] of [
       [probe, false],
@@ -158,12 +168,11 @@ describe.skipIf(!program)('the collector', { timeout: 60_000 }, () => {
         { name: 'its child', traceId, parent: 'GET /healthz', failed: isFailed },
       ])
     }
-    await expect.poll(() => namesOf(slow), { timeout: 20_000 }).toEqual(['child', 'slow'])
-    await expect.poll(() => namesOf(failedProbe), { timeout: 20_000 }).toEqual(['GET /healthz', 'its child'])
-    expect(namesOf(failed)).toEqual(['POST /v1/reservations', 'select'])
+    await expectDecided()
+    expect(namesOf(failedProbe)).toEqual(['GET /healthz', 'its child'])
     expect(namesOf(quick)).toEqual(['quick'])
     expect(namesOf(probe)).toEqual([])
-    const counted = () => fetch(metrics).then((response) => response.text())
+    const counted = () => fetch(running.metrics).then((response) => response.text())
     await expect.poll(counted, { timeout: 20_000 }).toMatch(/traces_span_metrics_calls_total\{[^}]*span_name="quick"/)
     expect(await counted()).toMatch(/traces_span_metrics_calls_total\{[^}]*service_name="reserve-stock"/)
   })
@@ -192,5 +201,32 @@ describe.skipIf(!program)('the collector', { timeout: 60_000 }, () => {
     expect(storedText('/v1/logs')).toContain('{"key":"request_id","value":{"stringValue":"r-1"}}')
     await expect.poll(() => storedText('/v1/traces'), { timeout: 20_000 }).toContain('"name":"secret"')
     expect(JSON.stringify(stored)).not.toMatch(/hunter|abcdef/)
+  })
+})
+
+describe.skipIf(!program)('the collector that keeps a share of none', { timeout: 60_000 }, () => {
+  beforeAll(async () => {
+    running = await startCollector(0)
+  })
+  afterAll(() => running.stop())
+
+  it('keeps what failed and what was slow whole, and drops all else whole', async () => {
+    const [failed, slow, quick] = [newTrace(), newTrace(), newTrace()]
+    await sendSpans([
+      { name: 'POST /v1/reservations', traceId: failed },
+      { name: 'select', traceId: failed, parent: 'POST /v1/reservations', failed: true },
+    ])
+    await sendSpans([
+      { name: 'slow', traceId: slow, ms: 600 },
+      { name: 'child', traceId: slow, parent: 'slow' },
+    ])
+    await sendSpans([
+      { name: 'quick', traceId: quick, ms: 400 },
+      { name: 'child', traceId: quick, parent: 'quick' },
+    ])
+    await expectDecided()
+    expect(namesOf(failed)).toEqual(['POST /v1/reservations', 'select'])
+    expect(namesOf(slow)).toEqual(['child', 'slow'])
+    expect(namesOf(quick)).toEqual([])
   })
 })
