@@ -120,6 +120,21 @@ describe('a batch', () => {
     expect(linked(named('second')[0])).toEqual([NAME, NAME])
   })
 
+  it('or a transaction that the database refuses has the code, and not the message, which quotes a value', async () => {
+    const unfit = (tx: Sql) => tx`select ${'a-client’s-value'}::text::uuid`
+    const submit = groupCommit<string, string>({ name: 'test', batchMax: 10, queueMax: 10, open: unfit as never })
+    const span = on.start('request', { parent: null })
+    await on.run(span, async () => {
+      await expect(transaction(systemContext('function:test'), unfit)).rejects.toThrow('a-client’s-value')
+      await expect(submit('request', systemContext('function:test'))).rejects.toThrow('a-client’s-value')
+    })
+    span.end()
+    const { named } = await received()
+    const refused = { failed: true, attributes: { 'error.type': '22P02' } }
+    for (const name of ['transaction', NAME]) expect(named(name)).toMatchObject([refused])
+    expect(JSON.stringify(collector.spans)).not.toContain('a-client’s-value')
+  })
+
   it('or a transaction that is run again tells of it in an event', async () => {
     let attempts = 0
     const work = async (tx: Sql) => {

@@ -57,11 +57,14 @@ export interface SpanCounts {
 /** `SpanStatusCode.ERROR`, of the part of the API that is loaded with the SDK. */
 const ERROR = 2
 
-/** Says why the span's work has failed. */
+/** The names of errors that a server has answered with: of PostgreSQL, of Redis. A bundle may add a digit to a class's name. */
+const ANSWERED = /^(Postgres|Reply)Error/
+
+/** Says why the span's work has failed: of an error that a server has answered with, its code alone, as its message may quote what it was sent. */
 export function failSpan(span: Span, error: unknown): void {
-  const { name, message, code } = error as Partial<NodeJS.ErrnoException>
+  const { name, message = String(error), code } = error as Partial<NodeJS.ErrnoException>
   span.setAttribute('error.type', String(code ?? name ?? 'unknown'))
-  span.setStatus({ code: ERROR, message: message ?? String(error) })
+  span.setStatus(ANSWERED.test(name ?? '') ? { code: ERROR } : { code: ERROR, message })
 }
 
 /** The trace that leads from a span to what it causes, with the baggage that goes on. */

@@ -21,6 +21,8 @@ export interface ReceivedSpan {
   events: Array<{ name: string; attributes: Record<string, unknown> }>
   links: Array<{ traceId: string; spanId: string }>
   failed: boolean
+  /** Why it failed. */
+  message: string | undefined
 }
 
 export interface Collector {
@@ -97,7 +99,7 @@ function readRequest(body: Buffer): ReceivedSpan[] {
 }
 
 function readSpan(span: Fields, resource: Record<string, unknown>): ReceivedSpan {
-  const [status] = values(span, 15)
+  const [status] = values(span, 15).map(fieldsOf)
   return {
     service: String(resource['service.name']),
     resource,
@@ -112,7 +114,8 @@ function readSpan(span: Fields, resource: Record<string, unknown>): ReceivedSpan
       return { name: text(fields, 2), attributes: attributesOf(fields, 3) }
     }),
     links: values(span, 13).map((link) => idsOf(fieldsOf(link))),
-    failed: status !== undefined && integer(fieldsOf(status), 3) === ERROR,
+    failed: status !== undefined && integer(status, 3) === ERROR,
+    message: (status && text(status, 2)) || undefined,
   }
 }
 
