@@ -14,7 +14,7 @@ import { PanelBuilder } from '@grafana/grafana-foundation-sdk/timeseries'
 export interface Panel {
   title: string
   /** By Grafana's name; `none` is a plain ratio or count. */
-  unit: 'none' | 'short' | 'reqps' | 'ops' | 's' | 'bytes' | 'percentunit'
+  unit: 'none' | 'short' | 'reqps' | 'ops' | 's' | 'bytes' | 'Bps' | 'percentunit'
   /** PromQL by legend. */
   lines: Readonly<Record<string, string>>
   /** What it shows, and what to do when it looks wrong. */

@@ -32,6 +32,17 @@ describe.each(boards)('every panel of $title', ({ rows }) => {
     expect(syntaxErrors('logql', logsOf(row.of))).toEqual([])
   })
 
+  it.each(panels)('$title is a rate by its unit where its queries are', ({ unit, lines }) => {
+    // A quantile is in the unit of what was observed, and a quotient of rates is a share.
+    const isRate = (query: string) => query.includes('rate(') && !/histogram_quantile|\) \/ /.test(query)
+    // Seconds of the processor a second are a share, too.
+    const ofRates = ['reqps', 'ops', 'Bps', 'percentunit']
+    for (const query of Object.values(lines)) {
+      if (isRate(query)) expect(ofRates).toContain(unit)
+      else expect(['reqps', 'ops', 'Bps']).not.toContain(unit)
+    }
+  })
+
   it.each(panels)('$title says what to do, in pages that there are', ({ help }) => {
     expect(help).toMatch(/\.$/)
     const pages = [...help.matchAll(/docs\/[\w/.-]+\.md/g)].map(([page]) => page)

@@ -65,7 +65,7 @@ export const data: Board = {
           title: 'Removals from rotation',
           unit: 'ops',
           lines: { '{{reason}}': rate('database_replica_removals_total', 'reason') },
-          help: 'The reason says what to look for: lag, silence, no stream. docs/runbooks/replica-lagging.md.',
+          help: 'lagging: too far behind. unreachable: it does not answer. promoted: it has become a primary. docs/runbooks/replica-lagging.md.',
           emptyUntil: 'the replica was never out of rotation',
         },
         {
@@ -161,8 +161,8 @@ export const data: Board = {
         },
         {
           title: 'Log written',
-          unit: 'bytes',
-          lines: { 'bytes a second': 'max(rate(pg_stat_replication_pg_current_wal_lsn_bytes[$__rate_interval]))' },
+          unit: 'Bps',
+          lines: { log: 'max(rate(pg_stat_replication_pg_current_wal_lsn_bytes[$__rate_interval]))' },
           help: 'Grows with writes. Much log for few reservations is full-page images after each checkpoint: look at max_wal_size.',
         },
         {

@@ -109,6 +109,7 @@ function shown(value: number, unit: Panel['unit']): string {
     ops: `${digits}/s`,
     s: `${digits} s`,
     bytes: `${digits}B`,
+    Bps: `${digits}B/s`,
   }[unit]
 }
 

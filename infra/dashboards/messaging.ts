@@ -69,7 +69,7 @@ export const messaging: Board = {
           title: 'Events delivered',
           unit: 'ops',
           lines: { '{{group}} {{verdict}}': rate('stream_events_total', 'group, verdict') },
-          help: 'Verdicts other than done are attempts that failed or were refused; the log of the function says why.',
+          help: 'acknowledge is done. retry: an attempt that failed, and another to come. reject: the event was refused, and is dead. The log of the function says why.',
         },
         {
           title: 'Dead events',
@@ -114,7 +114,7 @@ export const messaging: Board = {
           title: 'Ended attempts',
           unit: 'ops',
           lines: { '{{state}}': rate('jobs_settled_total', 'state') },
-          help: 'queued is another attempt to come, dead the end of the attempts: docs/runbooks/dead-letters.md.',
+          help: 'retrying is another attempt to come, dead the end of the attempts: docs/runbooks/dead-letters.md.',
         },
         {
           title: 'Time of a job, 99 %',
@@ -133,6 +133,36 @@ export const messaging: Board = {
           unit: 'ops',
           lines: { sent: rate('jobs_dispatched_total'), 'sent again': rate('jobs_dispatched_again_total') },
           help: 'Sent again: the broker had lost the messages, for example after its volume was replaced. Zero while jobs are due: docs/runbooks/rabbitmq-down.md.',
+        },
+      ],
+    },
+    {
+      title: 'RabbitMQ',
+      of: 'dispatch-jobs|process-job',
+      panels: [
+        {
+          title: 'Messages in its queues',
+          unit: 'short',
+          lines: {
+            'wait for a consumer or their time': 'sum(rabbitmq_queue_messages_ready)',
+            'not acknowledged': 'sum(rabbitmq_queue_messages_unacked)',
+          },
+          help: 'Of all queues, those of retries and of dead messages included. Those that wait grow while none is acknowledged: process-job is down or hangs, docs/runbooks/rabbitmq-down.md.',
+        },
+        {
+          title: 'Consumers of its queues',
+          unit: 'short',
+          lines: { consumers: 'sum(rabbitmq_queue_consumers)' },
+          help: 'One for each type of job in each process of process-job. 0: none is connected, docs/runbooks/rabbitmq-down.md.',
+        },
+        {
+          title: 'Alarms',
+          unit: 'none',
+          lines: {
+            memory: 'max(rabbitmq_alarms_memory_used_watermark)',
+            disk: 'max(rabbitmq_alarms_free_disk_space_watermark)',
+          },
+          help: 'Must be 0. At 1 it takes no messages, which wait in the database: room for it, docs/runbooks/disk-filling.md, or memory, docs/runbooks/rabbitmq-down.md.',
         },
       ],
     },

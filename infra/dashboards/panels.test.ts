@@ -9,12 +9,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { stringify } from 'yaml'
 import { answerScrape } from '#telemetry'
 import { inKafka, kafkaUrl } from '#testing/kafka'
-import { inRabbit, rabbitUrl } from '#testing/rabbit'
 import { inRedis, redisUrl } from '#testing/redis'
 import { startOwnStack } from '../../e2e/own-stack.ts'
 import { expectRepositories, seen } from '../backup/metrics.ts'
 import { backupTypes } from '../backup/repository.ts'
 import { type RunningProgram, startPostgresExporter, startPrometheus } from '../local/engines/prometheus.ts'
+import { startRabbit } from '../local/engines/rabbitmq.ts'
 import { openReceiver } from '../testing/support/http/receiver.ts'
 import { boards } from './index.ts'
 import { makeLoad } from './testing/load.ts'
@@ -27,20 +27,25 @@ const RULES = new URL('../docker/prometheus/rules/', import.meta.url)
 /** Scrapes a second; the rates of panels are over ten. */
 const LOAD_MS = 25_000
 const START_MS_MAX = 180_000
+/** Panels that may be empty where all is well, and are not under this load. */
+const MADE_BY_LOAD = ['Refused reservations', 'Deliveries by outcome', 'Time of a delivery', 'Security events']
 
 const missing =
-  (await whyMissing('prometheus', 'prometheus-postgres-exporter')) ??
-  ([redisUrl, kafkaUrl, rabbitUrl].includes(undefined) ? `${inRedis}, ${inKafka}, ${inRabbit}` : undefined)
+  (await whyMissing('prometheus', 'prometheus-postgres-exporter', 'rabbitmq-server')) ??
+  ([redisUrl, kafkaUrl].includes(undefined) ? `${inRedis}, ${inKafka}` : undefined)
 
 describe.skipIf(missing !== undefined)(missing ? `panels (skipped: ${missing})` : 'panels', () => {
   const stopping: Array<() => Promise<unknown>> = []
   let prometheus: RunningProgram
 
   beforeAll(async () => {
+    // Its own one, which serves metrics.
+    const rabbit = await startRabbit({ withMetrics: true })
+    stopping.push(rabbit.stop)
     const settings = {
       CACHE_URL: redisUrl,
       EVENTS_URL: kafkaUrl,
-      JOBS_URL: rabbitUrl,
+      JOBS_URL: rabbit.url,
       WEBHOOK_ALLOW_PRIVATE: '1',
       LOG_LEVEL: 'warn',
     }
@@ -54,7 +59,14 @@ describe.skipIf(missing !== undefined)(missing ? `panels (skipped: ${missing})` 
     stopping.push(() => rm(rules, { recursive: true, force: true }))
     const backups = await serveBackups()
     stopping.push(backups.stop)
-    prometheus = await startPrometheus(configurationOf(rules, [stack.metricsUrl, exporter.url, backups.url]))
+    prometheus = await startPrometheus(
+      configurationOf(rules, {
+        stock: stack.metricsUrl,
+        postgres: exporter.url,
+        rabbitmq: rabbit.metricsUrl ?? '',
+        backup: backups.url,
+      }),
+    )
     stopping.push(prometheus.stop)
     await makeLoad(stack, receiver, AbortSignal.timeout(LOAD_MS))
     await sleep(2_000)
@@ -72,13 +84,18 @@ describe.skipIf(missing !== undefined)(missing ? `panels (skipped: ${missing})` 
     ),
   )
 
-  it.each(panels)('$board: $title, $legend', async ({ query, emptyUntil }) => {
+  it('has the panels that the load is to fill', () => {
+    expect(panels.map(({ title }) => title)).toEqual(expect.arrayContaining(MADE_BY_LOAD))
+  })
+
+  it.each(panels)('$board: $title, $legend', async ({ title, query, emptyUntil }) => {
     const url = new URL('/api/v1/query', prometheus.url)
     url.searchParams.set('query', withInterval(query, '10s'))
     const answer = (await (await fetch(url)).json()) as Answer
     expect(answer).toMatchObject({ status: 'success' })
     const values = answer.data.result.map(({ value: [, value] }) => Number(value))
     if (emptyUntil === undefined) expect(values.filter((value) => !Number.isNaN(value))).not.toEqual([])
+    if (MADE_BY_LOAD.includes(title)) expect(Math.max(...values)).toBeGreaterThan(0)
   })
 })
 
@@ -111,15 +128,14 @@ async function quickRules(): Promise<string> {
   return folder
 }
 
-function configurationOf(rules: string, urls: string[]): string {
-  const [service = '', exporter = '', backups = ''] = urls.map((url) => new URL(url).host)
+/** `targets` are URLs by the names of their jobs. */
+function configurationOf(rules: string, targets: Record<string, string>): string {
   return stringify({
     global: { scrape_interval: '1s', evaluation_interval: '1s' },
     rule_files: [join(rules, '*.yml')],
-    scrape_configs: [
-      { job_name: 'stock', static_configs: [{ targets: [service], labels: { service: 'stock' } }] },
-      { job_name: 'postgres', static_configs: [{ targets: [exporter] }] },
-      { job_name: 'backup', static_configs: [{ targets: [backups] }] },
-    ],
+    scrape_configs: Object.entries(targets).map(([name, url]) => ({
+      job_name: name,
+      static_configs: [{ targets: [new URL(url).host], ...(name === 'stock' && { labels: { service: name } }) }],
+    })),
   })
 }

@@ -86,7 +86,7 @@ export const stock: Board = {
           title: 'Transactions run again',
           unit: 'ops',
           lines: { '{{reason}}': rate('database_transaction_retries_total', 'reason') },
-          help: 'lock_not_available is contention, connection failures a primary that goes away. Deadlocks should not be: find the two statements in PostgreSQL’s log.',
+          help: 'lock_not_available is contention, schema_changed a migration. deadlock_detected should not be: find the two statements in PostgreSQL’s log.',
           emptyUntil: 'no transaction was run again',
         },
         {

@@ -22,7 +22,7 @@ export async function allRules(): Promise<Rule[]> {
 }
 
 /** Those of Prometheus itself, of Node's client, and of other programs, whose names tests against the real ones check. */
-const FOREIGN = /^(up|ALERTS|process_\w+|nodejs_\w+|pg_\w+|node_\w+|redis_up)$/
+const FOREIGN = /^(up|ALERTS|process_\w+|nodejs_\w+|pg_\w+|node_\w+|redis_up|rabbitmq_\w+)$/
 
 /** Tells whether there is a series of that name: a metric of docs/metrics.md, what a rule records, or another program's. */
 export async function knownSeries(): Promise<(name: string) => boolean> {

@@ -1,10 +1,15 @@
 import { ensureProgram } from '../../local/engines/prometheus.ts'
+import { ensureRabbit } from '../../local/engines/rabbitmq.ts'
+
+type Program = Parameters<typeof ensureProgram>[0] | 'rabbitmq-server'
 
 /** Why one of the programs is missing here; undefined where all are there. In CI a missing one is an error. */
-export async function whyMissing(...programs: Array<Parameters<typeof ensureProgram>[0]>): Promise<string | undefined> {
+export async function whyMissing(...programs: Program[]): Promise<string | undefined> {
   try {
-    for (const program of programs)
-      await ensureProgram(program, (line) => process.stdout.write(`${program}: ${line}\n`))
+    for (const program of programs) {
+      const progress = (line: string) => process.stdout.write(`${program}: ${line}\n`)
+      await (program === 'rabbitmq-server' ? ensureRabbit(progress) : ensureProgram(program, progress))
+    }
     return undefined
   } catch (error) {
     if (process.env.CI) throw error

@@ -12,6 +12,8 @@ import { watch } from './watch.ts'
 
 export interface RunningRabbit {
   url: string
+  /** Where its own metrics are, if it was started with them. */
+  metricsUrl: string | undefined
   version: string
   /** A line that describes what runs. */
   description: string
@@ -65,10 +67,10 @@ async function findServer(): Promise<string | undefined> {
 }
 
 /**
- * Starts a RabbitMQ with its own Erlang port mapper, on loopback ports and in a folder of its own. Throws with its output if it does
- * not come up.
+ * Starts a RabbitMQ with its own Erlang port mapper, on loopback ports and in a folder of its own, with the plugin that serves its metrics if
+ * asked to. Throws with its output if it does not come up.
  */
-export async function startRabbit(options: { folder?: string } = {}): Promise<RunningRabbit> {
+export async function startRabbit(options: { folder?: string; withMetrics?: boolean } = {}): Promise<RunningRabbit> {
   const server = await findServer()
   if (!server) throw new Error('there is no rabbitmq-server')
   if (options.folder && UNFIT.test(options.folder))
@@ -76,8 +78,9 @@ export async function startRabbit(options: { folder?: string } = {}): Promise<Ru
       `RabbitMQ can't use ${options.folder}: set DATA_DIR to a folder without quotes, braces and backslashes.`,
     )
   const [port, distributionPort, mapperPort] = [await freePort(), await freePort(), await freePort()]
+  const metricsPort = options.withMetrics ? await freePort() : undefined
   const folder = await openFolder('rabbit', ['beam.smp', 'epmd'], options.folder)
-  const env = await prepare(folder.path, { port, distributionPort, mapperPort })
+  const env = await prepare(folder.path, { port, distributionPort, mapperPort, metricsPort })
   const url = `amqp://guest:guest@127.0.0.1:${port}`
   // This name makes it findable by the folder.
   const mapper = spawn('epmd', ['-port', String(mapperPort), '-address', '127.0.0.1'], {
@@ -101,6 +104,7 @@ export async function startRabbit(options: { folder?: string } = {}): Promise<Ru
   const version = await start()
   return {
     url,
+    metricsUrl: metricsPort === undefined ? undefined : `http://127.0.0.1:${metricsPort}`,
     version,
     description: `rabbitmq-server on port ${port}, version ${version}`,
     stop,
@@ -113,12 +117,13 @@ export async function startRabbit(options: { folder?: string } = {}): Promise<Ru
 /** The environment of a node that shares no name, port, cookie, data or configuration with another node on this machine. */
 async function prepare(
   folder: string,
-  ports: { port: number; distributionPort: number; mapperPort: number },
+  ports: { port: number; distributionPort: number; mapperPort: number; metricsPort: number | undefined },
 ): Promise<NodeJS.ProcessEnv> {
   const files = { config: join(folder, 'rabbitmq.conf'), plugins: join(folder, 'enabled_plugins') }
   await mkdir(join(folder, 'data'), { recursive: true })
-  await writeFile(files.config, CONFIG)
-  await writeFile(files.plugins, '[].\n')
+  const metrics = `prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = ${ports.metricsPort}\n`
+  await writeFile(files.config, ports.metricsPort ? CONFIG + metrics : CONFIG)
+  await writeFile(files.plugins, ports.metricsPort ? '[rabbitmq_prometheus].\n' : '[].\n')
   await writeFile(join(folder, '.erlang.cookie'), randomBytes(20).toString('hex'), { mode: 0o600 })
   return {
     PATH: process.env.PATH,
