@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer } from 'node:http'
+import { createServer, type IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { json } from 'node:stream/consumers'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
@@ -8,19 +8,20 @@ import { ConfigError, overrideEnvironment } from '#config'
 import { formatLines, logger, writeAccessLine } from './log.ts'
 import { renderMetrics } from './metrics.ts'
 import { startLogExport } from './otlp-logs.ts'
+import { resourceOf } from './resource.ts'
 
 interface Received {
   resourceLogs: Array<{
-    resource: { attributes: unknown[] }
+    resource: { attributes: Array<{ key: string; value: { stringValue: string } }> }
     scopeLogs: Array<{ logRecords: Array<Record<string, unknown>> }>
   }>
 }
 
 let received: Received[]
-let authorization: string | undefined
+let headers: IncomingHttpHeaders
 let status: number
 const server = createServer(async (req, res) => {
-  authorization = req.headers.authorization
+  headers = req.headers
   const body = (await json(req)) as Received
   if (status === 200) received.push(body)
   res.writeHead(status).end('{}')
@@ -56,6 +57,10 @@ function setVariables(variables: Record<string, string>): void {
 }
 
 const records = () => received.flatMap(({ resourceLogs: [logs] }) => logs?.scopeLogs[0]?.logRecords ?? [])
+const resource = () => {
+  const attributes = received[0]?.resourceLogs[0]?.resource.attributes ?? []
+  return Object.fromEntries(attributes.map(({ key, value }) => [key, value.stringValue]))
+}
 const count = async (name: string) => Number(new RegExp(`^${name} (\\d+)`, 'm').exec(await renderMetrics())?.[1])
 
 const TIME = '2026-01-02T03:04:05.678Z'
@@ -68,11 +73,8 @@ it('sends each line as a record with its time, level, trace and text', async () 
   writeAccessLine(`${line}\n`)
   logger().error({ code: 'internal' }, 'It broke.')
   await shutDown()
-  expect(authorization).toBe('Basic eDp5')
-  expect(received[0]?.resourceLogs[0]?.resource.attributes).toContainEqual({
-    key: 'service.name',
-    value: { stringValue: 'reserve-stock' },
-  })
+  expect(headers.authorization).toBe('Basic eDp5')
+  expect(resource()).toMatchObject({ 'service.name': 'reserve-stock', 'service.version': '1' })
   const [request, failure] = records()
   expect(request).toEqual({
     timeUnixNano: `${Date.parse(TIME)}000000`,
@@ -84,6 +86,38 @@ it('sends each line as a record with its time, level, trace and text', async () 
   })
   expect(failure).toMatchObject({ severityNumber: 17, severityText: 'error' })
   expect(failure).not.toHaveProperty('traceId')
+})
+
+it('says what spans say of the process, and sends the headers that the standard variables ask for', async () => {
+  setVariables({
+    OTEL_SERVICE_NAME: 'named',
+    OTEL_RESOURCE_ATTRIBUTES: 'deployment.environment.name=a%20test,service.name=other,service.instance.id=7',
+    OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Basic eDp5eg==, x-shop = 1,',
+    OTEL_EXPORTER_OTLP_LOGS_HEADERS: 'x-shop=2',
+    OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf',
+    OTEL_EXPORTER_OTLP_LOGS_PROTOCOL: 'http/json',
+  })
+  startLogExport({ name: 'reserve-stock' })
+  logger().info('a line')
+  await shutDown()
+  expect(headers).toMatchObject({ authorization: 'Basic eDp5eg==', 'x-shop': '2' })
+  expect(resource()).toEqual(resourceOf({ name: 'reserve-stock' }))
+  expect(resource()).toMatchObject({
+    'service.name': 'named',
+    'service.instance.id': '7',
+    'deployment.environment.name': 'a test',
+  })
+})
+
+it.each([
+  ['OTEL_EXPORTER_OTLP_HEADERS', 'a-secret'],
+  ['OTEL_EXPORTER_OTLP_LOGS_HEADERS', 'authorization=%a-secret'],
+  ['OTEL_RESOURCE_ATTRIBUTES', '=a-secret'],
+  ['OTEL_EXPORTER_OTLP_PROTOCOL', 'grpc'],
+  ['OTEL_EXPORTER_OTLP_LOGS_PROTOCOL', 'http/protobuf'],
+])('refuses %s=%s by the name of the variable', (name, value) => {
+  setVariables({ [name]: value })
+  expect(() => startLogExport({ name: 'x' })).toThrow(new RegExp(`^${name}: must be (?!.*secret)`))
 })
 
 it('sends nothing where it is not asked to, and refuses an endpoint that is no URL', async () => {

@@ -1,9 +1,9 @@
-import { hostname } from 'node:os'
 import * as z from 'zod'
 import { onShutdown, startLoop } from '#async'
 import { defineSettings } from '#config'
 import { followLines, logger } from './log.ts'
 import { counter } from './metrics.ts'
+import { pairsSetting, resourceOf, type Service } from './resource.ts'
 
 /** Those of the standard variables that decide here: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/ */
 const settings = defineSettings(
@@ -12,8 +12,13 @@ const settings = defineSettings(
     OTEL_LOGS_EXPORTER: z.enum(['otlp', 'none']).optional(),
     OTEL_EXPORTER_OTLP_ENDPOINT: z.url().optional(),
     OTEL_EXPORTER_OTLP_LOGS_ENDPOINT: z.url().optional(),
-    OTEL_EXPORTER_OTLP_HEADERS: z.string().default(''),
-    OTEL_SERVICE_NAME: z.string().optional(),
+    OTEL_EXPORTER_OTLP_HEADERS: pairsSetting,
+    OTEL_EXPORTER_OTLP_LOGS_HEADERS: pairsSetting,
+    /** That of spans may be the other encoding: what takes OTLP over HTTP takes both. */
+    OTEL_EXPORTER_OTLP_PROTOCOL: z
+      .enum(['http/protobuf', 'http/json'], 'must be http/protobuf, or http/json')
+      .optional(),
+    OTEL_EXPORTER_OTLP_LOGS_PROTOCOL: z.literal('http/json', 'must be http/json').optional(),
   }),
   (variables) => {
     const base = variables.OTEL_EXPORTER_OTLP_ENDPOINT ?? 'http://localhost:4318'
@@ -22,16 +27,10 @@ const settings = defineSettings(
     const isOn = isAsked && exporter !== 'none' && variables.OTEL_SDK_DISABLED.toLowerCase() !== 'true'
     return {
       url: isOn ? (own ?? `${base.replace(/\/$/, '')}/v1/logs`) : undefined,
-      headers: Object.fromEntries(variables.OTEL_EXPORTER_OTLP_HEADERS.split(',').flatMap(toHeader)),
-      serviceName: variables.OTEL_SERVICE_NAME,
+      headers: { ...variables.OTEL_EXPORTER_OTLP_HEADERS, ...variables.OTEL_EXPORTER_OTLP_LOGS_HEADERS },
     }
   },
 )
-
-function toHeader(pair: string): Array<[name: string, value: string]> {
-  const [name = '', value] = pair.split('=', 2)
-  return value === undefined ? [] : [[name.trim(), decodeURIComponent(value.trim())]]
-}
 
 /** Characters of lines that may wait for the collector, as many as may wait for stdout. */
 const WAITING_MAX = 4 * 1024 * 1024
@@ -49,15 +48,10 @@ const dropped = counter('log_records_dropped_total', 'Log records dropped becaus
  * HTTP in JSON, the line as the record's body, which the collector parses. A collector that is away costs dropped records, counted.
  * Throws a ConfigError.
  */
-export function startLogExport({ name, version }: { name: string; version?: string | undefined }): void {
-  const { url, headers, serviceName } = settings()
+export function startLogExport(service: Service): void {
+  const { url, headers } = settings()
   if (url === undefined) return
-  const resource = {
-    'service.name': serviceName ?? name,
-    'service.instance.id': hostname(),
-    ...(version && { 'service.version': version }),
-  }
-  const envelope = envelopeOf(resource)
+  const envelope = envelopeOf(resourceOf(service))
   const waiting: string[] = []
   let length = 0
   const note = noteChanges()

@@ -1,5 +1,4 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { randomUUID } from 'node:crypto'
 import {
   createTraceState,
   type Link,
@@ -11,20 +10,20 @@ import {
   trace,
 } from '@opentelemetry/api'
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto'
-import { defaultResource, detectResources, envDetector, resourceFromAttributes } from '@opentelemetry/resources'
+import { defaultResource, resourceFromAttributes } from '@opentelemetry/resources'
 import { AlwaysOnSampler, BasicTracerProvider } from '@opentelemetry/sdk-trace-base'
 import { type CarriedTrace, newIds, parseTraceparent } from '../trace-context.ts'
 import { createKeeper } from './keeper.ts'
 import { createProcessor } from './processor.ts'
 import { createSampler } from './sampler.ts'
 import type { TracingSettings } from './settings.ts'
-import type { FinishedSpan, Service, SpanCounts, Tracing } from './span.ts'
+import type { FinishedSpan, SpanCounts, Tracing } from './span.ts'
 
 // The entry of a chunk of its own. What it imports has no state that must be one with the bundle's.
 
 /** Spans by the SDK of OpenTelemetry, sent to a collector by OTLP over HTTP where there are settings, and handed to `keep`. Nothing global is registered: these are all that make spans. */
 export function createTracing(
-  service: Service,
+  resource: Record<string, string>,
   settings: TracingSettings | undefined,
   counts: SpanCounts,
   keep?: (span: FinishedSpan) => void,
@@ -33,7 +32,7 @@ export function createTracing(
   /** Of the span that is being started: drawn before the SDK asks for them. */
   let ids = newIds()
   const provider = new BasicTracerProvider({
-    resource: resourceOf(service),
+    resource: defaultResource().merge(resourceFromAttributes(resource)),
     // `start` has decided.
     sampler: new AlwaysOnSampler(),
     idGenerator: { generateTraceId: () => ids.traceId, generateSpanId: () => ids.spanId },
@@ -89,18 +88,6 @@ const kinds = {
   producer: SpanKind.PRODUCER,
   consumer: SpanKind.CONSUMER,
 } as const
-
-/** What OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say comes first. */
-function resourceOf({ name, version }: Service) {
-  const own = resourceFromAttributes({
-    'service.name': name,
-    'service.instance.id': randomUUID(),
-    ...(version && { 'service.version': version }),
-  })
-  return defaultResource()
-    .merge(own)
-    .merge(detectResources({ detectors: [envDetector] }))
-}
 
 function contextOf(span: Span | CarriedTrace): SpanContext | undefined {
   return 'spanContext' in span ? span.spanContext() : spanContextOf(span)

@@ -28,12 +28,6 @@ export interface Tracing {
   stop: () => Promise<void>
 }
 
-/** What a process says of itself in each of its spans. */
-export interface Service {
-  name: string
-  version: string | undefined
-}
-
 /** A recorded span that has ended, for who keeps spans in this process. */
 export interface FinishedSpan {
   traceId: string

@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { shutDown } from '#async'
 import { type Collector, openCollector, traceTo } from '#testing/otlp'
 import { renderMetrics } from '../metrics.ts'
+import { resourceOf } from '../resource.ts'
 import { traceOf } from './span.ts'
 import { inSpan, tracing } from './tracing.ts'
 
@@ -49,6 +50,7 @@ describe('tracing', () => {
     { OTEL_TRACES_SAMPLER_ARG: '2' },
     { OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' },
     { OTEL_EXPORTER_OTLP_ENDPOINT: 'collector' },
+    { OTEL_RESOURCE_ATTRIBUTES: 'production' },
   ])('refuses %o by the name of the variable', async (variables) => {
     await expect(start(variables)).rejects.toThrow(Object.keys(variables)[0])
   })
@@ -73,7 +75,7 @@ describe('tracing', () => {
       resource: {
         'service.name': 'a-function',
         'service.version': 'abc',
-        'service.instance.id': expect.stringMatching(/^[0-9a-f-]{36}$/),
+        'service.instance.id': resourceOf({ name: 'a-function' })['service.instance.id'],
         'deployment.environment.name': 'test',
       },
     })

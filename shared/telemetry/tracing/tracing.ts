@@ -2,12 +2,12 @@ import { onShutdown, withTimeout } from '#async'
 import { baggageOf } from '../baggage.ts'
 import { logger } from '../log.ts'
 import { counter } from '../metrics.ts'
+import { resourceOf, type Service } from '../resource.ts'
 import { childTrace, type TraceContext } from '../trace-context.ts'
 import { tracingSettings } from './settings.ts'
 import {
   type FinishedSpan,
   failSpan,
-  type Service,
   type Span,
   type SpanCounts,
   type SpanOptions,
@@ -39,9 +39,10 @@ export function tracing(): Tracing | undefined {
 export async function startTracing(service: Service, keep?: (span: FinishedSpan) => void): Promise<void> {
   const settings = tracingSettings()
   if ((!settings && !keep) || current) return
+  const resource = resourceOf(service)
   // A chunk of its own in a bundle: without tracing, nothing of OpenTelemetry is loaded.
   const { createTracing } = await import('./sdk.ts')
-  const started = createTracing(service, settings, countSpans(), keep)
+  const started = createTracing(resource, settings, countSpans(), keep)
   current = started
   onShutdown(async () => {
     current = undefined
