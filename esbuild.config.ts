@@ -93,18 +93,21 @@ async function bundleRouter(dist: URL): Promise<string[]> {
 async function bundleMigrations(dist: URL): Promise<string[]> {
   await bundleFile('infra/backup/promoted.ts', fileURLToPath(new URL('migrate/promoted.mjs', dist)))
   const sources = await bundleFile('infra/migrate/index.ts', fileURLToPath(new URL('migrate/index.mjs', dist)))
-  await cp(new URL('shared/database/migrations/', import.meta.url), new URL('migrate/migrations/', dist), {
-    recursive: true,
-  })
+  await copyMigrations(new URL('migrate/', dist))
   return sources
 }
 
-/** What makes backups and tries to restore them, and its command, with the common settings of pgBackRest beside them. */
+/** The SQL files, to the bundles that run or read them. */
+const copyMigrations = (to: URL) =>
+  cp(new URL('shared/database/migrations/', import.meta.url), new URL('migrations/', to), { recursive: true })
+
+/** What makes backups and tries to restore them, and its command, with the common settings of pgBackRest and the migrations' names beside them. */
 async function bundleBackup(dist: URL): Promise<void> {
   for (const name of ['index', 'cli']) {
     await bundleFile(`infra/backup/${name}.ts`, fileURLToPath(new URL(`backup/${name}.mjs`, dist)))
   }
   await copyFile(new URL('infra/backup/pgbackrest.conf', import.meta.url), new URL('backup/pgbackrest.conf', dist))
+  await copyMigrations(new URL('backup/', dist))
 }
 
 /** The manifest of the functions, for the router and for deployments. */

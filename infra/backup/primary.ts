@@ -5,7 +5,10 @@ import { type Connection, withConnection } from '../local/postgres/sql.ts'
  * Does `work` on the server that takes writes. libpq's own variables say which ones there are, as it reads them itself: PGHOST has their names, or the
  * folders of their sockets, and PGPORT one port for all of them or one for each. Throws with why each is no primary where none is.
  */
-export async function onPrimary<Result>(work: (sql: Connection) => Promise<Result>): Promise<Result> {
+export async function onPrimary<Result>(
+  work: (sql: Connection) => Promise<Result>,
+  database = 'postgres',
+): Promise<Result> {
   const reasons: string[] = []
   for (const server of servers()) {
     const name = `${server.host}:${server.port}`
@@ -13,7 +16,7 @@ export async function onPrimary<Result>(work: (sql: Connection) => Promise<Resul
       reasons.push(`${name}: ${message}`)
       return undefined
     })
-    if (isPrimary) return withConnection('postgres:///postgres', work, server)
+    if (isPrimary) return withConnection(`postgres:///${database}`, work, server)
     if (isPrimary === false) reasons.push(`${name} is a replica`)
   }
   throw new Error(`No server takes writes: ${reasons.join('; ')}`)
@@ -35,9 +38,15 @@ export async function lastArchivedBy(sql: Connection): Promise<string | undefine
 }
 
 /** The same, by a server that PGHOST names; undefined where it names none, or none answers: the end of the archive is not known then. */
-export async function lastArchivedIfKnown(): Promise<string | undefined> {
+export const lastArchivedIfKnown = () => onPrimaryIfKnown(lastArchivedBy)
+
+/** What `work` finds on the server that takes writes; undefined where PGHOST names none, or none answers. */
+export async function onPrimaryIfKnown<Result>(
+  work: (sql: Connection) => Promise<Result>,
+  database?: string,
+): Promise<Result | undefined> {
   if (environment().PGHOST === undefined) return undefined
-  return onPrimary(lastArchivedBy).catch(() => undefined)
+  return onPrimary(work, database).catch(() => undefined)
 }
 
 /**

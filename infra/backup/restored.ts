@@ -1,8 +1,7 @@
-import { environment, overrideEnvironment } from '#config'
-import { closeDatabase } from '#database'
 import { auditStock } from '#stock'
 import { type Connection, withConnection } from '../local/postgres/sql.ts'
 import { waitUntil } from '../local/waits.ts'
+import { atDatabase } from './at-database.ts'
 
 /** Replay of the log since the last backup, at some 100 MB a second. */
 const RECOVERY_MAX_MS = 30 * 60_000
@@ -95,19 +94,11 @@ async function checkIndexes(sql: Connection): Promise<string[]> {
 
 /** Whether on hand is the sum of the ledger, and reserved that of the held reservations, as the service's own audit has it. */
 async function auditAt(url: string): Promise<string[]> {
-  const { DATABASE_URL, DATABASE_REPLICA_URL } = environment()
-  await closeDatabase()
-  overrideEnvironment({ DATABASE_URL: url, DATABASE_REPLICA_URL: undefined })
-  try {
-    const { consistent, checkedProducts, discrepancies } = await auditStock()
-    if (checkedProducts === 0) return ['there is no product: is this the right database?']
-    if (consistent) return []
-    const { productId, location } = discrepancies[0] ?? {}
-    return [
-      `the stock of product ${productId} at ${location} is not what its ledger and holds say, and perhaps that of others`,
-    ]
-  } finally {
-    await closeDatabase()
-    overrideEnvironment({ DATABASE_URL, DATABASE_REPLICA_URL })
-  }
+  const { consistent, checkedProducts, discrepancies } = await atDatabase(url, auditStock)
+  if (checkedProducts === 0) return ['there is no product: is this the right database?']
+  if (consistent) return []
+  const { productId, location } = discrepancies[0] ?? {}
+  return [
+    `the stock of product ${productId} at ${location} is not what its ledger and holds say, and perhaps that of others`,
+  ]
 }

@@ -24,6 +24,13 @@ const LOCK_TRIES_MS = 10 * 60_000
 /** Between two looks whether another process is through with its file. */
 const TURN_MS = 200
 
+const FOLDER = new URL('./migrations/', import.meta.url)
+
+/** The names of this release's migrations, in their order. */
+export async function migrationFiles(directory = FOLDER): Promise<string[]> {
+  return (await readdir(directory)).filter((file) => FILE_NAME.test(file)).sort()
+}
+
 /**
  * Migrates the schema to the newest version: runs every file in `migrations/` once, in the order of their names, each in a transaction of
  * its own, except one that is a `create index concurrently`. Several processes may call it at once: an advisory lock lets one work while
@@ -31,14 +38,11 @@ const TURN_MS = 200
  * Gives the names of the files that it ran. Throws where the database has a file that the code lacks, since the code is then older, and a ConfigError where the server is too old, or not
  * what its URL says.
  */
-export async function migrate(
-  directory = new URL('./migrations/', import.meta.url),
-  lockTriesMs = LOCK_TRIES_MS,
-): Promise<string[]> {
+export async function migrate(directory = FOLDER, lockTriesMs = LOCK_TRIES_MS): Promise<string[]> {
   const lease = await leaseWriter()
   try {
     await requireSupportedServer(lease.sql)
-    const files = (await readdir(directory)).filter((file) => FILE_NAME.test(file)).sort()
+    const files = await migrationFiles(directory)
     const applied: string[] = []
     for (;;) {
       const file = await untilUnlocked(lease, lockTriesMs, () => applyNext(lease, directory, files))

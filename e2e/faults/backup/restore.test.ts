@@ -222,6 +222,53 @@ describe.skipIf(program === undefined)('a restore from the repository', () => {
   })
 })
 
+describe.skipIf(program === undefined)('a drill of the repository', () => {
+  const drill = () => runBackup(archiving, app, '', ['drill'])
+  const holdAt = (number: number, at: string) =>
+    onPrimary(
+      (sql) => sql`
+      insert into reservations (id, state, expires_at, created_at, updated_at)
+      values (${`ffffffff-0000-7000-8000-00000000000${number}`}, 'expired', ${at}, ${at}, ${at})`,
+    )
+
+  it('says what a loss would have cost, and how long it took until a reservation was held', async () => {
+    await holdAt(1, '2999-01-01T00:00:00Z')
+    await archived()
+    const whole = await drill()
+    expect(whole.failed).toBe('')
+    expect(whole.printed).toMatch(
+      /^RPO 0\.0 s: the server's newest write is of 2999-01-01T00:00:00\.000Z, the newest .* is of 2999-/m,
+    )
+    expect(whole.printed).toMatch(/^RTO \d+\.\d s: /m)
+    expect(whole.printed).toMatch(/^The drill has succeeded\.\nThe drill took \d+\.\d s\.$/m)
+    await holdAt(2, '2999-01-01T00:01:30Z')
+    expect((await drill()).printed).toMatch(/^RPO 90\.0 s: the server's newest write is of 2999-01-01T00:01:30/m)
+  })
+
+  it('demands the migrations that the server has had for long, and tells of others', async () => {
+    const migrations = await onPrimary(
+      (sql) => sql<Array<{ name: string }>>`select name from schema_migrations order by name`,
+    )
+    const last = migrations.at(-1)?.name ?? ''
+    await onPrimary((sql) => sql`delete from schema_migrations where name = ${last}`)
+    await archived()
+    const { printed, failed } = await drill()
+    expect(failed).toBe('')
+    expect(printed).toContain(`${last} is not in the archive or not applied yet`)
+    // As if it had been there, and did not come back.
+    await onPrimary((sql) => sql`insert into schema_migrations values (${last}, now() - interval '2 hours')`)
+    expect((await drill()).failed).toContain(`the schema lacks ${last}`)
+  })
+
+  it('fails where no reservation can be held', async () => {
+    await onPrimary((sql) => sql`alter table reservations add constraint closed check (false) not valid`)
+    await archived()
+    const { printed, failed } = await drill()
+    expect(failed).toMatch(/^no reservation can be held: .*closed/m)
+    expect(printed).not.toContain('RTO')
+  })
+})
+
 /** Writes over the middle of a file's first page. */
 async function overwrite(path: string): Promise<void> {
   const file = await open(path, 'r+')

@@ -21,6 +21,7 @@ export async function runDrill(progress: (line: string) => void): Promise<void> 
     () => {},
   )
   const { signal } = stopping
+  const begun = performance.now()
   const program = await ensurePgBackRest(progress)
   const folder = await realpath(await mkdtemp(join(tmpdir(), 'stock-drill-')))
   try {
@@ -32,6 +33,7 @@ export async function runDrill(progress: (line: string) => void): Promise<void> 
     progress(
       `RTO ${duration(rtoSeconds * 1_000)}: from the loss to the first reservation, all checks of the repository included`,
     )
+    progress(`the drill took ${duration(performance.now() - begun)}`)
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
