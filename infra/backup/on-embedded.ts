@@ -23,12 +23,13 @@ export async function copyNow(): Promise<void> {
   )
 }
 
-function notCovered({ engines }: Stack): string {
+/** Why a copy is whole without them: docs/decisions/0027. */
+export function notCovered({ engines }: Pick<Stack, 'engines'>): string {
   const names = { CACHE_URL: 'Redis', EVENTS_URL: 'Kafka', JOBS_URL: 'RabbitMQ' }
   const away = Object.entries(names).flatMap(([setting, name]) => (engines && setting in engines ? [name] : []))
   return away.length === 0
     ? 'It has the event log and the queue of jobs, too.'
-    : `It does not have what is in ${away.join(', ')}.`
+    : `It does not have what is in ${away.join(', ')}, and needs none of it: after a restore, resume publishes what there is.`
 }
 
 export async function listEmbedded(): Promise<void> {
