@@ -1,4 +1,5 @@
 import { environment } from '#config'
+import { runDocker } from '../docker/engine.ts'
 import { onDatabase, operator, runCommand, say, timed } from '../local/commands/operator-command.ts'
 import { runDrill } from './drill/drill.ts'
 import { copyNow, listEmbedded, restoreEmbedded, verifyEmbedded } from './on-embedded.ts'
@@ -21,6 +22,9 @@ Works on the repositories of pgBackRest that PGBACKREST_CONFIG, or other PGBACKR
 --repository N on that one alone. restore takes the first that has what it needs; it puts the cluster into the folder PGDATA, and needs
 --delta to replace files there. Without such variables it copies the database that npm start has in DATA_DIR, to
 DATA_DIR/backups; and drill makes a database and a repository of its own, loses the database while it sells, and restores it.
+
+With --compose the container backup of docker-compose.yml does it, which has to run; docker compose reads .env and COMPOSE_* as ever. It does
+not restore, except with --dry-run: the service has to be stopped for that, as docs/runbooks/backup-and-restore.md says.
 `
 
 const options = {
@@ -29,10 +33,15 @@ const options = {
   'dry-run': { type: 'boolean', default: false },
   delta: { type: 'boolean', default: false },
   repository: { type: 'string' },
+  compose: { type: 'boolean', default: false },
 } as const
+
+/** In the container: a drill restores all of the cluster; hours, where there are terabytes. */
+const COMMAND_MS_MAX = 24 * 3_600_000
 
 runCommand(USAGE, options, ({ command, values }) => {
   const { type, to, delta, 'dry-run': dryRun } = values
+  if (values.compose === true) return inContainer(command, dryRun === true)
   const number = repositoryOf(values.repository)
   switch (command) {
     case 'now':
@@ -58,6 +67,19 @@ runCommand(USAGE, options, ({ command, values }) => {
       throw new Error(`There is no command '${command}'; there are now, list, verify, restore, resume and drill.`)
   }
 })
+
+/** Has the container `backup` do what this process was asked to. */
+function inContainer(command: string, isDryRun: boolean): () => Promise<void> {
+  if (command === 'restore' && !isDryRun)
+    throw new Error(
+      'The servers run while the container backup does: docs/runbooks/backup-and-restore.md says how to restore.',
+    )
+  const asked = process.argv.slice(2).filter((argument) => argument !== '--compose')
+  const args = ['compose', 'exec', '-T', 'backup', 'backup', ...asked]
+  return async () => {
+    await runDocker(args, { env: environment(), timeoutMs: COMMAND_MS_MAX, isShown: true })
+  }
+}
 
 /** The number after --repository. Throws for what is none, and where there are no repositories to choose from. */
 function repositoryOf(given: unknown): number | undefined {

@@ -56,7 +56,7 @@ export const arrows: Readonly<Record<string, Allowed>> = {
   'infra/router': allow([...ground, 'function'], ['@hono/node-server', 'undici', 'zod']),
   'infra/migrate': allow([...ground, 'database', 'access', 'infra/local'], ['zod']),
   'infra/local': allow([...shared, 'infra/router'], ['amqplib', 'postgres', 'zod']),
-  'infra/backup': allow([...shared, 'infra/local'], ['zod']),
+  'infra/backup': allow([...shared, 'infra/docker', 'infra/local'], ['zod']),
   'infra/docker': allow([], []),
   'infra/failover': allow(['config', 'infra/docker', 'infra/local'], []),
   'infra/dashboards': allow([], ['@grafana/grafana-foundation-sdk']),
