@@ -16,6 +16,10 @@ const PROMTOOL_MS_MAX = 120_000
 const missing = await whyMissing('promtool')
 
 describe.skipIf(missing !== undefined)(missing ? `promtool (skipped: ${missing})` : 'promtool', () => {
+  it('accepts the configuration', async () => {
+    await run('promtool', ['check', 'config', '--syntax-only', 'prometheus.yml'], { cwd: FOLDER })
+  })
+
   it('accepts the rules', async () => {
     const files = (await readdir(`${FOLDER}rules`)).map((file) => `rules/${file}`)
     await run('promtool', ['check', 'rules', ...files], { cwd: FOLDER })
