@@ -1,19 +1,27 @@
 import { randomBytes, randomInt, randomUUID } from 'node:crypto'
 import { Agent, METHODS, request } from 'node:http'
 import { text } from 'node:stream/consumers'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { overrideEnvironment } from '#config'
 import { createHttpServer } from '#function/http-server'
 import { renderMetrics } from '#telemetry'
-import { ADMIN_KEY, allFunctions } from '#testing'
+import { ADMIN_KEY, allFunctions, newProducts } from '#testing'
 import { createRouter } from '../router/router.ts'
 
 const RANDOM_REQUESTS = 10_000
 /** Few enough that none is refused because of the others: that would be a series of its own. */
 const AT_ONCE = 8
 
+/** Products that are reserved. */
+const PRODUCTS = 200
+/** Those of them that a minute's reservations are all of: more than are told of, each with more lines than a hot one needs. */
+const HOT = 10
+const HOT_REQUESTS = 70
+const RANKS = ['1', '2', '3', '4', '5']
+
 const agent = new Agent({ keepAlive: true, maxSockets: AT_ONCE })
 let url = ''
+let skus: string[] = []
 let close = async () => {}
 
 beforeAll(async () => {
@@ -24,6 +32,7 @@ beforeAll(async () => {
   const router = createRouter({ routes, openapi: {} })
   const server = createHttpServer(router.listener)
   url = await server.listen(0, '127.0.0.1')
+  skus = (await newProducts(PRODUCTS, { initialStock: 1_000_000 })).map(({ sku }) => sku)
   close = async () => {
     agent.destroy()
     await server.close(0)
@@ -41,9 +50,18 @@ interface Question {
   path: string
   headers?: Record<string, string>
   body?: unknown
+  /** The status of the answer, where it matters that the request is one that is served. */
+  status?: number
 }
 
 const word = () => randomBytes(6).toString('base64url')
+const anySku = () => skus[randomInt(skus.length)] ?? ''
+const reserve = (...reserved: string[]): Question => ({
+  path: '/v1/reservations',
+  method: 'POST',
+  body: { lines: reserved.map((sku) => ({ sku, quantity: 1 })) },
+  status: 201,
+})
 const traceparent = () => `00-${randomBytes(16).toString('hex')}-${randomBytes(8).toString('hex')}-01`
 
 /** Those that HTTP's parser knows, and the route does not. */
@@ -64,21 +82,37 @@ const kinds: ReadonlyArray<() => Question> = [
   () => ({ path: '/v1/products', method: 'POST', body: { sku: `SKU-${word()}`, name: word(), initialStock: 1 } }),
   () => ({ path: '/v1/products', method: 'POST', body: { [word()]: word() } }),
   () => ({ path: '/v1/reservations', method: 'POST', body: { lines: [{ sku: word(), quantity: 1 }] } }),
+  () => reserve(anySku()),
   () => ({ path: '/v1/jobs', method: 'POST', body: { type: word(), payload: {} } }),
-  () => ({ path: '/v1/stock/availability', method: 'POST', body: { lines: [{ sku: word(), quantity: 1 }] } }),
+  () => ({
+    path: '/v1/stock/availability',
+    method: 'POST',
+    body: { items: [{ sku: word(), quantity: 1 }, { sku: anySku() }] },
+    status: 200,
+  }),
   () => ({ path: '/v1/dead-events/redrive', method: 'POST', body: { ids: [randomUUID()] } }),
 ]
 
-async function ask({ method = 'GET', path, headers = {}, body }: Question): Promise<void> {
+async function ask({ method = 'GET', path, headers = {}, body, status }: Question): Promise<void> {
   const common = { authorization: `Bearer ${ADMIN_KEY}`, traceparent: traceparent(), 'request-id': word() }
   const type = body === undefined ? {} : { 'content-type': 'application/json', 'idempotency-key': word() }
-  await new Promise((resolve, reject) => {
+  const answered = await new Promise((resolve, reject) => {
     const outgoing = request(url + path, { agent, method, headers: { ...common, ...type, ...headers } }, (response) =>
-      resolve(text(response)),
+      text(response).then(() => resolve(response.statusCode), reject),
     )
     outgoing.on('error', reject)
     outgoing.end(body === undefined ? undefined : JSON.stringify(body))
   })
+  if (status !== undefined) expect(answered, path).toBe(status)
+}
+
+/** Asks each question, several at once. */
+async function askAll(count: number, question: (number: number) => Question): Promise<void> {
+  let left = count
+  const client = async () => {
+    for (; left > 0; left--) await ask(question(left))
+  }
+  await Promise.all(Array.from({ length: AT_ONCE }, client))
 }
 
 /** Every series but those of Node itself, by name and labels. Exemplars belong to their series. */
@@ -93,10 +127,26 @@ it('no request adds a series for an id, a path, a method, a sku or anything else
   const before = await series()
   expect(before.length).toBeGreaterThan(100)
 
-  let left = RANDOM_REQUESTS
-  const client = async () => {
-    for (; left > 0; left--) await ask((kinds[left % kinds.length] as () => Question)())
-  }
-  await Promise.all(Array.from({ length: AT_ONCE }, client))
+  await askAll(RANDOM_REQUESTS, (number) => (kinds[number % kinds.length] as () => Question)())
   expect(await series()).toEqual(before)
 }, 300_000)
+
+it('of hot products, the one label that has what a client has named, there is always one series a rank', async () => {
+  const hot = skus.slice(0, HOT)
+  const told = async () =>
+    (await series()).flatMap((name) => {
+      const [, rank, sku = ''] = /^stock_hot_product_lines\{rank="(.*?)",sku="(.*)"\}$/.exec(name) ?? []
+      return rank === undefined ? [] : [[rank, sku]]
+    })
+  expect(await told()).toEqual(RANKS.map((rank) => [rank, '']))
+  // A minute that nothing else is of, and then the next.
+  const minute = Date.now() + 120_000
+  vi.useFakeTimers({ toFake: ['Date'], now: minute })
+  try {
+    await askAll(HOT_REQUESTS, () => reserve(...hot))
+    vi.setSystemTime(minute + 60_000)
+    expect(await told()).toEqual(RANKS.map((rank) => [rank, expect.toBeOneOf(hot)]))
+  } finally {
+    vi.useRealTimers()
+  }
+})
