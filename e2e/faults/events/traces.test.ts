@@ -139,6 +139,16 @@ const childOf = (parent: ReceivedSpan) => (span: ReceivedSpan) =>
 const linkedTo = (target: ReceivedSpan) => (span: ReceivedSpan) =>
   span.links.some(({ traceId, spanId }) => traceId === target.traceId && spanId === target.spanId)
 
+/** The span has these links and no other. */
+function expectLinks({ name, links }: ReceivedSpan, targets: ReceivedSpan[]): void {
+  const sorted = (ids: ReceivedSpan['links']) => ids.toSorted((a, b) => a.spanId.localeCompare(b.spanId))
+  expect(sorted(links), `links of ${name}`).toEqual(sorted(targets.map(idsOf)))
+}
+
+/** Of a message that came with others: the span of all of them. */
+const togetherOf = (processed: ReceivedSpan) =>
+  collector.spans.filter((span) => span.name.endsWith(' together') && linkedTo(processed)(span))
+
 /** What becomes of a message: it is sent in a trace of its own, and processed by `group` as a child of what created it. */
 function expectProcessed(created: ReceivedSpan, system: string, group: string): ReceivedSpan {
   const destination = created.attributes['messaging.destination.name']
@@ -147,19 +157,26 @@ function expectProcessed(created: ReceivedSpan, system: string, group: string): 
     (span) => childOf(created)(span) && span.attributes['messaging.consumer.group.name'] === group,
   )
   expect(processed).toMatchObject({ kind: 'consumer', failed: false, attributes: { 'messaging.system': system } })
-  expect(processed.links).toContainEqual(idsOf(created))
+  expectLinks(processed, [created, ...togetherOf(processed)])
   return processed
 }
 
-function expectSent(created: ReceivedSpan, system: string): void {
-  const sent = only(`send ${created.attributes['messaging.destination.name']}`, linkedTo(created))
+function expectSent(
+  created: ReceivedSpan,
+  system: string,
+  destination = created.attributes['messaging.destination.name'],
+): void {
+  const sent = only(`send ${destination}`, linkedTo(created))
   expect(sent).toMatchObject({ kind: 'producer', parentSpanId: undefined, attributes: { 'messaging.system': system } })
+  expectLinks(sent, [created])
 }
 
 /** A message that comes alone is processed in its own trace; those that come together in one that is linked with theirs. */
 function expectStatements(processed: ReceivedSpan): void {
-  const together = collector.spans.find((span) => span.name.endsWith(' together') && linkedTo(processed)(span))
-  if (together) expect(processed.links).toContainEqual(idsOf(together))
+  const [together, ...others] = togetherOf(processed)
+  expect(others).toEqual([])
+  // Nothing else was recorded meanwhile.
+  if (together) expectLinks(together, [processed])
   const { traceId, service } = together ?? processed
   const ofTrace = collector.spans.filter((span) => span.traceId === traceId && span.service === service)
   expect(ofTrace.map(({ name }) => name)).toEqual(expect.arrayContaining(['transaction', 'BEGIN', 'COMMIT']))
@@ -175,7 +192,8 @@ function expectRequest(traceId: string, isApart: boolean): ReceivedSpan {
   if (isApart) expect([router.service, request.service]).toEqual(['router', 'reserve-stock'])
   const batch = only('group commit stock', linkedTo(request))
   expect(batch.parentSpanId).toBeUndefined()
-  expect(request.links).toEqual([idsOf(batch)])
+  expectLinks(batch, [request])
+  expectLinks(request, [batch])
   const statements = collector.spans.filter(childOf(batch)).map((span) => span.name)
   expect(statements).toEqual(expect.arrayContaining(['BEGIN', 'INSERT outbox', 'COMMIT']))
   return request
@@ -192,13 +210,14 @@ function expectChain(traceId: string, isApart: boolean, log: string, queue: stri
   const notified = expectProcessed(alert, log, 'notify-webhooks')
   expectStatements(notified)
   const job = only('create jobs', childOf(notified))
-  if (queue === 'rabbitmq') {
-    const sent = only(`send ${environment().JOBS_QUEUE ?? 'jobs'}`, linkedTo(job))
-    expect(sent).toMatchObject({ kind: 'producer', attributes: { 'messaging.system': queue } })
-  }
+  if (queue === 'rabbitmq') expectSent(job, queue, environment().JOBS_QUEUE ?? 'jobs')
   const worked = expectProcessed(job, queue, 'process-job')
   expect(worked.attributes['job.type']).toBe('deliver-webhook')
   const delivery = only('POST', childOf(worked))
+  const linked = collector.spans.filter((span) => span.traceId === traceId && span.links.length > 0)
+  expect(linked.map(({ name }) => name).sort()).toEqual(
+    [request, detected, notified, worked].map(({ name }) => name).sort(),
+  )
   const { headers } = receiver.received.at(-1) ?? { headers: {} }
   expect(headers).toMatchObject({ traceparent: `00-${traceId}-${delivery.spanId}-01`, tracestate: 'shop=1' })
   expect(JSON.stringify([headers, collector.spans])).not.toContain(CUSTOMER)
