@@ -17,6 +17,13 @@ it.each(rules)('$alert$record is of metrics that there are', async ({ expr }) =>
   expect(seriesIn(expr).filter((name) => !known(name))).toEqual([])
 })
 
+const burnRates = rules.filter(({ record }) => record?.startsWith('slo:burn_rate'))
+
+it.each(burnRates)('$record is over the window of its name, errors and requests alike', ({ record, expr }) => {
+  const windows = [...expr.matchAll(/\[(\w+)\]/g)].map(([, window]) => `slo:burn_rate${window}`)
+  expect(windows).toEqual([record, record])
+})
+
 describe.each(alerts)('$alert', ({ alert, labels, annotations }) => {
   it('says whether to wake someone, what has happened, and where to read on', () => {
     expect(['page', 'ticket']).toContain(labels?.severity)
