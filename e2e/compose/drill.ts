@@ -15,7 +15,7 @@ raise, and to clear once it is mended. The stack has to be up with a profile tha
   --follow  waits until you have followed the runbook and press Enter, instead of mending it
 `
 
-/** An alert is there within three minutes of its fault, or it is of no use. Rates over ten minutes take as long to forget. */
+/** An alert is there within five minutes of its fault, or it is of no use. Rates over ten minutes take as long to forget. */
 const FIRE_MS_MAX = 5 * 60_000
 const CLEAR_MS_MAX = 12 * 60_000
 const CLIENTS = 2
