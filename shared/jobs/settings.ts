@@ -21,11 +21,17 @@ const settingsSchema = z.object({
 export interface BrokerSettings {
   url: string
   queue: string
+  /** That of the URL, for spans. */
+  server: { host: string; port: number }
 }
 
 const settings = defineSettings(settingsSchema, ({ JOBS_URL: url, JOBS_QUEUE: queue }) => ({
-  broker: url === EMBEDDED ? undefined : { url, queue },
+  broker: url === EMBEDDED ? undefined : { url, queue, server: serverOf(new URL(url)) },
 }))
+
+function serverOf({ hostname: host, port, protocol }: URL) {
+  return { host, port: Number(port || (protocol === 'amqps:' ? 5_671 : 5_672)) }
+}
 
 /** The broker that delivers jobs; undefined where the table is the queue. Throws a ConfigError. */
 export function brokerSettings(): BrokerSettings | undefined {

@@ -149,6 +149,13 @@ function expectLinks({ name, links }: ReceivedSpan, targets: ReceivedSpan[]): vo
 const togetherOf = (processed: ReceivedSpan) =>
   collector.spans.filter((span) => span.name.endsWith(' together') && linkedTo(processed)(span))
 
+/** Of the one broker that there is. */
+function expectServer({ attributes }: ReceivedSpan): void {
+  if (attributes['messaging.system'] !== 'rabbitmq') return
+  const { hostname, port } = new URL(rabbitUrl ?? '')
+  expect(attributes).toMatchObject({ 'server.address': hostname, 'server.port': Number(port) })
+}
+
 /** What becomes of a message: it is sent in a trace of its own, and processed by `group` as a child of what created it. */
 function expectProcessed(created: ReceivedSpan, system: string, group: string): ReceivedSpan {
   const destination = created.attributes['messaging.destination.name']
@@ -157,6 +164,10 @@ function expectProcessed(created: ReceivedSpan, system: string, group: string): 
     (span) => childOf(created)(span) && span.attributes['messaging.consumer.group.name'] === group,
   )
   expect(processed).toMatchObject({ kind: 'consumer', failed: false, attributes: { 'messaging.system': system } })
+  // Of an event: the driver does not say it of what it sends.
+  const at = { 'messaging.destination.partition.id': expect.any(String), 'messaging.kafka.offset': expect.any(Number) }
+  if (system === 'kafka') expect(processed.attributes).toMatchObject(at)
+  expectServer(processed)
   expectLinks(processed, [created, ...togetherOf(processed)])
   return processed
 }
@@ -168,6 +179,7 @@ function expectSent(
 ): void {
   const sent = only(`send ${destination}`, linkedTo(created))
   expect(sent).toMatchObject({ kind: 'producer', parentSpanId: undefined, attributes: { 'messaging.system': system } })
+  expectServer(sent)
   expectLinks(sent, [created])
 }
 
@@ -185,8 +197,15 @@ function expectStatements(processed: ReceivedSpan): void {
 function expectRequest(traceId: string, isApart: boolean): ReceivedSpan {
   const name = 'POST /v1/reservations'
   const router = only(name, (span) => span.traceId === traceId && span.parentSpanId === CLIENT)
-  expect(router).toMatchObject({ kind: 'server', tracestate: 'shop=1', failed: false })
+  expect(router).toMatchObject({
+    kind: 'server',
+    tracestate: 'shop=1',
+    failed: false,
+    attributes: { 'url.scheme': 'http' },
+  })
   const forwarded = isApart ? only('POST', childOf(router)) : router
+  const { 'server.address': host, 'server.port': port, 'url.full': full } = forwarded.attributes
+  if (isApart) expect(full).toBe(`http://${host}:${port}/v1/reservations`)
   const request = only(name, childOf(forwarded))
   expect(request).toMatchObject({ kind: 'server', tracestate: 'shop=1', attributes: { 'faas.name': 'reserve-stock' } })
   if (isApart) expect([router.service, request.service]).toEqual(['router', 'reserve-stock'])

@@ -19,6 +19,7 @@ export function inRouterSpan(
       'http.request.method': req.method ?? '',
       'http.route': path,
       'url.path': exchange.path,
+      'url.scheme': 'http',
       'faas.name': name,
     },
   })
@@ -34,7 +35,7 @@ export function inRouterSpan(
 }
 
 /** Starts the span of one try at an upstream. Undefined if the exchange's own span is not recorded. */
-export function startTry({ span: parent, req }: Exchange, { host }: Upstream, tries: number): Span | undefined {
+export function startTry({ span: parent, req, path }: Exchange, { host }: Upstream, tries: number): Span | undefined {
   if (!parent?.isRecording()) return undefined
   const { hostname, port } = new URL(`http://${host}`)
   return tracing()?.start(req.method ?? 'GET', {
@@ -44,6 +45,8 @@ export function startTry({ span: parent, req }: Exchange, { host }: Upstream, tr
       'http.request.method': req.method ?? '',
       'server.address': hostname,
       'server.port': Number(port || 80),
+      // Without the query, as everywhere.
+      'url.full': `http://${host}${path}`,
       ...(tries > 1 && { 'http.request.resend_count': tries - 1 }),
     },
   })

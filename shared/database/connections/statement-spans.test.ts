@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { summaryOf } from './statement-spans.ts'
+import { isOnly, summaryOf } from './statement-spans.ts'
 
 describe('the summary of a statement', () => {
   it.each([
@@ -18,5 +18,30 @@ describe('the summary of a statement', () => {
     ['commit', 'COMMIT'],
   ])('of %s is %s', (query, summary) => {
     expect(summaryOf(query)).toBe(summary)
+  })
+})
+
+describe('a statement', () => {
+  it.each([
+    'select id from products where id = $1 for update',
+    'insert into products (id) values ($1) on conflict (id) do update set name = $2 returning id',
+    'update products set name = $1 where id = $2',
+    'delete from products where id = $1',
+  ])('of one table has its name: %s', (query) => {
+    expect(isOnly('products', query)).toBe(true)
+  })
+
+  it.each([
+    'select id from products join jobs using (id)',
+    'select id from products p, jobs',
+    'select id from products as p, jobs',
+    'select id from products where id in (select id from jobs)',
+    'select id from products($1)',
+    'insert into products (id) select id from jobs',
+    'with taken as (delete from products returning id) select id from taken',
+    'update products set name = $1 from jobs',
+    'delete from products using jobs',
+  ])('of several has none: %s', (query) => {
+    expect(isOnly('products', query)).toBe(false)
   })
 })

@@ -53,15 +53,25 @@ function describe(text: string) {
   if (known) return known
   const query = text.replaceAll(/\s+/g, ' ').trim()
   const summary = summaryOf(query)
-  const [operation = ''] = summary.split(' ', 1)
+  const [operation = '', table] = summary.split(' ')
   const description = {
     'db.query.summary': summary,
     'db.operation.name': operation,
+    ...(table && isOnly(table, query) && { 'db.collection.name': table }),
     'db.query.text': query.slice(0, TEXT_MAX),
   }
   if (described.size >= TEXTS_MAX) described.clear()
   described.set(text, description)
   return description
+}
+
+/** What names a table, or may. */
+const TABLE = /\b(?:from|join|into|using)\b|(?<!\b(?:for|do) )\bupdate\b/g
+
+/** Whether a statement is of this table and of no other. Where that is not plain, it is not. */
+export function isOnly(table: string, query: string): boolean {
+  const hasOthers = (query.match(TABLE)?.length ?? 0) > 1 || /\bfrom \w+(?: (?:as )?\w+)?,/.test(query)
+  return !hasOthers && !query.includes(`${table}(`)
 }
 
 /** A change in a statement, but not `for update` or `do update`. */

@@ -36,7 +36,7 @@ export function createBatchHandler(options: BatchHandlerOptions): (payload: Each
     state.isBusy = true
     try {
       const isFull = backlog.isFull()
-      if (!isFull) backlog.add(messages.map((message) => toEntry(message, subscription)))
+      if (!isFull) backlog.add(messages.map((message) => toEntry(message, partition, subscription)))
       const largest = await deliverBacklog(state, session)
       const last = messages.at(-1)
       if (!isFull && last && !isOver()) resolveOffset(last.offset)

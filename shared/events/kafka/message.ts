@@ -64,21 +64,21 @@ export interface MessageEntry extends Entry {
 }
 
 /** Its content is undefined where the group does not want it. What is not an event is dead-lettered, wanted or not. */
-export function toEntry(message: KafkaMessage, subscription: Subscription): MessageEntry {
+export function toEntry(message: KafkaMessage, partition: number, subscription: Subscription): MessageEntry {
   const { key, offset, headers } = message
   const type = headers?.ce_type?.toString()
   const isWanted = type === undefined || wants(subscription, type)
   return {
     position: Number(offset),
     key: key?.toString() ?? '',
-    content: isWanted ? toContent(message) : undefined,
+    content: isWanted ? toContent(message, partition) : undefined,
     message,
   }
 }
 
-function toContent(message: KafkaMessage): LoggedEvent | Unreadable {
+function toContent(message: KafkaMessage, partition: number): LoggedEvent | Unreadable {
   try {
-    return toEvent(message)
+    return { ...toEvent(message), partition }
   } catch (error) {
     if (error instanceof Unreadable) return error
     throw error

@@ -4,6 +4,8 @@ import { inSendSpans, type StoredTrace, tracing } from '#telemetry'
 /** An event of a topic. */
 export interface LoggedEvent extends StoredTrace {
   position: number
+  /** In Kafka. */
+  partition?: number
   id: string
   type: string
   productId: string

@@ -29,6 +29,7 @@ export function startQueue(definition: FunctionDefinition): RunningTrigger {
 function toEvent(queue: string, claim: Claim) {
   const { id, jobId } = claim
   const attributes = { id, source: `/queues/${queue}`, specversion: '1.0', type: 'job.due', subject: jobId } as const
-  const system = brokerSettings() ? 'rabbitmq' : 'postgresql'
-  return { attributes, data: { jobId }, system, destination: queue, id: jobId, trace: claim }
+  const broker = brokerSettings()
+  const system = broker ? 'rabbitmq' : 'postgresql'
+  return { attributes, data: { jobId }, system, destination: queue, server: broker?.server, id: jobId, trace: claim }
 }

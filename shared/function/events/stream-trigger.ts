@@ -62,6 +62,8 @@ function attributesOf(topic: string, { id, type, productId, occurredAt }: Logged
 }
 
 function messageOf(topic: string, event: LoggedEvent): Message {
+  const { id, position: offset, partition } = event
+  const at = partition === undefined ? undefined : { partition, offset }
   const system = eventsSettings().adapter === 'kafka' ? 'kafka' : 'postgresql'
-  return { system, destination: topic, id: event.id, trace: event }
+  return { system, destination: topic, id, trace: event, at }
 }

@@ -62,7 +62,10 @@ describe('a request', () => {
     )
     expect(server).toMatchObject({ failed: false, attributes: { 'http.response.status_code': 409 } })
     expect(statements.filter(({ failed }) => failed)).toMatchObject([
-      { name: 'INSERT locations', attributes: { 'db.response.status_code': '23505', 'error.type': '23505' } },
+      {
+        name: 'INSERT locations',
+        attributes: { 'db.collection.name': 'locations', 'db.response.status_code': '23505', 'error.type': '23505' },
+      },
     ])
   })
 

@@ -70,7 +70,11 @@ async function currentBroker(settings: BrokerSettings): Promise<Broker> {
   return opening
 }
 
-async function dispatchBatch(broker: Broker, { queue }: BrokerSettings, context: RequestContext): Promise<number> {
+async function dispatchBatch(
+  broker: Broker,
+  { queue, server }: BrokerSettings,
+  context: RequestContext,
+): Promise<number> {
   await broker.ready().catch(refuse)
   const { read, failure } = await transaction(context, async (tx) => {
     if (!(await takeTurn(tx))) return { read: 0 }
@@ -79,7 +83,7 @@ async function dispatchBatch(broker: Broker, { queue }: BrokerSettings, context:
     const { done, failure } = await inSendSpans(
       () =>
         dispatches.flatMap(({ job }) =>
-          job ? { system: 'rabbitmq', destination: queue, id: job.id, trace: job } : [],
+          job ? { system: 'rabbitmq', destination: queue, server, id: job.id, trace: job } : [],
         ),
       () => withDeadline(broker, CONFIRM_MAX_MS, () => sendAll(broker, queue, dispatches)),
     )

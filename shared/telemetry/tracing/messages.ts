@@ -11,6 +11,15 @@ export interface Message {
   destination: string
   id: string
   trace: CarriedTrace
+  /** The broker, where there is one that all messages pass. */
+  server?: Server | undefined
+  /** Where Kafka has it. */
+  at?: { partition: number; offset: number } | undefined
+}
+
+export interface Server {
+  host: string
+  port: number
 }
 
 /**
@@ -69,7 +78,7 @@ function startSends(on: Tracing, messages: readonly Message[], startedAt = perfo
 
 /** The span of the function that processes a message: a child of the span that created it, and linked with it. */
 export function startProcess(on: Tracing, group: string, message: Message): Span {
-  const { destination, id, trace } = message
+  const { destination, id, trace, at } = message
   return on.start(`process ${destination}`, {
     kind: 'consumer',
     parent: trace,
@@ -78,19 +87,20 @@ export function startProcess(on: Tracing, group: string, message: Message): Span
       ...attributesOf('process', message),
       'messaging.message.id': id,
       'messaging.consumer.group.name': group,
+      ...(at && { 'messaging.destination.partition.id': String(at.partition), 'messaging.kafka.offset': at.offset }),
     },
   })
 }
 
 /** That of all messages that are processed together, in a trace of its own, linked with theirs. */
 export function startProcessTogether(on: Tracing, group: string, messages: readonly Message[], links: Span[]): Span {
-  const [{ system, destination } = { system: '', destination: '' }] = messages
-  return on.start(`process ${destination} together`, {
+  const [first = { system: '', destination: '' }] = messages
+  return on.start(`process ${first.destination} together`, {
     kind: 'consumer',
     parent: null,
     links,
     attributes: {
-      ...attributesOf('process', { system, destination }),
+      ...attributesOf('process', first),
       'messaging.batch.message_count': messages.length,
       'messaging.consumer.group.name': group,
     },
@@ -101,11 +111,14 @@ export function isRecorded({ traceparent }: CarriedTrace): boolean {
   return sampledTraceId(traceparent) !== undefined
 }
 
-function attributesOf(operation: string, { system, destination }: Pick<Message, 'system' | 'destination'>): Attributes {
+type Passed = Pick<Message, 'system' | 'destination' | 'server'>
+
+function attributesOf(operation: string, { system, destination, server }: Passed): Attributes {
   return {
     'messaging.system': system,
     'messaging.destination.name': destination,
     'messaging.operation.name': operation,
     'messaging.operation.type': operation,
+    ...(server && { 'server.address': server.host, 'server.port': server.port }),
   }
 }
