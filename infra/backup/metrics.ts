@@ -13,7 +13,16 @@ export interface SeenRepository {
 export const seen = { waiting: 0, lagSeconds: 0, repositories: new Map<number, SeenRepository>() }
 
 /** The repositories whose last drill failed. */
-export const failedDrills = new Set<number>()
+const failedDrills = new Set<number>()
+/** When a drill of each repository last succeeded, or, until one has, when this process came to know of the repository. */
+const provenAt = new Map<number, number>()
+
+/** Notes how a drill has ended. */
+export function noteDrill(repository: number, hasSucceeded: boolean): void {
+  if (hasSucceeded) provenAt.set(repository, Date.now())
+  if (hasSucceeded) failedDrills.delete(repository)
+  else failedDrills.add(repository)
+}
 
 const ageOf = ({ endedAt }: Backup) => (Date.now() - endedAt.getTime()) / 1_000
 const tookOf = ({ startedAt, endedAt }: Backup) => (endedAt.getTime() - startedAt.getTime()) / 1_000
@@ -64,6 +73,15 @@ const unproven = gauge(
       unproven.set({ repository: String(number) }, failedDrills.has(number) ? 1 : 0)
   },
 )
+const proof = gauge(
+  'backup_drill_age_seconds',
+  'Time since a drill last succeeded; until one has, since the process came to know of the repository.',
+  ['repository'],
+  () => {
+    proof.reset()
+    for (const [number, at] of provenAt) proof.set({ repository: String(number) }, (Date.now() - at) / 1_000)
+  },
+)
 const waiting = gauge('backup_archive_waiting_segments', 'Segments that the server has to archive.', [], () => {
   waiting.set(seen.waiting)
 })
@@ -79,14 +97,19 @@ export const runs = counter(
 
 for (const result of ['succeeded', 'failed']) runs.inc({ type: 'look', result }, 0)
 
-/** Counts the runs on these repositories from the start: of a series that begins with a failure, no rate would tell. Forgets all others. */
+/**
+ * Counts the runs on these repositories from the start: of a series that begins with a failure, no rate would tell. Times how long they go without
+ * a drill, also where they can't be read. Forgets all others.
+ */
 export function expectRepositories(numbers: readonly number[]): void {
   for (const number of numbers) {
+    if (!provenAt.has(number)) provenAt.set(number, Date.now())
     for (const type of ['look', 'drill', ...backupTypes]) {
       for (const result of ['succeeded', 'failed']) runs.inc({ type, repository: String(number), result }, 0)
     }
   }
-  for (const number of seen.repositories.keys()) if (!numbers.includes(number)) seen.repositories.delete(number)
+  for (const kept of [seen.repositories, provenAt])
+    for (const number of kept.keys()) if (!numbers.includes(number)) kept.delete(number)
 }
 
 function eachNewest(set: (labels: { type: string; repository: string }, backup: Backup) => void): void {

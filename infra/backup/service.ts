@@ -4,7 +4,7 @@ import { environment } from '#config'
 import { onStopSignal } from '#function/stop-signals'
 import { answerScrape, logger, startLogExport } from '#telemetry'
 import { checkContinuity } from './inspect.ts'
-import { expectRepositories, failedDrills, runs, seen } from './metrics.ts'
+import { expectRepositories, noteDrill, runs, seen } from './metrics.ts'
 import { backUp, drillRepository, withPgBackRest } from './on-repository.ts'
 import type { PgBackRest } from './pgbackrest.ts'
 import { lastArchivedBy, onPrimary } from './primary.ts'
@@ -72,9 +72,7 @@ async function attendTo(repository: Repository): Promise<void> {
   if (!hasBackup || !isDrillDue) return
   drilledAt.set(number, Date.now())
   const binFolder = environment().POSTGRES_BIN ?? '/usr/lib/postgresql/18/bin'
-  const isProven = await counted(of('drill'), () => drillRepository(repository, binFolder))
-  if (isProven) failedDrills.delete(number)
-  else failedDrills.add(number)
+  noteDrill(number, await counted(of('drill'), () => drillRepository(repository, binFolder)))
 }
 
 /** Does `work`, and counts and logs how it ended. False if it failed. */

@@ -63,6 +63,12 @@ export const backups: Board = {
       of: 'backup',
       panels: [
         {
+          title: 'Time since a drill succeeded',
+          unit: 's',
+          lines: { 'repository {{repository}}': 'max by (repository) (backup_drill_age_seconds)' },
+          help: 'Until one has, since the process came to know of the repository. Past a day none was made, or it failed: docs/runbooks/drill-failed.md.',
+        },
+        {
           title: 'Runs that succeeded in a day',
           unit: 'short',
           lines: {
