@@ -91,10 +91,10 @@ async function bundleRouter(dist: URL): Promise<string[]> {
 
 /** The bundle that a deployment runs before its functions, with its SQL files beside it, and what is run after a promotion. */
 async function bundleMigrations(dist: URL): Promise<string[]> {
-  await bundleFile('infra/backup/promoted.ts', fileURLToPath(new URL('migrate/promoted.mjs', dist)))
-  const sources = await bundleFile('infra/migrate/index.ts', fileURLToPath(new URL('migrate/index.mjs', dist)))
+  const promoted = await bundleFile('infra/backup/promoted.ts', fileURLToPath(new URL('migrate/promoted.mjs', dist)))
+  const migrate = await bundleFile('infra/migrate/index.ts', fileURLToPath(new URL('migrate/index.mjs', dist)))
   await copyMigrations(new URL('migrate/', dist))
-  return sources
+  return [...promoted, ...migrate]
 }
 
 /** The SQL files, to the bundles that run or read them. */
@@ -102,12 +102,12 @@ const copyMigrations = (to: URL) =>
   cp(new URL('shared/database/migrations/', import.meta.url), new URL('migrations/', to), { recursive: true })
 
 /** What makes backups and tries to restore them, and its command, with the common settings of pgBackRest and the migrations' names beside them. */
-async function bundleBackup(dist: URL): Promise<void> {
-  for (const name of ['index', 'cli']) {
-    await bundleFile(`infra/backup/${name}.ts`, fileURLToPath(new URL(`backup/${name}.mjs`, dist)))
-  }
+async function bundleBackup(dist: URL): Promise<string[]> {
+  const service = await bundleFile('infra/backup/index.ts', fileURLToPath(new URL('backup/index.mjs', dist)))
+  const command = await bundleFile('infra/backup/cli.ts', fileURLToPath(new URL('backup/cli.mjs', dist)))
   await copyFile(new URL('infra/backup/pgbackrest.conf', import.meta.url), new URL('backup/pgbackrest.conf', dist))
   await copyMigrations(new URL('backup/', dist))
+  return [...service, ...command]
 }
 
 /** The manifest of the functions, for the router and for deployments. */
@@ -142,6 +142,9 @@ function requireUniqueRoutes(functions: FunctionDefinition[]): void {
   )
 }
 
+/** What is no function. */
+const others = new Set(['router', 'migrate', 'backup'])
+
 /** Builds everything into `dist`, which is emptied first. Gives the source files of each bundle. */
 export async function buildAll(dist: URL): Promise<Map<string, string[]>> {
   const functions = await loadFunctions()
@@ -151,14 +154,14 @@ export async function buildAll(dist: URL): Promise<Map<string, string[]>> {
   }
   await rm(dist, { recursive: true, force: true })
   await mkdir(dist, { recursive: true })
-  const [bundles, router, migrate] = await Promise.all([
+  const [bundles, router, migrate, backup] = await Promise.all([
     bundleFunctions(functions, dist),
     bundleRouter(dist),
     bundleMigrations(dist),
     bundleBackup(dist),
   ])
   await writeFile(new URL('manifest.json', dist), `${JSON.stringify(await manifestOf(functions, version), null, 2)}\n`)
-  return bundles.set('router', router).set('migrate', migrate)
+  return bundles.set('router', router).set('migrate', migrate).set('backup', backup)
 }
 
 function bundledSources({ inputs }: { inputs: Record<string, { bytesInOutput: number }> }): string[] {
@@ -169,5 +172,8 @@ if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const startedAt = performance.now()
   const bundles = await buildAll(new URL('dist/', import.meta.url))
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1)
-  process.stdout.write(`${bundles.size - 2} functions, the router and the migrations are in dist/ (${seconds} s)\n`)
+  const functions = [...bundles.keys()].filter((name) => !others.has(name)).length
+  process.stdout.write(
+    `${functions} functions, the router, the migrations and the backups are in dist/ (${seconds} s)\n`,
+  )
 }

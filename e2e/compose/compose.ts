@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { environment } from '#config'
 import { npmScript } from '#testing/npm-script'
-import { runDocker } from '../../infra/docker/engine.ts'
+import { runDocker } from '../../infra/local/commands/docker.ts'
 import { freePort } from '../../infra/local/ports.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))

@@ -1,5 +1,5 @@
 import { environment } from '#config'
-import { runDocker } from '../docker/engine.ts'
+import { runDocker } from '../local/commands/docker.ts'
 import { onDatabase, operator, runCommand, say, timed } from '../local/commands/operator-command.ts'
 import { runDrill } from './drill/drill.ts'
 import { copyNow, listEmbedded, restoreEmbedded, verifyEmbedded } from './on-embedded.ts'

@@ -1,5 +1,5 @@
 import { environment } from '#config'
-import { runDocker } from '../docker/engine.ts'
+import { runDocker } from '../local/commands/docker.ts'
 import { timed } from '../local/commands/operator-command.ts'
 import { describe, findStates, followersOf, kill } from './servers.ts'
 

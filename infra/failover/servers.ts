@@ -1,5 +1,5 @@
 import { environment } from '#config'
-import { runDocker } from '../docker/engine.ts'
+import { runDocker } from '../local/commands/docker.ts'
 
 /** The servers of docker-compose.yml, each named after what it is at first. */
 export const servers = ['postgres-primary', 'postgres-replica'] as const

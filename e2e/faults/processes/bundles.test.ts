@@ -64,6 +64,16 @@ describe('the bundles', () => {
     }
   })
 
+  it('are made of nothing that the builds of the images leave out', async () => {
+    const lines = (await readFile(new URL('../../../.dockerignore', import.meta.url), 'utf8')).split('\n')
+    const isIn = (path: string) => (line: string) => path === line || path.startsWith(`${line}/`)
+    const [taken, left] = [lines.flatMap((line) => line.split('!')[1] ?? []), lines.filter((line) => /^\w/.test(line))]
+    expect([...inputs.keys()]).toContain('backup')
+    const sources = [...new Set([...inputs.values()].flat())].filter((path) => /^(functions|shared|infra)\//.test(path))
+    expect(sources.length).toBeGreaterThan(100)
+    expect(sources.filter((path) => !taken.some(isIn(path)) || left.some(isIn(path)))).toEqual([])
+  })
+
   it('hold only what they use', () => {
     const holding = (file: string) => [...inputs].filter(([, files]) => files.includes(file)).map(([name]) => name)
     const drivers = (name: string) => {
