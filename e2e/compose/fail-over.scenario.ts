@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { createShopClient, type ShopClient } from './client.ts'
 import { type Compose, docker, engineMissing, newCompose, pause } from './compose.ts'
-import { expectNothingLost, findLost, openShop, type Shop } from './shop.ts'
+import { expectNothingLost, findLost, openShop, SHOP_SERVICES, type Shop } from './shop.ts'
 
 // The servers of docker-compose.yml change places, with a shop open meanwhile: by the loss of one, and by a switch. In this order, on a
 // project of its own.
@@ -12,12 +12,6 @@ if (missing) process.stdout.write(`skipped: no container engine with Compose ans
 
 type Server = 'postgres-primary' | 'postgres-replica'
 
-/** What the shop uses. */
-const SERVICES = [
-  ...['postgres-primary', 'postgres-replica', 'router', 'create-product', 'adjust-stock', 'get-stock', 'audit-stock'],
-  ...['reserve-stock', 'confirm-reservation', 'release-reservation', 'get-reservation'],
-  ...['submit-job', 'get-job', 'dispatch-jobs', 'process-job'],
-]
 const CONNECTIONS = 64
 /** What is promised, from the loss of the primary to the first write that is done again. */
 const SERVED_MAX_MS = 30_000
@@ -65,7 +59,7 @@ describe.skipIf(missing !== undefined)('a fail-over in containers', () => {
   beforeAll(async () => {
     compose = await newCompose({ SEED: '0' })
     client = createShopClient(compose.url, compose.key, CONNECTIONS)
-    await compose.run('up', '--detach', '--wait', '--wait-timeout', '300', '--build', ...SERVICES)
+    await compose.run('up', '--detach', '--wait', '--wait-timeout', '300', '--build', ...SHOP_SERVICES)
   }, 600_000)
   afterEach(async ({ task }) => {
     if (task.result?.state === 'fail') await compose.keepLogs()

@@ -13,6 +13,13 @@ const TTL_SECONDS = 86_400
 /** Rounds between two checks of the ledger. */
 const CHECK_LEDGER = 40
 
+/** The services that it uses, with what those depend on. */
+export const SHOP_SERVICES = [
+  ...['postgres-primary', 'postgres-replica', 'router', 'create-product', 'adjust-stock', 'get-stock', 'audit-stock'],
+  ...['reserve-stock', 'confirm-reservation', 'release-reservation', 'get-reservation'],
+  ...['submit-job', 'get-job', 'dispatch-jobs', 'process-job'],
+]
+
 /** What the answers said, to compare with what is there in the end. */
 export interface Ledger {
   productId: string

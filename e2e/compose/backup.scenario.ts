@@ -1,0 +1,95 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { createShopClient, type ShopClient } from './client.ts'
+import { type Compose, engineMissing, newCompose } from './compose.ts'
+import { type Operator, openOperator } from './operator.ts'
+import { expectNothingLost, newProduct, openShop, type Shop } from './shop.ts'
+
+// docs/runbooks/backup-and-restore.md: its commands as they stand there. Backups begin, a hand slips, and the moment before comes back; then
+// the primary is lost, and backups go on from the other server. In this order.
+
+const missing = await engineMissing()
+if (missing) process.stdout.write(`skipped: no container engine with Compose answers (${missing})\n`)
+
+const PAGE = 'backup-and-restore.md'
+const CONNECTIONS = 64
+const RESERVATIONS = 200
+/** What the page has in place of the moment to go back to. */
+const MOMENT = /\b2026-11-29T14:05:10Z\b/g
+
+let compose: Compose
+let operator: Operator
+let client: ShopClient
+let before: Shop
+let forgotten: string
+
+const eventually = <T>(check: () => Promise<T>) => expect.poll(check, { timeout: 180_000, interval: 1_000 })
+const backup = (...args: string[]) => operator.enter(`docker compose exec -T backup backup ${args.join(' ')}`)
+/** Commands of the page, for a terminal that is none. */
+const withoutTerminal = (commands: string) =>
+  commands.replaceAll('docker compose exec backup', 'docker compose exec -T backup')
+
+describe.skipIf(missing !== undefined)('a backup in containers', () => {
+  beforeAll(async () => {
+    compose = await newCompose()
+    operator = await openOperator(compose)
+    client = createShopClient(compose.url, compose.key, CONNECTIONS)
+  })
+  afterEach(async ({ task }) => {
+    if (task.result?.state === 'fail') await operator.enter('docker compose logs --no-color --timestamps >&2')
+  })
+  afterAll(async () => {
+    await client?.close()
+    await operator.leave()
+  })
+
+  it('is made within minutes of the beginning, and found sound', async () => {
+    const [commands = ''] = await operator.commandsOf(PAGE, '## Begin with backups')
+    await operator.enter(withoutTerminal(commands))
+    await eventually(() => backup('list')).toContain('full')
+    expect(await backup('verify')).toContain('sound')
+  })
+
+  it('brings back the moment before a hand slipped, and nothing of after it', async () => {
+    before = await openShop(client)
+    await before.more(RESERVATIONS)
+    await before.close()
+    // The next second is the moment: all of the shop is before it, and what comes now is not.
+    const moment = await compose.sql(
+      `select to_char(date_trunc('second', now() at time zone 'utc') + interval '1 s', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') from pg_sleep(0)`,
+    )
+    await compose.sql('select pg_sleep(2)')
+    forgotten = await newProduct(client, 1)
+    const [look = '', restore = '', resume = ''] = await operator.commandsOf(PAGE, '## Restore')
+    const toMoment = (commands: string) => withoutTerminal(commands.replaceAll(MOMENT, moment))
+    expect(await operator.enter(toMoment(look))).toContain(moment.slice(0, 16).replace('T', ' '))
+    process.stdout.write(`${await operator.enter(toMoment(restore))}\n`)
+    const found = await client.sendUntilAnswered({ method: 'GET', path: `/v1/products/${forgotten}` })
+    expect([found.status, found.code]).toEqual([404, 'product_not_found'])
+    process.stdout.write(`${await operator.enter(withoutTerminal(resume))}\n`)
+    await expectNothingLost(client, before.ledger)
+  })
+
+  it('leaves a service that sells, whose replica follows and whose next drill succeeds', async () => {
+    const shop = await openShop(client)
+    await shop.more(RESERVATIONS)
+    await shop.close()
+    await expectNothingLost(client, shop.ledger)
+    await eventually(() => compose.sql(`select count(*) from pg_stat_replication where state = 'streaming'`)).toBe('1')
+    process.stdout.write(`${await backup('drill')}\n`)
+    expect(await backup('verify')).toContain('sound')
+  })
+
+  it('goes on from the other server after a fail-over', async () => {
+    await operator.enter('docker compose kill postgres-primary && npm run -s failover')
+    const sold = await client.sendUntilAnswered({
+      method: 'POST',
+      path: '/v1/reservations',
+      body: { lines: [{ productId: await newProduct(client, 9), quantity: 1 }] },
+      key: randomUUID(),
+    })
+    expect(sold.status).toBe(201)
+    expect(await backup('now', '--type', 'full')).toContain('full')
+    expect(await backup('verify')).toContain('sound')
+  })
+})

@@ -1,0 +1,78 @@
+import { execFile } from 'node:child_process'
+import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { environment } from '#config'
+import type { Compose } from './compose.ts'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+const RUNBOOKS = 'docs/runbooks/'
+/** What a clone has not, and the link to packages that stands for them. */
+const NOT_CLONED = ['.git', '.local', '.env', 'backup.env', 'dist', 'node_modules']
+/** A roll of every function takes some minutes on two cores, and images may have to be built. */
+const COMMANDS_MS_MAX = 20 * 60_000
+
+/** Somebody in a clone of the project, with secrets of its own in `.env`, who types what the runbooks say. */
+export interface Operator {
+  /** Runs commands as a shell does, those that every runbook begins with before them, up to the first that fails. Gives what they write. */
+  enter: (commands: string) => Promise<string>
+  /** The commands of a page of the runbooks under a heading, or after another line, up to the next heading: a text for each block. */
+  commandsOf: (page: string, after: string) => Promise<string[]>
+  /** The value of a variable in `.env`, which commands change. */
+  settingOf: (name: string) => Promise<string>
+  /** Removes the clone, and all that the project has in the engine. */
+  leave: () => Promise<void>
+}
+
+/** `alsoBefore`: commands of a page that come before every other. */
+export async function openOperator(
+  { project, settings }: Compose,
+  ...alsoBefore: ReadonlyArray<readonly [page: string, after: string]>
+): Promise<Operator> {
+  const folder = await mkdtemp(join(tmpdir(), 'stock-operator-'))
+  const isCloned = (path: string) => !NOT_CLONED.some((name) => path === join(root, name))
+  await cp(root, folder, { recursive: true, filter: isCloned })
+  await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
+  const variables = Object.entries({ ...settings, COMPOSE_PROJECT_NAME: project })
+  await writeFile(join(folder, '.env'), variables.map(([name, value]) => `${name}=${value}\n`).join(''))
+
+  async function commandsOf(page: string, after: string): Promise<string[]> {
+    const [, rest = ''] = (await readFile(join(root, RUNBOOKS, page), 'utf8')).split(`${after}\n`)
+    const [section = ''] = rest.split(/^## /m)
+    const blocks = Array.from(section.matchAll(/^```sh\n(.*?)^```/gms), ([, block = '']) => block)
+    if (blocks.length === 0) throw new Error(`${page} has no commands after '${after}'`)
+    return blocks
+  }
+
+  const first = [
+    'README.md',
+    'The commands are those of `docker-compose.yml`. First, in the folder of the project:',
+  ] as const
+  const before = (await Promise.all([first, ...alsoBefore].map(([page, after]) => commandsOf(page, after)))).flat()
+
+  async function enter(commands: string): Promise<string> {
+    const { PATH, HOME, DOCKER_HOST, DOCKER_CONTEXT } = environment()
+    const script = ['set -eo pipefail', ...before, commands].join('\n')
+    const env = { PATH, HOME, DOCKER_HOST, DOCKER_CONTEXT }
+    const running = promisify(execFile)('bash', ['-c', script], { cwd: folder, env, timeout: COMMANDS_MS_MAX })
+    const { stdout } = await running.catch((error: Error & { stdout?: string; stderr?: string }) => {
+      throw new Error(`${commands}\n${error.stdout}\n${error.stderr || error.message}`)
+    })
+    return stdout.trim()
+  }
+
+  return {
+    enter,
+    commandsOf,
+    async settingOf(name) {
+      const lines = (await readFile(join(folder, '.env'), 'utf8')).split('\n')
+      return lines.findLast((line) => line.startsWith(`${name}=`))?.slice(name.length + 1) ?? ''
+    },
+    async leave() {
+      await enter('docker compose down --volumes --rmi local --remove-orphans --timeout 5')
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}
