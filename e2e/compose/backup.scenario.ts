@@ -62,7 +62,7 @@ describe.skipIf(missing !== undefined)('a backup in containers', () => {
     forgotten = await newProduct(client, 1)
     const [look = '', restore = '', resume = ''] = await operator.commandsOf(PAGE, '## Restore')
     const toMoment = (commands: string) => withoutTerminal(commands.replaceAll(MOMENT, moment))
-    expect(await operator.enter(toMoment(look))).toContain(moment.slice(0, 16).replace('T', ' '))
+    expect(await operator.enter(toMoment(look))).toContain(moment.slice(0, 16))
     process.stdout.write(`${await operator.enter(toMoment(restore))}\n`)
     const found = await client.sendUntilAnswered({ method: 'GET', path: `/v1/products/${forgotten}` })
     expect([found.status, found.code]).toEqual([404, 'product_not_found'])

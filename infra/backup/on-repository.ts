@@ -58,9 +58,12 @@ export function backUpNow(type: BackupType, number: number | undefined): Promise
   )
 }
 
+/** What pgBackRest says where the replica does not replay the log in time, or goes away in the middle, as one does that copies the primary anew. */
+const REPLICA_FAILS = /standby|unable to (?:complete query|connect to)/
+
 /**
  * Makes a backup in one repository. One that has none yet gets a full one, whatever the type. It is read from the replica where there is one, and
- * from the primary where there is none, or that does not replay the log in time: `tell` is told of it.
+ * from the primary where there is none, or where that fails: `tell` is told of it.
  */
 export async function backUp(
   { run, prefix }: Repository,
@@ -72,7 +75,7 @@ export async function backUp(
     await run('backup', `--type=${type}`)
   } catch (error) {
     const { message } = error as Error
-    if (!message.includes('standby')) throw error
+    if (!REPLICA_FAILS.test(message)) throw error
     tell(`${prefix}the replica can't be backed up from, so the primary is (${message})`)
     await run('backup', `--type=${type}`, '--backup-standby=n')
   }

@@ -148,7 +148,21 @@ describe.skipIf(storeProgram === undefined)('two repositories', () => {
     expect(behind.printed).toMatch(/^repository 1: the replica can't be backed up from, so the primary is \(.*standby/m)
     expect(behind.printed).toMatch(/^repository 1: \S+ {2}incr, /m)
 
+    await onReplica((sql) => sql`select pg_wal_replay_pause()`)
+    const losing = backUp()
+    await vi.waitFor(async () => {
+      const waiting = await onReplica(
+        (sql) => sql`select from pg_stat_activity where pid <> pg_backend_pid() and query like '%replayLsn%'`,
+      )
+      expect(waiting).toHaveLength(1)
+    })
     process.kill(cluster.pids().replica ?? 0, 'SIGKILL')
+    const lost = await losing
+    expect(lost.failed).toBe('')
+    expect(lost.printed).toMatch(/^repository 1: the replica can't be backed up from, so the primary is \(.*query/m)
+    expect(lost.printed).toMatch(/^repository 1: \S+ {2}incr, /m)
+
+    // It stays away.
     await vi.waitFor(() => expect(cluster.pids().replica).toBe(null))
     const alone = await backUp()
     expect(alone.failed).toBe('')
