@@ -5,11 +5,22 @@ import { closeJobs, submitJob } from '#jobs'
 import { sql } from '#testing'
 import type { Claim } from './attempts/claim.ts'
 import { jobTypes } from './job-types.ts'
-import { acknowledge, adapters, deferred, letters, row, start, stopAll, submit, until } from './testing/work.ts'
+import {
+  acknowledge,
+  adapters,
+  deferred,
+  emptyJobs,
+  letters,
+  row,
+  start,
+  stopAll,
+  submit,
+  until,
+} from './testing/work.ts'
 import { work } from './work.ts'
 
 beforeEach(async () => {
-  await sql`truncate jobs, job_dispatches cascade`
+  await emptyJobs()
 })
 
 afterEach(stopAll)

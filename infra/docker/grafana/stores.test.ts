@@ -101,7 +101,6 @@ const DataSources = z.strictObject({
             datasourceUid,
             queries: z.array(z.strictObject({ name: z.string(), query: z.string() })),
           }),
-          serviceMap: z.strictObject({ datasourceUid }),
           nodeGraph: z.strictObject({ enabled: z.boolean() }),
         }),
       }),

@@ -6,6 +6,7 @@ import {
   adapters,
   claimOne,
   deferred,
+  emptyJobs,
   letters,
   row,
   start,
@@ -17,7 +18,7 @@ import { renewLease } from './claim.ts'
 import { handBack, recordFailure } from './end-attempt.ts'
 
 beforeEach(async () => {
-  await sql`truncate jobs, job_dispatches cascade`
+  await emptyJobs()
 })
 
 afterEach(stopAll)

@@ -6,7 +6,7 @@ import { blocked, inRivalSession, sql } from '#testing'
 import { openProxy } from '#testing/proxy'
 import { inRabbit, type JobsBroker, rabbitUrl, useBroker } from '#testing/rabbit'
 import { renewLease } from '../attempts/claim.ts'
-import { acknowledge, deferred, row, start, stopAll, submit, until } from '../testing/work.ts'
+import { acknowledge, deferred, emptyJobs, row, start, stopAll, submit, until } from '../testing/work.ts'
 import { claimDelivery } from './deliveries.ts'
 
 // What is promised of the broker alone; what is promised of any queue is in work.test.ts and lost.test.ts.
@@ -18,7 +18,7 @@ describe.skipIf(rabbitUrl === undefined)(`a worker whose queue is ${inRabbit}`, 
   })
   afterAll(() => broker?.stop())
   beforeEach(async () => {
-    await sql`truncate jobs, job_dispatches cascade`
+    await emptyJobs()
   })
   afterEach(stopAll)
 

@@ -42,6 +42,11 @@ export async function claimOne(): Promise<Claim> {
 
 export const until = (check: () => unknown) => vi.waitFor(check, { timeout: 10_000, interval: 10 })
 
+/** Removes all jobs. A worker or a dispatcher beside it takes locks in another order: where a deadlock ends this one, it is tried again. */
+export async function emptyJobs(): Promise<void> {
+  await until(() => sql`truncate jobs, job_dispatches cascade`)
+}
+
 /** Works the queue, and stops with the test. What it delivers is run by `run`; a run that succeeds says so in the database. */
 export function start(run: (claim: Claim) => Outcome | Promise<Outcome>): Worker & { jobIds: string[] } {
   const jobIds: string[] = []
