@@ -79,7 +79,8 @@ describe('a function', () => {
 
   it('gives up the place of what never ends, and tells of it', async () => {
     const error = vi.spyOn(logger(), 'error')
-    const stuck = functionOf(() => new Promise(() => {}), { inFlight: 1, timeoutMs: 100 })
+    // Longer than a busy machine takes to see that it is in flight.
+    const stuck = functionOf(() => new Promise(() => {}), { inFlight: 1, timeoutMs: 1_000 })
     const answer = call(stuck)
     await vi.waitFor(() => expect(stuck.inFlight()).toBe(1))
     // The minute that begins with its time-out.
