@@ -19,9 +19,7 @@ import {
 } from './testing/work.ts'
 import { work } from './work.ts'
 
-beforeEach(async () => {
-  await emptyJobs()
-})
+beforeEach(emptyJobs)
 
 afterEach(stopAll)
 

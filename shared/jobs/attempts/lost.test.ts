@@ -17,9 +17,7 @@ import {
 import { renewLease } from './claim.ts'
 import { handBack, recordFailure } from './end-attempt.ts'
 
-beforeEach(async () => {
-  await emptyJobs()
-})
+beforeEach(emptyJobs)
 
 afterEach(stopAll)
 

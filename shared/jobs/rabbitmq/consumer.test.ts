@@ -17,9 +17,7 @@ describe.skipIf(rabbitUrl === undefined)(`a worker whose queue is ${inRabbit}`, 
     broker = await useBroker(rabbitUrl ?? '')
   })
   afterAll(() => broker?.stop())
-  beforeEach(async () => {
-    await emptyJobs()
-  })
+  beforeEach(emptyJobs)
   afterEach(stopAll)
 
   const queue = (type = 'verify-ledger') => `${broker.settings.JOBS_QUEUE}.${type}`
