@@ -94,3 +94,16 @@ it('a bucket in memory fills by the clock that it is given', () => {
   now = 3_600_000
   expect(take()).toMatchObject({ isAllowed: true, remaining: 3 })
 })
+
+it.skipIf(redisUrl === undefined)('an empty bucket goes on filling when the clock of Redis is set back', async () => {
+  const connection = connectRedis(redisUrl ?? '')
+  const buckets = createRedisBuckets(connection)
+  const name = newName()
+  const size = { ratePerSecond: 20, burst: 1 }
+  // As it was left before: five minutes ahead of the clock.
+  const at = Date.now() + 300_000
+  await connection.call('hset', (client) => client.hset(`bucket:${name}`, { tokens: 0, at }))
+  expect(await buckets.take(name, size)).toMatchObject({ isAllowed: false })
+  await vi.waitFor(async () => expect(await buckets.take(name, size)).toMatchObject({ isAllowed: true }))
+  await buckets.close()
+})

@@ -54,12 +54,12 @@ const TAKE = `
   local rate, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
   local bucket = redis.call('hmget', KEYS[1], 'tokens', 'at')
   local tokens = tonumber(bucket[1]) or burst
-  local elapsed = math.max(0, now - (tonumber(bucket[2]) or now))
-  tokens = math.min(burst, tokens + elapsed / 1000 * rate)
+  local at = tonumber(bucket[2]) or now
+  tokens = math.min(burst, tokens + math.max(0, now - at) / 1000 * rate)
   local allowed = tokens >= 1 and 1 or 0
   local left = string.format('%.17g', tokens - allowed)
-  -- An empty bucket is left as it is: it fills with time.
-  if allowed > 0 then
+  -- An empty bucket is left as it is: it fills with time. Where the clock was set back, it would not do so until then.
+  if allowed > 0 or at > now then
     redis.call('hset', KEYS[1], 'tokens', left, 'at', string.format('%.17g', now))
     -- By then it is full, as an unknown bucket is.
     redis.call('pexpire', KEYS[1], math.ceil(burst / rate * 1000) + 1000)
