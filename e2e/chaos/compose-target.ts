@@ -7,9 +7,9 @@ import { freePort } from '../../infra/local/ports.ts'
 import { closeLater } from '../bench/closing.ts'
 import { docker, newCompose, pause } from '../compose/compose.ts'
 import { advertisedThroughToxiproxy, createNetwork, throughToxiproxy } from './compose-network.ts'
-import type { Action, Part } from './faults.ts'
+import { type Action, engineParts, type Part } from './faults.ts'
 import { FUNCTIONS, WORKERS } from './functions.ts'
-import { SKEW_MS, skewedClock } from './skewed-clock.ts'
+import { FAKETIME_VOLUME, fakedClock, SKEW_MS, skewedClock } from './skewed-clock.ts'
 import type { Mend, Target } from './target.ts'
 
 const servicesOf: Record<Part, readonly string[]> = {
@@ -23,8 +23,11 @@ const servicesOf: Record<Part, readonly string[]> = {
   worker: WORKERS,
 }
 
+/** Which are no processes of Node. */
+const ENGINES: readonly string[] = engineParts.flatMap((part) => servicesOf[part])
 const FILES = ['--file', 'docker-compose.yml', '--file', 'e2e/chaos/compose.yml']
-const FILLER = '/var/lib/postgresql/filler'
+/** In the container `tools`. */
+const fillerOf = (service: string) => `/disks/${service}/filler`
 const WAIT = ['--detach', '--wait', '--wait-timeout', '300']
 
 /** Starts docker-compose.yml as a project of its own, with a network that can fail. Throws where there is no container engine. */
@@ -75,11 +78,18 @@ export async function startCompose(progress: (line: string) => void): Promise<Ta
         await setReplayDelay('3s')
         return () => setReplayDelay('0')
       case 'skew': {
-        const skew = await writeOverride(`skew-${service}`, {
-          services: { [service]: { environment: skewedClock(SKEW_MS) } },
-        })
+        const skewed = ENGINES.includes(service)
+          ? { environment: fakedClock(SKEW_MS), volumes: [FAKETIME_VOLUME] }
+          : { environment: skewedClock(SKEW_MS) }
+        const skew = await writeOverride(`skew-${service}`, { services: { [service]: skewed } })
         await run(...links, ...skew, 'up', '--detach', '--no-deps', service)
         return () => run(...links, 'up', '--detach', '--no-deps', service)
+      }
+      case 'fill': {
+        const tools = await idOf('tools')
+        // It ends with an error, once there is no byte left.
+        await docker(['exec', tools, 'sh', '-c', `cat /dev/zero > ${fillerOf(service)} || true`])
+        return () => docker(['exec', tools, 'rm', fillerOf(service)])
       }
       default:
         return breakContainer(await idOf(service), service, action)
@@ -129,10 +139,6 @@ async function breakContainer(id: string, service: string, action: Action): Prom
         for (const network of networks) await docker(['network', 'connect', '--alias', service, network, id])
       }
     }
-    case 'fill':
-      // It ends with an error, once there is no byte left.
-      await docker(['exec', id, 'sh', '-c', `cat /dev/zero > ${FILLER} || true`])
-      return () => docker(['exec', id, 'rm', FILLER]).catch(() => docker(['exec', id, 'rm', '--force', FILLER]))
     default:
       throw new Error(`a container can't be struck by ${action}`)
   }

@@ -9,7 +9,7 @@ import { startCluster } from '../../infra/local/postgres/cluster.ts'
 import { withConnection } from '../../infra/local/postgres/sql.ts'
 import { processesNaming, serverProcesses, signalAll } from '../../infra/local/processes.ts'
 import { closeLater } from '../bench/closing.ts'
-import type { Part } from './faults.ts'
+import type { engineParts } from './faults.ts'
 
 export interface Engine {
   /** SIGKILL. It is started again by itself. */
@@ -20,7 +20,7 @@ export interface Engine {
   lag?: (delay: string) => Promise<void>
 }
 
-type EnginePart = Extract<Part, 'primary' | 'replica' | 'redis' | 'kafka' | 'rabbitmq'>
+type EnginePart = (typeof engineParts)[number]
 
 export interface Engines {
   engines: Record<EnginePart, [Engine & { name: string; proxy: TcpProxy }]>

@@ -1,6 +1,7 @@
 /** What a target has, under the names that it is struck by. Of `function` and `worker` it has several. */
 export const parts = ['primary', 'replica', 'redis', 'kafka', 'rabbitmq', 'router', 'function', 'worker'] as const
 export type Part = (typeof parts)[number]
+export const engineParts = ['primary', 'replica', 'redis', 'kafka', 'rabbitmq'] as const satisfies Part[]
 
 /** By which `slow` delays every packet. */
 export const SLOW_MS = 60
@@ -63,6 +64,8 @@ export const faults: readonly Fault[] = [
   fault('replica', 'stall', SHORT, 15_000),
   fault('replica', 'vanish', SHORT, 15_000),
   fault('replica', 'lag', SHORT, 15_000),
+  fault('replica', 'skew', SHORT, 45_000),
+  fault('replica', 'fill', SHORT, 60_000),
   fault('redis', 'kill', ONCE, 15_000),
   fault('redis', 'restart', ONCE, 15_000),
   fault('redis', 'pause', SHORT, 15_000),
@@ -70,6 +73,7 @@ export const faults: readonly Fault[] = [
   fault('redis', 'stall', SHORT, 15_000),
   fault('redis', 'vanish', SHORT, 15_000),
   fault('redis', 'slow', SHORT, 15_000),
+  fault('redis', 'skew', SHORT, 15_000),
   // Its controller waits for the end of the old broker's session, and consumers for that of their group's.
   fault('kafka', 'kill', ONCE, 90_000),
   fault('kafka', 'restart', ONCE, 90_000),
@@ -77,15 +81,19 @@ export const faults: readonly Fault[] = [
   fault('kafka', 'cut', SHORT, 60_000),
   fault('kafka', 'stall', SHORT, 60_000),
   fault('kafka', 'vanish', SHORT, 60_000),
+  fault('kafka', 'fill', SHORT, 90_000),
   fault('rabbitmq', 'kill', ONCE, 60_000),
   fault('rabbitmq', 'restart', ONCE, 60_000),
   fault('rabbitmq', 'pause', SHORT, 30_000),
   fault('rabbitmq', 'cut', SHORT, 30_000),
   fault('rabbitmq', 'stall', SHORT, 30_000),
   fault('rabbitmq', 'vanish', SHORT, 30_000),
+  fault('rabbitmq', 'skew', SHORT, 60_000),
+  fault('rabbitmq', 'fill', SHORT, 60_000),
   fault('router', 'kill', ONCE, 15_000, true),
   fault('router', 'restart', ONCE, 15_000, true),
   fault('router', 'pause', SHORT, 15_000, true),
+  fault('router', 'skew', SHORT, 15_000, true),
   fault('function', 'kill', ONCE, 15_000, true),
   fault('function', 'restart', ONCE, 15_000, true),
   fault('function', 'pause', SHORT, 15_000, true),

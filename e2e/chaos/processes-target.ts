@@ -19,9 +19,9 @@ import type { Mend, Target } from './target.ts'
 const KEY = 'chaos-admin-key-0123456789'
 const LOG_LINES_MAX = 400
 
-/** Whether processes can be struck so. Engines end by SIGKILL alone, workers have no address, and the disk is everybody's. */
+/** Whether processes can be struck so. Engines end by SIGKILL alone and have this machine's clock, workers have no address, and the disk is everybody's. */
 export function fitsProcesses({ part, action }: Fault): boolean {
-  if (action === 'restart') return ['router', 'function', 'worker'].includes(part)
+  if (action === 'restart' || action === 'skew') return ['router', 'function', 'worker'].includes(part)
   return action !== 'fill' && !(part === 'worker' && action === 'cut')
 }
 

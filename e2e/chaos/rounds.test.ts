@@ -75,3 +75,17 @@ it('an event that is delivered after the bound only is found, and waited for', a
   expect((await play({})).recoveredInMs).toBeGreaterThan(BOUND_MS)
   expect(checker.findings).toMatchObject([{ promise: 'recovery', what: expect.stringContaining('not been delivered') }])
 })
+
+it('what the last round has left to do is waited for, so that the next one is not measured by it', async () => {
+  undelivered.set('a reservation', Date.now() - 60_000)
+  let isStruck = false
+  onStrike = () => {
+    isStruck = true
+  }
+  const playing = play({})
+  await new Promise((resolve) => setTimeout(resolve, LATE_MS))
+  expect(isStruck).toBe(false)
+  undelivered.clear()
+  expect((await playing).recoveredInMs).toBeLessThan(BOUND_MS)
+  expect([isStruck, checker.findings]).toEqual([true, []])
+})

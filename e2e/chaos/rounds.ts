@@ -21,6 +21,8 @@ export interface Outcome {
 
 /** All goes well for so long before a round counts as over. */
 const CALM_MS = 1_500
+/** Events that are not delivered for so long are a backlog, which would count against the next round's bound. */
+const BACKLOG_MS = 3_000
 /** Beyond its bound a round is waited for, so that the next one does not suffer from it. */
 const PATIENCE_MS = 90_000
 /** What has to be answered well again. The others come too seldom to wait for them. */
@@ -32,7 +34,7 @@ export const FREQUENT = [
   'POST /v1/stock/availability',
 ]
 
-/** Plays rounds against a target under load, and knows when requests may be refused, and when all goes well again. */
+/** Plays rounds against a target under load, one at a time, and knows when requests may be refused, and when all goes well again. */
 export function createRounds(
   target: Pick<Target, 'strike'>,
   client: Pick<Client, 'oldestOpen'>,
@@ -78,6 +80,12 @@ export function createRounds(
     return Math.max(0, lastLate - since, lastRefused - since)
   }
 
+  /** What was begun since a round's faults ended may wait behind what had been held up by them. */
+  async function noBacklog(): Promise<void> {
+    const isBehind = () => [...load.undelivered.values()].some((since) => Date.now() - since > BACKLOG_MS)
+    if (!(await waitUntil(() => !isBehind(), PATIENCE_MS, 100))) throw new Error('events do not catch up')
+  }
+
   async function strike({ fault, which, afterMs, lastsMs }: Strike): Promise<Outcome['strikes'][number]> {
     await sleep(afterMs)
     const from = Date.now()
@@ -98,6 +106,7 @@ export function createRounds(
     recovery,
 
     async play({ number, strikes }: Round): Promise<Outcome> {
+      await noBacklog()
       const hasRouter = strikes.some(({ fault }) => fault.part === 'router')
       const span = { from: Date.now(), to: Number.POSITIVE_INFINITY, hasRouter }
       if (strikes.some(({ fault }) => fault.mayRefuse)) spans.push(span)

@@ -9,4 +9,15 @@ globalThis.Date = class extends Real {
 /** What a process of Node is started with for its clock to be so much ahead. */
 export const skewedClock = (ms: number) => ({ NODE_OPTIONS: `--import=${SKEWED}`, CLOCK_SKEW_MS: String(ms) })
 
+/**
+ * The same for a program of any kind that is linked with glibc: https://github.com/wolfcw/libfaketime, in a volume that the container
+ * `tools` of compose.yml has filled.
+ */
+export const fakedClock = (ms: number) => ({
+  LD_PRELOAD: '/faketime/libfaketimeMT.so.1',
+  FAKETIME: `+${ms / 1_000}`,
+  FAKETIME_DONT_FAKE_MONOTONIC: '1',
+})
+export const FAKETIME_VOLUME = 'faketime:/faketime:ro'
+
 export const SKEW_MS = 5 * 60_000
