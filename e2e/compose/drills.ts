@@ -37,6 +37,12 @@ const FILL_DISK = `read -r size total free < <(stat -f -c "%S %b %a" /var/lib/ka
 
 const receiver = (command: string) => `e2e/compose/receiver/receiver.sh ${command}`
 
+/** So that each reservation is answered with 500. */
+const TAKE_A_RIGHT = 'revoke insert on reservations from stock_run'
+
+const repository = (from: string, to: string) =>
+  `docker compose exec -T -u postgres postgres-primary mv /var/lib/pgbackrest/${from} /var/lib/pgbackrest/${to}`
+
 const FIRST_BALANCE =
   '(product_id, location) = (select product_id, location from stock_levels order by product_id, location limit 1)'
 
@@ -46,6 +52,17 @@ export const drills: Readonly<Record<string, Drill>> = {
     alerts: ['AuditInconsistent'],
     inject: sql(`update stock_levels set on_hand = on_hand + 1 where ${FIRST_BALANCE}`),
     mend: sql(`update stock_levels set on_hand = on_hand - 1 where ${FIRST_BALANCE}`),
+  },
+  'backlog-unmeasured': {
+    alerts: ['BacklogUnmeasured'],
+    inject: 'docker compose stop measure-backlog',
+    mend: 'docker compose up -d measure-backlog',
+  },
+  // Of containers that make backups.
+  'backup-and-restore': {
+    alerts: ['ArchiveLags'],
+    inject: repository('archive', 'away'),
+    mend: repository('away', 'archive'),
   },
   'dead-letters': {
     alerts: ['JobsDead', 'EventsDead'],
@@ -57,10 +74,20 @@ export const drills: Readonly<Record<string, Drill>> = {
     inject: `docker compose exec -T kafka bash -euc '${FILL_DISK}'`,
     mend: 'docker compose exec -T kafka rm /var/lib/kafka/data/drill',
   },
+  'error-budget': {
+    alerts: ['ErrorBudgetBurns page'],
+    inject: sql(TAKE_A_RIGHT),
+    mend: sql(TAKE_A_RIGHT.replace('revoke', 'grant').replace('from', 'to')),
+  },
   'function-crash-loop': {
     alerts: ['FunctionCrashLoops'],
     inject: `for crash in 1 2 3 4; do ${signal('KILL', 'get-stock')}; sleep 15; done`,
     mend: 'true',
+  },
+  'function-down': {
+    alerts: ['FunctionDown'],
+    inject: 'docker compose stop confirm-reservation',
+    mend: 'docker compose up -d confirm-reservation',
   },
   'kafka-down': {
     alerts: ['KafkaDown', 'OutboxOld'],
@@ -83,6 +110,11 @@ export const drills: Readonly<Record<string, Drill>> = {
     mend: 'docker compose up -d rabbitmq',
   },
   'redis-down': { alerts: ['RedisDown'], inject: 'docker compose kill redis', mend: 'docker compose up -d redis' },
+  saturation: {
+    alerts: ['FunctionSaturated', 'PoolExhausted'],
+    inject: 'e2e/compose/saturate.sh start &',
+    mend: 'e2e/compose/saturate.sh stop',
+  },
   'stuck-consumer': {
     alerts: ['ConsumerStuck'],
     inject: signal('STOP', 'notify-webhooks'),
