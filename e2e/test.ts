@@ -4,6 +4,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { ensureKafka } from '../infra/local/engines/kafka.ts'
+import { ensurePatroni } from '../infra/local/engines/patroni.ts'
+import { ensurePgBackRest } from '../infra/local/engines/pgbackrest.ts'
+import { ensurePgBouncer } from '../infra/local/engines/pgbouncer.ts'
+import { ensurePostgres15 } from '../infra/local/engines/postgres-15.ts'
+import { ensureProgram } from '../infra/local/engines/prometheus.ts'
+import { ensureRabbit } from '../infra/local/engines/rabbitmq.ts'
+import { ensureRedis } from '../infra/local/engines/redis.ts'
+import { ensureS3Store } from '../infra/local/engines/s3-store.ts'
 import { useScratchFolder } from '../infra/testing/scratch-folder.ts'
 import { type Counts, runEndToEnd } from './collection/run.ts'
 
@@ -49,6 +58,27 @@ async function check(): Promise<boolean> {
   return true
 }
 
+/** What the suites start. */
+const servers: Record<string, (say: (line: string) => void) => Promise<unknown>> = {
+  redis: ensureRedis,
+  rabbitmq: ensureRabbit,
+  kafka: ensureKafka,
+  pgbackrest: ensurePgBackRest,
+  's3 store': ensureS3Store,
+  pgbouncer: ensurePgBouncer,
+  'postgresql 15': ensurePostgres15,
+  prometheus: (say) => ensureProgram('prometheus', say),
+  patroni: ensurePatroni,
+}
+
+/** Fetches what is missing of them. Of one that can't be had the suite that needs it tells, and skips what does. */
+async function fetchServers(): Promise<void> {
+  const fetching = Object.entries(servers).map(([name, ensure]) =>
+    ensure((line) => process.stdout.write(`${name}: ${line}\n`)),
+  )
+  await Promise.allSettled(fetching)
+}
+
 /** Runs vitest's suites. A run that broke before it counted anything is one failure. */
 async function suites(): Promise<Counts> {
   const folder = await mkdtemp(join(tmpdir(), 'stock-report-'))
@@ -84,7 +114,9 @@ async function main(): Promise<void> {
   }
   useScratchFolder()
   const startedAt = performance.now()
-  if (!(await check())) {
+  // The one computes, the other waits for the network.
+  const [isFine] = await Promise.all([check(), fetchServers()])
+  if (!isFine) {
     process.stdout.write('0 passed, 1 failed\n')
     process.exit(1)
   }

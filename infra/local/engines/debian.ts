@@ -15,6 +15,8 @@ const DENY_ALL = '#!/bin/sh\nexit 101\n'
 
 /** apt-get runs once at a time: a second one would find its lists locked. */
 let installing: Promise<void> = Promise.resolve()
+/** Lists of what there is, once a process: it takes seconds. */
+let hasLists = false
 
 /**
  * Installs Debian's packages if this is root on Debian, and does nothing elsewhere: callers check again afterwards. It starts none of
@@ -34,7 +36,8 @@ async function install(names: string[], progress: (line: string) => void): Promi
   const lock = ['-o', `DPkg::Lock::Timeout=${LOCK_MAX_SECONDS}`]
   const command = ['install', '--yes', '--no-install-recommends', '--no-upgrade', ...lock]
   try {
-    await run('apt-get', ['update'], options)
+    if (!hasLists) await run('apt-get', ['update'], options)
+    hasLists = true
     await withoutServices(() => run('apt-get', [...command, ...names], options))
   } catch (error) {
     throw new Error(`${packages} could not be installed: ${(error as Error).message}`)
