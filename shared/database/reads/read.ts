@@ -15,7 +15,7 @@ import type { Readers } from '../connections/readers.ts'
 import { isServerTimeout, withServerTimeout } from '../connections/server-timeout.ts'
 import { databaseSettings } from '../connections/settings.ts'
 import { type RequestContext, systemContext } from '../request-context.ts'
-import { isCancelled, isConnectionFailure, retryReason, toPublicError } from '../transactions/failures.ts'
+import { isCancelled, isConnectionFailure, isDropped, retryReason, toPublicError } from '../transactions/failures.ts'
 import { currentPosition, formatToken, justBefore, type LogPosition, parseToken } from '../transactions/token.ts'
 import { boundOfPrimary } from './bound-of-primary.ts'
 import { monitorReplica, type ReplicaMonitor } from './replica-monitor.ts'
@@ -63,7 +63,7 @@ export function stopReading(): void {
 
 /**
  * Runs a query that finds some rows by an index: on the replica if that is in rotation and, for a request with a consistency token, has
- * replayed that far; else on the primary. `query` may run twice, but never because it was slow. An answer of the replica for which
+ * replayed that far; else on the primary. `query` may run again, but never because it was slow. An answer of the replica for which
  * `unless` holds is confirmed on the primary: a missing row may only be late. Throws ServiceErrors only, except for defects: `overloaded`
  * where too many reads wait for the primary, or the query takes too long.
  *
@@ -173,7 +173,13 @@ async function onReplica<Result>(
   }
 }
 
-async function onPrimary<Result>(lane: Lane, query: Query<Result>, reason: string): Promise<Result> {
+/** Runs the query again, once, if its connection ends: it may have been dead for long, without this process knowing. */
+async function onPrimary<Result>(
+  lane: Lane,
+  query: Query<Result>,
+  reason: string,
+  isRepeated = false,
+): Promise<Result> {
   await primaryKnown()
   routing ??= openRouting()
   const readers = primaryReaders()
@@ -189,6 +195,7 @@ async function onPrimary<Result>(lane: Lane, query: Query<Result>, reason: strin
   } catch (error) {
     if (isServerTimeout(error)) retirePrimaryReaders(readers)
     if (isConnectionFailure(error)) suspectPrimary()
+    if (isDropped(error) && !isRepeated) return onPrimary(lane, query, reason, true)
     if (isCancelled(error)) throw tooSlow(error)
     if (!isBulkheadRejectedError(error)) throw toPublicError(error)
     throw overloaded('Too many reads wait for the primary database. Try again shortly.')

@@ -48,6 +48,13 @@ export function isConnectionFailure(error: unknown): boolean {
   return 'code' in error && typeof error.code === 'string' && UNAVAILABLE_CODES.test(error.code)
 }
 
+/** Whether the connection ended under a statement that was sent on it. A new one may be made at once. */
+export function isDropped(error: unknown): boolean {
+  return (
+    error instanceof Error && 'code' in error && ['CONNECTION_CLOSED', 'ECONNRESET', 'EPIPE'].includes(`${error.code}`)
+  )
+}
+
 /** The ServiceError for a database error that a client may see. Gives any other error back unchanged. */
 export function toPublicError(error: unknown): unknown {
   if (isConnectionFailure(error)) {
