@@ -20,8 +20,8 @@ import { createRecorder, rotated } from '../report/rounds.ts'
 export const ARCHIVING_SERVER = { settings: { archive_mode: 'on' } }
 export const ARCHIVE_NOTHING = 'true'
 
-/** 0.9 GB: while sales take the cores, a backup of it lasts longer than a measurement. */
-const PRODUCTS = 200_000
+/** 3.6 GB: while sales take the cores, a backup of it lasts longer than a measurement of 20 s. A backup begins with a checkpoint. */
+const PRODUCTS = 800_000
 const SAMPLE_MS = 1_000
 const confirmed = { confirmPercent: 100, releasePercent: 0, extendAndConfirmPercent: 0 }
 
