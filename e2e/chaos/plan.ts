@@ -29,9 +29,10 @@ export function planOf(seed: number, rounds: number, table: readonly Fault[] = f
   let deck: Fault[] = []
   /** The next one that is of another part than `taken`. */
   const draw = (taken?: Fault): Fault | undefined => {
-    if (deck.length === 0) deck = shuffled(table, random)
-    const index = deck.findLastIndex(({ part }) => part !== taken?.part)
-    return deck.splice(index, index < 0 ? 0 : 1)[0]
+    const find = () => deck.findLastIndex(({ part }) => part !== taken?.part)
+    // Those that are left stay on top.
+    if (find() < 0) deck = [...shuffled(table, random), ...deck]
+    return deck.splice(find(), find() < 0 ? 0 : 1)[0]
   }
   const strike = (fault: Fault, afterMs: number): Strike => {
     const [least, most] = fault.lastsMs

@@ -17,7 +17,9 @@ it.each(Object.entries(drills))(
   'the drill %s breaks and mends services that there are',
   async (_, { inject, mend }) => {
     const compose = await readFile(new URL('docker-compose.yml', root), 'utf8')
-    const services = [...`${inject}\n${mend}`.matchAll(/docker compose (?:kill|restart|up -d|exec -T) ([\w-]+)/g)]
+    const services = [
+      ...`${inject}\n${mend}`.matchAll(/docker compose (?:kill|restart|up -d|exec -T(?: -u postgres)?) ([\w-]+)/g),
+    ]
     for (const [, service] of services) expect(compose).toMatch(new RegExp(`^  ${service}:$`, 'm'))
   },
 )
