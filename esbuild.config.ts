@@ -91,7 +91,10 @@ async function bundleRouter(dist: URL): Promise<string[]> {
 
 /** The bundle that a deployment runs before its functions, with its SQL files beside it, and what is run after a promotion. */
 async function bundleMigrations(dist: URL): Promise<string[]> {
-  const promoted = await bundleFile('infra/backup/promoted.ts', fileURLToPath(new URL('migrate/promoted.mjs', dist)))
+  const promoted = await bundleFile(
+    'infra/backup/restore/promoted.ts',
+    fileURLToPath(new URL('migrate/promoted.mjs', dist)),
+  )
   const migrate = await bundleFile('infra/migrate/index.ts', fileURLToPath(new URL('migrate/index.mjs', dist)))
   await copyMigrations(new URL('migrate/', dist))
   return [...promoted, ...migrate]

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { Checker } from './checker.ts'
+import { Checker } from './checks/checker.ts'
+import type { Attempt } from './checks/history.ts'
 import type { Fault } from './faults.ts'
-import type { Attempt } from './history.ts'
 import { createRounds, FREQUENT } from './rounds.ts'
 
 const BOUND_MS = 100

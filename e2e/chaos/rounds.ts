@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { waitUntil } from '../../infra/local/waits.ts'
-import type { Checker } from './checker.ts'
-import type { Client } from './client.ts'
+import type { Checker } from './checks/checker.ts'
+import { type Attempt, isRefused } from './checks/history.ts'
 import { nameOf } from './faults.ts'
-import { type Attempt, isRefused } from './history.ts'
-import type { Load } from './load.ts'
+import type { Client } from './load/client.ts'
+import type { Load } from './load/load.ts'
 import { type Round, type Strike, seconds } from './plan.ts'
-import type { Target } from './target.ts'
+import type { Target } from './targets/target.ts'
 
 /** What came of a round. Times are milliseconds since 1970. */
 export interface Outcome {

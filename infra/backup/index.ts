@@ -1,3 +1,3 @@
-import { startBackups } from './service.ts'
+import { startBackups } from './service/service.ts'
 
 startBackups()

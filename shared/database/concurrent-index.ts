@@ -1,6 +1,6 @@
 import { ConfigError } from '#config'
 import { leaseSnapshot } from './connections/connections.ts'
-import { parseServerUrl } from './connections/server-url.ts'
+import { parseServerUrl } from './connections/servers/server-url.ts'
 import { databaseSettings, serverUrls } from './connections/settings.ts'
 
 const STATEMENT = /^create (?:unique )?index concurrently\b/i

@@ -1,10 +1,10 @@
 // More than fifteen names: all modules above read, write and page through this door, and each name is a promise of its own.
 export { closeDatabase } from './close.ts'
-export { askPrimary } from './connections/ask-primary.ts'
 export type { Sql } from './connections/connect.ts'
 export { primary } from './connections/connections.ts'
-export { checkDatabase } from './connections/health.ts'
-export { requireSupportedServer } from './connections/server-version.ts'
+export { askPrimary } from './connections/servers/ask-primary.ts'
+export { checkDatabase } from './connections/servers/health.ts'
+export { requireSupportedServer } from './connections/servers/server-version.ts'
 export { databaseSettings } from './connections/settings.ts'
 export type { Decision, Member } from './group-commit/answers.ts'
 export type { Group } from './group-commit/batch.ts'

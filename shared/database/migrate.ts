@@ -4,8 +4,8 @@ import { logger } from '#telemetry'
 import { buildIndex, concurrentIndexIn } from './concurrent-index.ts'
 import type { Sql } from './connections/connect.ts'
 import { leaseWriter, primary } from './connections/connections.ts'
-import type { Lease } from './connections/lease-pool.ts'
-import { requireSupportedServer } from './connections/server-version.ts'
+import type { Lease } from './connections/pool/lease-pool.ts'
+import { requireSupportedServer } from './connections/servers/server-version.ts'
 import { isLockedOut } from './transactions/failures.ts'
 
 const FILE_NAME = /^\d{4}_[a-z0-9_]+\.sql$/

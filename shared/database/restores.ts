@@ -1,6 +1,6 @@
-import { askPrimary } from './connections/ask-primary.ts'
 import type { Sql } from './connections/connect.ts'
-import { isServerTimeout } from './connections/server-timeout.ts'
+import { isServerTimeout } from './connections/driver/server-timeout.ts'
+import { askPrimary } from './connections/servers/ask-primary.ts'
 
 /** A restore takes longer than this, and the server is away meanwhile: no answer from before it is believed after it. */
 const BELIEVED_MS = 1_000

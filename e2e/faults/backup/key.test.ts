@@ -1,9 +1,9 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { backUp } from '../../../infra/backup/on-repository.ts'
-import { onPrivateServer } from '../../../infra/backup/private-server.ts'
-import { type BackupType, eachRepository, findRepositories } from '../../../infra/backup/repository.ts'
+import { backUp } from '../../../infra/backup/repository/on-repository.ts'
+import { type BackupType, eachRepository, findRepositories } from '../../../infra/backup/repository/repository.ts'
+import { onPrivateServer } from '../../../infra/backup/restore/private-server.ts'
 import { withConnection } from '../../../infra/local/postgres/sql.ts'
 import { type ArchivingCluster, findPgBackRest, startArchivingCluster } from './archiving-cluster.ts'
 

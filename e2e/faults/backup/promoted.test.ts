@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { backUp } from '../../../infra/backup/on-repository.ts'
-import { ensureStanza, findRepositories, readRepository } from '../../../infra/backup/repository.ts'
+import { backUp } from '../../../infra/backup/repository/on-repository.ts'
+import { ensureStanza, findRepositories, readRepository } from '../../../infra/backup/repository/repository.ts'
 import { withConnection } from '../../../infra/local/postgres/sql.ts'
 import { type ArchivingCluster, findPgBackRest, startArchivingCluster } from './archiving-cluster.ts'
 

@@ -82,7 +82,7 @@ it('gives a version a second time after a promotion, with another content', asyn
 it('is settled while it serves: each product is published with a version that no reader has seen, and its entity tag with it', async () => {
   const edition = await editionOf()
   const env = { PATH: process.env.PATH, DATABASE_URL: both }
-  const promoted = await bundleOf(new URL('../../../infra/backup/promoted.ts', import.meta.url))
+  const promoted = await bundleOf(new URL('../../../infra/backup/restore/promoted.ts', import.meta.url))
   const settling = promisify(execFile)(process.execPath, [promoted], { env, timeout: 60_000 })
   await Promise.all([settling, reserve(), reserve()])
   expect((await settling).stdout).toContain('the promotion is settled')
@@ -111,7 +111,7 @@ it('keeps the hold whose confirmation was lost until its shop confirms it again'
 it('is settled again without harm', async () => {
   const before = Math.max(...(await versionsOf(productId)))
   const env = { PATH: process.env.PATH, DATABASE_URL: both }
-  const promoted = await bundleOf(new URL('../../../infra/backup/promoted.ts', import.meta.url))
+  const promoted = await bundleOf(new URL('../../../infra/backup/restore/promoted.ts', import.meta.url))
   await promisify(execFile)(process.execPath, [promoted], { env, timeout: 60_000 })
   expect(Math.max(...(await versionsOf(productId)))).toBeGreaterThan(before)
   await expectBalanced()

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { findPrograms, type PostgresPrograms } from '../../local/postgres/programs.ts'
 import { withConnection } from '../../local/postgres/sql.ts'
-import { type PgBackRest, pgBackRest, STANZA } from '../pgbackrest.ts'
+import { type PgBackRest, pgBackRest, STANZA } from '../repository/pgbackrest.ts'
 import { commonConfiguration } from '../settings.ts'
 
 /** The archive and the backups of one cluster, in a folder beside it. */

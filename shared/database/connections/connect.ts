@@ -1,11 +1,11 @@
 import { fullJitter } from '#async'
-import { arrayTypes } from './array-types.ts'
-import type { Sql } from './driver.ts'
-import { createPool } from './pool.ts'
-import { parseServerUrl, type ServerUrl } from './server-url.ts'
-import { startupParameters } from './session.ts'
+import { arrayTypes } from './driver/array-types.ts'
+import type { Sql } from './driver/driver.ts'
+import { startupParameters } from './driver/session.ts'
+import { createPool } from './pool/pool.ts'
+import { parseServerUrl, type ServerUrl } from './servers/server-url.ts'
 
-export type { Sql } from './driver.ts'
+export type { Sql } from './driver/driver.ts'
 
 interface ConnectOptions {
   max: number

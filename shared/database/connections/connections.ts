@@ -1,11 +1,11 @@
 import { jittered, type Loop, onShutdown, startLoop } from '#async'
 import { logger } from '#telemetry'
 import { connect, type Sql } from './connect.ts'
-import { findPrimary } from './find-primary.ts'
-import { createLeasePool, type Lease, type LeasePool } from './lease-pool.ts'
+import { withServerTimeout } from './driver/server-timeout.ts'
+import { createLeasePool, type Lease, type LeasePool } from './pool/lease-pool.ts'
 import { openReaders, type Readers } from './readers.ts'
-import { withServerTimeout } from './server-timeout.ts'
-import { parseServerUrl } from './server-url.ts'
+import { findPrimary } from './servers/find-primary.ts'
+import { parseServerUrl } from './servers/server-url.ts'
 import { databaseSettings, serverUrls } from './settings.ts'
 
 /** Between two checks of the primary: half as much again or less, at random, so that processes do not check in step. */

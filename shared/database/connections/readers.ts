@@ -1,5 +1,5 @@
 import { connect, type Sql } from './connect.ts'
-import { createLeasePool, type LeasePool } from './lease-pool.ts'
+import { createLeasePool, type LeasePool } from './pool/lease-pool.ts'
 import { databaseSettings } from './settings.ts'
 
 /** One server's connections for reads. Each kind of read has its own, so that none waits for another kind. */

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { defineSettings, integerSetting } from '#config'
 import { logger } from '#telemetry'
-import { parseServerUrl } from './server-url.ts'
+import { parseServerUrl } from './servers/server-url.ts'
 
 const serverUrl = z.string({ error: `must be a postgres:// URL, such as the databaseUrl in .local/stack.json` }).check(
   z.superRefine((url, context) => {

@@ -1,5 +1,5 @@
 import type { Sql } from '../connections/connect.ts'
-import type { Lease } from '../connections/lease-pool.ts'
+import type { Lease } from '../connections/pool/lease-pool.ts'
 import { begin, commit, rollback } from '../transactions/attempt.ts'
 import { pipeline } from '../transactions/pipeline.ts'
 import { claim, type Decision, type Member, store } from './answers.ts'

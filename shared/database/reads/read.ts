@@ -11,8 +11,8 @@ import {
   retirePrimaryReaders,
   suspectPrimary,
 } from '../connections/connections.ts'
+import { isServerTimeout, withServerTimeout } from '../connections/driver/server-timeout.ts'
 import type { Readers } from '../connections/readers.ts'
-import { isServerTimeout, withServerTimeout } from '../connections/server-timeout.ts'
 import { databaseSettings } from '../connections/settings.ts'
 import { type RequestContext, systemContext } from '../request-context.ts'
 import { isCancelled, isConnectionFailure, isDropped, retryReason, toPublicError } from '../transactions/failures.ts'

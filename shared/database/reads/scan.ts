@@ -1,5 +1,5 @@
 import type { Sql } from '../connections/connect.ts'
-import type { LeasePool } from '../connections/lease-pool.ts'
+import type { LeasePool } from '../connections/pool/lease-pool.ts'
 
 /** A search among 400,000 products takes some milliseconds, and 0.6 s where the matches come last: decision 21. */
 const SCAN_MAX_MS = 3_000

@@ -1,6 +1,6 @@
 import postgres from 'postgres'
 import { isRefusal, ServiceError } from '#errors'
-import { isOutdated } from '../connections/driver-mends.ts'
+import { isOutdated } from '../connections/driver/driver-mends.ts'
 
 /** Why a transaction may be retried, by SQLSTATE: https://www.postgresql.org/docs/18/errcodes-appendix.html */
 const RETRY_REASONS: Record<string, string> = {

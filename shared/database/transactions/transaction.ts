@@ -1,7 +1,7 @@
 import type { ServiceError } from '#errors'
 import { inSpan, tracing } from '#telemetry'
 import type { Sql } from '../connections/connect.ts'
-import type { Lease } from '../connections/lease-pool.ts'
+import type { Lease } from '../connections/pool/lease-pool.ts'
 import type { RequestContext } from '../request-context.ts'
 import { begin, commit, rollback, withRetries } from './attempt.ts'
 import { StaleRead } from './failures.ts'

@@ -1,0 +1,32 @@
+import type { Backup, BackupType } from '../repository/repository.ts'
+
+/** Seconds from one backup to the next that holds at least as much, by type. */
+export type Intervals = Record<BackupType, number>
+
+/** The types whose backups do for one of this type. */
+const COVERED_BY: Record<BackupType, readonly BackupType[]> = {
+  full: ['full'],
+  diff: ['full', 'diff'],
+  incr: ['full', 'diff', 'incr'],
+}
+
+/** So that many databases in one store are not backed up in the same minute for ever: up to a tenth earlier. */
+const JITTER = 0.1
+
+/**
+ * The backup that is due, the fullest of several; undefined if none is. Where the archive lacks a segment after the newest backup, the time
+ * behind it can't be restored before there is another backup, so that is due at once. `chance` is from 0 to 1.
+ */
+export function dueBackup(
+  backups: readonly Backup[],
+  intervals: Intervals,
+  { now, chance, hasGap }: { now: Date; chance: number; hasGap: boolean },
+): BackupType | undefined {
+  for (const type of ['full', 'diff', 'incr'] as const) {
+    const last = backups.findLast((backup) => COVERED_BY[type].includes(backup.type))
+    if (!last) return type
+    const seconds = (now.getTime() - last.startedAt.getTime()) / 1_000
+    if (seconds >= intervals[type] * (1 - JITTER * chance)) return type
+  }
+  return hasGap ? 'incr' : undefined
+}
