@@ -15,9 +15,9 @@ raise, and to clear once it is mended. The stack has to be up with a profile tha
   --follow  waits until you have followed the runbook and press Enter, instead of mending it
 `
 
-/** An alert is there within five minutes of its fault, or it is of no use. Rates over ten minutes take as long to forget. */
+/** An alert is there within five minutes of its fault, or it is of no use. Rates over half an hour take as long to forget. */
 const FIRE_MS_MAX = 5 * 60_000
-const CLEAR_MS_MAX = 12 * 60_000
+const CLEAR_MS_MAX = 35 * 60_000
 const CLIENTS = 2
 /** Between two requests of a client. */
 const PAUSE_MS = 200
@@ -83,11 +83,11 @@ async function report(
 async function firing(): Promise<string[]> {
   const response = await fetch(`http://127.0.0.1:${process.env.PROMETHEUS_PORT ?? 9090}/api/v1/alerts`)
   const { data } = (await response.json()) as {
-    data: { alerts: Array<{ state: string; labels: { alertname: string; severity: string } }> }
+    data: { alerts: Array<{ state: string; labels: { alertname: string; severity: string; slo?: string } }> }
   }
   return data.alerts
     .filter(({ state }) => state === 'firing')
-    .map(({ labels }) => `${labels.alertname} ${labels.severity}`)
+    .map(({ labels: { alertname, severity, slo = '' } }) => `${alertname} ${severity} ${slo}`)
 }
 
 const api = () => `http://127.0.0.1:${process.env.PORT ?? 3000}`

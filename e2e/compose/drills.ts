@@ -75,7 +75,7 @@ export const drills: Readonly<Record<string, Drill>> = {
     mend: 'docker compose exec -T kafka rm /var/lib/kafka/data/drill',
   },
   'error-budget': {
-    alerts: ['ErrorBudgetBurns page'],
+    alerts: ['ErrorBudgetBurns page reserve-availability'],
     inject: sql(TAKE_A_RIGHT),
     mend: sql(TAKE_A_RIGHT.replace('revoke', 'grant').replace('from', 'to')),
   },

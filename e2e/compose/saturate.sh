@@ -30,7 +30,7 @@ case ${1-} in
       node -pe 'JSON.parse(require("fs").readFileSync(0)).key')
     sql "$lock" &
     for header in "$admin" "Authorization: Bearer $key"; do keep_asking "$header" stock/audit & done
-    for ((client = 0; client < lists; client++)); do keep_asking "$admin" 'products?limit=1' & done
+    for ((client = 0; client < lists; client++)); do keep_asking "$admin" "products?search=drill-$client" & done
     wait
     ;;
   stop)
