@@ -9,7 +9,7 @@ const Service = z.object({
   build: z.object({ target: z.string().optional(), args: z.object({ FUNCTION: z.string() }).optional() }).optional(),
   command: z.array(z.string()).optional(),
   environment: z.record(z.string(), z.union([z.string(), z.number()])).default({}),
-  // Or with aliases.
+  // A list of networks, or a map with their aliases.
   networks: z
     .union([z.array(z.string()), z.record(z.string(), z.unknown()).transform((named) => Object.keys(named))])
     .default([]),
@@ -41,12 +41,12 @@ const serviceOf = (name: string) => services[name] ?? expect.fail(`there is no s
 const joinedBy = (network: string) => Object.keys(services).filter((name) => serviceOf(name).networks.includes(network))
 const isOurs = ({ build }: z.infer<typeof Service>) => build !== undefined
 
-/** What the README shows: as many processes of one function as this. */
+/** The README shows this many processes of one function. */
 const SCALE_MAX = 4
-/** What has connections for scans, and for snapshots, besides. */
+/** The functions that also have connections for scans, and those that also have connections for snapshots. */
 const SCANNING = ['list-products', 'list-reservations']
 const SNAPSHOTTING = ['audit-stock', 'audit-balances', 'process-job']
-/** For people, the migration, and the replica’s looks at its slot. */
+/** For people, the migration, and the replica’s checks of its slot. */
 const CONNECTIONS_FOR_OTHERS = 20
 
 describe('docker-compose.yml', () => {
@@ -78,7 +78,7 @@ describe('docker-compose.yml', () => {
       expect(EVENTS_URL !== undefined, name).toBe(usesLog)
       expect(joined.includes('events'), name).toBe(usesLog)
       expect(joined.includes('database'), name).toBe(true)
-      // Without a password it is no more than the fact that there is a broker.
+      // Without a password, the URL only says that there is a broker.
       expect(joined.includes('jobs'), name).toBe(String(JOBS_URL).includes('@'))
       expect(String(JOBS_URL), name).toMatch(/^amqp:/)
     }
@@ -108,8 +108,8 @@ describe('docker-compose.yml', () => {
       /^max_connections = (\d+)$/m.exec(await fileAt('infra/docker/postgres/postgresql.conf'))?.[1],
     )
     const pools = functions.map(({ name }) => Number(serviceOf(name).environment.DATABASE_POOL_MAX))
-    // To the primary: a pool for writing and one for reading, and the connection for keys. To the replica: one pool, that for keys,
-    // and the one that watches its lag. Few functions scan or take snapshots, with connections of their own: two and four.
+    // To the primary: a pool for writes, a pool for reads, and one connection for keys. To the replica: one pool, one connection for keys,
+    // and one that watches its lag. Few functions scan or take snapshots: they have two more connections for scans, four for snapshots.
     const processes = pools.length + SCALE_MAX - 1
     const pooled = pools.reduce((sum, pool) => sum + pool, 0) + (SCALE_MAX - 1) * Math.max(...pools)
     const scans = 2 * (SCANNING.length + SCALE_MAX - 1)
@@ -145,7 +145,7 @@ describe('docker-compose.yml', () => {
     const on = (network: string) => joinedBy(network).sort()
     const ours = Object.keys(services).filter((name) => isOurs(serviceOf(name)) && name !== 'migrate')
     expect(on('telemetry')).toEqual([...ours, 'otel-collector', 'otel-collector-lite', 'prometheus'].sort())
-    // RabbitMQ tells of itself.
+    // RabbitMQ exposes its own metrics.
     expect(on('exporters')).toEqual(
       [...joinedBy('exporters').filter((name) => name.endsWith('-exporter')), 'prometheus', 'rabbitmq'].sort(),
     )
@@ -184,7 +184,7 @@ describe('docker-compose.yml', () => {
       expect(service.pids_limit, name).toBeGreaterThan(0)
       expect(service.init, name).toBe(true)
       expect(service.restart, name).toBe(isOneShot ? 'no' : 'unless-stopped')
-      // Ours are named after the project, so that no other project on the machine takes them for its own.
+      // Our images are named after the project, so that no other project on the machine takes them for its own.
       if (isOurs(service)) expect([service.image, service.read_only], name).toEqual([undefined, true])
       else expect(service.image, name).toMatch(/:v?\d[\w.-]*$/)
     }

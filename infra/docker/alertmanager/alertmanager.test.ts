@@ -11,7 +11,7 @@ import { findProgram } from '../testing/programs.ts'
 const amtool = findProgram('amtool', 'TEST_AMTOOL')
 const file = fileURLToPath(new URL('./alertmanager.yml', import.meta.url))
 
-/** `severity = page`, `alertname =~ "KafkaDown|OutboxOld"`. The two others, != and !~, are not used. */
+/** `severity = page`, `alertname =~ "KafkaDown|OutboxOld"`. The two other operators, != and !~, are not used. */
 const matcher = z
   .string()
   .regex(/^\w+ =~? ("[^"]*"|\w+)$/)
@@ -30,7 +30,7 @@ const route = {
   repeat_interval: duration.optional(),
 }
 
-/** What of https://prometheus.io/docs/alerting/latest/configuration/ is used. A receiver has what its owner gives it. */
+/** The part of https://prometheus.io/docs/alerting/latest/configuration/ that is used. A receiver has whatever its owner configures. */
 const Config = z.strictObject({
   route: z.strictObject({ ...route, routes: z.array(z.strictObject({ ...route, matchers })) }),
   receivers: z.array(z.looseObject({ name: z.string() })),
@@ -42,7 +42,7 @@ const { route: root, receivers, inhibit_rules } = Config.parse(parse(await readF
 const rules = await allRules()
 const alerts = rules.filter(({ alert }) => alert !== undefined)
 
-/** The values that a label of an alert may have, for each label that matchers go by. */
+/** The possible values of each alert label that matchers use. */
 const values: Record<string, Array<string | undefined>> = {
   alertname: alerts.map(({ alert }) => alert),
   severity: alerts.map(({ labels }) => labels?.severity),

@@ -7,7 +7,7 @@ import { boards } from '../../dashboards/index.ts'
 import { knownSeries } from '../../dashboards/testing/known-series.ts'
 import { seriesIn, syntaxErrors } from '../../dashboards/testing/queries.ts'
 
-// Grafana, Tempo and Loki, whose images no test runs: a misspelt member would be passed over in silence, or end the process.
+// Grafana, Tempo and Loki. No test runs their images, and a misspelt member would be ignored silently or would end the process.
 
 const load = async (path: string): Promise<unknown> =>
   parse(await readFile(new URL(`../../../${path}`, import.meta.url), 'utf8'), { merge: true, maxAliasCount: -1 })
@@ -16,7 +16,7 @@ const duration = z.string().regex(/^-?\d+[smh]$/)
 const server = z.strictObject({ http_listen_port: z.int() })
 const endpoint = z.strictObject({ endpoint: z.string().regex(/^0\.0\.0\.0:\d+$/) })
 
-/** What of https://grafana.com/docs/tempo/v2.8.x/configuration/ is used. */
+/** The part of https://grafana.com/docs/tempo/v2.8.x/configuration/ that is used. */
 const Tempo = z.strictObject({
   server,
   usage_report: z.strictObject({ reporting_enabled: z.boolean() }),
@@ -33,7 +33,7 @@ const Tempo = z.strictObject({
   }),
 })
 
-/** What of https://grafana.com/docs/loki/v3.5.x/configure/ is used. */
+/** The part of https://grafana.com/docs/loki/v3.5.x/configure/ that is used. */
 const Loki = z.strictObject({
   auth_enabled: z.literal(false),
   analytics: z.strictObject({ reporting_enabled: z.boolean() }),
@@ -50,7 +50,7 @@ const Loki = z.strictObject({
     configs: z.array(
       z.strictObject({
         from: z.iso.date(),
-        // Structured metadata needs both of these, and the index of this store a period of a day.
+        // Structured metadata needs both of these, and the index of this store needs a period of a day.
         store: z.literal('tsdb'),
         schema: z.literal('v13'),
         object_store: z.literal('filesystem'),
@@ -59,7 +59,7 @@ const Loki = z.strictObject({
     ),
   }),
   limits_config: z.strictObject({ allow_structured_metadata: z.boolean(), retention_period: duration }),
-  // With retention it has to be told where requests to delete are kept.
+  // With retention, Loki has to know where it keeps requests to delete.
   compactor: z.strictObject({
     working_directory: z.string(),
     retention_enabled: z.literal(true),
@@ -71,7 +71,7 @@ const source = { name: z.string(), uid: z.string(), url: z.url(), isDefault: z.b
 const datasourceUid = z.string()
 
 /**
- * What is used of https://grafana.com/docs/grafana/v12.2/administration/provisioning/#data-sources, and of the pages on each type:
+ * The part that is used of https://grafana.com/docs/grafana/v12.2/administration/provisioning/#data-sources, and of the pages on each type:
  * https://grafana.com/docs/grafana/v12.2/datasources/tempo/configure-tempo-data-source/ and its neighbours.
  */
 const DataSources = z.strictObject({
@@ -123,7 +123,7 @@ const DataSources = z.strictObject({
   ),
 })
 
-/** What of https://grafana.com/docs/grafana/v12.2/administration/provisioning/#dashboards is used. */
+/** The part of https://grafana.com/docs/grafana/v12.2/administration/provisioning/#dashboards that is used. */
 const Dashboards = z.strictObject({
   apiVersion: z.literal(1),
   providers: z.array(
@@ -157,13 +157,13 @@ const provisioning = 'infra/docker/grafana/provisioning'
 const { datasources } = DataSources.parse(await load(`${provisioning}/datasources/datasources.yaml`))
 const { providers } = Dashboards.parse(await load(`${provisioning}/dashboards/dashboards.yaml`))
 
-/** Where each listens; Prometheus by default. */
+/** The port where each service listens. Prometheus uses its default. */
 const ports: Record<string, number> = {
   prometheus: 9090,
   tempo: tempo.server.http_listen_port,
   loki: loki.server.http_listen_port,
 }
-/** Where a container has its volume, or a file or folder of the project. */
+/** The path where a container mounts its volume, or a file or folder of the project. */
 const mountOf = (service: string, from: string) =>
   serviceOf(service)
     .volumes.map((volume) => volume.split(':'))
@@ -192,7 +192,7 @@ describe('a data source of Grafana', () => {
     const [{ tracesToLogsV2, tracesToMetrics }] = datasources.flatMap((each) =>
       each.type === 'tempo' ? [each.jsonData] : [],
     ) as [Extract<(typeof datasources)[number], { type: 'tempo' }>['jsonData']]
-    // Grafana's own variables, which the file escapes by a second dollar.
+    // Grafana's own variables, which the file escapes with a second dollar sign.
     const filled = (query: string) => query.replaceAll(/\$\$\{[^}]*\}/g, 'x')
     expect(syntaxErrors('logql', filled(tracesToLogsV2.query))).toEqual([])
     const known = await knownSeries()

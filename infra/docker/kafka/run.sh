@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the storage of a new broker, and runs it. The image's own start writes its configuration into the image.
+# Formats the storage of a new broker, and runs the broker. The image's own start script writes its configuration into the image.
 set -euo pipefail
 
 properties=/etc/kafka/stock.properties

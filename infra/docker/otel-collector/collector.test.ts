@@ -25,7 +25,7 @@ interface SpanOptions {
   attributes?: Attributes
 }
 
-/** Bodies by their path. */
+/** The bodies that the store received, each with its path. */
 const stored: Array<{ path: string; body: object }> = []
 const store = createServer(async (req, res) => {
   const body = req.headers['content-encoding'] === 'gzip' ? gunzipSync(await bytesOf(req)) : await bytesOf(req)
@@ -84,7 +84,7 @@ const namesOf = (traceId: string) => {
     .sort()
 }
 
-/** With our configuration, but for its addresses, for how long it waits for a trace, and JSON to the store, which this can read. */
+/** Starts it with our configuration, except for its addresses, how long it waits for a trace, and JSON to the store, which this test can read. */
 async function startCollector(keptPercent: number): Promise<Running> {
   const folder = await mkdtemp(join(tmpdir(), 'stock-collector-'))
   const { port } = store.address() as AddressInfo
@@ -134,7 +134,7 @@ async function startCollector(keptPercent: number): Promise<Running> {
   }
 }
 
-/** Waits for a trace that is sent now, and kept. All that was sent earlier has been decided on, and stored if it was kept, by then. */
+/** Sends a trace that is kept, and waits for it. By then, all earlier traces have been decided on, and stored if they were kept. */
 async function expectDecided(): Promise<void> {
   const traceId = newTrace()
   await sendSpans([{ name: 'the last', traceId, failed: true }])

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The roles and their passwords: `stock` owns the database, and nothing else, and migrates it; the functions are `stock_run`, and those that
-# make and revoke API keys `stock_keys`, which may do what infra/migrate grants them, or `stock_run_2` and `stock_keys_2`, which may do the same, where
-# DATABASE_LOGIN is `_2`: the two take turns with each rotation of their passwords; `stock_monitor` reads the server's statistics, and no
-# table of ours; `replicator` is the replica's. Run by the image in
-# a new database. It may be run again, by hand, in one that is older than a role or has other passwords.
+# Creates the roles and sets their passwords. `stock` owns the database, and nothing else, and migrates it. The functions connect as
+# `stock_run`; those that make and revoke API keys connect as `stock_keys`. infra/migrate grants the rights of both. `stock_run_2` and
+# `stock_keys_2` have the same rights, and are used if DATABASE_LOGIN is `_2`: the two logins take turns with each rotation of the passwords.
+# `stock_monitor` reads the server's statistics, and none of our tables. `replicator` is for the replica. The image runs this script in a
+# new database. You can run it again by hand in a database that is older than a role or has other passwords.
 set -euo pipefail
 
 psql --username postgres --no-psqlrc --quiet -v ON_ERROR_STOP=1 \

@@ -1,27 +1,27 @@
 #!/usr/bin/env bash
-# Runs one of two PostgreSQL servers that replace each other: the primary, or the replica that follows it. Which of the two it is, the
-# volumes of both tell, whether or not the other server runs: docs/decisions/0029-one-primary.md.
+# Runs one of two PostgreSQL servers that can replace each other: the primary, or the replica that follows it. The volumes of both servers
+# tell which of the two this one is, whether or not the other server runs: docs/decisions/0029-one-primary.md.
 #
 #   run.sh [OPTION...]   runs the server, with these options
-#   run.sh fence         makes what is on the volume a replica's, that was a primary's. For a server that is stopped
-#   run.sh reclone       copies the primary over what is on the volume, whatever that is. For a server that is stopped
+#   run.sh fence         turns the data on the volume from a primary's into a replica's. For a server that is stopped
+#   run.sh reclone       copies the primary over the data on the volume, whatever they are. For a server that is stopped
 #
-# A replica makes itself: it copies the primary where there is no copy yet, follows it, and copies it anew once it can't follow any more.
-# Data that nobody else may have are never copied over, except by `reclone`.
+# A replica sets itself up: it copies the primary if it has no copy yet, follows it, and copies it again once it can't follow any more.
+# Data that may exist nowhere else are never overwritten, except by `reclone`.
 set -euo pipefail
 
 PEER=${PEER:?the name of the other server}
-# The volume of the other server, to be read.
+# The volume of the other server, mounted read-only.
 PEER_VOLUME=/peer
 PEER_DATA=$PEER_VOLUME${PGDATA#/var/lib/postgresql}
 SLOT=replica
-# How often it is looked at, and how long a primary may take that is being started.
+# How often the server is checked, and how long the script waits for a primary that is starting.
 LOOK_S=2
 PRIMARY_WAIT_MAX_S=300
 CLONE_PAUSE_S=10
-# How long it may stand still beside a primary that answers: more than a restart of either takes.
+# How long the replica may make no progress while the primary answers: longer than a restart of either server takes.
 STUCK_MAX_S=60
-# How long it may be silent after its start: it replays no more than max_wal_size first.
+# How long the server may not answer after its start: it first replays no more than max_wal_size.
 SILENT_MAX_S=300
 ANSWER_MAX_S=10
 
@@ -46,17 +46,17 @@ main() {
 }
 
 has_data() { [ -s "$1/PG_VERSION" ]; }
-# PostgreSQL removes the file when it is promoted, before it takes the first write.
+# PostgreSQL removes standby.signal when it is promoted, before it accepts the first write.
 is_primary() { has_data "$1" && [ ! -e "$1/standby.signal" ]; }
-# It was a primary until another took its place. A copy of a primary has an empty file.
+# This server was the primary until the other one took its place. In a copy of a primary, the file is empty.
 is_fenced() { [ -s "$PGDATA/standby.signal" ]; }
 
-# The latest timeline of a primary's data, which is one more with each promotion.
+# Prints the latest timeline of a primary's data. Each promotion raises it by one.
 timeline() {
   local file
   {
     LC_ALL=C pg_controldata "$1" 2>/dev/null | sed -n "s/^Latest checkpoint's TimeLineID: *//p"
-    # It is not in the control file before the first checkpoint.
+    # The control file does not show a new timeline before the first checkpoint.
     for file in "$1"/pg_wal/*.history; do
       [ ! -e "$file" ] || echo $((16#$(basename "$file" .history)))
     done
@@ -68,7 +68,7 @@ is_replaced() {
   is_primary "$PGDATA" && is_primary "$PEER_DATA" && (($(timeline "$PEER_DATA") > $(timeline "$PGDATA")))
 }
 
-# Ends the container where this server must be neither: nothing is ever guessed about which of two sets of data is the right one.
+# Ends the container if this server must be neither primary nor replica: the script never guesses which of two sets of data is the right one.
 find_role() {
   find "$PEER_VOLUME" -maxdepth 3 -ignore_readdir_race >/dev/null || fail "the volume of $PEER can't be read, which tells whether that was promoted"
   if is_replaced; then
@@ -79,14 +79,14 @@ find_role() {
     if has_data "$PEER_DATA" && ! is_primary "$PEER_DATA"; then
       fail "there are no data here, and $PEER has a replica of those that were. Promote it: npm run failover"
     fi
-    # The founder of a new database is the one with the password for it.
+    # Only the server that has POSTGRES_PASSWORD creates a new database.
     if has_data "$PEER_DATA" || [ -z "${POSTGRES_PASSWORD-}" ]; then clone 'there is no copy yet'; fi
   fi
   if is_fenced && is_primary "$PEER_DATA"; then judge_former_primary; fi
 }
 
-# What was the primary may have log of its own, behind where the new one left its timeline. A commit in it may have been acknowledged, and
-# nobody else has it.
+# A former primary may have WAL of its own, past the point where the new primary left its timeline. A commit in that WAL may have been
+# acknowledged, and no other server has it.
 judge_former_primary() {
   local own left_at first commits
   own=$(timeline "$PGDATA")
@@ -97,7 +97,7 @@ judge_former_primary() {
   if [ -z "$first" ] && (($(bytes "$(control 'Latest checkpoint location')") < $(bytes "$left_at"))); then
     echo "the former primary has nothing that $PEER has not"
     : >"$PGDATA/standby.signal"
-    # It would keep log for the server that it follows now.
+    # This slot would retain WAL for the server that this one follows now.
     rm -rf "$PGDATA/pg_replslot/$SLOT"
   elif [ -n "$first" ] && ((commits == 0)); then
     wait_for_primary
@@ -108,13 +108,13 @@ If nobody needs them: npm run failover -- reclone"
   fi
 }
 
-# Records of the log from a place on a timeline, as far as there are any.
+# Prints the WAL records from a position on a timeline, as far as there are any.
 log_from() { pg_waldump --path "$PGDATA/pg_wal" --start "$1" --timeline "$2" "${@:3}" 2>/dev/null || true; }
 control() { LC_ALL=C pg_controldata "$PGDATA" | sed -n "s/^$1: *//p"; }
-# Of a place in the log, such as 1/2F000028.
+# Converts a position in the WAL, such as 1/2F000028, to a number of bytes.
 bytes() { echo $(((16#${1%/*} << 32) + 16#${1#*/})); }
 
-# The file makes any PostgreSQL that is started on the data a standby, even one that is started without this script.
+# The file makes every PostgreSQL that starts on these data a standby, even one that is started without this script.
 fence() {
   is_primary "$PGDATA" || return 0
   echo "no primary any more: $1"
@@ -125,10 +125,10 @@ fence() {
 start() {
   local program=(postgres)
   has_data "$PGDATA" || program=(docker-entrypoint.sh postgres)
-  # What a copy that was interrupted has left behind.
+  # The remains of a copy that was interrupted.
   rm -rf "$PGDATA.new" "$PGDATA.old"
   set -- -c config_file=/etc/postgresql/postgresql.conf -c "primary_conninfo=$CONNECTION" -c "primary_slot_name=$SLOT" "$@"
-  # Of a former primary, before another has been promoted: there is nothing to follow, and nobody is to read from it.
+  # A former primary, until the other server is promoted, has nothing to follow, and nobody should read from it.
   if is_fenced; then set -- "$@" -c listen_addresses= -c primary_conninfo=; fi
   "${program[@]}" "$@" &
   server=$!
@@ -137,7 +137,7 @@ start() {
   position=
 }
 
-# Returns where the server is to be started anew, stopped, and with a new copy if it needs one. Ends with the server.
+# Watches the server. Returns once the server has to be started again: it is stopped, and has a new copy if it needs one. Exits with the server.
 attend() {
   while kill -0 "$server" 2>/dev/null; do
     pause "$LOOK_S"
@@ -156,23 +156,23 @@ attend() {
       return 0
     fi
   done
-  # It ended by itself. The container is started again, with a new copy if it has not got as far as the stream.
+  # The server ended by itself. Docker starts the container again, with a new copy if the replica never got as far as streaming.
   if [ -e "$PGDATA/standby.signal" ] && [ "$position" != streaming ]; then clone 'it could not be started'; fi
   wait "$server"
   exit
 }
 
-# Sets `obstacle` to why it can't follow the primary any more; to nothing where it does, or where that is not known.
+# Sets `obstacle` to the reason why this server can't follow the primary any more. Leaves it empty if it can, or if that is unknown.
 look() {
   local state primary
   if ! state=$(here "select case when not pg_is_in_recovery() then 'promoted'
     when exists (select from pg_stat_wal_receiver where status = 'streaming') then 'streaming'
     else coalesce(pg_last_wal_replay_lsn()::text, 'nowhere') end"); then
-    # It recovers, or is too busy to say. What it needs for that may be damaged, or gone.
+    # The server is recovering, or is too busy to answer. The files that it needs to recover may be damaged or missing.
     if [ -z "$position" ] && ((SECONDS - moved_at > SILENT_MAX_S)); then obstacle='it does not come up'; fi
     return 0
   fi
-  # Of what it has already got, it may have much to replay.
+  # The server may have much to replay of the WAL that it has already received.
   if [ "$state" = promoted ] || [ "$state" = streaming ] || [ "$state" != "$position" ]; then moved_at=$SECONDS; fi
   position=$state
   case $state in promoted | streaming) return 0 ;; esac
@@ -185,7 +185,7 @@ look() {
     another) obstacle='its primary is another database now' ;;
     lost) obstacle='the primary has kept all the log for it that it may, and has thrown it away' ;;
     'no slot') make_slot 2>/dev/null || true ;;
-    # Nobody is there to be followed.
+    # There is no primary to follow.
     away | 'a standby') moved_at=$SECONDS ;;
   esac
   if [ -z "$obstacle" ] && ((SECONDS - moved_at > STUCK_MAX_S)); then
@@ -193,14 +193,15 @@ look() {
   fi
 }
 
-# A new copy, where nothing is lost by it.
+# Makes a new copy of the primary, unless that would lose data.
 clone() {
   wait_for_primary
   if has_data "$PGDATA"; then refuse_to_lose_data "$1"; fi
   copy_primary "$1"
 }
 
-# `copy_primary REASON [OPTION...]`, with options of pg_basebackup. The old copy is kept until the new one is whole: should the primary be lost meanwhile, it is all there is.
+# `copy_primary REASON [OPTION...]`, with options of pg_basebackup. The old copy is kept until the new one is complete: if the primary is
+# lost meanwhile, the old copy is all there is.
 copy_primary() {
   [ "$(there 'select pg_is_in_recovery()')" = f ] || fail "$PEER is no primary that could be copied"
   echo "copying the primary: $1"
@@ -210,7 +211,7 @@ copy_primary() {
   rm -rf "$PGDATA.new"
   mkdir -p "$(dirname "$PGDATA")"
   pg_basebackup --dbname "$CONNECTION" --pgdata "$PGDATA.new" --slot "$SLOT" --write-recovery-conf --checkpoint fast "${@:2}" &
-  # The container is started again. A full disk would have the primary copied without end.
+  # Docker starts the container again. Without the pause, a full disk would have the primary copied over and over.
   wait $! || { pause "$CLONE_PAUSE_S"; fail 'the primary could not be copied'; }
   rm -rf "$PGDATA.old"
   if [ -e "$PGDATA" ]; then mv "$PGDATA" "$PGDATA.old"; fi
@@ -219,7 +220,7 @@ copy_primary() {
   echo 'the primary is copied'
 }
 
-# Ends the container where nobody else may have what is in this copy.
+# Ends the container if the data in this copy may exist nowhere else.
 refuse_to_lose_data() {
   local reason= own theirs
   own=$(identifier)
@@ -232,7 +233,7 @@ refuse_to_lose_data() {
   [ -z "$reason" ] || fail "not copying the primary ($1): $reason, and this may be all that is left of the data here. If nobody needs it: npm run failover -- reclone"
 }
 
-# Which database this is a copy of; nothing where that is damaged.
+# Prints which database this is a copy of, or nothing if the control file is damaged.
 identifier() {
   { LC_ALL=C pg_controldata "$PGDATA" 2>&1 || true; } | sed -n '/CRC.* does not match/q; s/^Database system identifier: *//p'
 }
@@ -259,7 +260,7 @@ here() { ask "user=postgres dbname=postgres" "$1" 2>/dev/null; }
 there() { ask "$CONNECTION dbname=postgres" "$1"; }
 ask() { timeout "$ANSWER_MAX_S" psql --dbname "$1" --no-psqlrc -AtqX -c "$2"; }
 
-# Sleeps, but not through a signal.
+# Sleeps until the time is over or a signal arrives.
 pause() {
   sleep "$1" &
   wait $! || true
@@ -268,7 +269,7 @@ pause() {
 stop() {
   trap '' TERM INT
   stop_server
-  # A copy that is being made is begun anew next time.
+  # A copy that is not finished starts from the beginning next time.
   kill $(jobs -p) 2>/dev/null || true
   exit 0
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Ends with one clear line for each secret that is too short, too well known, or made of what a URL can't hold as it is.
+# Fails with one clear line for each secret that is too short, too well known, or has characters that a URL can't contain unescaped.
 set -euo pipefail
 
 failed=0

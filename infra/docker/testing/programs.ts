@@ -2,7 +2,7 @@ import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { environment } from '#config'
 
-/** Where a program is that the tests do not bring: `variable` names it, or else it is in PATH under `name`. Undefined, and a line that says so, where it is not. */
+/** Finds a program that the tests do not install: by `variable`, or else in PATH by `name`. If there is none, says so and returns undefined. */
 export function findProgram(name: string, variable: string): string | undefined {
   const { PATH = '', [variable]: named } = environment()
   const found =

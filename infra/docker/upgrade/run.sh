@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Makes a cluster of this image's PostgreSQL from one of version $FROM, both stopped, with pg_upgrade: docs/runbooks/upgrade.md.
+# Uses pg_upgrade to make a cluster for this image's PostgreSQL from one of version $FROM. Both are stopped: docs/runbooks/upgrade.md.
 #
-#   run.sh --check     only says whether it can be done
-#   run.sh             copies: the old cluster stays as it is, and is the way back
-#   run.sh --link      shares the files: in seconds, but the old cluster is lost with the new one's first start
+#   run.sh --check     only says whether the upgrade is possible
+#   run.sh             copies the files: the old cluster stays as it is, and is the way back
+#   run.sh --link      shares the files: takes seconds, but the old cluster is lost once the new one first starts
 set -euo pipefail
 
 TO=${PG_MAJOR:-18}
@@ -21,7 +21,7 @@ main() {
   [ "$(old_control 'Database cluster state')" = 'shut down' ] || fail "$OLD was not shut down: start its server, and stop it"
   [ ! -e "$NEW" ] || [ -e "$NEW.unfinished" ] || fail "$NEW is there already"
 
-  # What an attempt that was interrupted has left.
+  # The remains of an attempt that was interrupted.
   rm -rf "$NEW"
   mkdir -p "$(dirname "$NEW")"
   touch "$NEW.unfinished"
@@ -33,13 +33,13 @@ main() {
   if [ "${1:-}" = --check ]; then
     rm -rf "$NEW"
   else
-    # Who may come in, and how, as before. The other settings are those of the command line.
+    # Who may connect, and how, stays as before. The other settings come from the command line.
     cp "$OLD/pg_hba.conf" "$NEW/pg_hba.conf"
   fi
   rm -f "$NEW.unfinished"
 }
 
-# With the old cluster's checksums or without, its encoding and its locale: pg_upgrade asks for that.
+# Makes a cluster with the same checksum setting, encoding and locale as the old one: pg_upgrade requires that.
 initialise() {
   local checksums=--data-checksums
   [ "$(old_control 'Data page checksum version')" != 0 ] || checksums=--no-data-checksums
