@@ -150,7 +150,7 @@ describe.each([
   })
 
   test('streams an answer as it is made, and cuts the connection where the function breaks it off', async () => {
-    // The adapter for Node prints what breaks a stream.
+    // The Node adapter prints the errors that break a stream.
     const printed = vi.spyOn(console, 'error').mockImplementation(() => {})
     onTestFinished(() => printed.mockRestore())
     const { url, trickle } = await start()

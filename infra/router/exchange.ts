@@ -31,9 +31,9 @@ export interface Exchange extends AccessNotes {
   requestId: string
   /** Undefined while tracing is off, and for the router's own routes. */
   span: Span | undefined
-  /** The status of the failure that cut an answer under way. */
+  /** The status of the failure that cut an answer after it had begun. */
   cutBy: number | undefined
-  /** Ends the exchange with a problem document. If an answer is under way it cuts the connection, so that a part can't pass for the whole. */
+  /** Ends the exchange with a problem document. If the answer has begun, cuts the connection, so that no partial answer looks complete. */
   fail(thrown: unknown, headers?: Record<string, string>): void
 }
 
@@ -94,7 +94,7 @@ function fail(exchange: Exchange, error: ServiceError, headers: Record<string, s
   send(exchange, error.status, { ...problemHeaders(error), ...headers }, JSON.stringify(document))
 }
 
-/** The error of a request that HTTP forbids, or that could be read in two ways. */
+/** The error for a request that HTTP forbids, or that could be read in two ways. */
 export function malformedRequest(detail: string): ServiceError {
   return new ServiceError('malformed_request', detail)
 }

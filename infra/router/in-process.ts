@@ -5,15 +5,15 @@ import { setRequestId } from './proxy/headers.ts'
 type Fetch = (request: Request, env?: unknown) => Response | Promise<Response>
 
 /**
- * Answers exchanges by calling a function in this process. The function keeps its own time limit; a client that leaves aborts
- * `request.signal`.
+ * Answers exchanges by calling a function in this process. The function applies its own time limit. If the client disconnects,
+ * `request.signal` aborts.
  */
 export function callInProcess(fetch: Fetch): (exchange: Exchange) => void {
   return (exchange) => {
     const { req, res, requestId } = exchange
     setRequestId(exchange)
     res.setHeader('request-id', requestId)
-    // The function says `100 Continue` and bounds the body itself, once the request is authenticated.
+    // The function sends `100 Continue` and limits the body itself, once the request is authenticated.
     const listener = getRequestListener(fetch, { errorHandler: (thrown) => exchange.fail(publicError(thrown)) })
     listener(req, res).catch(exchange.fail)
   }

@@ -98,7 +98,7 @@ test.each([
   await expect(startRouter({ PORT: '0', METRICS_PORT: '0', ...env, MANIFEST })).rejects.toThrow(message)
 })
 
-/** The router as its own process, in front of one upstream. */
+/** Starts the router as its own process, in front of one upstream. */
 async function routerProcess(handler: (req: IncomingMessage, res: ServerResponse) => void) {
   const upstream = await serve(createServer(handler))
   const entry = await bundleOf(new URL('index.ts', import.meta.url))
@@ -124,7 +124,7 @@ test('SIGTERM: first not ready, then no new connections, then out with what was 
   const upstreamAnswer = await arrived.promise
   child.kill('SIGTERM')
   expect((await ask(url, '/healthz')).status).toBe(200)
-  // Impatience cuts nothing.
+  // A second signal cuts nothing.
   child.kill('SIGTERM')
   const statuses = await statusesUntilRefused(url)
   expect(statuses.at(-1)).toBe(503)
@@ -162,7 +162,7 @@ test('a taken port is one clear line and exit code 1', async () => {
   expect(lines[0]).toContain('port is taken')
 })
 
-/** What /readyz says, asked until connections are refused. */
+/** The answers of /readyz, asked until connections are refused. */
 async function statusesUntilRefused(url: string): Promise<number[]> {
   const statuses: number[] = []
   for (;;) {

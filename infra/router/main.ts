@@ -11,7 +11,7 @@ import { logFailures } from './exchange.ts'
 import { parseManifest, proxiedRoutes } from './manifest.ts'
 import { createRouter } from './router.ts'
 
-/** From the signal until the last connection is cut. By default orchestrators kill after 10 s (compose) or 30 s (Kubernetes). */
+/** The time from the signal until the last connection is cut. By default orchestrators kill after 10 s (compose) or 30 s (Kubernetes). */
 const STOP_MS_MAX = 10_000
 
 const Settings = z.object({
@@ -19,9 +19,9 @@ const Settings = z.object({
   /** A container sets 0.0.0.0. */
   HOST: z.string().default('127.0.0.1'),
   MANIFEST: z.string().default(fileURLToPath(new URL('../manifest.json', import.meta.url))),
-  /** How long /readyz fails, and each answer ends its connection, before connections are refused: load balancers need that to notice. */
+  /** How long /readyz fails, and each answer closes its connection, before the router refuses connections. Load balancers need this time to notice. */
   DRAIN_DELAY_MS: integerSetting({ min: 0, max: 5_000, default: 500 }),
-  /** Where `/metrics` is, which clients must not see. */
+  /** The port of `/metrics`, which clients must not see. */
   METRICS_PORT: integerSetting({ min: 0, max: 65_535, default: 9464 }),
 })
 
@@ -30,7 +30,7 @@ type Environment = Record<string, string | undefined>
 export interface RunningRouter {
   url: string
   metricsUrl: string
-  /** Fails /readyz, then refuses connections and lets what is in flight finish: 10 s in all, at most. */
+  /** Fails /readyz, then refuses connections and lets requests in flight finish. Takes at most 10 s in all. */
   stop(): Promise<void>
 }
 
@@ -60,7 +60,7 @@ export async function startRouter(env: Environment): Promise<RunningRouter> {
   const router = createRouter({
     routes: proxiedRoutes(manifest, env),
     openapi: manifest.openapi,
-    // It does not check the functions: with one of them down the router still serves the others, and must stay in rotation.
+    // This does not check the functions: if one of them is down, the router still serves the others, and must stay in rotation.
     ready: async () => (stopping ? { router: 'stopping' } : {}),
     log: logFailures,
   })

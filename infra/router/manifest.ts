@@ -16,7 +16,7 @@ const Manifest = z.object({
           isRead: z.boolean().optional(),
         })
         .optional(),
-      // Defaults: the API's general bound on bodies, and a time longer than any answer takes.
+      // Defaults: the API's general limit on bodies, and a time longer than any answer takes.
       limits: z
         .object({
           timeoutMs: z.int().positive().default(10_000),
@@ -40,7 +40,7 @@ export function parseManifest(json: string): Manifest {
   throw new Error(parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('\n'))
 }
 
-/** A proxied route for each HTTP function, to the upstreams that the environment names, or to `http://<function-name>:3000`. */
+/** Returns a proxied route for each HTTP function, to the upstreams that the environment names, or to `http://<function-name>:3000`. */
 export function proxiedRoutes(
   { functions }: Manifest,
   env: Record<string, string | undefined>,

@@ -94,7 +94,7 @@ test('finds what a search over all routes finds', () => {
   )
 })
 
-/** The same answer by the definition: of the templates that fit, the one that sorts first with parameters last. */
+/** The expected answer by definition: of the templates that fit, the one that sorts first if parameters sort last. */
 function search(entries: Array<{ method: string; path: string }>, method: string, segments: string[]): unknown {
   const fits = (path: string) => {
     const parts = path.slice(1).split('/')

@@ -1,12 +1,12 @@
 export type Match<Entry> =
   | { kind: 'found'; entry: Entry }
   | { kind: 'not_found' }
-  /** `allow` is the value of the `Allow` header: the methods this path does answer. */
+  /** `allow` is the value of the `Allow` header: the methods that this path answers. */
   | { kind: 'method_not_allowed'; allow: string }
 
 /**
- * Makes the function that finds the entry for a method and a path (without its query). It matches the path first: of two templates
- * that fit, the one that is literal earlier wins, as in OpenAPI. Then it matches the method; GET answers HEAD too.
+ * Makes the function that finds the entry for a method and a path (without its query). It matches the path first: if two templates
+ * fit, the one with the earlier literal segment wins, as in OpenAPI. Then it matches the method; GET answers HEAD too.
  * Throws if a template is malformed, or if two entries have the same method and path, apart from parameter names.
  */
 export function createMatcher<Entry extends { method: string; path: string }>(
@@ -91,12 +91,12 @@ function isLiteral(segment: string): boolean {
 }
 
 /**
- * The decoded segments of a path; undefined if no template can fit. `\`, `#` and dot segments in any spelling are refused: the
- * functions' URL parser rewrites them, and would see another path than the one that was routed.
+ * Returns the decoded segments of a path, or undefined if no template can fit. `\`, `#` and dot segments in any spelling are refused: the
+ * functions' URL parser rewrites them, and would see a different path from the one that was routed.
  */
 function pathSegments(path: string, depthMax: number): string[] | undefined {
   if (!path.startsWith('/') || path.includes('\\') || path.includes('#')) return undefined
-  // One segment more than the deepest template shows that the path is too deep, without splitting all of a hostile one.
+  // One segment more than the deepest template shows that the path is too deep, so a hostile path is not split completely.
   const raw = path.slice(1).split('/', depthMax + 1)
   if (raw.length > depthMax) return undefined
   const segments: string[] = []

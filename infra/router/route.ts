@@ -6,7 +6,7 @@ export interface RouteEntry {
   method: 'GET' | 'POST' | 'PATCH' | 'PUT' | 'DELETE'
   /** `/v1/products/{productId}/stock` */
   path: string
-  /** How long a proxied function may be silent before the router answers 504. In process the function keeps its own limit. */
+  /** How long a proxied function may be silent before the router answers 504. A function in this process applies its own limit. */
   timeoutMs: number
   maxBodyBytes: number
   /** Whether it is a POST that only reads, and so may be sent again. */
@@ -14,16 +14,16 @@ export interface RouteEntry {
 }
 
 /**
- * A function in this process, or the origins of the processes that run it. Only list-functions has `deployment`, from which its answer
- * gets the instances of each function: the origins of every function's processes, by the function's name.
+ * A function in this process, or the origins of the processes that run it. Only list-functions has `deployment`: the origins of every
+ * function's processes, by the function's name. The router adds the instances of each function to its answer from there.
  */
 export type Target =
   | { fetch: (request: Request, env?: unknown) => Response | Promise<Response> }
   | { upstreams: URL[]; deployment?: ReadonlyMap<string, URL[]> }
 
-/** A method and a path with their handler. What the handler throws becomes the answer. */
+/** A method and a path with their handler. An error that the handler throws becomes the answer. */
 export interface Route {
-  /** The function's; none for the router's own. */
+  /** The function's name; undefined for the router's own routes. */
   name?: string
   method: string
   path: string

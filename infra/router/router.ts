@@ -20,10 +20,10 @@ import { createUpstreams, type Upstreams } from './upstreams/upstreams.ts'
 export interface RouterOptions {
   routes: Array<RouteEntry & { target: Target }>
   openapi: object
-  /** The parts that fail, name to reason; empty means ready. */
+  /** Returns the parts that fail, each with the reason. Empty means ready. */
   ready?: Readiness
   log?: Log
-  /** Gives the addresses of an upstream's name. Default: the system's resolver. */
+  /** Returns the addresses of an upstream's name. Default: the system's resolver. */
   resolve?: Resolve
 }
 
@@ -65,7 +65,7 @@ function answer(exchange: Exchange, match: ReturnType<typeof createMatcher<Route
   }
 }
 
-/** Makes no promise if the handler makes none, as on the proxy's hot path. */
+/** Creates no promise if the handler creates none, as on the proxy's hot path. */
 function run(route: Route, exchange: Exchange): void {
   try {
     route.handle(exchange)?.catch(exchange.fail)
@@ -99,7 +99,7 @@ function functionRoute({ target, ...entry }: RouteEntry & { target: Target }, up
   }
 }
 
-/** Refuses a body by the head alone. The server has ensured that it can be read in one way only. */
+/** Refuses a body by the request's head alone. The server has already ensured that the body can be read in only one way. */
 function assertAcceptableBody(req: IncomingMessage, bytesMax: number): void {
   if (hasBody(req)) requireNoCoding(req.headers['content-encoding'])
   if (Number(req.headers['content-length'] ?? 0) > bytesMax) throw tooLarge(bytesMax)

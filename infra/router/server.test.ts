@@ -60,7 +60,7 @@ describe('what never becomes a request', () => {
 })
 
 describe('closing', () => {
-  /** A route that answers when it is told to. */
+  /** A router with one route, which answers when the test tells it to. */
   async function heldRouter() {
     const entered = signal()
     const release = signal()

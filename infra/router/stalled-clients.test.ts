@@ -7,7 +7,7 @@ import { httpFunction, ok } from '#function'
 import { ADMIN_KEY } from '#testing'
 import { serveRouter } from './testing/fixtures.ts'
 
-/** Several times what the kernel's buffers take. */
+/** Several times the size of the kernel's buffers. */
 const BYTES = 24 * 1024 * 1024
 const STALL_MS = 1_000
 
@@ -49,7 +49,7 @@ const serveLarge = (clientStallMsMax = STALL_MS) =>
     { clientStallMsMax },
   )
 
-/** Asks, and takes nothing of the answer. */
+/** Sends a request, and reads nothing of the answer. */
 async function askFor(url: string, bytes: number, more = ''): Promise<Socket> {
   const { hostname, port } = new URL(url)
   const socket = connect(Number(port), hostname).pause()
@@ -76,7 +76,7 @@ test('a client that takes nothing of its answer is cut in time, and one that tak
     taken += chunk.length
     if (taken > share) slow.pause()
   })
-  // Half a megabyte at a time, since the kernel sends on only when a good part of its buffers is free, for thrice as long as one may stall.
+  // Half a megabyte at a time, since the kernel goes on sending only once a good part of its buffers is free. Lasts three times the stall limit.
   for (let turn = 1; turn <= 36; turn++) {
     share = turn * 512 * 1024
     slow.resume()
@@ -101,14 +101,14 @@ test('what clients do not take is bounded, and refused past that until they take
   const { url } = await serveLarge()
   const stalled = [await askFor(url, BYTES), await askFor(url, BYTES)]
   await expect.poll(() => statusOf(url, BYTES), { timeout: STALL_MS / 2 }).toMatchObject({ status: 503 })
-  // Small ones are not its business.
+  // Small answers are not affected.
   expect(await statusOf(url, 1_000)).toEqual({ status: 200, length: 1_000 })
   await expect.poll(() => statusOf(url, BYTES), { timeout: 5_000 }).toEqual({ status: 200, length: BYTES })
   for (const socket of stalled) socket.destroy()
 })
 
 test('an answer whose client went before it was made counts for nothing', async () => {
-  // The one that stays is not to be cut, however busy this process is.
+  // The client that stays must not be cut, however busy this process is.
   const { url } = await serveLarge(30_000)
   for (let round = 1; round <= 4; round++) {
     const socket = await askFor(url, BYTES, '&late=1')

@@ -7,14 +7,14 @@ import { noteAccess } from '#function/access-log'
 import { type Exchange, send } from '../exchange.ts'
 import type { Route } from '../route.ts'
 
-/** The files of swagger-ui-dist that the page needs; no others are served. The build copies them to `docs/` beside the bundle. */
+/** The files of swagger-ui-dist that the page needs. No others are served. The build copies them to `docs/` beside the bundle. */
 export const docsAssets: Readonly<Record<string, string>> = {
   'swagger-ui.css': 'text/css; charset=utf-8',
   'swagger-ui-bundle.js': 'text/javascript; charset=utf-8',
   'favicon-32x32.png': 'image/png',
 }
 
-/** Their folder: `docs/` beside the bundle if it exists, else the installed package. */
+/** The folder of these files: `docs/` beside the bundle if it exists, else the installed package. */
 export function docsFolder(): URL {
   const beside = new URL('docs/', import.meta.url)
   if (existsSync(fileURLToPath(beside))) return beside
@@ -34,7 +34,7 @@ export function docsRoutes(title: string): Route[] {
       try {
         sendDocument(exchange, await loading, 'public, max-age=3600')
       } catch (error) {
-        // Dropped, since a file that can't be read now may be readable for the next request.
+        // Not kept: a file that can't be read now may be readable for the next request.
         loading = undefined
         throw error
       }
@@ -48,7 +48,7 @@ export function docsRoutes(title: string): Route[] {
   ]
 }
 
-/** A fixed answer with its entity tag, so that a browser that has it gets 304. */
+/** A fixed answer with its entity tag, so that a browser with a copy gets 304. */
 export interface Document {
   type: string
   content: Buffer
@@ -84,7 +84,7 @@ const CONTENT_SECURITY_POLICY = [
   "frame-ancestors 'none'",
 ].join('; ')
 
-/** The URLs are relative to `/docs`, so the page also works under a prefix that a proxy in front takes off. */
+/** The URLs are relative to `/docs`, so the page also works under a prefix that a proxy in front removes. */
 const pageOf = (title: string) => `<!doctype html>
 <html lang="en">
   <head>
@@ -102,7 +102,7 @@ const pageOf = (title: string) => `<!doctype html>
 </html>
 `
 
-/** A file of its own because the policy forbids inline scripts. `validatorUrl: null` keeps the document from being sent away. */
+/** A separate file, because the policy forbids inline scripts. `validatorUrl: null` keeps Swagger UI from sending the document to a validator. */
 const START = `window.ui = SwaggerUIBundle({
   url: 'openapi.json',
   dom_id: '#reference',

@@ -5,11 +5,11 @@ import { metric } from '#testing/metrics'
 import { ask, refusingOrigin, signal } from '../testing/fixtures.ts'
 import { rawUpstream, routerTo, upstreamWith } from '../testing/proxy-fixtures.ts'
 
-/** Answers of the route that `routerTo` makes, and of paths that there are not. */
+/** The number of answers of the route that `routerTo` makes, and of paths that do not exist. */
 const answers = (status: number, name = 'thing') =>
   metric(`router_duration_seconds_count{function="${name}",status="${status}"}`)
 
-/** Gives how much what `read` gives has grown once `work` is done, as soon as it has grown by anything. */
+/** Does `work`, waits until the number that `read` returns has grown, and returns by how much. */
 async function growth(read: () => Promise<number>, work: () => Promise<unknown>): Promise<number> {
   const before = await read()
   await work()

@@ -2,9 +2,9 @@ import { counter, gauge, tracedHistogram } from '#telemetry'
 import type { Exchange } from '../exchange.ts'
 import type { Origin } from '../upstreams/origin.ts'
 
-/** The label of requests that are for no function: health, documents, and paths that do not exist. */
+/** The label of requests that do not go to a function: health, documents, and paths that do not exist. */
 const NO_FUNCTION = 'none'
-/** nginx's status for a client that left before its answer was whole. */
+/** nginx's status for a client that disconnected before its answer was complete. */
 const CLIENT_LEFT = 499
 
 const duration = tracedHistogram(
@@ -33,7 +33,7 @@ const upstreamInFlight = gauge(
 
 const observers = new Map<string, ReturnType<typeof duration>>()
 
-/** Measures an exchange, for a function or for none, from now until its answer is sent or its connection is closed. */
+/** Measures an exchange, with or without a function, from now until its answer is sent or its connection is closed. */
 export function measure(exchange: Exchange, name = NO_FUNCTION): void {
   const { req, res } = exchange
   const startedAt = performance.now()

@@ -4,7 +4,7 @@ import { type Exchange, send } from '../exchange.ts'
 import type { Route } from '../route.ts'
 import { document, sendDocument } from './docs.ts'
 
-/** A probe must get the reason before it gives up, which Kubernetes does after 1 s by default. */
+/** A probe must get the reason before it gives up. Kubernetes gives up after 1 s by default. */
 const READY_MS_MAX = 800
 
 export type Readiness = () => Promise<Record<string, string>>

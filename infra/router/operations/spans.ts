@@ -3,7 +3,7 @@ import type { Exchange } from '../exchange.ts'
 import type { RouteEntry } from '../route.ts'
 import type { Upstream } from '../upstreams/origin.ts'
 
-/** Answers an exchange in a span, which is a child of the client's and ends with the answer. */
+/** Answers an exchange in a span. The span is a child of the client's span and ends with the answer. */
 export function inRouterSpan(
   on: Tracing,
   exchange: Exchange,
@@ -34,7 +34,7 @@ export function inRouterSpan(
   on.run(span, work)
 }
 
-/** Starts the span of one try at an upstream. Undefined if the exchange's own span is not recorded. */
+/** Starts the span of one try at an upstream. Returns undefined if the exchange's own span is not recorded. */
 export function startTry({ span: parent, req, path }: Exchange, { host }: Upstream, tries: number): Span | undefined {
   if (!parent?.isRecording()) return undefined
   const { hostname, port } = new URL(`http://${host}`)
@@ -45,7 +45,7 @@ export function startTry({ span: parent, req, path }: Exchange, { host }: Upstre
       'http.request.method': req.method ?? '',
       'server.address': hostname,
       'server.port': Number(port || 80),
-      // Without the query, as everywhere.
+      // Without the query, as everywhere else.
       'url.full': `http://${host}${path}`,
       ...(tries > 1 && { 'http.request.resend_count': tries - 1 }),
     },

@@ -10,14 +10,14 @@ const INVALID = new Set([
   'ERR_INVALID_HTTP_TOKEN',
 ])
 
-/** The error to answer with if no upstream is to blame, so that a second try would fail too. */
+/** Returns the error to answer with if the upstream is not the cause, so a second try would fail too. */
 export function ownError(error: Error & { code?: unknown }): ServiceError | undefined {
   if (error instanceof ServiceError) return error
   if (INVALID.has(String(error.code))) return malformedRequest('The request can not be forwarded as it is.')
   return undefined
 }
 
-/** Ends a try that has reached the wrong process. */
+/** The error that ends a try at the wrong process. */
 export function misdirected(): Error {
   return new Error('This address belongs to another function')
 }
@@ -36,7 +36,7 @@ export function brokenAnswer(cause: unknown): ServiceError {
   return new ServiceError('bad_gateway', detail, { cause })
 }
 
-/** The function does not have all of the request, so it has done nothing. */
+/** The function has not received the whole request, so it has done nothing. */
 export function lateBody(): ServiceError {
   return new ServiceError('request_timeout', 'The body did not arrive in time. Nothing was done.')
 }

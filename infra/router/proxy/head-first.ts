@@ -8,9 +8,9 @@ export type Connect = (callback: (error: Error | null, socket: Duplex | null) =>
 export interface HeadFirstRequest {
   method: string
   path: string
-  /** Names and values, flat; with `Host`. */
+  /** A flat list of names and values, including `Host`. */
   headers: readonly string[]
-  /** It is not read before the other side asks for it, and destroyed at the end. */
+  /** It is not read before the other side asks for it. It is destroyed at the end. */
   body: Readable
 }
 
@@ -22,9 +22,9 @@ type Handler = Required<
 >
 
 /**
- * Sends a request on a connection of its own: its head first, and its body once the other side says `100 Continue`, so that it can
- * refuse the request by the head. undici can't do that, since it sends a head with the first byte of the body. Calls the handler as
- * undici does; `Connection`, which concerns only this connection, is left out.
+ * Sends a request on its own connection: first the head, then the body once the other side sends `100 Continue`. So the other side can
+ * refuse the request after the head. undici can't do that, since it sends the head with the first byte of the body. Calls the handler as
+ * undici does, but without the `Connection` header, which concerns only this connection.
  */
 export function dispatchHeadFirst(connect: Connect, { method, path, headers, body }: HeadFirstRequest, to: Handler) {
   let response: IncomingMessage | undefined
@@ -74,7 +74,7 @@ export function dispatchHeadFirst(connect: Connect, { method, path, headers, bod
   outgoing.flushHeaders()
 }
 
-/** What undici's handlers get to control a response with. */
+/** Makes the controller by which undici's handlers control a response. */
 function controllerOf(
   response: () => IncomingMessage | undefined,
   isOver: () => boolean,

@@ -3,7 +3,7 @@ import type { TLSSocket } from 'node:tls'
 import type { TraceContext } from '#telemetry'
 import type { Exchange } from '../exchange.ts'
 
-/** Headers of one connection, which are not forwarded (RFC 9110, 7.6.1). Nor are those that start with `proxy-`. */
+/** Headers that concern one connection and are not forwarded (RFC 9110, 7.6.1). Headers that start with `proxy-` are not forwarded either. */
 const HOP_BY_HOP = new Set([
   'connection',
   'keep-alive',
@@ -14,7 +14,7 @@ const HOP_BY_HOP = new Set([
   'http2-settings',
 ])
 
-/** Headers that the router replaces. undici writes the upstream's own Host, and the router answers Expect. */
+/** Headers that the router replaces. undici writes the upstream's own Host, and the router itself answers Expect. */
 const REPLACED = new Set([
   'host',
   'expect',
@@ -26,10 +26,10 @@ const REPLACED = new Set([
 ])
 
 /**
- * The headers to send upstream, as a flat list of names and values in the client's own order and spelling. The peer's address
- * is appended to X-Forwarded-For; -Proto and -Host are kept from a proxy in front, or else describe this connection. A client
- * can forge all but the last X-Forwarded-For entry, so they must not authorise anything. `Function` names the intended function: the
- * address may have passed to another one since it was looked up, which then answers 421. `trace` replaces the client's own.
+ * The headers to send upstream, as a flat list of names and values in the client's own order and spelling. The peer's address is
+ * appended to X-Forwarded-For. X-Forwarded-Proto and -Host are kept from a proxy in front, or else describe this connection. A client can
+ * forge all but the last X-Forwarded-For entry, so they must not authorise anything. `Function` names the intended function: if another
+ * function has got the address since the look-up, it answers 421. `trace` replaces the client's own headers.
  */
 export function upstreamHeaders(
   { req, requestId }: Exchange,
@@ -57,7 +57,7 @@ export function upstreamHeaders(
 
 const OF_TRACE = new Set(['traceparent', 'tracestate'])
 
-/** The headers of the answer to the client, from undici's raw list, with order, spelling and repeated names kept. */
+/** Returns the headers of the answer to the client, from undici's raw list. Keeps the order, the spelling and repeated names. */
 export function clientHeaders(raw: ReadonlyArray<Buffer | string>, requestId: string): string[] {
   const pairs: Array<[key: string, name: string, value: string]> = []
   let connection: string | undefined
@@ -89,9 +89,9 @@ function isHopByHop(key: string, named: Set<string> | undefined): boolean {
   return HOP_BY_HOP.has(key) || key.startsWith('proxy-') || named?.has(key) === true
 }
 
-/** The further headers that a Connection header declares to be for this connection only. */
+/** Returns the additional headers that a Connection header declares to be for this connection only. */
 function namedByConnection(connection: string | undefined): Set<string> | undefined {
-  // The two values that nearly every request has name no header, so no set is built for them.
+  // Nearly every request has one of these two values. They name no header, so no set is built for them.
   if (connection === undefined || connection === 'keep-alive' || connection === 'close') return undefined
   return new Set(connection.split(',').map((name) => name.trim().toLowerCase()))
 }

@@ -26,7 +26,7 @@ test('silent while another one answers: one request is lost to it, and the next 
     (await ask(url, '/thing')).status,
     (await ask(url, '/thing')).status,
   ]
-  // Turns alone would have given it the third.
+  // With turns alone, the silent one would have got the third request.
   expect(statuses).toEqual([504, 200, 200])
 })
 

@@ -11,32 +11,32 @@ import { clientHeaders } from './headers.ts'
 import { ForwardedBody, tooLarge } from './request-body.ts'
 import { type AnswerHandler, Sending } from './sending.ts'
 
-/** A client that reads nothing for so long counts as gone. Until then it holds one of the upstream's sockets. */
+/** A client that reads nothing for this long counts as gone. Until then it holds one of the upstream's sockets. */
 const CLIENT_STALL_MS_MAX = 60_000
 
 /**
  * Answers exchanges by forwarding them to one of the upstreams. A small body is collected before it takes a connection. A slow or large
- * one is streamed on a connection of its own, once the upstream has accepted the head. Answers are streamed, except those that `amend`
+ * body is streamed on its own connection, once the upstream has accepted the head. Answers are streamed, except those that `amend`
  * changes.
  */
 export function forwardTo(rotation: Rotation, entry: RouteEntry, amend?: Amend): (exchange: Exchange) => void {
   return (exchange) => new Forwarding(exchange, entry, rotation, amend).start()
 }
 
-/** Makes the client's body from the upstream's, for answers of 200. */
+/** Makes the body for the client from the upstream's body, for answers with status 200. */
 export type Amend = (body: Buffer) => Promise<Buffer>
 
-/** An answer to be amended is kept until it is whole. The largest is that of list-functions, some 30 KB. */
+/** An answer that will be amended is kept until it is complete. The largest is that of list-functions, some 30 KB. */
 const AMENDED_BYTES_MAX = 1024 * 1024
 
-/** The client's side of an exchange: its body, its answer, and how long either may take. */
+/** The client's side of an exchange: its body, its answer, and how long each may take. */
 class Forwarding implements AnswerHandler {
   readonly #exchange: Exchange
   readonly #entry: RouteEntry
   readonly #body: ForwardedBody
   readonly #sending: Sending
   readonly #amend: Amend | undefined
-  /** An answer that is to be amended. */
+  /** An answer that will be amended. */
   #kept: { headers: string[]; chunks: Buffer[]; length: number } | undefined
   /** The exchange is over. */
   #isSettled = false
@@ -58,7 +58,7 @@ class Forwarding implements AnswerHandler {
     const { maxBodyBytes } = this.#entry
     this.#unwatch = watchAnnounced(req, maxBodyBytes, () => this.#refuse(tooLarge(maxBodyBytes)))
     if (!hasBody(req)) this.#send()
-    // By the end of the turn, what came with the head has been parsed: nearly always the whole body.
+    // At the end of this turn of the event loop, the data that came with the head has been parsed: nearly always the whole body.
     else
       endOfTurn()
         .then(() => this.#receive())
@@ -101,7 +101,7 @@ class Forwarding implements AnswerHandler {
     this.#fail(failure)
   }
 
-  /** All connections for streams are taken. A small body can still be collected here; a large one can not. */
+  /** All connections for streams are in use. A small body can still be collected here; a large one cannot. */
   onNoStream(): void {
     clearTimeout(this.#timer)
     if (this.#body.isSmall()) this.#body.complete(this.#arrived)
@@ -158,7 +158,7 @@ class Forwarding implements AnswerHandler {
     this.#timer = undefined
   }
 
-  /** Each chunk, in either direction, restarts the limit: a slow client is not blamed on the function, and a long answer is not cut. */
+  /** Each chunk, in either direction, restarts the time limit: the function is not blamed for a slow client, and a long answer is not cut. */
   #allow(ms: number): void {
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => this.#timedOut(), ms)
@@ -166,12 +166,12 @@ class Forwarding implements AnswerHandler {
 
   #timedOut(): void {
     if (this.#sending.isPaused) {
-      // The client is late, not the function; closing the answer ends the rest as if the client had left.
+      // The client is late, not the function. Closing the answer ends everything else as if the client had disconnected.
       this.#exchange.res.destroy()
       return
     }
     const isClientLate = this.#body.isBegun() && isArriving(this.#exchange.req)
-    // A function's own limit is shorter. One that has the whole request and is still silent is paused, or hangs.
+    // A function's own limit is shorter. A function that has the whole request and is still silent is paused or hangs.
     if (!isClientLate) this.#sending.blameUpstream()
     const silence = isClientLate ? lateBody() : lateAnswer(this.#entry)
     const failure = this.#sending.hasBeenSent ? silence : unreachable('no connection in time')

@@ -12,7 +12,7 @@ async function upstreamReading() {
   return { origin, bodies }
 }
 
-/** An upstream that reads its first request to the end and hangs up on it, as if it was killed then; the second gets an answer. */
+/** An upstream that reads its first request to the end and then hangs up, as if it was killed. It answers the second request. */
 async function killedOnce() {
   const bodies: string[] = []
   const { origin } = await upstreamWith(async (req, res) => {

@@ -6,12 +6,12 @@ import { hasBody } from '#function/end-answer'
 import { expectsContinue, PATIENCE_MS, SILENCE_MS_MAX } from '#function/read-body'
 import { lateBody } from './failures.ts'
 
-/** A body up to this is collected before it is sent, and kept until its answer comes. Nearly all but imports are smaller. */
+/** A body up to this size is collected before it is sent, and kept until its answer comes. Nearly all bodies except imports are smaller. */
 const SMALL_BYTES_MAX = 64 * 1024
-/** Bodies that are collected at a time: 64 MiB at most. */
+/** How many bodies may be collected at the same time: 64 MiB at most. */
 const COLLECTED_MAX = 1_024
 const collected = createShares(COLLECTED_MAX)
-/** How long a small body is waited for: one delayed acknowledgement (40 ms) and a round trip. */
+/** How long to wait for a small body: one delayed acknowledgement (40 ms) and a round trip. */
 const MOMENT_MS = 100
 
 export function tooLarge(bytesMax: number): ServiceError {
@@ -19,8 +19,8 @@ export function tooLarge(bytesMax: number): ServiceError {
 }
 
 /**
- * Whether a request may be sent again although an upstream may have acted on it: it is safe (RFC 9110, 9.2.1), or has an idempotency key,
- * so that the second try gets the first one's answer. `headers` are those that are forwarded.
+ * Whether a request may be sent again although an upstream may have acted on it. It may if it is safe (RFC 9110, 9.2.1), or if it has an
+ * idempotency key, so that the second try gets the answer of the first. `headers` are the forwarded headers.
  */
 export function isRepeatable(method: string | undefined, headers: readonly string[]): boolean {
   if (method === 'GET' || method === 'HEAD') return true
@@ -28,10 +28,10 @@ export function isRepeatable(method: string | undefined, headers: readonly strin
   return headers.some((name, at) => at % 2 === 0 && name.toLowerCase() === 'idempotency-key')
 }
 
-/** Called when the wait for a body is over, with the error, if there is one. */
+/** Called when the wait for a body is over, with the error if there is one. */
 type Ready = (fault?: ServiceError) => void
 
-/** A request's body as each try sends it: all of a small one, or else a stream. */
+/** A request's body as each try sends it: a small body as a whole, any other as a stream. */
 export class ForwardedBody {
   readonly #source: IncomingMessage
   readonly #bytesMax: number
@@ -48,7 +48,7 @@ export class ForwardedBody {
     this.#isSmall = Number(source.headers['content-length'] ?? 0) <= SMALL_BYTES_MAX && !expectsContinue(source)
   }
 
-  /** Waits for a small body, for 100 ms at most. Call it once what came with the head has been parsed. */
+  /** Waits for a small body, for at most 100 ms. Call it once the data that came with the head has been parsed. */
   arrive(ready: Ready): void {
     const { complete, readableLength } = this.#source
     if (complete && readableLength > this.#bytesMax) ready(tooLarge(this.#bytesMax))
@@ -56,26 +56,26 @@ export class ForwardedBody {
       this.#whole = this.#source.read() ?? Buffer.alloc(0)
       ready()
     } else if (complete) {
-      // How much of a large body is buffered differs with Node's version, so it is always streamed.
+      // The buffered share of a large body differs between versions of Node, so a large body is always streamed.
       this.#isSmall = false
       ready()
     } else if (this.#isSmall) this.#collect(MOMENT_MS, MOMENT_MS, ready)
     else ready()
   }
 
-  /** Waits for all of a small body, for as long as a function would. */
+  /** Waits for a small body to be complete, for as long as a function would. */
   complete(ready: Ready): void {
     this.#collect(SILENCE_MS_MAX, PATIENCE_MS, (fault) => {
       ready(fault ?? (this.#isSmall && !this.#whole ? lateBody() : undefined))
     })
   }
 
-  /** Whether it can be collected. */
+  /** Whether the body can be collected. */
   isSmall(): boolean {
     return this.#isSmall
   }
 
-  /** Whether another try can send it: no byte of it has been streamed yet. */
+  /** Whether another try can send the body: no byte of it has been streamed yet. */
   isAtHand(): boolean {
     return this.#whole !== undefined || !this.isBegun()
   }
@@ -116,7 +116,7 @@ export class ForwardedBody {
         this.#isSmall = false
         giveUp(chunk)
       } else {
-        // Copied, since chunks of one byte each would take many times their size.
+        // Copied into one block, since chunks of one byte each would take many times their size in memory.
         if (sum > block.length) block = Buffer.concat([block], Math.min(2 * sum, SMALL_BYTES_MAX))
         size += chunk.copy(block, size)
         if (performance.now() - startedAt > durationMs) giveUp()
@@ -147,9 +147,9 @@ export class ForwardedBody {
 }
 
 /**
- * A request's body as a stream of its own: it passes chunks on under backpressure, counts them, and fails with `too_large` past
- * the limit. undici destroys the body of a failed request, and a destroyed IncomingMessage can't be drained, so the answer to it could
- * be lost; this stream is destroyed instead. It reads nothing from the request before its own first read.
+ * A request's body as a separate stream: it passes chunks on under backpressure, counts them, and fails with `too_large` past the
+ * limit. undici destroys the body of a failed request. A destroyed IncomingMessage can't be drained, so its answer could be lost; this
+ * stream is destroyed instead. It reads nothing from the request before its own first read.
  */
 export class RequestBody extends Readable {
   readonly #source: IncomingMessage

@@ -13,7 +13,7 @@ import { dispatchHeadFirst, type HeadFirstRequest } from './head-first.ts'
 import { upstreamHeaders } from './headers.ts'
 import { type ForwardedBody, isRepeatable, RequestBody } from './request-body.ts'
 
-/** First try and one more: a third would double the load of an outage and help in almost none. */
+/** The first try and one more. A third try would double the load of an outage and help in almost none. */
 const TRIES_MAX = 2
 /** RFC 9110, 15.5.20: the request has reached a process that it is not meant for. */
 const MISDIRECTED = 421
@@ -27,19 +27,19 @@ export interface AnswerHandler {
   onChunk: (chunk: Buffer) => boolean
   onEnd: () => void
   onFailure: (failure: ServiceError) => void
-  /** The body has to be streamed, and no connection for a stream is free. */
+  /** The body has to be streamed, but no connection for a stream is free. */
   onNoStream: () => void
 }
 
 /**
  * `waiting`: nothing has been sent. `sent`: the upstream may have acted on the request. `answering`: the handler has the
- * answer's head. `over`: what undici still reports is ignored.
+ * answer's head. `over`: anything that undici still reports is ignored.
  */
 type State = 'waiting' | 'sent' | 'answering' | 'over'
 
 /**
- * Sends an exchange's request to one upstream of a rotation, and to another one if the first has certainly not acted on it, or may
- * do so again. A body that is at hand goes through the upstream's pool, a streamed one over a connection of its own.
+ * Sends an exchange's request to one upstream of a rotation. Sends it to another one if the first has certainly not acted on it, or if the
+ * request may be acted on twice. A body that is at hand goes through the upstream's pool, a streamed body over its own connection.
  */
 export class Sending implements Dispatcher.DispatchHandler {
   readonly #exchange: Exchange
@@ -49,12 +49,12 @@ export class Sending implements Dispatcher.DispatchHandler {
   readonly #handler: AnswerHandler
   #state: State = 'waiting'
   #tries = 0
-  /** By the headers that are forwarded: `Connection` may have removed the client's idempotency key. */
+  /** Judged by the forwarded headers: `Connection` may have removed the client's idempotency key. */
   #isRepeatable = false
-  /** Tries in which an upstream may have acted on the request: after one, no answer may say that nothing was done. */
+  /** The number of tries in which an upstream may have acted on the request. After one such try, no answer may say that nothing was done. */
   #sent = 0
   #upstream: Upstream | undefined
-  /** Of the try under way. */
+  /** The span of the current try. */
   #span: Span | undefined
   #isStreamed = false
   #controller: Dispatcher.DispatchController | undefined
@@ -97,7 +97,7 @@ export class Sending implements Dispatcher.DispatchHandler {
     this.#controller?.abort(reason)
   }
 
-  /** The upstream has taken the request and is silent: the next ones go elsewhere for a moment. */
+  /** The upstream has taken the request and is silent, so the next requests go elsewhere for a moment. */
   blameUpstream(): void {
     if (this.#state !== 'waiting' && this.#upstream) skipForAMoment(this.#upstream)
   }
@@ -114,10 +114,10 @@ export class Sending implements Dispatcher.DispatchHandler {
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
     if (status === 100) this.#handler.onContinue()
-    // Interim answers (1xx) concern this connection; the final one follows.
+    // Interim answers (1xx) concern only this connection. The final answer follows.
     if (status < 200) return
     if (status === MISDIRECTED) {
-      // Another function has the address by now. Nothing was done, as if there had been no connection.
+      // Another function has the address by now. Nothing was done, just as without a connection.
       this.#state = 'waiting'
       this.#sent -= 1
       controller.abort(misdirected())
@@ -192,7 +192,7 @@ export class Sending implements Dispatcher.DispatchHandler {
       this.#stream({ ...request, headers: ['host', upstream.host, ...headers], body }, upstream)
       return
     }
-    // `reset: false` keeps the socket after a HEAD, which undici would close for the sake of servers that send a body to it.
+    // `reset: false` keeps the socket after a HEAD. undici would close it, because some servers answer HEAD with a body.
     upstream.pool.dispatch({ ...request, reset: false } as Dispatcher.DispatchOptions, this)
   }
 
@@ -200,7 +200,7 @@ export class Sending implements Dispatcher.DispatchHandler {
     try {
       dispatchHeadFirst(upstream.connect, request, this)
     } catch (error) {
-      // undici reports this as it does every failure.
+      // Handled like every other failure that undici reports.
       this.onResponseError(undefined, error as Error)
     }
   }

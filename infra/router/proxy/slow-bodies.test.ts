@@ -20,7 +20,7 @@ const thing = httpFunction({
   handler: async ({ body }) => ok(body),
 })
 
-/** A router to a function in a server of its own, and how many connections that has. */
+/** A router to a function in a separate server, and the number of connections to that server. */
 async function routerToFunction() {
   const serveThing = getRequestListener((request, env) => thing.app.fetch(request, env))
   const { server } = createHttpServer((req, res) => void serveThing(req, res))
@@ -28,7 +28,7 @@ async function routerToFunction() {
   return routerTo([origin], { maxBodyBytes: 1024 * 1024 })
 }
 
-/** A router to an upstream that wants every body, and tells of those that have begun and are not over. */
+/** A router to an upstream that wants every body, and reports the requests whose bodies have begun and not ended. */
 async function routerToReader() {
   const unfinished = new Set<IncomingMessage>()
   const server = createServer((_req, res) => res.end('done'))
@@ -42,7 +42,7 @@ async function routerToReader() {
   return { url, unfinished }
 }
 
-/** Sends a head, and what of the body is given with it. */
+/** Sends a head, and the given part of the body with it. */
 function send(url: string, headers: Record<string, string | number>, body = ''): RawRequest {
   const sent = sendRaw(`${url}/thing`, { 'content-type': 'application/json', ...headers }, { body })
   onTestFinished(() => void sent.socket.destroy())
@@ -66,7 +66,7 @@ describe('a body that is slow', () => {
     const { answer } = send(url, { authorization: 'Bearer unknown', ...headers }, body)
     const text = await answer()
     expect(text).toMatch(/^HTTP\/1.1 401 /)
-    // A client that waited may send the body after all, or not.
+    // A client that waited for 100 Continue may or may not send the body after all.
     if ('expect' in headers) expect(text.toLowerCase()).toContain('\r\nconnection: close\r\n')
   })
 
@@ -116,7 +116,7 @@ describe('many bodies that are slow', () => {
     const silent = send(url, { ...by('one'), 'content-length': 7 })
     const small = send(url, { ...by('one'), 'content-length': 7 }, '{')
     const chunked = send(url, { ...by('one'), 'transfer-encoding': 'chunked' }, '1\r\n{\r\n')
-    // Came after them, and its moment is over: so theirs are.
+    // This request came after the others. Once its wait is over, so are theirs.
     send(url, { ...by('two'), 'content-length': 7 })
     await vi.waitFor(() => expect(unfinished.size).toBe(49), WAIT)
     for (const headers of [{ 'content-length': LARGE }, { 'content-length': 7, expect: '100-continue' }]) {

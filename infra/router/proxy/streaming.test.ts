@@ -5,10 +5,10 @@ import { expect, test } from 'vitest'
 import { chunksOf, serve, serveRouter, signal, untilStill } from '../testing/fixtures.ts'
 
 const CHUNK = 64 * 1024
-/** 64 MiB: several times what the kernel's buffers take on the two connections of a proxied request. */
+/** 64 MiB: several times the size of the kernel's buffers on the two connections of a proxied request. */
 const CHUNKS = 1_024
 const BYTES = CHUNKS * CHUNK
-/** The kernel takes a few megabytes; this process must not take the rest. */
+/** The kernel buffers a few megabytes; this process must not buffer the rest. */
 const HELD_BYTES_MAX = 16 * 1024 * 1024
 
 async function routerTo(handler: (req: IncomingMessage, res: ServerResponse) => void) {

@@ -19,7 +19,7 @@ export const routes: RouteEntry[] = [
   { name: 'trickle', method: 'GET', path: '/v1/trickle', ...limits },
 ]
 
-/** What a function does, as far as a router can tell; with handles on the answers that must wait. */
+/** An app that behaves like a function, as far as a router can tell. The test controls the answers that must wait. */
 export function createFunctions() {
   const app = new Hono()
   const waiting = signal()

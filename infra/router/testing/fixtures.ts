@@ -23,7 +23,7 @@ export interface Question {
   body?: string | Buffer | Iterable<Buffer>
 }
 
-/** Something that happens once, from where it happens to where it is awaited. */
+/** An event that happens once: one side sends it, another awaits it. */
 export interface Signal<Value> {
   promise: Promise<Value>
   resolve(value: Value): void
@@ -52,12 +52,12 @@ export async function serveRouter(
   return { url, ...server }
 }
 
-/** Starts a server on a free port until the test is over; gives its origin. */
+/** Starts a server on a free port until the test is over. Returns its origin. */
 export function serve(server: Server | NetServer): Promise<URL> {
   return serveOn(server, 0, '127.0.0.1')
 }
 
-/** The same at a port and an address of one's own choice. */
+/** The same at the given port and address. */
 export async function serveOn(server: Server | NetServer, port: number, address: string): Promise<URL> {
   server.listen(port, address)
   await once(server, 'listening')
@@ -90,7 +90,7 @@ export async function refusingOrigin(): Promise<URL> {
 
 const checkProblem = problemsOf(openApiOf([], '0.0.0'))
 
-/** One request on a connection of its own. Rejects if the answer breaks off. An iterable body is sent in chunks. */
+/** Sends one request on its own connection. Rejects if the answer breaks off. An iterable body is sent in chunks. */
 export async function ask(base: string | URL, path: string, question: Question = {}): Promise<Answer> {
   const { method = 'GET', headers = {}, body } = question
   const outgoing = request(new URL(base), { path, method, headers, agent: false })
@@ -111,7 +111,7 @@ export async function ask(base: string | URL, path: string, question: Question =
   }
 }
 
-/** Sends bytes as they are and gives all that comes back until the other side closes. Rejects if that is by a reset. */
+/** Sends bytes as they are and returns everything that comes back until the other side closes. Rejects if it closes with a reset. */
 export async function sendBytes(base: string | URL, bytes: string): Promise<string> {
   const { hostname, port } = new URL(base)
   const socket = connect(Number(port), hostname)
@@ -125,8 +125,8 @@ export async function sendBytes(base: string | URL, bytes: string): Promise<stri
 }
 
 /**
- * Waits until a count has stood still for a thousand turns of the event loop. Everything here runs in one process over loopback,
- * so that bytes that can still move do so within a turn or two.
+ * Waits until a count has not changed for a thousand turns of the event loop. Everything here runs in one process over loopback,
+ * so bytes that can still move do so within a turn or two.
  */
 export async function untilStill(count: () => number): Promise<number> {
   let last = count()
@@ -145,7 +145,7 @@ export function* chunksOf(count: number): Iterable<Buffer> {
 }
 
 async function writeAll(outgoing: ReturnType<typeof request>, body: Iterable<Buffer>): Promise<void> {
-  // An answer can come, and the connection go, before all is sent.
+  // The answer can come, and the connection close, before the whole body is sent.
   try {
     await pipeline(body, outgoing)
   } catch (error) {

@@ -32,7 +32,7 @@ export async function routerTo(
   return { url, logged }
 }
 
-/** An upstream that records what it saw. */
+/** An upstream that records the requests that it received. */
 export async function upstreamWith(handler: Handler) {
   const seen: IncomingMessage[] = []
   const origin = await serve(
@@ -44,7 +44,7 @@ export async function upstreamWith(handler: Handler) {
   return { origin, seen }
 }
 
-/** An upstream that answers each arriving piece of a connection with raw bytes, or hangs up. */
+/** An upstream that answers each piece of data on a connection with raw bytes, or hangs up. */
 export async function rawUpstream(onData: (socket: Socket, nth: number) => void) {
   let count = 0
   const origin = await serve(

@@ -8,12 +8,12 @@ import { routerTo } from '../testing/proxy-fixtures.ts'
 import type { Resolve } from './origin.ts'
 import { createUpstreams } from './upstreams.ts'
 
-// Time stands still for whoever asks how old something is; sockets and timers go on by themselves.
+// Only `performance` is frozen, which measures how old a look-up is. Sockets and timers run as usual.
 beforeEach(() => void vi.useFakeTimers({ toFake: ['performance'] }))
 afterEach(() => void vi.useRealTimers())
 const passMs = (ms: number) => void vi.advanceTimersByTime(ms)
 
-/** A resolver whose answers the test gives: addresses, or an error code. */
+/** A resolver whose answers the test sets: addresses, or an error code. */
 function resolver(answer: string[] | string) {
   const state = { answer, asked: 0 }
   const resolve: Resolve = async () => {
@@ -24,7 +24,7 @@ function resolver(answer: string[] | string) {
   return { state, resolve }
 }
 
-/** The same port on several loopback addresses, as replicas have it; each answers with its address unless told otherwise. */
+/** Listens on the same port of several loopback addresses, as replicas do. Each answers with its address, unless a handler is given. */
 async function replicas(addresses: string[], handler?: (req: IncomingMessage, res: ServerResponse) => void) {
   let port = 0
   for (const address of addresses) {
@@ -41,7 +41,7 @@ async function answersOf(url: string, count: number): Promise<string[]> {
   return answers
 }
 
-/** Has the name looked up, and waits until that is over: the request that finds it out of date does not. */
+/** Makes the router look up the name, and waits until that is over. The request that finds the name out of date does not wait for it. */
 async function noticeIn(url: string, ms: number) {
   passMs(ms)
   await ask(url, '/thing')

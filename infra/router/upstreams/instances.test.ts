@@ -19,13 +19,13 @@ const json = (res: ServerResponse, code: number, body: unknown) => {
   res.writeHead(code, { 'content-type': 'application/json', 'x-own': 'kept' }).end(JSON.stringify(body))
 }
 
-/** A process of a function that lists `names`, and answers what it is asked for besides with `own`. */
+/** A process of a function that lists `names`, and answers all other requests with `own`. */
 function listing(names: string[], own: (res: ServerResponse) => void = (res) => json(res, 200, status)) {
   const items = names.map((name) => ({ name, instances: [] }))
   return serve(createServer((req, res) => (req.url === '/-/status' ? own(res) : json(res, 200, { items }))))
 }
 
-/** A process that says `body` of itself, and for which function it was asked. */
+/** A process that reports `body` as its status, and records for which function it was asked. */
 async function saying(body: unknown, code = 200) {
   const asked: unknown[] = []
   const origin = await serve(
@@ -143,7 +143,7 @@ test('names that nothing resolves, slowly, hold up none that was looked up befor
   }
   expect(await healths()).toEqual(['ok', 'unavailable'])
   isSlow = true
-  // A result is good for a second.
+  // A result is used for a second.
   await vi.waitFor(
     async () => {
       expect(await healths()).toEqual(['ok', 'unavailable'])

@@ -6,20 +6,20 @@ import type { Amend } from '../proxy/proxy.ts'
 import type { Origin, Upstream } from './origin.ts'
 import type { Rotation, Upstreams } from './upstreams.ts'
 
-/** For the status requests of one list, which run at the same time. An instance that has not answered by then is `unknown`. */
+/** The time limit for the status requests of one list, which run in parallel. An instance that has not answered by then is `unknown`. */
 const ASK_MS_MAX = 800
 
-/** How long a list waits for another look-up of a known name, which finds new replicas. */
+/** How long a list waits for a new look-up of a known name. Such a look-up finds new replicas. */
 const RENEW_MS_MAX = 200
-/** Look-ups at a time. One that no resolver answers holds one of the process's four threads for seconds. */
+/** How many look-ups run at the same time. One that no resolver answers holds one of the process's four threads for seconds. */
 const LOOKUPS_MAX = 2
 
 /** The list of functions as list-functions answers it. */
 const Listed = z.looseObject({ items: z.array(z.looseObject({ name: z.string() })) })
 
 /**
- * Adds its instances to each function of a list: one for each address of its upstream, with the status that it reports. All are asked
- * at the same time, on a connection each; a name has 64 addresses at most. Lists that are made at the same time share the answers.
+ * Adds the instances to each function of a list: one for each address of its upstream, with the status that it reports. All instances are
+ * asked in parallel, on a connection each; a name has 64 addresses at most. Lists that are made at the same time share the answers.
  * Throws an error for a URL that is not an origin.
  */
 export function instanceAdder(deployment: ReadonlyMap<string, URL[]>, upstreams: Upstreams): Amend {
@@ -39,7 +39,7 @@ export function instanceAdder(deployment: ReadonlyMap<string, URL[]>, upstreams:
 
 type LookUp = (origin: Origin, signal: AbortSignal) => Promise<unknown>
 
-/** Looks names up, two at a time. The wait ends when `signal` aborts, or sooner if there is an earlier result; the look-up goes on. */
+/** Looks names up, two at a time. The wait ends when `signal` aborts, or sooner if there is an earlier result. The look-up itself goes on. */
 function createLookUp(): LookUp {
   const lanes = Array.from({ length: LOOKUPS_MAX }, (): Promise<unknown> => Promise.resolve())
   return (origin, signal) => {
@@ -68,7 +68,7 @@ async function askAll(
   )
 }
 
-/** The status that an instance of a function reports. A process that serves another function counts as unavailable. */
+/** Returns the status that an instance of a function reports. A process that serves another function counts as unavailable. */
 async function ask(name: string, url: string, upstream: Upstream | undefined, signal: AbortSignal): Promise<Instance> {
   const client = upstream?.connectAlone()
   try {
@@ -76,7 +76,7 @@ async function ask(name: string, url: string, upstream: Upstream | undefined, si
     const said = answer?.statusCode === 200 ? Instance.safeParse(await answer.body.json()) : undefined
     if (said?.success) return { ...said.data, url }
   } catch {
-    // The health below says that it did not answer.
+    // The status below says that the instance did not answer.
   } finally {
     void client?.destroy()
   }

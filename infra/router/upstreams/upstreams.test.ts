@@ -75,7 +75,7 @@ test('one that is silent fills up to the level of the others, and no further', (
     const chosen = rotation.next()
     if (chosen === silent) silent.inFlight += 1
   }
-  // In turn among equals, so its turn comes once more at 40.
+  // Equals take turns, so the silent one gets one more turn at 40.
   expect(silent.inFlight).toBe(41)
 })
 

@@ -1,36 +1,36 @@
 import { unwatchOrigins, watchOrigins } from '../operations/metrics.ts'
 import { Origin, type Resolve, resolveName, type Upstream } from './origin.ts'
 
-/** Requests in flight or queued for one address. One more would wait longer than its time-out, so it gets 503 at once. */
+/** The most requests in flight or queued for one address. One more would wait longer than its time-out, so it gets 503 at once. */
 const IN_FLIGHT_MAX = 1_024
-/** Answers of 5xx in a row after which a replica counts as failing. */
+/** After this many 5xx answers in a row, a replica counts as failing. */
 const FAILURES_MAX = 5
-/** How long a failed upstream is skipped; jittered, so that many routers don't return to it at once. */
+/** How long a failed upstream is skipped. The time is jittered, so that many routers don't return to it at once. */
 const SKIP_MS_MIN = 250
 const SKIP_MS_SPREAD = 500
-/** How long the one request on trial may take: longer than any function takes to answer. */
+/** How long the single trial request may take: longer than any function takes to answer. */
 const TRIAL_MS_MAX = 10_000
-/** How long a request without an address waits for a look-up: as long as for a connection. */
+/** How long a request without an address waits for a look-up: as long as it would wait for a connection. */
 const LOOKUP_MS_MAX = 2_000
 
 /** Chooses the upstreams of one route. */
 export interface Rotation {
   /**
    * Starts the look-ups that are due. Call it before `next`. Returns a promise only if the request has to wait for them: no address is
-   * known, all are out of date, or all are skipped but `refused`, which has just refused a connection.
+   * known, all are out of date, or all are skipped except `refused`, which has just refused a connection.
    */
   prepare(refused?: Upstream): Promise<void> | undefined
-  /** The next upstream, other than `except` if there is a choice; undefined if all are full or no address is known. */
+  /** Returns the next upstream, not `except` if there is a choice. Returns undefined if all are full or no address is known. */
   next(except?: Upstream): Upstream | undefined
-  /** Why the names have no address; undefined if they have one. */
+  /** Returns why the names have no address, or undefined if they have one. */
   missing(): unknown
-  /** Calls `lookUp` for each name, then gives every address with its URL. A name without an address has its own URL. */
+  /** Calls `lookUp` for each name, then returns every address with its URL. A name without an address comes with its own URL. */
   addresses(lookUp: (origin: Origin) => Promise<unknown>): Promise<Array<{ url: string; upstream?: Upstream }>>
 }
 
 export interface Upstreams {
   rotation(urls: readonly URL[]): Rotation
-  /** Cuts what is still in flight; by then the server in front has drained or given up. */
+  /** Cuts requests that are still in flight. By then, the server in front has drained or given up. */
   close(): Promise<void>
 }
 
@@ -55,14 +55,14 @@ export function createUpstreams(resolve: Resolve = resolveName): Upstreams {
   }
 }
 
-/** Call it for an upstream that refused a connection, or that is silent: requests go elsewhere for 250 to 750 ms. */
+/** Call it for an upstream that refused a connection or is silent: requests go elsewhere for 250 to 750 ms. */
 export function skipForAMoment(upstream: Upstream): void {
   upstream.skippedUntilMs = performance.now() + SKIP_MS_MIN + Math.random() * SKIP_MS_SPREAD
 }
 
 /**
- * An answer makes its upstream well again, with two exceptions. An upstream that closes this connection is about to stop, and is skipped
- * before it refuses. An upstream that only fails does so quickly, and would otherwise have the fewest in flight of all.
+ * An answer marks its upstream as well again, with two exceptions. An upstream that closes this connection is about to stop, and is skipped
+ * before it refuses. An upstream that only fails does so quickly, and would otherwise have the fewest requests in flight of all.
  */
 export function noteAnswer(upstream: Upstream, status: number, connection: unknown): void {
   upstream.failures = status >= 500 ? upstream.failures + 1 : 0
@@ -100,15 +100,15 @@ function rotationOf(origins: readonly Origin[]): Rotation {
 }
 
 /**
- * The upstream with the fewest requests in flight, in turn among equals. So a slow or paused one, whose kernel still accepts
- * connections, holds no more requests than the others do. In turn alone, it would collect them up to its limit.
+ * Chooses the upstream with the fewest requests in flight, and takes turns among equals. So a slow or paused upstream, whose kernel still
+ * accepts connections, holds no more requests than the others do. With turns alone, it would collect requests up to its limit.
  */
 function choose(upstreams: readonly Upstream[], turn: number, except: Upstream | undefined): Upstream | undefined {
   const now = performance.now()
   const well = leastBusy(upstreams, turn, (upstream) => isWell(upstream, now, except))
-  // On trial: no other request goes there before this one has its answer.
+  // This request is a trial: no other request goes there before this one has its answer.
   if (well && well.skippedUntilMs !== 0) well.skippedUntilMs = now + TRIAL_MS_MAX
-  // With no upstream well, another try costs less than a refusal that may be out of date.
+  // If no upstream is well, another try costs less than refusing by a state that may be out of date.
   return well ?? leastBusy(upstreams, turn, (upstream) => upstream !== except) ?? leastBusy(upstreams, turn, () => true)
 }
 
