@@ -1,13 +1,13 @@
 import { DEVELOPMENT_KEY } from '#access/bootstrap-key'
 import type { ServedFunctions } from './serve-functions.ts'
 
-/** The text after a start: the URLs, the key, and three commands to paste, which also work twice. */
+/** The text after a start: the URLs, the key, and three commands to paste. The commands also work a second time. */
 export function banner(
   { url, metricsUrl, tracesUrl, functionCount }: ServedFunctions,
   bootstrapApiKey: string,
 ): string {
   const isDevelopmentKey = bootstrapApiKey === DEVELOPMENT_KEY
-  // A key of the user's own is not printed: terminals and their logs are kept.
+  // The user's own key is not printed: terminals and their logs are kept.
   const authorization = isDevelopmentKey
     ? `-H 'Authorization: Bearer ${DEVELOPMENT_KEY}'`
     : '-H "Authorization: Bearer $BOOTSTRAP_API_KEY"'

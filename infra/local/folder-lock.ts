@@ -26,8 +26,8 @@ export class FolderInUse extends Error {
 const WAIT_MS = 10_000
 
 /**
- * Holds the folder for this process until `release`, or until the process has ended, however it ended. Throws FolderInUse: at once
- * while another process has its stack up (it wrote stack.json), after `waitMs` while that one is starting or stopping.
+ * Locks the folder for this process until `release`, or until the process ends in any way. Throws FolderInUse: at once if another
+ * process has its stack up (it wrote stack.json), or after `waitMs` if that process is starting or stopping.
  */
 export async function lockFolder(folder: string, waitMs = WAIT_MS): Promise<FolderLock> {
   const deadline = performance.now() + waitMs
@@ -48,9 +48,9 @@ async function firstHolderOrClaim(folder: string): Promise<FolderLock | number> 
 }
 
 /**
- * Every process claims with a file of its own, then checks that it is alone. No file is ever taken over, so a stale one can be
- * removed without the race in which two starts both find it stale. Two that claim at once may both step back, and try again after
- * different pauses. Gives the lock, or the id of the process that holds the folder.
+ * Every process claims the folder with its own file, then checks that it is alone. No file is ever taken over, so a stale file can be
+ * removed without the race in which two starts both find it stale. Two processes that claim at the same time may both step back, and try
+ * again after different pauses. Returns the lock, or the id of the process that holds the folder.
  */
 async function claim(folder: string): Promise<FolderLock | number> {
   const name = `lock.${process.pid}.${birthOf(process.pid)}.${randomUUID()}`
@@ -62,7 +62,7 @@ async function claim(folder: string): Promise<FolderLock | number> {
   return other
 }
 
-/** The processes that hold the folder or claim it. Removes the files of processes that are gone. */
+/** Returns the processes that hold or claim the folder. Removes the files of processes that have ended. */
 export async function livingHolders(folder: string, own?: string): Promise<number[]> {
   const holders: number[] = []
   for (const name of await readdir(folder)) {

@@ -5,7 +5,7 @@ import { loadFunction } from './load-functions.ts'
 
 const Params = z.record(z.string(), z.union([z.string(), z.number()]).transform(String))
 
-/** A function's input: `event.json` beside it, or a file of that shape. */
+/** A function's input: `event.json` in its folder, or a file of the same shape. */
 const Invocation = z.strictObject({
   /** Functions to call first, and the parameters to take from their answers: `{ "productId": "items.0.id" }`. */
   given: z
@@ -18,17 +18,17 @@ const Invocation = z.strictObject({
       }),
     )
     .default([]),
-  /** Parameters of the path, or else of the query. */
+  /** Parameters of the path; any others are parameters of the query. */
   params: Params.default({}),
   headers: z.record(z.string(), z.string()).default({}),
-  /** The body of a request, or the data of an event. A text of another type than JSON is sent as it is. */
+  /** The body of a request, or the data of an event. A text with a type other than JSON is sent as it is. */
   data: z.json().optional(),
   /** The event's attributes, for a function that takes events. */
   event: z.object({ id: z.string(), source: z.string(), type: z.string(), subject: z.string().optional() }).optional(),
 })
 export type Invocation = z.infer<typeof Invocation>
 
-/** Each function's `event.json`, by name, with a fixed timestamp, so that the OpenAPI document stays the same. Throws for an invalid one. */
+/** Returns each function's `event.json`, by name. The timestamp is fixed, so that the OpenAPI document stays the same. Throws for an invalid one. */
 export async function readExamples(definitions: readonly FunctionDefinition[]): Promise<Record<string, Invocation>> {
   const names = definitions.map(({ name }) => name)
   const read = names.map((name) => readInvocation(new URL(`../../functions/${name}/event.json`, import.meta.url), 1))
@@ -62,7 +62,7 @@ export async function invoke(
   return send(definition, { ...invocation, params, data: fill(invocation.data, params) }, apiKey)
 }
 
-/** The data with parameters in the place of `{{name}}`, since an event has no path for them. */
+/** Replaces each `{{name}}` in the data by the parameter, since an event has no path for parameters. */
 function fill(data: Invocation['data'], params: Record<string, string>): Invocation['data'] {
   if (data === undefined) return undefined
   const text = JSON.stringify(data).replaceAll(/\{\{(\w+)\}\}/g, (braces, name: string) =>

@@ -3,7 +3,7 @@ import type { FunctionDefinition } from '#function'
 
 const FOLDER = new URL('../../functions/', import.meta.url)
 
-/** Every function, by the name of its folder. Throws if a folder and its function are named differently. */
+/** Loads every function, in the order of folder names. Throws if a folder and its function have different names. */
 export async function loadFunctions(): Promise<FunctionDefinition[]> {
   const entries = await readdir(FOLDER, { withFileTypes: true })
   const names = entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name)

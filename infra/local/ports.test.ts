@@ -28,7 +28,7 @@ test('free ports are all different, and below those of outgoing connections', as
 test('a port that this process was given is given to no other', async () => {
   const port = await freePort()
   const file = JSON.stringify(new URL('./ports.ts', import.meta.url).href)
-  // The other one looks at this port first.
+  // The other process tries this port first.
   const script = `
     import crypto from 'node:crypto'
     import { syncBuiltinESMExports } from 'node:module'

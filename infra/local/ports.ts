@@ -9,7 +9,7 @@ interface Address {
   port: number
 }
 
-/** Throws an error of one line that says what to do. It runs before anything is started, so that a taken port costs nothing. */
+/** Throws a one-line error that says what to do if the port is taken. Runs before anything is started, so that a taken port costs nothing. */
 export function checkThatPortIsFree({ host, port }: Address): Promise<void> {
   return new Promise((resolve, reject) => {
     const probe = createServer()
@@ -29,11 +29,11 @@ function reasonFor(error: NodeJS.ErrnoException, host: string, port: number): st
   }
 }
 
-// Below the ports that systems give to outgoing connections (Linux from 32768, others from 49152): one of those can be gone
-// between the look and its use, or while a server restarts on it.
+// Below the ports that systems use for outgoing connections (Linux from 32768, others from 49152): one of those can be taken
+// between the check and its use, or while a server restarts on it.
 const [FIRST_PORT, PORTS] = [20_000, 12_768]
 
-/** A free port of 20000 to 32767, which no other process is given by this function as long as this process lives. Throws if all are taken. */
+/** Returns a free port from 20000 to 32767. As long as this process lives, this function gives no other process that port. Throws if all are taken. */
 export async function freePort(): Promise<number> {
   const start = randomInt(PORTS)
   for (let tries = 0; tries < PORTS; tries++) {
@@ -43,7 +43,7 @@ export async function freePort(): Promise<number> {
   throw new Error(`Every port from ${FIRST_PORT} to ${FIRST_PORT + PORTS - 1} is taken.`)
 }
 
-/** By the UDP port of the same number, which one process can have and which the system takes back when it ends. False if another has it. */
+/** Claims a port by the UDP port of the same number. Only one process can have that, and the system frees it when the process ends. False if taken. */
 function claim(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = createSocket('udp4').unref()

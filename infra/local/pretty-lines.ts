@@ -3,7 +3,7 @@ import { styleText } from 'node:util'
 type Style = Parameters<typeof styleText>[0]
 
 const styleOf: Record<string, Style> = { warn: 'yellow', error: 'red', fatal: 'red' }
-/** Members that a line for a person shows elsewhere, or not at all. */
+/** Members that the printed line shows elsewhere, or not at all. */
 const SHOWN = new Set([
   'level',
   'time',
@@ -18,7 +18,7 @@ const SHOWN = new Set([
   'err',
 ])
 
-/** A line of the log for a person at a terminal: when, how grave, what, and below it the stack of an error. */
+/** Formats a log line for a terminal: time, level, message, and below it the stack of an error. */
 export function prettyLine(json: string): string {
   const line = JSON.parse(json) as Record<string, unknown>
   const { level, time, msg, err } = line

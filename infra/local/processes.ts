@@ -4,8 +4,8 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { basename } from 'node:path'
 
 /**
- * Identifies a process among all that ever had its id, by its start time and, if known, the boot that it was started in. Undefined if it
- * is gone; a zombie counts as gone, since it holds nothing but its id.
+ * Identifies a process among all that ever had its id, by its start time and, if known, by the boot in which it was started. Undefined if it
+ * has ended. A zombie counts as ended, since it holds nothing but its id.
  */
 export function birthOf(pid: number): string | undefined {
   const birth = process.platform === 'linux' ? linuxBirth(pid) : portableBirth(pid)
@@ -14,7 +14,7 @@ export function birthOf(pid: number): string | undefined {
 
 function linuxBirth(pid: number): string | undefined {
   const stat = readOrEmpty(`/proc/${pid}/stat`)
-  // The second field is the name in parentheses and can hold anything; what follows its last ')' is state, parent, …
+  // The second field is the name in parentheses, which can contain anything. After its last ')' come the state, the parent, …
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   const [state, startTicks] = [fields[0], fields[19]]
   if (!startTicks || state === 'Z' || state === 'X') return undefined
@@ -26,7 +26,7 @@ function portableBirth(pid: number): string | undefined {
   return line === '' || line.startsWith('Z') ? undefined : line.slice(line.indexOf(' ')).trim()
 }
 
-/** The name in the titles of the server processes of this data folder, by which they are found. */
+/** The name in the process titles of the servers of this data folder, by which they are found. */
 export function clusterName(folder: string): string {
   return `${basename(folder)}-${createHash('sha1').update(folder).digest('hex').slice(0, 12)}`
 }
@@ -34,19 +34,19 @@ export function clusterName(folder: string): string {
 export interface ServerProcesses {
   /** Started with `-D <folder>`: the postmaster, or an initdb that still runs. */
   roots: number[]
-  /** The postmaster's children, which outlive it for a moment when it is killed. */
+  /** The postmaster's children, which outlive it for a moment if it is killed. */
   children: number[]
 }
 
 /**
- * The PostgreSQL processes of a data folder, by their command lines, which every user may read. The current folder of another
- * user's process is hidden even from root in a container without CAP_SYS_PTRACE.
+ * Finds the PostgreSQL processes of a data folder by their command lines, which every user may read. The current folder of another user's
+ * process is hidden even from root in a container without CAP_SYS_PTRACE.
  */
 export function serverProcesses(folder: string): ServerProcesses {
   const title = `postgres: ${clusterName(folder)}: `
   const found: ServerProcesses = { roots: [], children: [] }
   for (const { pid, command } of commandLines()) {
-    // Zero would mean this process's whole group to kill(2).
+    // To kill(2), zero would mean this process's whole group.
     if (pid === process.pid || pid === 0) continue
     if (ROOTS.some((start) => `${command} `.includes(`${start} -D ${folder} `))) found.roots.push(pid)
     else if (command.startsWith(title)) found.children.push(pid)
@@ -54,10 +54,10 @@ export function serverProcesses(folder: string): ServerProcesses {
   return found
 }
 
-/** What precedes the folder in the command lines of its servers. Other programs may name it too (a shell, an editor). */
+/** The programs before the folder in the command lines of its servers. Other programs (a shell, an editor) may name the folder too. */
 const ROOTS = ['postgres', 'postgres --single', 'initdb']
 
-/** The processes that name this folder, or a path in it, in their command lines; only of `programs`, if given. */
+/** Finds the processes with this folder, or a path in it, in their command lines. If `programs` is given, only those programs. */
 export function processesNaming(folder: string, programs?: readonly string[]): number[] {
   const found = commandLines().filter(
     ({ command }) => names(command, folder) && (!programs || programs.some((program) => isRunBy(command, program))),
@@ -65,7 +65,7 @@ export function processesNaming(folder: string, programs?: readonly string[]): n
   return found.map(({ pid }) => pid).filter((pid) => pid !== process.pid && pid !== 0)
 }
 
-/** Matches the folder as a whole, since its name may contain what separates the words of a command line. */
+/** Matches the folder as a whole, since its name may contain characters that separate the words of a command line. */
 function names(command: string, folder: string): boolean {
   const [before = '', ...others] = command.split(folder)
   let start = before
@@ -76,24 +76,24 @@ function names(command: string, folder: string): boolean {
   })
 }
 
-/** A program's path may have spaces; an option follows its name. */
+/** A program's path may contain spaces. An option follows its name. */
 const isRunBy = (command: string, program: string) =>
   command === program || command.startsWith(`${program} `) || command.includes(`/${program} -`)
 
-/** True when the process with this id runs a program called postgres, of whatever data folder. */
+/** True if the process with this id runs a program called postgres, with any data folder. */
 export function isPostgres(pid: number): boolean {
   const command = commandLines().find((line) => line.pid === pid)?.command ?? ''
   return /(^|\/)postgres[: ]/.test(`${command} `)
 }
 
-/** The folder that a process works in, which of a server's is its data folder; undefined where that can't be seen. */
+/** The current folder of a process. For a server, that is its data folder. Undefined if it is not visible. */
 export function workingFolder(pid: number): string | undefined {
   if (process.platform !== 'linux')
     return /^n(.+)$/m.exec(print('lsof', ['-a', '-p', String(pid), '-d', 'cwd', '-Fn']))?.[1]
   try {
     return readlinkSync(`/proc/${pid}/cwd`)
   } catch {
-    // Another user's process hides it, even from root in a container without CAP_SYS_PTRACE.
+    // The current folder of another user's process is hidden, even from root in a container without CAP_SYS_PTRACE.
     return undefined
   }
 }
@@ -118,7 +118,7 @@ function commandLines(): CommandLine[] {
   })
 }
 
-/** Sends the signal to those processes that still run. */
+/** Sends the signal to those of the processes that still run. */
 export function signalAll(pids: number[], signal: NodeJS.Signals): void {
   for (const pid of pids) {
     try {

@@ -1,7 +1,7 @@
 import { overrideEnvironment } from '#config'
 import { readStackFile } from './stack-file.ts'
 
-/** Points this process at the databases and engines of the stack that `npm start` runs. Gives the stack's URL; undefined if none runs. */
+/** Points this process at the databases and engines of the running stack of `npm start`. Returns the stack's URL, or undefined if none runs. */
 export async function useRunningStack(dataDir: string): Promise<string | undefined> {
   const running = await readStackFile(dataDir)
   if (running === undefined) return undefined

@@ -4,8 +4,8 @@ import { createProduct } from '#products'
 import { demoCatalogue } from './demo-catalogue.ts'
 
 /**
- * Fills an empty shop with the demo catalogue, through the same code as a request. The last product marks the work as done, so the next
- * start completes one that was killed in the middle, and products deleted since stay deleted.
+ * Fills an empty shop with the demo catalogue, through the same code as a request. The last product marks the work as done. So if a start
+ * is killed in the middle, the next one completes the catalogue, and products that were deleted since stay deleted.
  */
 export async function seedCatalogue(progress: (line: string) => void): Promise<void> {
   const last = demoCatalogue.at(-1)

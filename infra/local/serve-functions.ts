@@ -33,10 +33,10 @@ export interface ServeOptions {
   databaseReplicaUrl: string | undefined
   host: string
   port: number
-  /** On the loopback address. */
+  /** This port is on the loopback address. */
   metricsPort: number
   allowedHosts: readonly string[]
-  /** Engines to use instead of what is embedded. */
+  /** Engines to use instead of the embedded ones. */
   engines: EngineUrls
   bootstrapApiKey: string
   seed: boolean
@@ -49,16 +49,16 @@ export interface ServeOptions {
 export interface ServedFunctions {
   url: string
   metricsUrl: string
-  /** Of the traces that are kept; undefined where none are. */
+  /** The URL of the kept traces; undefined if none are kept. */
   tracesUrl: string | undefined
   functionCount: number
   stop(): Promise<void>
 }
 
-/** Requests in flight get this long when the service stops. */
+/** How long requests in flight may take when the service stops. */
 const DRAIN_MS = 5_000
 
-/** Prepares the database and serves every function, the router in front, in this process. */
+/** Prepares the database and serves every function in this process, with the router in front. */
 export async function serveFunctions(options: ServeOptions): Promise<ServedFunctions> {
   const { databaseUrl, databaseReplicaUrl, logLevel, progress } = options
   overrideEnvironment({

@@ -7,7 +7,7 @@ export interface Settings {
   port: number
   host: string
   metricsPort: number
-  /** Absolute. */
+  /** An absolute path. */
   dataDir: string
   seed: boolean
   bootstrapApiKey: string
@@ -19,7 +19,7 @@ export interface Settings {
   logLevel: string
 }
 
-/** Missing or invalid settings; the message has a line for each. */
+/** Settings are missing or invalid. The message has a line for each. */
 export class BadSettings extends Error {
   override readonly name = 'BadSettings'
 }
@@ -50,8 +50,8 @@ const settingsSchema = z.object({
 type Environment = Record<string, string | undefined>
 
 /**
- * Reads the settings of `npm start` from an environment; an empty variable counts as absent. `usesKey`: whether the command uses or makes
- * the admin key. Throws BadSettings.
+ * Reads the settings of `npm start` from an environment. An empty variable counts as absent. `usesKey` says whether the command uses or
+ * creates the admin key. Throws BadSettings.
  */
 export function readSettings(environment: Environment, { usesKey = true } = {}): Settings {
   const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
@@ -65,7 +65,7 @@ export function readSettings(environment: Environment, { usesKey = true } = {}):
     host: settings.HOST,
     metricsPort: settings.METRICS_PORT,
     dataDir: resolve(settings.DATA_DIR),
-    // An existing database is the user's own; only a new one gets the demo data by default.
+    // An existing database belongs to the user. By default, only a new one gets the demo data.
     seed: settings.SEED === undefined ? settings.DATABASE_URL === undefined : settings.SEED === '1',
     bootstrapApiKey: settings.BOOTSTRAP_API_KEY,
     databaseUrl: settings.DATABASE_URL,
@@ -75,7 +75,7 @@ export function readSettings(environment: Environment, { usesKey = true } = {}):
   }
 }
 
-/** Apart from the schema, whose cross-field checks don't run while any field is bad. */
+/** Separate from the schema, whose cross-field checks don't run while any field is invalid. */
 function contradictions({ DATABASE_URL, DATABASE_REPLICA_URL }: Environment): string[] {
   if (!DATABASE_REPLICA_URL || DATABASE_URL) return []
   return ['DATABASE_REPLICA_URL needs DATABASE_URL too: the embedded primary brings its own replica']
@@ -83,7 +83,7 @@ function contradictions({ DATABASE_URL, DATABASE_REPLICA_URL }: Environment): st
 
 function contradictionsOfKey({ HOST, BOOTSTRAP_API_KEY, DATABASE_URL }: Environment): string[] {
   const ownKey = ownKeySetting.safeParse(BOOTSTRAP_API_KEY)
-  // A key that no database accepts has its line already.
+  // A key that no database accepts is already reported.
   if (!embeddedKeySetting.safeParse(BOOTSTRAP_API_KEY).success) return []
   if (DATABASE_URL && !ownKey.success) {
     return [`BOOTSTRAP_API_KEY ${ownKey.error.issues[0]?.message}, since DATABASE_URL names a database of yours`]

@@ -7,7 +7,7 @@ export interface Stack {
   routerUrl: string
   /** The metrics of the process that runs all functions. */
   metricsUrl: string
-  /** Where traces are kept, with `--observe`. */
+  /** The URL of the kept traces, with `--observe`. */
   tracesUrl?: string
   databaseUrl: string
   databaseReplicaUrl: string | null
@@ -16,7 +16,7 @@ export interface Stack {
   pids: { node: number; primary: number | null; replica: number | null }
 }
 
-/** Writes where the running stack is. It has the database's password, so only the owner may read it. Replaced as a whole. */
+/** Writes the addresses of the running stack. The file contains the database's password, so only the owner may read it. It is replaced as a whole. */
 export async function writeStackFile(dataDir: string, stack: Stack): Promise<void> {
   const unfinished = `${stackFile(dataDir)}.new`
   await rm(unfinished, { force: true })
@@ -24,7 +24,7 @@ export async function writeStackFile(dataDir: string, stack: Stack): Promise<voi
   await rename(unfinished, stackFile(dataDir))
 }
 
-/** The running stack; undefined if none runs. A stack that was killed leaves its file behind. */
+/** Returns the running stack, or undefined if none runs. A stack that was killed leaves its file behind. */
 export async function readStackFile(dataDir: string): Promise<Stack | undefined> {
   const written = await readFile(stackFile(dataDir), 'utf8').catch(() => undefined)
   if (written === undefined) return undefined

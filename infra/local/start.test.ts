@@ -35,7 +35,7 @@ afterEach(async () => {
   children = []
 })
 
-// What the test run or the developer's shell may have set.
+// Variables that the test run or the developer's shell may have set.
 const UNSET = { DATABASE_URL: '', DATABASE_REPLICA_URL: '', HOST: '', BOOTSTRAP_API_KEY: '' }
 
 interface Run {
@@ -60,7 +60,7 @@ async function run(variables: Record<string, string> = {}, args: string[] = [], 
   return { child, output, exitCode }
 }
 
-/** Undefined where there is none, which may be from one moment to the next. */
+/** Undefined if there is no stack. The file may appear or disappear at any moment. */
 async function readStack(): Promise<Stack | undefined> {
   const text = await readFile(join(dataDir, 'stack.json'), 'utf8').catch(() => undefined)
   return text === undefined ? undefined : JSON.parse(text)
@@ -93,7 +93,7 @@ test.each([
   const stack = await up(started)
   await expectHealthy(stack)
   started.child.kill(signal)
-  // A second signal, as from an impatient Ctrl-C or from npm passing it on, changes nothing.
+  // A second signal, for example from an impatient Ctrl-C or forwarded by npm, changes nothing.
   started.child.kill(signal)
   expect(await started.exitCode).toBe(0)
   expectGone(stack)

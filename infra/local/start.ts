@@ -35,7 +35,7 @@ const USAGE = `npm start [-- --engines] [--observe]: PostgreSQL with a replica, 
   ACCESS_LOG            1, a line for each request; 0 leaves them out
 `
 
-/** Requests get a few seconds to end. One that hangs longer must not keep the database from a clean shutdown. */
+/** Requests get a few seconds to end. A request that hangs longer must not prevent a clean shutdown of the database. */
 const FUNCTIONS_MS = 8_000
 
 const progress = (line: string) => {
@@ -77,13 +77,13 @@ async function bringUp(
   await mkdir(dataDir, { recursive: true })
   const lock = await lockFolder(dataDir)
   teardown.add('releasing the data folder', lock.release)
-  // A killed run left its file behind, which would be wrong while this one starts.
+  // A killed run may have left its file behind, which would be wrong while this run starts.
   await removeStackFile(dataDir)
 
   const stack = { refresh: () => {} }
   // Loading all functions takes about as long as starting PostgreSQL, so both run at the same time.
   const loading = import('./serve-functions.ts')
-  // After PostgreSQL is up: on two cores, three more servers at the same time would make all of them late.
+  // After PostgreSQL is up: on two cores, starting three more servers at the same time would delay all of them.
   const cluster = databaseUrl ? undefined : await startEmbedded(dataDir, teardown, () => stack.refresh())
   const named = namedEngines(environment())
   const engines = withEngines ? await startEngines(join(dataDir, 'engines'), named, teardown, progress) : named
@@ -123,7 +123,7 @@ async function startEmbedded(dataDir: string, teardown: Teardown, onChange: () =
   return cluster
 }
 
-/** Writes stack.json. Gives the function that writes it again after process ids have changed. */
+/** Writes stack.json. Returns the function that writes it again after process ids have changed. */
 async function publish(
   settings: Settings & { engines: EngineUrls },
   service: ServedFunctions,
@@ -142,7 +142,7 @@ async function publish(
       pids: { node: process.pid, ...(cluster?.pids() ?? { primary: null, replica: null }) },
     })
   await write()
-  // One write at a time, and none after the removal: two servers can come back at the same time, or during a stop.
+  // One write at a time, and none after the removal: two servers may come back at the same time, or during a stop.
   let last = Promise.resolve()
   teardown.add('removing stack.json', () => last.then(() => removeStackFile(dataDir)))
   return () => {

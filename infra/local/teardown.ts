@@ -7,15 +7,15 @@ export interface Teardown {
   signal: AbortSignal
   /** Resolves when a stop is requested, by a signal or by an uncaught error. */
   requested(): Promise<void>
-  /** Adds a step to run at the end, before all steps added earlier. It is not waited for past `limitMs`. */
+  /** Adds a step to run at the end, before all steps added earlier. The teardown waits for it for at most `limitMs`. */
   add(what: string, step: () => Promise<unknown>, limitMs?: number): void
   /** Reports an error, unless a requested stop has caused it, and requests a stop. */
   fail(error: unknown): void
-  /** Runs the steps. Gives the exit code. */
+  /** Runs the steps. Returns the exit code. */
   run(): Promise<number>
 }
 
-/** For all steps, with the 20 s that a PostgreSQL gets before it is killed. */
+/** The limit for all steps. It includes the 20 s that PostgreSQL gets before it is killed. */
 const TOTAL_MS = 30_000
 
 interface Step {
@@ -41,7 +41,7 @@ export function createTeardown(progress: (line: string) => void): Teardown {
     setTimeout(giveUp, TOTAL_MS).unref()
   }
   const fail = (error: unknown) => {
-    // Every wait that a stop interrupts rejects with this.
+    // Every wait that a stop interrupts rejects with this error.
     if (asked.signal.aborted && error instanceof Error && error.name === 'AbortError') return
     exitCode = 1
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 
-/** Polls until `done`. Gives false if `timeoutMs` pass first. */
+/** Polls until `done` returns true. Returns false if `timeoutMs` pass first. */
 export async function waitUntil(
   done: () => boolean | Promise<boolean>,
   timeoutMs: number,

@@ -2,18 +2,18 @@ import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
-/** Images may have to be built. */
+/** A command may have to build images. */
 const COMMAND_MS_MAX = 15 * 60_000
 const TAIL = 30
 
 interface CommandOptions {
   env: Record<string, string | undefined>
   timeoutMs?: number
-  /** Writes what the command says to this process's own output as it comes, in place of giving it. */
+  /** Writes the command's output to this process's own output as it arrives, instead of returning it. */
   isShown?: boolean
 }
 
-/** `docker …`, in the project's folder; gives what it writes. Throws with the end of its output where it fails, or takes too long. */
+/** Runs `docker …` in the project's folder and returns its output. Throws with the end of that output if it fails or takes too long. */
 export function runDocker(
   args: string[],
   { env, timeoutMs = COMMAND_MS_MAX, isShown }: CommandOptions,

@@ -50,7 +50,7 @@ async function main(): Promise<void> {
   const definition = await loadFunction(name).catch(() => {
     throw new Error(`There is no function '${name}'. The folders in functions/ are their names.`)
   })
-  // It answers from the functions of which its process has the code.
+  // list-functions answers from the functions whose code is loaded in its process.
   if (name === 'list-functions') await loadFunctions()
   const file = values.event ?? new URL(`../../../functions/${name}/event.json`, import.meta.url)
   const invocation =
@@ -76,7 +76,7 @@ function split(pair: string, separator: string): [string, string] {
   return [pair.slice(0, at), pair.slice(at + 1).trim()]
 }
 
-/** Points this process at the running stack, or starts a database. Gives the function to call at the end. */
+/** Points this process at the running stack, or starts a database. Returns the function to call at the end. */
 async function connect(settings: Settings): Promise<() => Promise<void>> {
   const routerUrl = await useRunningStack(settings.dataDir)
   if (routerUrl !== undefined) {

@@ -8,19 +8,19 @@ import { readSettings } from '../settings.ts'
 
 const LIMIT_MAX = 200
 
-/** What the arguments of an id look like, for messages. */
+/** An example of an id argument, for messages. */
 export const ID_EXAMPLE = '01890a5d-ac96-774b-bcce-b302099a8057'
 
 export function say(line: string): void {
   process.stdout.write(`${line}\n`)
 }
 
-/** The same, with the seconds since the start of this process before it. */
+/** Writes the line after the number of seconds since the start of this process. */
 export function timed(line: string): void {
   say(`[${(performance.now() / 1_000).toFixed(1).padStart(5)}s] ${line}`)
 }
 
-/** The user who is logged in, whose name is kept with what they do. */
+/** The user who is logged in. Their name is recorded with their changes. */
 export const operator = (): RequestContext => systemContext(`operator:${userInfo().username}`)
 
 interface Parsed {
@@ -32,14 +32,14 @@ interface Parsed {
 type Options = NonNullable<ParseArgsConfig['options']>
 type Work = () => Promise<void>
 
-/** Runs the command of an operator, as `runCommand` does, on the stack that `npm start` has running, or else on DATABASE_URL. */
+/** Runs an operator's command like `runCommand`, on the running stack of `npm start`, or else on DATABASE_URL. */
 export function runOperatorCommand(usage: string, options: Options, workOf: (parsed: Parsed) => Work): void {
   runCommand(usage, options, (parsed) => onDatabase(workOf(parsed)))
 }
 
 /**
- * Runs a command with arguments. `workOf` parses it, and throws for an invalid one, before anything is done. A failure is told in a line
- * on stderr, with exit code 1. Where no command is given, it is `byDefault`, or else the usage is shown.
+ * Runs a command with arguments. `workOf` parses the command, and throws for an invalid one, before anything is done. A failure is reported
+ * in a line on stderr, with exit code 1. If no command is given, runs `byDefault`, or else shows the usage.
  */
 export function runCommand(
   usage: string,
@@ -53,7 +53,7 @@ export function runCommand(
   })
 }
 
-/** `work`, on the stack that `npm start` has running, or else on DATABASE_URL. */
+/** Makes `work` run on the running stack of `npm start`, or else on DATABASE_URL. */
 export function onDatabase(work: Work): Work {
   return async () => {
     const { dataDir, databaseUrl } = readSettings(environment(), { usesKey: false })
@@ -87,7 +87,7 @@ async function run(
   await workOf({ command, ids, values: values as Parsed['values'] })()
 }
 
-/** Throws for what is no number of rows to list. */
+/** Parses the number of rows to list. Throws if it is invalid. */
 export function limitOf(limit: unknown): number {
   const count = Number(limit)
   if (Number.isInteger(count) && count >= 1 && count <= LIMIT_MAX) return count

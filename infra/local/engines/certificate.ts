@@ -10,7 +10,7 @@ export interface CertificateFiles {
   key: string
 }
 
-/** A certificate for 127.0.0.1 and localhost that is good for a day, by an authority that nobody knows. Its files are in `folder`. */
+/** Makes a certificate for 127.0.0.1 and localhost, valid for a day, by an authority that no client trusts. Its files are in `folder`. */
 export async function certify(folder: string): Promise<CertificateFiles> {
   const [authority, authorityKey] = [join(folder, 'authority.pem'), join(folder, 'authority.key')]
   const [certificate, key] = [join(folder, 'server.pem'), join(folder, 'server.key')]

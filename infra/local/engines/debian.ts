@@ -4,23 +4,23 @@ import { promisify } from 'node:util'
 
 const run = promisify(execFile)
 
-/** Debian's package lists and a package with what it needs are some dozens of megabytes: this is for a very slow mirror. */
+/** Debian's package lists and a package with its dependencies are some dozens of megabytes: long enough for a very slow mirror. */
 const INSTALL_MAX_MS = 300_000
-/** Another installation may be under way. */
+/** Another installation may be in progress. */
 const LOCK_MAX_SECONDS = 120
 
 /** Decides, if it exists, whether a package may start its service: https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt */
 const POLICY_FILE = '/usr/sbin/policy-rc.d'
 const DENY_ALL = '#!/bin/sh\nexit 101\n'
 
-/** apt-get runs once at a time: a second one would find its lists locked. */
+/** Only one apt-get runs at a time: a second one would find the lists locked. */
 let installing: Promise<void> = Promise.resolve()
-/** Lists of what there is, once a process: it takes seconds. */
+/** Whether this process has fetched the package lists. Once is enough: it takes seconds. */
 let hasLists = false
 
 /**
- * Installs Debian's packages if this is root on Debian, and does nothing elsewhere: callers check again afterwards. It starts none of
- * their services, and upgrades none that is there, which may be at work. Throws if apt-get fails.
+ * Installs Debian's packages if this is root on Debian, and does nothing elsewhere: callers check again afterwards. Starts none of
+ * their services, and upgrades no installed package, since it may be in use. Throws if apt-get fails.
  */
 export function installPackages(names: string[], progress: (line: string) => void): Promise<void> {
   const done = installing.then(() => install(names, progress))
@@ -44,7 +44,7 @@ async function install(names: string[], progress: (line: string) => void): Promi
   }
 }
 
-/** Runs `work` while packages may not start services. An existing policy is the user's, and stays. */
+/** Runs `work` while packages may not start services. An existing policy belongs to the user, and stays. */
 async function withoutServices(work: () => Promise<unknown>): Promise<void> {
   const isOurs = await writeFile(POLICY_FILE, DENY_ALL, { mode: 0o755, flag: 'wx' }).then(
     () => true,

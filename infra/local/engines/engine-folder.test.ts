@@ -17,9 +17,9 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-/** A process under the name of a program, with the folder in its command line. */
+/** Starts a process under the name of a program, with the folder in its command line. */
 async function run(program: string): Promise<ChildProcess> {
-  // The shell is there to take the words that come after what it runs.
+  // A shell, because it accepts further words after the command that it runs.
   const child = spawn('sh', ['-c', 'read line', `--dir=${folder}/data`], {
     argv0: program,
     stdio: ['pipe', 'ignore', 'ignore'],

@@ -13,8 +13,8 @@ export interface EngineFolder {
 }
 
 /**
- * Opens an engine's data folder: the one at `path`, after killing processes of the engine's `programs` that an earlier run has left
- * in it, or else a temporary one. Throws if such a process can't be killed.
+ * Opens an engine's data folder: the one at `path`, or else a temporary one. First kills processes of the engine's `programs` that an
+ * earlier run has left in the folder. Throws if such a process can't be killed.
  */
 export async function openFolder(name: string, programs: readonly string[], path?: string): Promise<EngineFolder> {
   if (path === undefined) {
@@ -24,7 +24,7 @@ export async function openFolder(name: string, programs: readonly string[], path
   await mkdir(path, { recursive: true })
   const isFree = await waitUntil(() => {
     const left = processesNaming(path, programs)
-    // No engine loses acknowledged data by a kill.
+    // No engine loses acknowledged data when it is killed.
     signalAll(left, 'SIGKILL')
     return left.length === 0
   }, KILLED_MS)

@@ -12,22 +12,22 @@ import { watch } from './watch.ts'
 const run = promisify(execFile)
 
 export const ADDRESS = '127.0.0.1'
-/** It takes 4 s on two quiet cores; after a kill the controller waits first until the broker's session has expired. */
+/** A start takes 4 s on two idle cores. After a kill, the controller first waits until the broker's session has expired. */
 const START_MAX_MS = 60_000
 const START_NOTICE_MS = 2_000
-/** Java's optimising compiler pays for what runs for minutes. */
+/** Java's optimising compiler only pays off for a process that runs for minutes. */
 export const QUICK_COMPILER = '-XX:TieredStopAtLevel=1'
 const PROPERTIES_FILE = 'server.properties'
 export const DATA_FOLDER = 'data'
 
 export type Properties = Record<string, string | number | boolean>
 
-/** Writes the properties of a broker into its folder, and makes its data folder the storage of a new cluster unless it is one. */
+/** Writes the properties of a broker into its folder. Formats its data folder as the storage of a new cluster, unless it already is one. */
 export async function prepareFolder(files: KafkaFiles, folder: string, properties: Properties): Promise<void> {
   const lines = Object.entries(properties).map(([name, value]) => `${name}=${value}\n`)
   await writeFile(join(folder, PROPERTIES_FILE), lines.join(''))
   if (await exists(join(folder, DATA_FOLDER, 'meta.properties'))) return
-  // One argument, since an id may begin with a dash, and would be taken for the next option.
+  // Name and value are one argument: an id may begin with a dash, and would be taken for the next option.
   const options = [`--cluster-id=${randomBytes(16).toString('base64url')}`, '--config', PROPERTIES_FILE]
   const args = [...(await javaArgs(files, QUICK_COMPILER)), 'kafka.tools.StorageTool', 'format', ...options]
   await run('java', args, optionsIn(folder))
@@ -40,9 +40,9 @@ export interface Broker {
   end: (signal: 'SIGTERM' | 'SIGKILL') => Promise<void>
 }
 
-/** Starts a broker in a folder that is prepared, with more options of Java's. */
+/** Starts a broker in a prepared folder, with additional Java options. */
 export async function spawnBroker(files: KafkaFiles, folder: string, javaOptions: string[]): Promise<Broker> {
-  // A property of our own, by which the process is found.
+  // Our own property, by which the process is found.
   const own = ['-Xmx512m', `-Dstock.folder=${folder}`]
   const args = [...(await javaArgs(files, ...own, ...javaOptions)), 'kafka.Kafka', PROPERTIES_FILE]
   const child = spawn('java', args, { ...optionsIn(folder), stdio: ['ignore', 'pipe', 'pipe'] })
@@ -66,19 +66,19 @@ export async function untilUp(broker: Broker, port: number, progress: (line: str
 }
 
 /**
- * Kafka runs in its folder and gets only relative names, so that the folder's own name does not matter: Kafka takes a comma for the end
- * of a path, and Java can't open names with characters outside of its locale.
+ * Kafka runs in its folder and gets only relative names, so that the folder's own name does not matter: Kafka takes a comma as the end
+ * of a path, and Java can't open names with characters outside its locale.
  */
 const optionsIn = (folder: string) => ({ cwd: folder, env: { ...process.env, LC_ALL: 'C.UTF-8' } })
 
-/** The serial collector takes the least of a small heap and of two cores. */
+/** The serial garbage collector uses the least of a small heap and of two cores. */
 async function javaArgs({ jars, archive }: KafkaFiles, ...more: string[]): Promise<string[]> {
   const classes = (await exists(archive)) ? [`-XX:SharedArchiveFile=${archive}`] : []
   const logging = '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn'
   return ['-cp', join(jars, '*'), ...classes, '-XX:+UseSerialGC', logging, ...more]
 }
 
-/** ApiVersions, version 0, which a broker answers without authentication: https://kafka.apache.org/protocol#The_Messages_ApiVersions */
+/** An ApiVersions request, version 0. A broker answers it without authentication: https://kafka.apache.org/protocol#The_Messages_ApiVersions */
 const API_VERSIONS = Buffer.from([0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 0, 255, 255])
 
 function answers(port: number): Promise<boolean> {

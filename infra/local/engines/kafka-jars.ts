@@ -8,7 +8,7 @@ import { exists, installPackages } from './debian.ts'
 const run = promisify(execFile)
 
 export const KAFKA_VERSION = '4.4.0'
-/** The oldest Java that Kafka 4's brokers run on. */
+/** The oldest Java that brokers of Kafka 4 run on. */
 const JAVA_MIN = 17
 const COPY = 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies'
 /** Some 50 jars, 43 MB in all: long enough for a very slow mirror. */
@@ -17,13 +17,13 @@ const FETCH_MAX_MS = 300_000
 export interface KafkaFiles {
   /** The folder of Kafka's jars and their dependencies. */
   jars: string
-  /** Where the archive of the classes is, if there is one. Java takes it for these jars alone, and for the build that made it. */
+  /** The path of the archive of the classes, if there is one. Java accepts it only for these jars and for the Java build that made it. */
   archive: string
 }
 
 /**
- * Gives the files that Kafka runs from. The jars are fetched once for a user, with Maven. Java and Maven are installed if they are missing
- * and this is root on Debian. Throws with what to do otherwise.
+ * Returns the files that Kafka runs from. Maven fetches the jars once for each user. Java and Maven are installed if they are missing
+ * and this is root on Debian. Otherwise throws an error that says what to do.
  */
 export async function ensureKafkaJars(progress: (line: string) => void): Promise<KafkaFiles> {
   const jars = join(cacheFolder(), `kafka-${KAFKA_VERSION}`)
@@ -46,13 +46,13 @@ async function requireTools(hasJars: boolean, progress: (line: string) => void):
   throw new Error(`${what}: install them (apt-get install ${stillMissing.join(' ')}, brew install openjdk maven)`)
 }
 
-/** The Debian packages of what is missing. */
+/** The Debian packages of the missing tools. */
 async function missingTools(hasJars: boolean): Promise<string[]> {
   const [java, maven] = await Promise.all([javaBuild(), hasJars || succeeds('mvn', ['--version'])])
   return [...(Number.parseInt(java, 10) >= JAVA_MIN ? [] : ['default-jre-headless']), ...(maven ? [] : ['maven'])]
 }
 
-/** Such as 17.0.15+6-Debian-1deb12u1; 0 without Java. */
+/** Returns, for example, 17.0.15+6-Debian-1deb12u1, or 0 without Java. */
 async function javaBuild(): Promise<string> {
   const { stderr } = await run('java', ['-version']).catch(() => ({ stderr: '' }))
   return /\(build ([\w.+-]+)/.exec(stderr)?.[1] ?? '0'
@@ -65,7 +65,7 @@ function succeeds(command: string, args: string[]): Promise<boolean> {
   )
 }
 
-/** Fetches into a temporary folder beside it and renames that, so that a half-filled folder is never taken for the jars. */
+/** Fetches into a temporary folder beside `folder` and then renames it, so that an incomplete folder is never taken for the jars. */
 async function fetchInto(folder: string, progress: (line: string) => void): Promise<void> {
   progress(`fetching Kafka ${KAFKA_VERSION} with Maven, once for this user (43 MB)`)
   await mkdir(cacheFolder(), { recursive: true })

@@ -8,9 +8,9 @@ import { aclProperties, propertiesOf } from './kafka-properties.ts'
 export interface RunningKafka {
   url: string
   pid: () => number
-  /** A line that describes what runs. */
+  /** A line that describes the running engine. */
   description: string
-  /** SIGKILL: as when the machine fails. */
+  /** Sends SIGKILL, as if the machine failed. */
   kill: () => Promise<void>
   /** Starts it again after a kill, on the same port and with its data. */
   restart: () => Promise<void>
@@ -21,23 +21,23 @@ interface KafkaOptions {
   port?: number
   /** The port that the broker announces to clients, for a proxy in front. */
   advertisedPort?: number
-  /** The folder in which its data is kept. Default: a temporary one. */
+  /** The folder for its data. Default: a temporary one. */
   folder?: string
-  /** Whether it has access control lists. A resource without one is open to all. */
+  /** Whether it uses access control lists. A resource without one is open to all. */
   hasAcls?: boolean
-  /** Whether it is for a test: it starts with a third less work, and is slower once it has run for long. */
+  /** Whether it is for a test: it then starts with a third less work, but is slower once it has run for a long time. */
   isBrief?: boolean
 }
 
-/** Ensures that Kafka can be started, and fast. Gives its version; throws with what to do otherwise. */
+/** Ensures that Kafka can be started, and fast. Returns its version. Otherwise throws an error that says what to do. */
 export async function ensureKafka(progress: (line: string) => void): Promise<string> {
   await ensureArchive(await ensureKafkaJars(progress), progress)
   return KAFKA_VERSION
 }
 
 /**
- * Starts a broker, which is its own controller (KRaft), on loopback ports and in a folder of its own, which is removed at the end
- * unless it was named. Throws with its output if it does not come up.
+ * Starts a broker that is its own controller (KRaft), on loopback ports and in its own folder. The folder is removed at the end
+ * unless it was named. Throws an error with the broker's output if it does not come up.
  */
 export async function startKafka(
   options: KafkaOptions = {},
@@ -56,7 +56,7 @@ export async function startKafka(
     broker = await spawnBroker(files, folder.path, options.isBrief ? [QUICK_COMPILER] : [])
     await untilUp(broker, port, progress)
   }
-  // A kill, since a clean shutdown takes 5 s, and no acknowledged data is lost.
+  // Killed, since a clean shutdown takes 5 s. No acknowledged data is lost.
   const stop = async () => {
     await kill()
     await folder.leave()

@@ -1,7 +1,7 @@
 import { delimiter, join } from 'node:path'
 import { exists, installPackages } from './debian.ts'
 
-/** What keeps a PostgreSQL available by itself: three programs, and the folder of PostgreSQL's own. */
+/** The programs for a PostgreSQL that fails over automatically: three programs, and the folder of PostgreSQL's own programs. */
 export interface PatroniPrograms {
   patroni: string
   etcd: string
@@ -12,8 +12,8 @@ const PACKAGES = ['patroni', 'python3-etcd', 'python3-psycopg2', 'etcd-server', 
 const POSTGRES_FOLDERS = ['/usr/lib/postgresql/18/bin', '/usr/lib/postgresql/17/bin', '/usr/lib/postgresql/15/bin']
 
 /**
- * Patroni, etcd and PostgreSQL, from PATH and Debian's folders. Installs Debian's packages if they are missing and this is root on Debian 12.
- * Throws with what to do otherwise.
+ * Finds Patroni, etcd and PostgreSQL in PATH and Debian's folders. Installs Debian's packages if they are missing and this is root on Debian 12.
+ * Otherwise throws an error that says what to do.
  */
 export async function ensurePatroni(progress: (line: string) => void): Promise<PatroniPrograms> {
   const found = await findPatroni()

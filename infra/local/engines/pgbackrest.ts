@@ -6,11 +6,11 @@ import { exists } from './debian.ts'
 
 const run = promisify(execFile)
 
-/** The first that knows PostgreSQL 18. */
+/** The first version that supports PostgreSQL 18. */
 const VERSION_MIN = '2.57'
-/** A Debian that has such a version. Its packages are unpacked with all that they need, C library included, and not installed. */
+/** A Debian release with such a version. Its packages are unpacked with all their dependencies, including the C library, and not installed. */
 const SUITE = 'forky'
-/** Not in a home folder: the servers, whose account may not enter root's, run it to archive. */
+/** Not in a home folder: the servers run the program to archive, and their account may not enter root's home folder. */
 const FOLDER = '/var/cache/stock-management-service/pgbackrest'
 /** 34 MB: long enough for a very slow mirror. */
 const FETCH_MAX_MS = 300_000
@@ -21,8 +21,8 @@ const LIBRARIES: Partial<Record<NodeJS.Architecture, string>> = {
 }
 
 /**
- * The program pgbackrest: the one on PATH, if it is new enough, or else that of a later Debian, which is fetched once if this is root on
- * Debian. Throws with what to do otherwise.
+ * Returns the program pgbackrest: the one in PATH if it is new enough, or else that of a later Debian, which is fetched once if this is
+ * root on Debian. Otherwise throws an error that says what to do.
  */
 export async function ensurePgBackRest(progress: (line: string) => void): Promise<string> {
   const own = join(FOLDER, 'pgbackrest')
@@ -41,7 +41,7 @@ async function isNewEnough(program: string): Promise<boolean> {
   return Number(major) > leastMajor || (Number(major) === leastMajor && Number(minor) >= leastMinor)
 }
 
-/** Fetches into a temporary folder beside it and renames that, so that a half-filled folder is never taken for the program. */
+/** Fetches into a temporary folder beside `folder` and then renames it, so that an incomplete folder is never taken for the program. */
 async function fetchInto(folder: string, loader: string, progress: (line: string) => void): Promise<void> {
   progress(`fetching pgBackRest from Debian ${SUITE} (34 MB)`)
   await mkdir(join(folder, '..'), { recursive: true })
@@ -51,13 +51,13 @@ async function fetchInto(folder: string, loader: string, progress: (line: string
     for (const deb of await download(unfinished)) await run('dpkg-deb', ['-x', deb, unfinished])
     await rm(join(unfinished, 'apt'), { recursive: true })
     const libraries = `${folder}/usr/lib/${loader}`
-    // It starts itself again by the name that it was started with: --argv0 gives it that of this script.
+    // pgbackrest starts itself again by the name that it was started with. --argv0 makes that the name of this script.
     const script = `#!/bin/sh\nexec ${libraries} --argv0 "$0" --library-path ${join(libraries, '..')} ${folder}/usr/bin/pgbackrest "$@"\n`
     await writeFile(join(unfinished, 'pgbackrest'), script, { mode: 0o755 })
     await rm(folder, { recursive: true, force: true })
     await rename(unfinished, folder)
   } catch (error) {
-    // Another run that finished first has the same.
+    // Another run may have finished first with the same program.
     if (!(await isNewEnough(join(folder, 'pgbackrest'))))
       throw new Error(`pgBackRest could not be fetched: ${(error as Error).message}`)
   } finally {
@@ -65,7 +65,7 @@ async function fetchInto(folder: string, loader: string, progress: (line: string
   }
 }
 
-/** Gives the files of the packages with what they need, fetched by an apt that knows the later Debian alone, and believes nothing installed. */
+/** Fetches the files of the packages and their dependencies. This apt knows only the later Debian, and assumes that nothing is installed. */
 async function download(folder: string): Promise<string[]> {
   const apt = join(folder, 'apt')
   await mkdir(join(apt, 'lists/partial'), { recursive: true })

@@ -12,10 +12,10 @@ import { watch } from './watch.ts'
 const run = promisify(execFile)
 
 const START_MAX_MS = 10_000
-/** It refuses to run as root; Debian's package depends on PostgreSQL's, which makes this user. */
+/** PgBouncer refuses to run as root. Debian's package depends on PostgreSQL's package, which creates this user. */
 const USER = 'postgres'
 
-/** Makes sure that there is PgBouncer: installs Debian's package where there is none and this is root on Debian. Gives its version. */
+/** Ensures that there is PgBouncer: installs Debian's package if it is missing and this is root on Debian. Returns its version. */
 export async function ensurePgBouncer(progress: (line: string) => void): Promise<string> {
   const present = await version()
   if (present) return present
@@ -30,7 +30,7 @@ async function version(): Promise<string | undefined> {
   return /PgBouncer (\S+)/.exec(stdout)?.[1]
 }
 
-/** Starts a PgBouncer in transaction mode before the server of `url`, with what else is its own default. `url` leads to the same database through it. */
+/** Starts a PgBouncer in transaction mode, with its other defaults, in front of the server of `url`. The result's `url` leads through it. */
 export async function startPgBouncer(url: string, settings: Record<string, string> = {}) {
   const { hostname, port, username, password } = new URL(url)
   const at = await freePort()
@@ -49,7 +49,7 @@ export async function startPgBouncer(url: string, settings: Record<string, strin
   const lines = Object.entries(options).map(([name, value]) => `${name} = ${value}`)
   await writeFile(users, `"${username}" "${decodeURIComponent(password)}"\n`)
   await writeFile(file, ['[databases]', `* = host=${hostname} port=${port}`, '[pgbouncer]', ...lines, ''].join('\n'))
-  // It reads them as another user.
+  // PgBouncer reads these files as another user.
   await chmod(folder.path, 0o755)
   const child = spawn('pgbouncer', [...(process.getuid?.() === 0 ? ['-u', USER] : []), file], {
     stdio: ['ignore', 'pipe', 'pipe'],

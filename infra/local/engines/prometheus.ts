@@ -17,14 +17,14 @@ export interface RunningProgram {
 
 const START_MAX_MS = 20_000
 
-/** Each with Debian's package that it is in. */
+/** Each program with the Debian package that contains it. */
 const packages = {
   prometheus: 'prometheus',
   promtool: 'prometheus',
   'prometheus-postgres-exporter': 'prometheus-postgres-exporter',
 }
 
-/** Ensures that there is a program: installs Debian's package if this is root on Debian. Throws with what to do otherwise. */
+/** Ensures that there is a program: installs Debian's package if this is root on Debian. Otherwise throws an error that says what to do. */
 export async function ensureProgram(name: keyof typeof packages, progress: (line: string) => void): Promise<void> {
   if (await isInstalled(name)) return
   await installPackages([packages[name]], progress)
@@ -38,7 +38,7 @@ function isInstalled(name: string): Promise<boolean> {
   )
 }
 
-/** Starts a Prometheus on a loopback port, with this configuration in YAML. Throws with its output if it does not come up. */
+/** Starts a Prometheus on a loopback port, with this YAML configuration. Throws an error with its output if it does not come up. */
 export async function startPrometheus(configuration: string): Promise<RunningProgram> {
   const port = await freePort()
   const folder = await openFolder('prometheus', ['prometheus'])
@@ -55,7 +55,7 @@ export async function startPrometheus(configuration: string): Promise<RunningPro
   return running(child, `http://127.0.0.1:${port}`, '/-/ready', folder.leave)
 }
 
-/** Starts the exporter of one PostgreSQL on a loopback port. Throws with its output if it does not come up. */
+/** Starts the exporter for one PostgreSQL on a loopback port. Throws an error with its output if it does not come up. */
 export async function startPostgresExporter(databaseUrl: string): Promise<RunningProgram> {
   const port = await freePort()
   const env = { PATH: process.env.PATH, DATA_SOURCE_NAME: `${databaseUrl}?sslmode=disable` }

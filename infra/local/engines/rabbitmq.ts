@@ -12,23 +12,23 @@ import { watch } from './watch.ts'
 
 export interface RunningRabbit {
   url: string
-  /** Where its own metrics are, if it was started with them. */
+  /** The URL of RabbitMQ's own metrics, if it was started with them. */
   metricsUrl: string | undefined
   version: string
-  /** A line that describes what runs. */
+  /** A line that describes the running engine. */
   description: string
   stop: () => Promise<void>
   /** Runs rabbitmqctl on it. */
   control: (...args: string[]) => Promise<unknown>
   /** Sends SIGKILL to all of its processes, and waits for their end. */
   kill: () => Promise<void>
-  /** Starts it again after a kill, at the same address and on the same data. */
+  /** Starts it again after a kill, at the same address and with the same data. */
   restart: () => Promise<unknown>
 }
 
-/** Debian's command in the PATH insists on the user `rabbitmq`; this is what it runs. */
+/** Debian's command in PATH insists on the user `rabbitmq`. This is the program that it runs. */
 const DEBIAN_SERVER = '/usr/lib/rabbitmq/bin/rabbitmq-server'
-/** Some 5 s on a quiet machine: the Erlang machine, its modules, and the log of what was queued. */
+/** A start takes some 5 s on an idle machine: for the Erlang VM, its modules, and the log of queued messages. */
 const START_MAX_MS = 60_000
 const STOP_MAX_MS = 15_000
 
@@ -43,13 +43,13 @@ vm_memory_high_watermark.absolute = 1GB
 disk_free_limit.absolute = 100MB
 `
 
-/** Schedulers that poll for work (+sbwt) would take up a small machine's cores. The node listens on loopback only. */
+/** Schedulers that busy-wait for work (+sbwt) would occupy a small machine's cores. The node listens on loopback only. */
 const ERLANG_ARGUMENTS =
   '+sbwt none +sbwtdcpu none +sbwtdio none +S 2:2 -kernel inet_dist_use_interface {127,0,0,1} -kernel net_setuptime 5'
 
 /**
- * Ensures that there is a `rabbitmq-server`: installs Debian's package if it is missing and this is root on Debian. Gives its path;
- * throws with what to do otherwise.
+ * Ensures that there is a `rabbitmq-server`: installs Debian's package if it is missing and this is root on Debian. Returns its path.
+ * Otherwise throws an error that says what to do.
  */
 export async function ensureRabbit(progress: (line: string) => void): Promise<string> {
   const present = await findServer()
@@ -67,8 +67,8 @@ async function findServer(): Promise<string | undefined> {
 }
 
 /**
- * Starts a RabbitMQ with its own Erlang port mapper, on loopback ports and in a folder of its own, with the plugin that serves its metrics if
- * asked to. Throws with its output if it does not come up.
+ * Starts a RabbitMQ with its own Erlang port mapper, on loopback ports and in its own folder. With `withMetrics`, it has the plugin that
+ * serves its metrics. Throws an error with its output if it does not come up.
  */
 export async function startRabbit(options: { folder?: string; withMetrics?: boolean } = {}): Promise<RunningRabbit> {
   const server = await findServer()
@@ -82,7 +82,7 @@ export async function startRabbit(options: { folder?: string; withMetrics?: bool
   const folder = await openFolder('rabbit', ['beam.smp', 'epmd'], options.folder)
   const env = await prepare(folder.path, { port, distributionPort, mapperPort, metricsPort })
   const url = `amqp://guest:guest@127.0.0.1:${port}`
-  // This name makes it findable by the folder.
+  // With this name, the process can be found by the folder.
   const mapper = spawn('epmd', ['-port', String(mapperPort), '-address', '127.0.0.1'], {
     argv0: join(folder.path, 'epmd'),
     stdio: 'ignore',
@@ -127,11 +127,11 @@ async function prepare(
   await writeFile(join(folder, '.erlang.cookie'), randomBytes(20).toString('hex'), { mode: 0o600 })
   return {
     PATH: process.env.PATH,
-    // Erlang repeats it in its command line, so the process can be found by it.
+    // Erlang repeats HOME in its command line, so the process can be found by the folder.
     HOME: folder,
     ERL_EPMD_PORT: String(ports.mapperPort),
     ERL_EPMD_ADDRESS: '127.0.0.1',
-    // Its data has the name in it. Another node of this name is registered at another mapper.
+    // The data contains this name. Another node of this name is registered at another port mapper.
     RABBITMQ_NODENAME: 'stock@localhost',
     RABBITMQ_NODE_IP_ADDRESS: '127.0.0.1',
     RABBITMQ_NODE_PORT: String(ports.port),
@@ -154,11 +154,11 @@ interface Node {
   end: (signal: 'SIGTERM' | 'SIGKILL') => Promise<void>
 }
 
-/** Starts it in a process group of its own, since a shell is between this process and the Erlang machine. */
+/** Starts the node in its own process group, since there is a shell between this process and the Erlang VM. */
 function startNode(server: string, env: NodeJS.ProcessEnv): Node {
-  // In its folder it leaves what it writes when it crashes.
+  // RabbitMQ writes its crash dump into the current folder.
   const child = spawn(server, { cwd: env.HOME, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
-  // Its streams end with the last process of the group, which the shell's exit does not wait for.
+  // The streams end with the last process of the group. The shell exits without waiting for that process.
   const { output, hasEnded, ended } = watch(child, 'close')
   return {
     output,
@@ -173,7 +173,7 @@ function startNode(server: string, env: NodeJS.ProcessEnv): Node {
   }
 }
 
-/** Waits until the node answers, and gives its version; undefined if it ended, or did not answer in time. */
+/** Waits until the node answers, and returns its version. Returns undefined if the node ended or did not answer in time. */
 async function untilUp(node: Node, url: string): Promise<string | undefined> {
   let version: string | undefined
   const hasResult = async () => {
@@ -193,7 +193,7 @@ function killGroup({ pid }: ChildProcess): void {
   }
 }
 
-/** The version of the broker at a URL; undefined while it takes no connections. */
+/** Returns the version of the broker at a URL, or undefined while it accepts no connections. */
 async function versionAt(url: string): Promise<string | undefined> {
   try {
     const connection = await connect(url, { timeout: 5_000 })

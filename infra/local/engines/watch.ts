@@ -1,21 +1,21 @@
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 
-/** As much as tells why a server did not start. */
+/** Enough output to show why a server did not start. */
 const OUTPUT_MAX = 4_000
 const STOP_MAX_MS = 5_000
 
 export interface Watched {
-  /** The last of what it has written. */
+  /** The last part of its output. */
   output: () => string
   hasEnded: () => boolean
-  /** Resolves with its end: its own `exit`, or `close`, for which whatever it has started has to end as well. */
+  /** Resolves when it ends: at its own `exit`, or at `close`, which also waits for all processes that it has started. */
   ended: Promise<unknown>
-  /** SIGTERM, SIGKILL where that is not enough for 5 s, and the wait for its end. */
+  /** Sends SIGTERM, then SIGKILL after 5 s if it has not ended, and waits for its end. */
   stop: () => Promise<void>
 }
 
-/** Keeps what a child process writes, and notices its end, also where it could not be started at all. */
+/** Keeps the output of a child process, and notices its end, even if it could not be started at all. */
 export function watch(child: ChildProcess, end: 'exit' | 'close' = 'exit'): Watched {
   let output = ''
   for (const stream of [child.stdout, child.stderr]) {

@@ -9,7 +9,7 @@ export interface TracesServer {
 
 const CLOSE_MS_MAX = 1_000
 
-/** Serves `GET /?id=<trace id or request id>` on a loopback port: what the store has of it, as JSON. */
+/** Serves `GET /?id=<trace id or request id>` on a loopback port. It answers with what the store has of that trace, as JSON. */
 export async function serveTraces({ find }: TraceStore): Promise<TracesServer> {
   const server = createHttpServer(
     (req, res) => {

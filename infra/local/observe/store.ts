@@ -1,12 +1,12 @@
 import type { FinishedSpan } from '#telemetry'
 
-/** Some 20 kB each with its lines: 20 MB. The oldest makes room. */
+/** Each trace takes some 20 kB with its lines: 20 MB in all. A new trace replaces the oldest. */
 const TRACES_MAX = 1_000
-/** Of one trace. A batch job can have any number. */
+/** Limits for one trace. A batch job can have any number. */
 const SPANS_MAX = 500
 const LINES_MAX = 200
 
-/** What is kept of one trace. */
+/** The kept part of one trace. */
 export interface KeptTrace {
   traceId: string
   spans: FinishedSpan[]
@@ -16,13 +16,13 @@ export interface KeptTrace {
 
 export interface TraceStore {
   addSpan: (span: FinishedSpan) => void
-  /** Keeps a line of the log if it names its trace. */
+  /** Keeps a log line if it names its trace. */
   addLine: (line: string) => void
-  /** The trace of an id, or of a request's id, and then those that it is linked to, or that are linked to it. Empty where it is not kept. */
+  /** Finds the trace with this id or request id, and then the traces linked to or from it. Returns an empty list if it is not kept. */
   find: (id: string) => KeptTrace[]
 }
 
-/** The last traces of this process, each with its spans and lines. */
+/** Keeps the last traces of this process, each with its spans and lines. */
 export function createTraceStore(): TraceStore {
   const traces = new Map<string, KeptTrace>()
   /** Traces by the ids of their requests. */

@@ -6,7 +6,7 @@ import type { KeptTrace } from './store.ts'
 const NAME_WIDTH = 44
 const BAR_WIDTH = 40
 
-/** A trace for a terminal: a line for each span, below the span that it is in, with a bar of its time; then the lines of the log. */
+/** Formats a trace for a terminal: one line for each span, below its parent, with a bar for its time. The log lines follow. */
 export function waterfall({ traceId, spans, lines }: KeptTrace): string {
   const startMs = Math.min(...spans.map((span) => span.startMs))
   const endMs = Math.max(...spans.map((span) => span.startMs + span.durationMs))
@@ -16,7 +16,7 @@ export function waterfall({ traceId, spans, lines }: KeptTrace): string {
   return [`${styleText('bold', `trace ${traceId}`)}  ${time}\n`, ...drawn, ...lines.map(prettyLine)].join('')
 }
 
-/** Each span after its parent. One whose parent is not kept, such as that of a caller, begins a tree. */
+/** Orders each span after its parent. A span whose parent is not kept, for example a caller's span, starts a tree. */
 function inOrder(spans: readonly FinishedSpan[]): Array<{ span: FinishedSpan; depth: number }> {
   const ids = new Set(spans.map(({ spanId }) => spanId))
   const children = new Map<string | undefined, FinishedSpan[]>()

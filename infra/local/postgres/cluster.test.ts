@@ -60,7 +60,7 @@ test('only the loopback address is listened on, and only with the password', asy
 
 test('a second start on the same folder is refused and leaves the first alone', async () => {
   const cluster = await ground.start({ replica: false })
-  // With it, the second start knows that the first isn't just stopping, and need not wait.
+  // With this file, the second start knows that the first one is not stopping, and need not wait.
   const pids = { node: process.pid, primary: null, replica: null }
   await writeStackFile(ground.dataDir, {
     routerUrl: '',
@@ -126,7 +126,7 @@ test('a server that ends again and again is given up', async () => {
   await waitUntil(() => details.some((detail) => detail.startsWith('given up')), 30_000)
   expect(details.at(-1)).toBe('given up after 5 restarts within 10 minutes')
   expect(cluster.pids().primary).toBeNull()
-  // Six ends, each of which may take a busy machine seconds.
+  // Six servers end, and each end may take seconds on a busy machine.
 }, 120_000)
 
 test('a server that does not start says why, and nothing stays behind', async () => {

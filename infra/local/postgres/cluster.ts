@@ -9,7 +9,7 @@ import { DATABASE, preparePrimary, SLOT, startFollowing } from './replication.ts
 import { supervise } from './supervisor.ts'
 
 export interface ClusterOptions {
-  /** The cluster's own folder; made if it is missing. */
+  /** The cluster's own folder. It is created if it is missing. */
   dataDir: string
   replica: boolean
   /** Default true. False is for tests: a power cut may then lose or damage the data. */
@@ -20,14 +20,14 @@ export interface ClusterOptions {
   binaries?: Binaries
   /** Further settings of both servers. */
   settings?: Record<string, string>
-  /** How long a server that has ended stays down. Default: 1 s, a primary with a replica 5 s, in which that may be promoted. */
+  /** How long a server that has ended stays down. Default: 1 s, or 5 s for a primary with a replica, which may be promoted in that time. */
   restartAfterMs?: number
   progress?: (line: string) => void
-  /** A server ended by itself; it is restarted, five times in ten minutes at most. */
+  /** A server ended by itself. It is restarted, at most five times in ten minutes. */
   onUnexpectedExit?: (role: Role, detail: string) => void
-  /** It is back, on the same port, with another process id. */
+  /** The server is back, on the same port, with another process id. */
   onRestart?: (role: Role) => void
-  /** Aborted before a stop: ends a start or restart that is under way, and all restarts. */
+  /** Aborted before a stop. Ends a start or restart that is in progress, and prevents further restarts. */
   signal?: AbortSignal
 }
 
@@ -35,11 +35,11 @@ export interface Cluster {
   primaryUrl: string
   replicaUrl: string | undefined
   pids(): { primary: number | null; replica: number | null }
-  /** Stops both servers, each killed after 20 s. */
+  /** Stops both servers. Each is killed if it takes longer than 20 s. */
   stop(): Promise<void>
 }
 
-/** Time for an operator to promote the replica, which then is the better primary. */
+/** Time for an operator to promote the replica, which is then the better primary. */
 const PRIMARY_RESTART_MS = 5_000
 const RESTART_MS = 1_000
 
@@ -49,12 +49,12 @@ interface Servers {
 }
 
 /**
- * Starts PostgreSQL on a data folder, which the first start makes, with a streaming replica if asked for. Recovers from a kill at any
- * moment. Throws if another running process uses the folder.
+ * Starts PostgreSQL on a data folder, with a streaming replica if requested. The first start creates the folder. Recovers from a kill at
+ * any moment. Throws if another running process uses the folder.
  */
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   await mkdir(options.dataDir, { recursive: true })
-  // The canonical path, since processes of an earlier run are found by the folder in their command lines.
+  // The canonical path, because processes of an earlier run are found by the folder in their command lines.
   const dataDir = await realpath(options.dataDir)
   const lock = await lockFolder(dataDir)
   const stopping = new AbortController()
@@ -133,13 +133,13 @@ const COMMON_SETTINGS = {
   idle_in_transaction_session_timeout: '30s',
   hot_standby_feedback: 'on',
   max_wal_size: '1GB',
-  // A replica that stays away longer than this lasts is copied anew, which is better than a full disk.
+  // A replica that is away for longer than this much WAL lasts is copied again, which is better than a full disk.
   max_slot_wal_keep_size: '1GB',
-  // The default of 5 s is how long a replica would wait to reconnect to a restarted primary.
+  // With the default of 5 s, a replica would wait that long before it reconnects to a restarted primary.
   wal_retrieve_retry_interval: '500ms',
 }
 
-/** For a folder that is thrown away. A killed server leaves its shared memory behind: in that folder, and not in the system's. */
+/** For a folder that will be deleted. A killed server leaves its shared memory behind: in that folder, not in the system's. */
 const BRIEF_SETTINGS = { fsync: 'off', dynamic_shared_memory_type: 'mmap' }
 
 async function bringUp(layout: ClusterLayout, { primary, replica }: Servers, signal: AbortSignal): Promise<void> {

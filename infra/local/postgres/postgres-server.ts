@@ -16,7 +16,7 @@ export interface PostgresServerOptions {
   folder: string
   logFile: string
   password: string
-  /** Default: a free port, kept over restarts. */
+  /** Default: a free port, which stays the same over restarts. */
   port: number | undefined
   /** Called at each start, since the replica's settings have the primary's port. */
   settings: () => Record<string, string>
@@ -25,12 +25,12 @@ export interface PostgresServerOptions {
   signal: AbortSignal
 }
 
-/** A server that did not come up; the message ends with the last lines of its log. */
+/** A server did not come up. The message ends with the last lines of its log. */
 export class StartFailed extends Error {
   override readonly name = 'StartFailed'
 }
 
-/** A port that another process took, or a child that lingers: both are temporary, so ten tries half a second apart are plenty. */
+/** A port that another process took, or a child process that lingers: both are temporary, so ten tries half a second apart are plenty. */
 const START_ATTEMPTS_MAX = 10
 const RETRY_MS = 500
 /** Crash recovery replays up to a gigabyte of WAL, which takes minutes on a slow disk. */
@@ -44,10 +44,10 @@ interface Running {
   ended: Promise<string>
 }
 
-/** One PostgreSQL server: a postmaster that is a child of this process, and can be started again after it ended. */
+/** One PostgreSQL server: a postmaster that is a child of this process, and that can be started again after it has ended. */
 export class PostgresServer {
   port: number | undefined
-  /** Called when it ends without `stop`. */
+  /** Called when the server ends without `stop`. */
   onUnexpectedExit: (detail: string) => void = () => {}
   #running: Running | undefined
   readonly #options: PostgresServerOptions
@@ -65,7 +65,7 @@ export class PostgresServer {
     return `postgres://postgres:${this.#options.password}@127.0.0.1:${this.port}/${database}`
   }
 
-  /** Resolves once it answers queries. Throws StartFailed. */
+  /** Resolves once the server answers queries. Throws StartFailed. */
   async start(): Promise<void> {
     const { folder, progress, role, signal } = this.#options
     const fixedPort = this.port
@@ -86,7 +86,7 @@ export class PostgresServer {
     }
   }
 
-  /** Fast shutdown, or a kill after 20 s. Leaves no process of the server. */
+  /** Does a fast shutdown, or a kill after 20 s. Leaves no process of the server behind. */
   async stop(): Promise<void> {
     const running = this.#running
     this.#running = undefined
@@ -98,7 +98,7 @@ export class PostgresServer {
     await killServerProcesses(this.#options.folder)
   }
 
-  /** The last lines of the current log; each start begins a new one. */
+  /** Returns the last lines of the current log. Each start begins a new log. */
   async logTail(linesMax = 15): Promise<string> {
     const log = await open(this.#options.logFile)
     try {
@@ -115,7 +115,7 @@ export class PostgresServer {
 
   async #spawn(port: number): Promise<Running> {
     const { programs, folder, logFile } = this.#options
-    // The log before this one is kept: it says why the server had to be started again.
+    // The previous log is kept: it says why the server had to be started again.
     await rename(logFile, `${logFile}.1`).catch(() => {})
     const log = await open(logFile, 'w', 0o600)
     try {
@@ -132,7 +132,7 @@ export class PostgresServer {
     }
   }
 
-  /** False if it ended instead. */
+  /** Returns false if the server ended instead. */
   async #becomesReady({ child, ended }: Running): Promise<boolean> {
     const { role, signal } = this.#options
     const deadline = performance.now() + READY_MS
@@ -147,7 +147,7 @@ export class PostgresServer {
       }
       return !over
     } catch (error) {
-      // Another process may have taken the port and given the wrong answer; then this server ends by itself.
+      // Another process may have taken the port and given the wrong answer. Then this server ends by itself.
       if (!signal.aborted && (await settlesWithin(ended, 1_000))) return false
       child.kill('SIGINT')
       if (!(await settlesWithin(ended, SHUTDOWN_MS))) await killServerProcesses(this.#options.folder)
@@ -172,17 +172,17 @@ function fixedSettings(folder: string, port: number): Record<string, string> {
   return {
     listen_addresses: '127.0.0.1',
     port: String(port),
-    // A socket's path would have to be short, and its folder writable by the account of the server.
+    // No Unix socket: its path would have to be short, and its folder writable by the server's account.
     unix_socket_directories: '',
     cluster_name: clusterName(folder),
-    // On no other server, and in no dump: functions take the development key where they find this.
+    // No other server and no dump has this setting: functions accept the development key where they find it.
     'stock_management.embedded': 'on',
     timezone: 'UTC',
     log_timezone: 'UTC',
   }
 }
 
-/** Why another try may succeed; undefined if it won't. */
+/** Returns why another try may succeed, or undefined if it won't. */
 function passingReason(log: string, fixedPort: number | undefined): string | undefined {
   if (/could not create any TCP\/IP sockets/.test(log) && fixedPort === undefined) return 'its port was taken meanwhile'
   if (/pre-existing shared memory block/.test(log)) return 'the last processes of a killed server still hold its memory'

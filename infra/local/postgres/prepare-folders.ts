@@ -17,8 +17,8 @@ export interface ClusterLayout {
 }
 
 /**
- * Prepares both data folders for a start, with no server running: makes missing ones, removes half-made ones, and makes a promoted
- * replica the primary.
+ * Prepares both data folders for a start, while no server is running: makes missing folders, removes incomplete ones, and makes a
+ * promoted replica the primary.
  */
 export async function prepareFolders(layout: ClusterLayout): Promise<void> {
   for (const folder of [layout.primary, layout.replica]) {
@@ -31,18 +31,18 @@ export async function prepareFolders(layout: ClusterLayout): Promise<void> {
   if (layout.hasReplica && !(await isDataFolder(layout.replica))) await copyReplica(layout)
 }
 
-/** The superuser's password. It is inside the data folder, so that no crash or copy separates the two. */
+/** Reads the superuser's password. It is inside the data folder, so that no crash or copy separates the two. */
 export async function readPassword(folder: string): Promise<string> {
   const line = await readFile(join(folder, 'pgpass'), 'utf8')
   return line.trim().slice(line.lastIndexOf(':') + 1)
 }
 
-/** Whether the replica was promoted: PostgreSQL removes `standby.signal` at the end of recovery. */
+/** Whether the replica was promoted. PostgreSQL removes `standby.signal` at the end of recovery. */
 export async function isPromoted(folder: string): Promise<boolean> {
   return (await isDataFolder(folder)) && !(await exists(join(folder, 'standby.signal')))
 }
 
-/** Copies the primary's folder, which must be stopped, for the replica: the package has no pg_basebackup. */
+/** Copies the primary's folder for the replica: the package has no pg_basebackup. The primary must be stopped. */
 export async function copyReplica(layout: ClusterLayout): Promise<void> {
   const { programs, primary, replica } = layout
   const unfinished = `${replica}.new`
@@ -51,7 +51,7 @@ export async function copyReplica(layout: ClusterLayout): Promise<void> {
   await shutDownCleanly(layout)
   await discard(unfinished, layout)
   await programs.run('cp', ['-a', primary, unfinished])
-  // The primary's slots would keep WAL on the replica for ever, since nothing reads from them there.
+  // The copied slots would keep WAL on the replica for ever, since nothing reads from them there.
   for (const slot of await readdir(join(unfinished, 'pg_replslot'))) {
     await rm(join(unfinished, 'pg_replslot', slot), { recursive: true })
   }
@@ -61,8 +61,8 @@ export async function copyReplica(layout: ClusterLayout): Promise<void> {
 }
 
 /**
- * A promoted replica has the newest acknowledged writes, so it becomes the primary. A promotion opens a new timeline: without one,
- * something else removed `standby.signal`, and the replica must not become the primary.
+ * A promoted replica has the newest acknowledged writes, so it becomes the primary. A promotion starts a new timeline. Without a new
+ * timeline, something else removed `standby.signal`, and the replica must not become the primary.
  */
 async function adoptPromotedReplica(layout: ClusterLayout): Promise<void> {
   const { primary, replica, progress } = layout
@@ -83,7 +83,7 @@ async function adoptPromotedReplica(layout: ClusterLayout): Promise<void> {
   await rename(replica, primary)
 }
 
-/** Keeps one folder, in which lost writes can be looked up, and no more, to bound the disk space. */
+/** Keeps one old folder, in which lost writes can be looked up. Keeps only one, to limit the disk space. */
 async function setAside(folder: string, layout: ClusterLayout): Promise<void> {
   if (!(await exists(folder))) return
   const superseded = join(layout.dataDir, 'superseded')
@@ -105,7 +105,7 @@ async function initialise(layout: ClusterLayout): Promise<void> {
   await programs.own(passwordFile)
   try {
     const login = ['--username=postgres', `--pwfile=${passwordFile}`, '--auth=scram-sha-256']
-    // The one locale that every machine and every version of PostgreSQL has; nothing here depends on a locale.
+    // C is the only locale that every machine and every version of PostgreSQL has. Nothing here depends on a locale.
     const text = ['--encoding=UTF8', '--locale=C']
     await programs.run(programs.binaries.initdb, ['-D', unfinished, '--no-sync', ...login, ...text])
   } finally {
@@ -116,10 +116,10 @@ async function initialise(layout: ClusterLayout): Promise<void> {
   await complete(unfinished, primary, layout)
 }
 
-/** Gives a finished folder its name, as the last step: a start that was killed before leaves only `….new` behind. */
+/** Gives a finished folder its final name, as the last step: a start that was killed earlier leaves only `….new` behind. */
 async function complete(unfinished: string, folder: string, layout: ClusterLayout): Promise<void> {
   await layout.programs.own(unfinished)
-  // 0.1 s once: without it, a power cut soon after the first start could leave empty files under the final name.
+  // Takes 0.1 s, once. Without it, a power cut soon after the first start could leave empty files under the final name.
   if (layout.durable) await layout.programs.run(layout.programs.binaries.initdb, ['-D', unfinished, '--sync-only'])
   await rename(unfinished, folder)
   if (!layout.durable) return
@@ -127,11 +127,11 @@ async function complete(unfinished: string, folder: string, layout: ClusterLayou
   await parent.sync().finally(() => parent.close())
 }
 
-/** A crashed primary's folder is complete only after recovery, which a single-user server runs and then ends. */
+/** The folder of a crashed primary is complete only after recovery. A single-user server does the recovery and then ends. */
 async function shutDownCleanly({ programs, primary, progress }: ClusterLayout): Promise<void> {
   const SHUT_DOWN = 1
   const control = await readFile(join(primary, 'global/pg_control'))
-  // The state is the 32-bit number after the system identifier and two version numbers.
+  // The cluster state is the 32-bit number after the system identifier and two version numbers.
   if (control.readUInt32LE(16) === SHUT_DOWN) return
   progress('recovering the primary first')
   await programs.run(programs.binaries.postgres, ['--single', '-D', primary, 'template1'])
@@ -156,7 +156,7 @@ async function exists(path: string): Promise<boolean> {
   return access(path).then(
     () => true,
     (error: NodeJS.ErrnoException) => {
-      // Anything but absence (another user's folder, for one) must not be taken for a missing folder and made anew.
+      // Any other error (such as another user's folder) must not be taken for a missing folder, which would be made anew.
       if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return false
       throw error
     },

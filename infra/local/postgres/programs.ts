@@ -5,11 +5,11 @@ import { type Binaries, findBinaries } from './postgres-binaries.ts'
 
 /** PostgreSQL's programs, and the account they run under. */
 export interface PostgresPrograms {
-  /** Runs a program to its end, at most two minutes. Throws with what it printed unless it ends with 0. */
+  /** Runs a program to its end, for at most two minutes. Throws an error with its output unless it exits with 0. */
   run(program: string, args: string[]): Promise<void>
-  /** Starts a postmaster in a session of its own: Ctrl-C in a terminal must reach only node, which decides the order. */
+  /** Starts a postmaster in its own session: Ctrl-C in a terminal must reach only node, which decides the order. */
   serve(args: string[], logDescriptor: number): ChildProcess
-  /** Makes the account the owner of a path and of all below it. */
+  /** Makes the account the owner of a path and of everything below it. */
   own(path: string): Promise<void>
   binaries: Binaries
 }
@@ -19,19 +19,19 @@ interface Account {
   gid: number
 }
 
-/** `nobody`, whose number this is on every Linux. */
+/** The user `nobody`, who has this id on every Linux. */
 const NOBODY: Account = { uid: 65534, gid: 65534 }
 
-/** Enough to see why a program failed. */
+/** Enough output to see why a program failed. */
 const OUTPUT_BYTES_MAX = 64 * 1024
 
 /** initdb takes 1 s and a copy of a large data folder tens of seconds; two minutes means that it hangs. */
 const RUN_TIMEOUT_MS = 120_000
 
-/** Nothing is inherited, since the user's PGDATA, PGPORT or LC_ALL would change what the servers do. */
+/** The environment is not inherited, since the user's PGDATA, PGPORT or LC_ALL would change what the servers do. */
 const ENVIRONMENT = { PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin', LC_ALL: 'C', TZ: 'UTC' }
 
-/** Finds the account for the data in `dataDir`, and the embedded programs if none are given. Throws, saying what to do, if they can't run. */
+/** Finds the account for the data in `dataDir`, and the embedded programs if none are given. If they can't run, throws an error that says what to do. */
 export async function findPrograms(dataDir: string, given?: Binaries): Promise<PostgresPrograms> {
   const binaries = given ?? (await findBinaries())
   const account = await accountFor(dataDir)
@@ -45,7 +45,7 @@ export async function findPrograms(dataDir: string, given?: Binaries): Promise<P
       const { file, args: all, options } = prepare(binaries.postgres, args)
       return spawn(file, all, { ...options, stdio: ['ignore', logDescriptor, logDescriptor] })
     },
-    // Not through `prepare`: only root may give a file away.
+    // Not through `prepare`: only root may change a file's owner.
     own: async (path) => {
       if (!account) return
       await runToEnd({ file: 'chown', args: ['-hR', `${account.uid}:${account.gid}`, path], options: PLAIN })
@@ -57,7 +57,7 @@ export async function findPrograms(dataDir: string, given?: Binaries): Promise<P
 
 /**
  * PostgreSQL refuses to run as root. So under root it runs as the owner of the data folder, who must still own it after a
- * `sudo npm start`, and as `nobody` if that is root. Undefined: as this process's own user.
+ * `sudo npm start`, or as `nobody` if root owns it. Undefined means this process's own user.
  */
 async function accountFor(dataDir: string): Promise<Account | undefined> {
   if (process.getuid?.() !== 0) return undefined
@@ -71,12 +71,12 @@ interface Command {
   options: SpawnOptions
 }
 
-// Detached: a Ctrl-C during initdb must not kill it halfway under node's feet. The folder `/` is open to every account.
+// Detached: Ctrl-C during initdb must not kill initdb halfway while node still waits for it. Every account may enter the folder `/`.
 const PLAIN: SpawnOptions = { env: ENVIRONMENT, cwd: '/', detached: true }
 
 /**
- * Below a folder that only root may enter (a clone in `mktemp -d`), the account keeps the one capability to pass it. PostgreSQL
- * asks with access(2), which heeds capabilities of another user than root only under the securebit no_setuid_fixup.
+ * Below a folder that only root may enter (such as a clone in `mktemp -d`), the account keeps the one capability needed to pass it.
+ * PostgreSQL checks with access(2), which uses the capabilities of a non-root user only under the securebit no_setuid_fixup.
  */
 function commandAs(account: Account | undefined, closed: boolean, file: string, args: string[]): Command {
   if (!account) return { file, args, options: PLAIN }
@@ -86,7 +86,7 @@ function commandAs(account: Account | undefined, closed: boolean, file: string, 
   return { file: 'setpriv', args: [...identity, ...capability, '--', file, ...args], options: PLAIN }
 }
 
-/** The first of the paths and their parents that the account may not pass; undefined when all are open. */
+/** Returns the first of the paths and their parents that the account may not pass, or undefined if it may pass all. */
 async function closedPath(paths: string[], account: Account): Promise<string | undefined> {
   for (const path of paths) {
     for (let folder = path; folder !== dirname(folder); folder = dirname(folder)) {
@@ -98,7 +98,7 @@ async function closedPath(paths: string[], account: Account): Promise<string | u
   return undefined
 }
 
-/** Detects in one step what can be wrong with the programs: musl instead of glibc, a noexec mount, a missing library. */
+/** Detects in one step all that can be wrong with the programs: musl instead of glibc, a noexec mount, a missing library. */
 async function checkThatItRuns(programs: PostgresPrograms, closed: string | undefined): Promise<void> {
   try {
     await programs.run(programs.binaries.postgres, ['--version'])

@@ -5,12 +5,12 @@ import { type Connection, withConnection } from './sql.ts'
 export const DATABASE = 'stock'
 export const SLOT = 'replica'
 
-/** A replica that has not reached the stream by then is copied anew, which takes seconds. */
+/** A replica that does not stream by then is copied again, which takes seconds. */
 const STREAMING_MS = 60_000
 
 /**
- * Makes the database, and the slot that keeps WAL for the replica while it is away. Answers whether the replica can still
- * follow: false when the slot was lost because it held back more WAL than allowed.
+ * Makes the database, and the slot that keeps WAL for the replica while it is away. Returns whether the replica can still follow: false
+ * if the slot was lost because it held back more WAL than allowed.
  */
 export async function preparePrimary(primary: PostgresServer, hasReplica: boolean): Promise<boolean> {
   return withConnection(primary.url('postgres'), async (sql) => {
@@ -24,21 +24,21 @@ async function ensureSlot(sql: Connection): Promise<boolean> {
   const [slot] = await sql`select wal_status from pg_replication_slots where slot_name = ${SLOT}`
   if (slot?.wal_status === 'lost') await dropSlot(sql)
   else if (slot) return true
-  // Reserved at once: between here and the replica's first connection a checkpoint could remove what it needs.
+  // Reserves WAL at once: before the replica's first connection, a checkpoint could remove WAL that the replica needs.
   await sql`select pg_create_physical_replication_slot(${SLOT}, true)`
-  // A slot that was never there says nothing about the replica: its own attempt to stream tells.
+  // If there never was a slot, that says nothing about the replica: only its own attempt to stream tells.
   return slot === undefined
 }
 
-/** Without a replica, nothing would ever read the WAL that the slot keeps. */
+/** Drops the slot: without a replica, nothing would ever read the WAL that the slot keeps. */
 async function dropSlot(sql: Connection): Promise<boolean> {
   await sql`select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = ${SLOT}`
   return true
 }
 
 /**
- * Starts the replica and waits until it streams. Answers why it can't follow the primary any more; undefined when it
- * does. Throws only what copying it anew would not mend.
+ * Starts the replica and waits until it streams. Returns why it can't follow the primary any more, or undefined if it follows. Throws
+ * only errors that a new copy would not fix.
  */
 export async function startFollowing(replica: PostgresServer, signal: AbortSignal): Promise<string | undefined> {
   try {
@@ -65,7 +65,7 @@ async function isStreaming(replica: PostgresServer): Promise<boolean> {
   return rows.length > 0
 }
 
-/** What a replica logs, again and again, when what it needs is gone from the primary or never was there. */
+/** The messages that a replica logs, again and again, if the WAL that it needs is gone from the primary or was never there. */
 const HOPELESS = [
   /requested WAL segment \S+ has already been removed/,
   /can no longer access replication slot/,

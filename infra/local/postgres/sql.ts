@@ -4,8 +4,8 @@ import postgres from 'postgres'
 export type Connection = postgres.Sql
 
 /**
- * Opens one connection, hands it over and closes it again. `server` is where that is, for a URL that does not say so: a name, or the folder of a
- * socket. Throws what the work or the connecting throws.
+ * Opens one connection, passes it to `work` and closes it again. `server` is the server's address for a URL without one: a name, or the
+ * folder of a Unix socket. Throws the errors of the work and of the connecting.
  */
 export async function withConnection<Result>(
   url: string,
@@ -20,10 +20,10 @@ export async function withConnection<Result>(
   }
 }
 
-/** Starting up, shutting down, or full up with the connections of clients that were waiting for it: all of it passes. */
+/** The server is starting, shutting down, or has no free connection because clients were waiting for it. All of these are temporary. */
 const PASSING_CODES = ['57P01', '57P02', '57P03', '53300']
 
-/** True when the server answers a query. Throws when it refuses for a reason that waiting would not mend. */
+/** True if the server answers a query. Throws if it refuses for a reason that waiting would not fix. */
 export async function answers(url: string): Promise<boolean> {
   try {
     await withConnection(url, (sql) => sql`select 1`)

@@ -4,7 +4,7 @@ import type { PostgresServer } from './postgres-server.ts'
 export interface Supervision {
   server: PostgresServer
   restartAfterMs: number
-  /** Called right before a restart. Gives the reason not to restart, if there is one. */
+  /** Called right before a restart. Returns the reason not to restart, if there is one. */
   mayNotRestart: () => Promise<string | undefined>
   onUnexpectedExit: (detail: string) => void
   onRestarted: () => void
@@ -13,11 +13,11 @@ export interface Supervision {
   signal: AbortSignal
 }
 
-/** A server that ends more often has a cause that another restart won't fix. */
+/** A server that ends more often has a problem that another restart won't fix. */
 const RESTARTS_MAX = 5
 const RESTARTS_WINDOW_MS = 10 * 60_000
 
-/** Restarts a server that ends unexpectedly. `settled` waits for a restart that is under way, after `signal`. */
+/** Restarts a server that ends unexpectedly. After `signal`, `settled` waits for a restart that is in progress. */
 export function supervise(supervision: Supervision): { settled: () => Promise<void> } {
   const { server, signal } = supervision
   const restarts: number[] = []

@@ -10,18 +10,18 @@ import { killServerProcesses } from '../postgres/leftovers.ts'
 import { withConnection } from '../postgres/sql.ts'
 import { waitUntil } from '../waits.ts'
 
-/** A data folder for one test, and whatever is started on it. */
+/** A data folder for one test, and everything that is started on it. */
 export interface Ground {
   dataDir: string
   /** Progress lines so far. */
   lines: string[]
   start(options?: Partial<ClusterOptions>): Promise<Cluster>
-  /** Runs a cluster in a process of its own and kills that at the progress line that begins so; default: when it is up. */
+  /** Runs a cluster in a separate process and kills that process at the progress line that begins with `killAt`. Default: when it is up. */
   startAndKillOwner(killAt?: string): Promise<void>
   clear(): Promise<void>
 }
 
-/** With `template`, the data folder of a stopped cluster, the new one begins as its copy, which saves initdb's second. */
+/** With `template`, the data folder of a stopped cluster, the new folder begins as its copy. That saves the second that initdb takes. */
 export async function createGround(template?: string): Promise<Ground> {
   const dataDir = await realpath(await mkdtemp(join(tmpdir(), 'cluster-')))
   if (template) execFileSync('cp', ['-a', `${template}/.`, dataDir])
@@ -59,7 +59,7 @@ async function startAndKillOwner(dataDir: string, killAt: string): Promise<void>
   }
 }
 
-/** SIGKILL, and the wait until it is gone. */
+/** Sends SIGKILL and waits until the process has ended. */
 export async function kill(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
   child.kill('SIGKILL')
@@ -78,14 +78,14 @@ export async function add(url: string | undefined, value: number): Promise<void>
   })
 }
 
-/** What was added; undefined while the server doesn't answer. */
+/** The values that were added; undefined while the server doesn't answer. */
 export async function values(url: string | undefined): Promise<number[] | undefined> {
   const read = withConnection(url ?? '', (sql) => sql`select value from kept order by value`)
   const rows = await read.catch(() => undefined)
   return rows?.map((row) => Number(row.value))
 }
 
-/** The values once they are as expected, or as they are after 30 s: a replica is a moment behind. */
+/** Returns the values once they are as expected, or as they are after 30 s: a replica is a moment behind. */
 export async function valuesSoon(url: string | undefined, expected: number[]): Promise<number[] | undefined> {
   await waitUntil(async () => String(await values(url)) === String(expected), 30_000)
   return values(url)

@@ -7,12 +7,12 @@ import { environment } from '#config'
 import { bundleOf } from '#testing/builds'
 import { npmScript } from '#testing/npm-script'
 
-/** What a command of `infra/local/commands` prints on the test's database, with no stack running; or what it fails with. */
+/** Runs a command of `infra/local/commands` on the test's database, without a running stack. Returns its output, or `failed: ` and its stderr. */
 export async function runCommand(name: string, ...args: string[]): Promise<string> {
   return run([process.execPath, await bundleOf(new URL(`../commands/${name}.ts`, import.meta.url))], args)
 }
 
-/** The same of a command that is a script of package.json, as npm runs it. */
+/** The same for a command that is a script of package.json, as npm runs it. */
 export const runScript = (name: string, ...args: string[]) => run(npmScript(name), args)
 
 async function run([file, ...words]: [string, ...string[]], args: string[]): Promise<string> {
