@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { npmScript } from '#testing/npm-script'
 
-// In the place of docker, a program that says what it was asked, and fails where it is asked to verify.
+// Replaces docker by a program that prints its arguments, and that fails if it is asked to verify.
 
 let folder: string
 beforeAll(async () => {

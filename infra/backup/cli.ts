@@ -36,7 +36,7 @@ const options = {
   compose: { type: 'boolean', default: false },
 } as const
 
-/** In the container: a drill restores all of the cluster; hours, where there are terabytes. */
+/** For a command in the container: a drill restores the whole cluster, which takes hours if there are terabytes. */
 const COMMAND_MS_MAX = 24 * 3_600_000
 
 runCommand(USAGE, options, ({ command, values }) => {
@@ -68,7 +68,7 @@ runCommand(USAGE, options, ({ command, values }) => {
   }
 })
 
-/** Has the container `backup` do what this process was asked to. */
+/** Runs this process's command in the container `backup`. */
 function inContainer(command: string, isDryRun: boolean): () => Promise<void> {
   if (command === 'restore' && !isDryRun)
     throw new Error(
@@ -81,7 +81,7 @@ function inContainer(command: string, isDryRun: boolean): () => Promise<void> {
   }
 }
 
-/** The number after --repository. Throws for what is none, and where there are no repositories to choose from. */
+/** Parses the number after --repository. Throws if it is no number, or if there are no repositories to choose from. */
 function repositoryOf(given: unknown): number | undefined {
   if (given === undefined) return undefined
   if (!hasRepository())
@@ -103,7 +103,7 @@ async function resumeRestored(isDryRun: boolean): Promise<void> {
   say(`${announced} products are published, and all goes on.`)
 }
 
-/** Where Debian's and the image's PostgreSQL is, or what says where it is. */
+/** The folder of PostgreSQL's programs: POSTGRES_BIN, or else the folder that Debian and the image use. */
 function binFolder(): string {
   return environment().POSTGRES_BIN ?? '/usr/lib/postgresql/18/bin'
 }

@@ -6,7 +6,7 @@ import { defineSettings, environment, integerSetting } from '#config'
 
 const hours = (byDefault: number) => integerSetting({ min: 1, max: 10_000, default: byDefault })
 
-/** How often which backup is made, and a restore tried. */
+/** How often each type of backup is made, and how often a restore is tested. */
 export const scheduleSettings = defineSettings(
   z.object({
     BACKUP_FULL_EVERY_HOURS: hours(168),
@@ -26,15 +26,16 @@ export const scheduleSettings = defineSettings(
 
 const PREFIX = 'PGBACKREST_'
 
-/** Whether this process has been told where a repository of pgBackRest is. */
+/** Whether this process's settings name a repository of pgBackRest. */
 export const hasRepository = () => Object.keys(environment()).some((name) => name.startsWith(PREFIX))
 
-/** The file with what is the same for every repository of the service. */
+/** Reads the settings that are the same for every repository of the service. */
 export const commonConfiguration = () => readFile(new URL('./pgbackrest.conf', import.meta.url), 'utf8')
 
 /**
- * The configuration file that PGBACKREST_CONFIG names, or else one that is made of the other PGBACKREST_* variables: a server that recovers
- * from the archive has no variables of this process, and reads it. `remove` deletes what was made. It has the key, so it is for this user alone.
+ * Returns the configuration file that PGBACKREST_CONFIG names, or else makes one from the other PGBACKREST_* variables. A server that recovers
+ * from the archive reads that file, since it does not have this process's variables. `remove` deletes a file that was made. Such a file contains
+ * the key, so only this user may read it.
  */
 export async function configurationFile(): Promise<{ file: string; remove: () => Promise<void> }> {
   const { PGBACKREST_CONFIG: given } = environment()
@@ -51,8 +52,8 @@ export async function configurationFile(): Promise<{ file: string; remove: () =>
 }
 
 /**
- * How the first repository is filled and kept, for each further one that there are options for. Not how it is encrypted: the server that archives
- * has to be told of that, and does not read this.
+ * Repeats the storage and retention settings of the first repository for each further one that has options. Not those for encryption: the
+ * archiving server needs them too, and does not read this.
  */
 export function ofFurtherRepositories(common: string, options: readonly string[]): Record<string, string> {
   const numbers = new Set(
@@ -64,5 +65,5 @@ export function ofFurtherRepositories(common: string, options: readonly string[]
   )
 }
 
-/** PGBACKREST_REPO1_CIPHER_PASS is repo1-cipher-pass. */
+/** Converts PGBACKREST_REPO1_CIPHER_PASS to repo1-cipher-pass. */
 const optionOf = (name: string) => name.slice(PREFIX.length).toLowerCase().replaceAll('_', '-')

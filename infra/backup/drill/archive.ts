@@ -7,12 +7,12 @@ import { withConnection } from '../../local/postgres/sql.ts'
 import { type PgBackRest, pgBackRest, STANZA } from '../repository/pgbackrest.ts'
 import { commonConfiguration } from '../settings.ts'
 
-/** The archive and the backups of one cluster, in a folder beside it. */
+/** The WAL archive and the backups of one cluster, in a folder beside it. */
 export interface Archive {
   folder: string
-  /** Of pgBackRest, with where the repository is, and its key. */
+  /** The configuration of pgBackRest, with the path of the repository and its key. */
   configFile: string
-  /** The cluster's programs, and the account that its files belong to. */
+  /** The cluster's programs, and the account that owns its files. */
   programs: PostgresPrograms
   run: PgBackRest
 }
@@ -24,14 +24,14 @@ export const archiveCommand = (folder: string, program: string) =>
   `${program} --config=${configFileIn(folder)} --stanza=${STANZA} archive-push %p`
 
 /**
- * Makes an empty repository in `folder`, with a key of its own, for the cluster in its subfolder `cluster`, whose primary runs at `url`. What
- * the server archives before is refused, and archived later.
+ * Makes an empty repository in `folder`, with its own key, for the cluster in its subfolder `cluster`, whose primary runs at `url`. Segments
+ * that the server tries to archive earlier are refused, and archived later.
  */
 export async function createArchive(
   { folder, cluster, url, program }: { folder: string; cluster: string; url: string; program: string },
   signal?: AbortSignal,
 ): Promise<Archive> {
-  // The servers' account, which is not root, passes through it.
+  // The servers' account, which is not root, must be able to pass through this folder.
   await chmod(folder, 0o711)
   const dataDir = join(folder, cluster)
   const configFile = configFileIn(folder)
@@ -57,22 +57,22 @@ pg1-user=postgres
   return { folder, configFile, programs, run }
 }
 
-/** Whom the servers run as, where this process is root; they own their files. */
+/** The account of the servers, if this process is root. It owns their files. */
 async function accountOf(path: string) {
   const { uid, gid } = await stat(path)
   return process.getuid?.() === 0 ? { account: { uid, gid } } : {}
 }
 
-/** The last segment that the server knows to be archived; empty where there is none. */
+/** Returns the last WAL segment that the server knows to be archived, or an empty text if there is none. */
 export function lastArchived(url: string): Promise<string> {
   return withConnection(url, async (sql) => {
     const [row] = await sql<[{ last: string | null }]>`select last_archived_wal as last from pg_stat_archiver`
-    // Names of one timeline, and no label of a backup, which has more letters.
+    // Only the name of a segment, without the longer label of a backup. All names are of one timeline.
     return (row.last ?? '').slice(0, 24)
   })
 }
 
-/** Notes when which segment was written, ten times a second. */
+/** Records ten times a second which segment is being written. */
 export function watchPositions(url: string) {
   const seen = new Map<string, number>()
   let isStopped = false
@@ -84,7 +84,7 @@ export function watchPositions(url: string) {
     }
   }).catch(() => {})
   return {
-    /** When a segment, or the last one before it that was seen, was written to for the last time; -Infinity where none was seen. */
+    /** Returns when a segment, or the last one seen before it, was last written to. Returns -Infinity if none was seen. */
     writtenAt: (segment: string) => Math.max(...[...seen].filter(([name]) => name <= segment).map(([, at]) => at)),
     stop: () => {
       isStopped = true

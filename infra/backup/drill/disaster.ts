@@ -9,42 +9,42 @@ import { type Archive, archiveCommand, createArchive, lastArchived, watchPositio
 import { type Acknowledged, startLoad } from './load.ts'
 import { newKey, startShop, type Write } from './shop.ts'
 
-/** What goes with a drill: whom it tells how far it is, and what ends it. */
+/** What a drill needs: a function that receives its progress, and a signal that ends it. */
 export interface Drill {
   progress: (line: string) => void
   signal: AbortSignal
 }
 
-/** A database that is lost, and what is known of it. */
+/** A lost database, and what is known about it. */
 export interface Disaster extends Archive {
-  /** The moment to restore, as PostgreSQL writes it. */
+  /** The moment to restore, in PostgreSQL's notation. */
   target: string
   /** The segment with that moment. */
   targetSegment: string
-  /** All that was acknowledged before that moment. */
+  /** All writes that were acknowledged before that moment. */
   acknowledged: Acknowledged[]
-  /** Acknowledged after it. */
+  /** A write that was acknowledged after that moment. */
   marker: Write
   adminKey: string
   /** The last segment that the server knew to be archived. */
   lastArchived: string
-  /** The migrations that it had, in the order of their names. */
+  /** The migrations that the database had, in the order of their names. */
   migrations: string[]
   lostAt: number
-  /** How long before its loss the newest log in the archive was written. */
+  /** How long before the loss the newest WAL in the archive was written. */
   rpoSeconds: number
 }
 
 const ACKNOWLEDGED_BEFORE_BACKUP = 50
 const ACKNOWLEDGED_BEFORE_TARGET = 300
 const ACKNOWLEDGED_AFTER_TARGET = 50
-/** A tenth of what production has, so that a drill need not wait for it. */
+/** A tenth of the value in production, so that a drill does not have to wait for it. */
 const ARCHIVE_TIMEOUT_S = 3
 const ARCHIVED_MAX_MS = 60_000
 
 /**
- * Runs a shop under load on a database of its own in `folder`, backs it up in the middle of it, notes a moment, and destroys the database
- * once the archive has that moment.
+ * Runs a shop under load on its own database in `folder`, backs the database up during the load, records a moment, and destroys the
+ * database once the archive contains that moment.
  */
 export async function causeDisaster(folder: string, program: string, drill: Drill): Promise<Disaster> {
   const { progress, signal } = drill
@@ -114,7 +114,7 @@ async function underLoad(folder: string, cluster: Cluster, run: PgBackRest, { pr
   }
 }
 
-/** Waits until a segment is archived, by the archiver's own account. Gives the last one that is. */
+/** Waits until a segment is archived, according to the archiver's own statistics. Returns the last archived segment. */
 async function archivedUpTo(url: string, segment: string, signal: AbortSignal): Promise<string> {
   const until = performance.now() + ARCHIVED_MAX_MS
   for (;;) {

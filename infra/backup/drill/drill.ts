@@ -7,12 +7,12 @@ import { duration } from '../format.ts'
 import { causeDisaster } from './disaster.ts'
 import { recover } from './recovery.ts'
 
-/** The drill makes its backups itself. */
+/** The drill makes its own backups. */
 const AGE_MAX_SECONDS = 3_600
 
 /**
- * Loses a database of its own, with a shop on it that sells, and restores it; all of it in a temporary folder. Says how much would have
- * been lost and how long it took. Throws with a line for each thing that is wrong.
+ * Destroys its own database while a shop sells on it, and restores it, all in a temporary folder. Says how much would have been lost and
+ * how long the restore took. Throws an error with a line for each problem.
  */
 export async function runDrill(progress: (line: string) => void): Promise<void> {
   const stopping = new AbortController()

@@ -2,7 +2,7 @@ import { randomInt, randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Answer, Shop, Write } from './shop.ts'
 
-/** A write that the service said it had done. */
+/** A write that the service acknowledged. */
 export interface Acknowledged {
   write: Write
   answer: Answer
@@ -10,19 +10,19 @@ export interface Acknowledged {
 
 export interface Load {
   acknowledged: Acknowledged[]
-  /** Resolves once so many writes are acknowledged. Throws if they are not within a minute. */
+  /** Resolves once `count` writes are acknowledged. Throws if that takes more than a minute. */
   reached: (count: number) => Promise<void>
-  /** Sends nothing more, and waits for what is on its way. */
+  /** Sends no more writes, and waits for those in flight. */
   stop: () => Promise<void>
 }
 
 const CLIENTS = 8
-/** Of each client between two writes: some hundred writes a second, each of which is checked later. */
+/** The pause of each client between two writes. That makes some hundred writes a second, each of which is checked later. */
 const PAUSE_MS = 20
 const REACHED_MAX_MS = 60_000
 const PRODUCTS = 12
 
-/** Clients that receive goods, hold them, and sell or give back what they hold, until they are stopped. */
+/** Runs clients that receive goods, hold them, and sell or release the held goods, until they are stopped. */
 export async function startLoad(shop: Shop, signal: AbortSignal): Promise<Load> {
   const { text } = await shop.read(`/v1/products?limit=${PRODUCTS}`)
   const products = (JSON.parse(text) as { items: Array<{ id: string }> }).items.map(({ id }) => id)
@@ -31,7 +31,7 @@ export async function startLoad(shop: Shop, signal: AbortSignal): Promise<Load> 
 
   async function ask(path: string, body: object): Promise<Answer | undefined> {
     const write = { path, body, key: randomUUID() }
-    // The database is taken away in the middle of it: what has no answer is not acknowledged.
+    // The database is taken away during the load. A write without an answer is not acknowledged.
     const answer = await shop.write(write).catch(() => undefined)
     if (answer && answer.status < 300) acknowledged.push({ write, answer })
     return answer

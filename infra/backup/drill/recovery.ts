@@ -12,18 +12,18 @@ import type { Acknowledged } from './load.ts'
 import { type Shop, startShop } from './shop.ts'
 
 export interface Recovery {
-  /** A sentence for each thing that is wrong; none, and the drill has succeeded. */
+  /** A sentence for each problem. If there is none, the drill has succeeded. */
   findings: string[]
-  /** From the loss to the first reservation that the restored shop served; undefined if there was none. */
+  /** The time from the loss to the first reservation that the restored shop served; undefined if there was none. */
   rtoSeconds: number | undefined
 }
 
-/** Requests at once, when all that was acknowledged is asked for again. */
+/** How many requests run at the same time when all acknowledged writes are requested again. */
 const CLIENTS = 8
 
 /**
- * Restores what a disaster has left to a fresh server, starts the shop on it, and checks that all is there and nothing else. What goes
- * wrong on the way is a finding.
+ * Restores the archive of a disaster to a fresh server, starts the shop on it, and checks that everything is there and nothing else. An
+ * error on the way becomes a finding.
  */
 export async function recover(
   disaster: Disaster,
@@ -62,14 +62,14 @@ export async function recover(
   return recovery
 }
 
-/** Restores the cluster of an archive into `folder`, which is made. `target` is the arguments of pgBackRest's that say up to when. */
+/** Creates `folder` and restores the cluster of an archive into it. `target` contains the pgBackRest arguments that say up to when. */
 export async function restoreFiles({ run, programs }: Archive, folder: string, target: string[]): Promise<void> {
   await mkdir(folder, { mode: 0o700 })
   await programs.own(folder)
   await run('restore', `--pg1-path=${folder}`, ...target)
 }
 
-/** A server, not started yet, on what has been restored. */
+/** Makes a server on the restored files. It is not started yet. */
 export async function restoredServer(
   { folder: scratch, programs }: Archive,
   folder: string,
@@ -82,7 +82,7 @@ export async function restoredServer(
     logFile: join(scratch, 'restored.log'),
     password: await readPassword(folder),
     port: undefined,
-    // Not less than the lost server had, or recovery stops.
+    // At least the value of the lost server, or recovery stops.
     settings: () => ({ max_connections: '200' }),
     progress,
     signal,
@@ -109,7 +109,7 @@ async function servesReservation(shop: Shop): Promise<boolean> {
   return false
 }
 
-/** What was acknowledged before the moment is answered as then; what came after has never been; and a token from then is good. */
+/** Checks that writes acknowledged before the moment get the same answer again, that later writes are unknown, and that a token from then is valid. */
 async function checkAnswers(shop: Shop, disaster: Disaster, progress: (line: string) => void): Promise<string[]> {
   const { acknowledged, marker } = disaster
   progress(`asking for ${acknowledged.length} acknowledged writes again`)
@@ -125,13 +125,13 @@ async function checkAnswers(shop: Shop, disaster: Disaster, progress: (line: str
   return findings
 }
 
-/** Its record is in the commit of its effect: that answer, and no other, is given only if both are there. */
+/** A write's idempotency record is in the same commit as its effect: the same answer comes only if both are there. */
 async function isThere(shop: Shop, { write, answer }: Acknowledged): Promise<boolean> {
   const again = await shop.write(write)
   return again.isReplay && again.status === answer.status && again.text === answer.text
 }
 
-/** A token of the old timeline, of a place that the new one has not reached, is answered and renewed: docs/decisions/0007. */
+/** A token of the old timeline, with a position that the new timeline has not reached, is answered and renewed: docs/decisions/0007. */
 async function checkTokens(shop: Shop, { acknowledged }: Disaster): Promise<string[]> {
   const token = acknowledged.findLast(({ answer }) => answer.token !== null)?.answer.token
   if (!token) return ['no acknowledged write has a consistency token']

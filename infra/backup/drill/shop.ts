@@ -7,10 +7,10 @@ import { readStackFile } from '../../local/stack-file.ts'
 import { waitUntil } from '../../local/waits.ts'
 
 const START = fileURLToPath(new URL('../../local/start.ts', import.meta.url))
-/** It starts in 4 s on a quiet laptop. */
+/** The service starts in 4 s on an idle laptop. */
 const START_MAX_MS = 120_000
 
-/** A write, as a client would repeat it: the same path, body and key each time. */
+/** A write that a client can repeat: the same path, body and key each time. */
 export interface Write {
   path: string
   body: object
@@ -24,17 +24,17 @@ export interface Answer {
   isReplay: boolean
 }
 
-/** The service, in a process of its own. */
+/** The service in a separate process. */
 export interface Shop {
   write: (write: Write) => Promise<Answer>
   read: (path: string, token?: string) => Promise<Answer>
   stop: () => Promise<void>
 }
 
-/** An admin key of the drill's own, for the shops before and after. */
+/** Makes an admin key for this drill, for the shops before and after the loss. */
 export const newKey = () => `drill-${randomBytes(18).toString('base64url')}`
 
-/** Starts the service on a database, with its demo catalogue. Throws with what it wrote if it does not come up. `signal` ends it. */
+/** Starts the service on a database, with its demo catalogue. Throws an error with its output if it does not come up. `signal` ends it. */
 export async function startShop(databaseUrl: string, folder: string, key: string, signal: AbortSignal): Promise<Shop> {
   await mkdir(folder, { recursive: true })
   const settings = {
@@ -77,7 +77,7 @@ export async function startShop(databaseUrl: string, folder: string, key: string
   }
 }
 
-/** A request that hangs: the database is gone. */
+/** A request that takes longer hangs: the database is gone. */
 const ANSWER_MAX_MS = 15_000
 
 async function send(url: string, request: RequestInit): Promise<Answer> {

@@ -4,7 +4,7 @@ import * as z from 'zod'
 import { type Connection, withConnection } from '../../local/postgres/sql.ts'
 import { type CopiedFile, copyFolder, digest, digestFolder, syncFolders } from './copy.ts'
 
-/** Backups that are kept, each as large as the data. */
+/** How many backups are kept. Each is as large as the data. */
 export const KEPT_MAX = 7
 
 const CopySchema = z.object({
@@ -13,13 +13,13 @@ const CopySchema = z.object({
   endedAt: z.iso.datetime().transform((text) => new Date(text)),
   files: z.array(z.object({ path: z.string(), bytes: z.number(), sha256: z.string() })),
 })
-/** A copy of the embedded primary's data, with what its files must be. */
+/** A copy of the embedded primary's data, with the sizes and digests that its files must have. */
 export type Copy = z.infer<typeof CopySchema>
 
 const folderOf = (dataDir: string) => join(dataDir, 'backups')
 export const dataOf = (dataDir: string, name: string) => join(folderOf(dataDir), name, 'data')
 
-/** The oldest first. One that was not finished is none. */
+/** Lists the copies, the oldest first. An unfinished copy does not count. */
 export async function listCopies(dataDir: string): Promise<Copy[]> {
   const names = (await readdir(folderOf(dataDir)).catch(() => [])).filter((name) => /^\d{8}-\d{6}$/.test(name)).sort()
   return Promise.all(
@@ -29,7 +29,7 @@ export async function listCopies(dataDir: string): Promise<Copy[]> {
   )
 }
 
-/** Copies the data of the running embedded primary, which goes on meanwhile, and removes all but the newest copies. */
+/** Copies the data of the embedded primary while it runs, and removes all but the newest copies. */
 export async function copyRunning(dataDir: string, url: string): Promise<Copy> {
   const startedAt = new Date()
   const name = startedAt.toISOString().replace(/[-:]/g, '').replace('T', '-').slice(0, 15)
@@ -53,7 +53,7 @@ export async function copyRunning(dataDir: string, url: string): Promise<Copy> {
 
 /** https://www.postgresql.org/docs/18/continuous-archiving.html#BACKUP-LOWLEVEL-BASE-BACKUP */
 async function copyConsistently(sql: Connection, from: string, to: string): Promise<CopiedFile[]> {
-  // Keeps the log of the meantime; it goes with the connection.
+  // This slot keeps the WAL that is written during the copy. It disappears with the connection.
   const slot = `backup_${process.pid}`
   await sql`select pg_create_physical_replication_slot(${slot}, true, true)`
   await sql`select pg_backup_start('copy', fast => true)`
@@ -75,7 +75,7 @@ async function removeOld(dataDir: string): Promise<void> {
     await rm(join(folderOf(dataDir), name), { recursive: true, force: true })
 }
 
-/** A sentence for each file of a copy that is not what it was. */
+/** Returns a sentence for each file of a copy that has changed. */
 export async function damageOf(dataDir: string, { name, files }: Copy): Promise<string[]> {
   const now = new Map((await digestFolder(dataOf(dataDir, name))).map((file) => [file.path, file.sha256]))
   return files.flatMap(({ path, sha256 }) => {

@@ -5,20 +5,20 @@ import { dirname, join } from 'node:path'
 import { Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 
-/** A file of a copy, by its path in it. */
+/** A file of a copy, with its path inside the copy. */
 export interface CopiedFile {
   path: string
   bytes: number
   sha256: string
 }
 
-/** https://www.postgresql.org/docs/18/continuous-archiving.html#BACKUP-LOWLEVEL-BASE-BACKUP-DATA: what a server makes anew, or must not find. */
+/** Files that a server makes anew or must not find: https://www.postgresql.org/docs/18/continuous-archiving.html#BACKUP-LOWLEVEL-BASE-BACKUP-DATA */
 const LEFT_OUT =
   /^(postmaster\.(pid|opts)|pg_replslot\/.+|pg_(dynshmem|notify|serial|snapshots|stat_tmp|subtrans)\/.+|(.*\/)?pgsql_tmp.*|standby\.signal)$/
 
 /**
- * Copies a folder of PostgreSQL's, except for what `isLeftOut` names and what no copy should have. A file that a running server removes
- * meanwhile is none of the copy. Gives what it has copied, in the order of their paths.
+ * Copies a data folder of PostgreSQL, except for the files that `isLeftOut` selects and those that no copy should have. A file that a
+ * running server removes meanwhile is not part of the copy. Returns the copied files, in the order of their paths.
  */
 export async function copyFolder(
   from: string,
@@ -37,7 +37,7 @@ export async function copyFolder(
   return copied
 }
 
-/** Has the disk keep what is in a folder, and in those in it, by which names. Their files are flushed as they are written. */
+/** Flushes the directory entries of a folder and of its subfolders to the disk. Their files are flushed when they are written. */
 export async function syncFolders(root: string): Promise<void> {
   const folders = (await pathsIn(root)).filter(({ isFolder }) => isFolder)
   for (const folder of [...folders.map(({ name }) => join(root, name)), root]) {
@@ -46,7 +46,7 @@ export async function syncFolders(root: string): Promise<void> {
   }
 }
 
-/** The digests of a folder's files now, as `copyFolder` gave them. */
+/** Returns the current digests of a folder's files, in the form that `copyFolder` returns. */
 export async function digestFolder(folder: string): Promise<CopiedFile[]> {
   const files = (await pathsIn(folder)).filter(({ isFolder }) => !isFolder)
   const digests: CopiedFile[] = []
@@ -76,7 +76,7 @@ async function copyFile(from: string, to: string): Promise<Omit<CopiedFile, 'pat
   return digest(from, to)
 }
 
-/** Reads a file, and writes it to `to` if that is given. */
+/** Computes the digest of a file, and copies the file to `to` if that is given. */
 export async function digest(from: string, to?: string): Promise<Omit<CopiedFile, 'path'>> {
   const hash = createHash('sha256')
   let bytes = 0

@@ -10,7 +10,7 @@ import { restoreCopy } from './restore.ts'
 
 const dataDirOf = () => readSettings(environment(), { usesKey: false }).dataDir
 
-/** Copies the database of the stack that runs. */
+/** Copies the database of the running stack. */
 export async function copyNow(): Promise<void> {
   const dataDir = dataDirOf()
   const stack = await readStackFile(dataDir)
@@ -23,7 +23,7 @@ export async function copyNow(): Promise<void> {
   )
 }
 
-/** Why a copy is whole without them: docs/decisions/0027. */
+/** Says which engines a copy does not include. docs/decisions/0027 explains why it is complete without them. */
 export function notCovered({ engines }: Pick<Stack, 'engines'>): string {
   const names = { CACHE_URL: 'Redis', EVENTS_URL: 'Kafka', JOBS_URL: 'RabbitMQ' }
   const away = Object.entries(names).flatMap(([setting, name]) => (engines && setting in engines ? [name] : []))
@@ -43,7 +43,7 @@ function lineOf({ name, startedAt, endedAt, files }: Copy): string {
   return `${name}  ${endedAt.toISOString()}, in ${duration(endedAt.getTime() - startedAt.getTime())}: ${size(bytes)}`
 }
 
-/** Throws with a line for each file that has changed. */
+/** Checks the copies. Throws an error with a line for each file that has changed. */
 export async function verifyEmbedded(): Promise<void> {
   const dataDir = dataDirOf()
   const copies = await listCopies(dataDir)
@@ -54,7 +54,7 @@ export async function verifyEmbedded(): Promise<void> {
   say(`${copies.length} sound`)
 }
 
-/** Puts a backup in the place of the data of a stack that does not run, or only says what that would do. */
+/** Replaces the data of a stopped stack by a backup, or only says what that would do. */
 export async function restoreEmbedded(target: RestoreTarget, { isDryRun }: { isDryRun: boolean }): Promise<void> {
   const dataDir = dataDirOf()
   const copy = choose(await listCopies(dataDir), target)

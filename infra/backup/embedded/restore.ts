@@ -8,12 +8,12 @@ import { onPrivateServer } from '../restore/private-server.ts'
 import { type Copy, damageOf, dataOf } from './backups.ts'
 import { copyFolder } from './copy.ts'
 
-/** So that its recovery ends on a timeline of its own: tokens and positions of the forgotten time are not taken for its own. */
+/** Makes recovery end on a new timeline, so that tokens and positions from the lost time are not taken for the new server's own. */
 const recovery = { restore_command: 'false', recovery_target_timeline: 'current' }
 
 /**
- * Puts a copy in the place of the embedded primary's data, which is kept in `superseded`; the next start makes a new replica. The copy is
- * checked first, and recovered and marked before it is put there, so whatever fails before leaves all as it was. Throws FolderInUse while
+ * Replaces the embedded primary's data by a copy, and keeps the old data in `superseded`. The next start makes a new replica. The copy is
+ * checked, recovered and marked before it replaces the data, so an earlier failure leaves everything as it was. Throws FolderInUse while
  * the stack runs.
  */
 export async function restoreCopy(dataDir: string, copy: Copy, progress: (line: string) => void): Promise<Mark> {
@@ -47,7 +47,7 @@ async function putInPlace(postgres: string, restored: string): Promise<void> {
   await rm(join(postgres, 'replica'), { recursive: true, force: true })
   await rm(superseded, { recursive: true, force: true })
   await rename(primary, superseded).catch((error: NodeJS.ErrnoException) => {
-    // It is what was lost.
+    // The primary's data may be missing: they are what was lost.
     if (error.code !== 'ENOENT') throw error
   })
   await rename(restored, primary)

@@ -1,18 +1,18 @@
-/** WAL segments of 16 MB, which is what initdb makes: so many have the same middle number. */
+/** How many WAL segments share the same middle number, with segments of 16 MB, the default of initdb. */
 const SEGMENTS_PER_LOG = 0x100n
 
-/** A segment of the log that is in the archive, by its timeline and its place in the log. */
+/** A WAL segment in the archive, by its timeline and its position in the WAL. */
 export interface Segment {
   timeline: number
-  /** Segments before it, from the beginning of the log. */
+  /** The number of segments before it, from the beginning of the WAL. */
   number: bigint
 }
 
 export interface Archive {
   segments: Segment[]
-  /** Timelines whose history file is there. */
+  /** The timelines whose history file is in the archive. */
   histories: Set<number>
-  /** Segments that are there twice with different content: neither can be told from the other. */
+  /** Segments that are in the archive twice with different content: nobody can tell which one is right. */
   ambiguous: string[]
 }
 
@@ -20,8 +20,8 @@ const SEGMENT = /^([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})(\.partial)?-[0-9a-f]{4
 const HISTORY = /^([0-9A-F]{8})\.history$/
 
 /**
- * What is in an archive, by the names of its files. The last segment of an ended timeline may be there as `.partial`: recovery does not
- * use it, since the next timeline begins with a copy of it, and so it does not count. Nor do the labels of backups.
+ * Reads the content of an archive from the names of its files. The last segment of an ended timeline may be there as `.partial`. It does
+ * not count, because recovery does not use it: the next timeline begins with a copy of it. The labels of backups do not count either.
  */
 export function readArchive(names: readonly string[]): Archive {
   const found = new Map<string, Segment>()
@@ -39,7 +39,7 @@ export function readArchive(names: readonly string[]): Archive {
   return archive
 }
 
-/** The segment of a name such as 000000010000000000000006. Throws for what is none. */
+/** Parses the name of a segment, such as 000000010000000000000006. Throws for any other name. */
 export function segmentNamed(name: string): Segment {
   const [, timeline, log, part] = /^([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})$/.exec(name) ?? []
   if (!timeline || !log || !part) throw new Error(`${name} is no name of a WAL segment`)

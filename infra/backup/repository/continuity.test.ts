@@ -48,7 +48,7 @@ describe('a gap', () => {
 
   it('is none where all is there from the first segment of the oldest backup on', () => {
     expect(gapsIn(archiveOf(1, ...range(3, 300)), [], first)).toEqual([])
-    // What is older is on its way out.
+    // Older segments are about to expire.
     expect(gapsIn(archiveOf(1, 1, ...range(3, 9)), [], first)).toEqual([])
   })
 

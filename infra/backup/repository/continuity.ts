@@ -1,6 +1,6 @@
 import { type Archive, type Segment, segmentName, segmentNamed } from './archive-names.ts'
 
-/** Where a timeline left another: the segment with the place at which its server was promoted. */
+/** The point where a timeline left another: the segment with the position at which its server was promoted. */
 export interface Fork {
   timeline: number
   parent: number
@@ -17,7 +17,7 @@ export interface Gap {
 const SEGMENT_BYTES = 16n * 1024n * 1024n
 
 /**
- * The forks that the history file of a timeline tells of, its own last.
+ * Returns the forks in the history file of a timeline, its own fork last.
  * https://www.postgresql.org/docs/18/continuous-archiving.html#BACKUP-TIMELINES
  */
 export function readHistory(timeline: number, text: string): Fork[] {
@@ -30,10 +30,10 @@ export function readHistory(timeline: number, text: string): Fork[] {
 }
 
 /**
- * The segments that are missing from an archive, from the segment `first` on, with which its oldest backup begins, to the last one of
- * each timeline, and to `last`, the last one that the server knows to be archived. A timeline begins with the segment in which it left
- * its parent, which must be there up to the one before. It is blind to what is missing at the end of a timeline that has no child where
- * no `last` is given.
+ * Returns the segments that are missing from an archive: from `first`, with which its oldest backup begins, to the last segment of each
+ * timeline, and to `last`, the last segment that the server knows to be archived. A timeline begins with the segment in which it left its
+ * parent. The parent must be complete up to the segment before that. Without `last`, this can't see what is missing at the end of a
+ * timeline that has no child.
  */
 export function findGaps({ segments }: Archive, forks: readonly Fork[], first: string, last?: string): Gap[] {
   const start = segmentNamed(first)
@@ -52,7 +52,7 @@ export function findGaps({ segments }: Archive, forks: readonly Fork[], first: s
     })
 }
 
-/** What is missing of a timeline between `begin` and the last of `there` and `ends`. */
+/** Returns the missing segments of a timeline between `begin` and the last of `there` and `ends`. */
 function missing(timeline: number, there: bigint[], begin: bigint | undefined, ends: bigint[]): Gap[] {
   const gaps: Gap[] = []
   if (begin === undefined) return gaps
@@ -71,7 +71,7 @@ function gapOf(from: Segment, to: Segment): Gap {
   return { from: segmentName(from), to: segmentName(to), segments: Number(to.number - from.number) + 1 }
 }
 
-/** Timelines that the archive has segments of, and that nothing says the beginning of: recovery can't find the way to them. */
+/** Returns timelines that have segments in the archive but no history file that says where they begin: recovery can't find the way to them. */
 export function timelinesWithoutHistory({ segments, histories }: Archive, first: string): number[] {
   const { timeline: oldest } = segmentNamed(first)
   const timelines = new Set(segments.map(({ timeline }) => timeline))

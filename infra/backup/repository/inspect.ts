@@ -7,11 +7,11 @@ import { readVerifyText } from './verify-report.ts'
 export interface Continuity {
   archive: Archive
   gaps: Gap[]
-  /** A sentence for each thing that keeps a point in time from being restored. */
+  /** A sentence for each problem that prevents a restore to some point in time. */
   findings: string[]
 }
 
-/** `run` works on one repository. Compares the names in the archive with what must be there; `last` is the last segment that the server knows to be archived. */
+/** Compares an archive's names with those that must be there. `run` works on one repository. `last` is the last segment that the server has archived. */
 export async function checkContinuity(run: PgBackRest, state: RepositoryState, last?: string): Promise<Continuity> {
   const { archiveId, backups } = state
   const folder = `archive/${STANZA}/${archiveId}`
@@ -50,8 +50,8 @@ async function listNames(run: PgBackRest, folder: string): Promise<string[]> {
 }
 
 /**
- * All that is wrong with a repository, a sentence each: none, and each moment since the oldest backup can be restored. Reads every file
- * of it. `ageMaxSeconds` bounds the age of the newest backup.
+ * Returns a sentence for each problem of a repository. If there is none, each moment since the oldest backup can be restored. Reads every
+ * file of the repository. `ageMaxSeconds` limits the age of the newest backup.
  */
 export async function inspectRepository(
   run: PgBackRest,

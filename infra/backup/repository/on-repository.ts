@@ -24,7 +24,7 @@ import {
   readRepository,
 } from './repository.ts'
 
-/** Does `work` with pgBackRest as this process's settings have it. */
+/** Does `work` with a pgBackRest that has this process's settings. */
 export async function withPgBackRest<Result>(
   work: (run: PgBackRest) => Promise<Result>,
   told: Pick<PgBackRestOptions, 'onLine' | 'onWarning'> = {},
@@ -37,16 +37,16 @@ export async function withPgBackRest<Result>(
   }
 }
 
-/** Does `work` with each repository, or with the one of that number alone. Throws with a line for each thing that is wrong. */
+/** Does `work` with each repository, or only with the one of that number. Throws an error with a line for each problem. */
 function withRepositories(number: number | undefined, work: (repository: Repository) => Promise<void>): Promise<void> {
   return withPgBackRest(async (run) => eachRepository(await findRepositories(run, number), work))
 }
 
-/** Makes a backup now, in each repository; the first one also makes the repository. */
+/** Makes a backup now in each repository. The first backup also creates the repository. */
 export function backUpNow(type: BackupType, number: number | undefined): Promise<void> {
   return withPgBackRest(
     async (run) => {
-      // The repositories that it could not be made in fail below, and no other.
+      // Only the repositories without a stanza fail below.
       await ensureStanza(run).catch(({ message }: Error) => say(message))
       await eachRepository(await findRepositories(run, number), async (repository) => {
         await backUp(repository, type, say)
@@ -58,12 +58,12 @@ export function backUpNow(type: BackupType, number: number | undefined): Promise
   )
 }
 
-/** What pgBackRest says where the replica does not replay the log in time, or goes away in the middle, as one does that copies the primary anew. */
+/** The messages of pgBackRest if the replica does not replay the WAL in time, or goes away in between, as when it copies the primary again. */
 const REPLICA_FAILS = /standby|unable to (?:complete query|connect to)/
 
 /**
- * Makes a backup in one repository. One that has none yet gets a full one, whatever the type. It is read from the replica where there is one, and
- * from the primary where there is none, or where that fails: `tell` is told of it.
+ * Makes a backup in one repository. A repository without a backup gets a full one, whatever the type. The backup is read from the replica, or
+ * from the primary if there is no replica or the replica fails. `tell` reports that.
  */
 export async function backUp(
   { run, prefix }: Repository,
@@ -97,7 +97,7 @@ export function lineOf({ name, type, startedAt, endedAt, clusterBytes, storedByt
   return `${name}  ${type}, ${endedAt.toISOString()}, in ${took}: ${size(clusterBytes)}, stored as ${size(storedBytes)}`
 }
 
-/** Reads all of each repository. Throws with a line for each thing that is wrong. */
+/** Reads all of each repository. Throws an error with a line for each problem. */
 export function verifyRepositories(number: number | undefined): Promise<void> {
   const { ageMaxSeconds } = scheduleSettings()
   return withRepositories(number, async ({ run, prefix }) => {
@@ -108,14 +108,14 @@ export function verifyRepositories(number: number | undefined): Promise<void> {
   })
 }
 
-/** Drills each repository. Throws with a line for each thing that is wrong. */
+/** Does a restore drill with each repository. Throws an error with a line for each problem. */
 export function drillRepositories(binFolder: string, number: number | undefined): Promise<void> {
   return withRepositories(number, (repository) => drillRepository(repository, binFolder))
 }
 
 /**
- * Restores the newest state of a repository into a folder of its own, checks all of it, and removes it. The log comes from that repository, too, since
- * pgBackRest has the restored server ask for it as it was asked itself. Throws with what is wrong.
+ * Restores the newest state of a repository into a temporary folder, checks all of it, and removes it. The WAL comes from the same repository, since
+ * pgBackRest makes the restored server request it with the options of this restore. Throws an error with all problems.
  */
 export async function drillRepository({ run, prefix }: Repository, binFolder: string): Promise<void> {
   const begun = performance.now()
@@ -137,7 +137,7 @@ export async function drillRepository({ run, prefix }: Repository, binFolder: st
   }
 }
 
-/** All that is wrong with the newest state, a sentence each. Tells what a loss at this moment would have cost. */
+/** Returns a sentence for each problem of the newest state. Says what a loss at this moment would have cost. */
 async function restoreAndCheck(
   run: PgBackRest,
   { folder, binFolder, tell }: { folder: string; binFolder: string; tell: (line: string) => void },
@@ -164,7 +164,7 @@ async function restoreAndCheck(
   })
 }
 
-/** How much later the server's newest write is than the newest that was restored. Asked once the restore has taken all that the archive has. */
+/** Says how much later the server's newest write is than the newest restored one. Called once the restore has used all of the archive. */
 async function recoveryPoint(url: string): Promise<string> {
   const restored = await withConnection(url, newestWrite)
   const newest = await onPrimaryIfKnown(newestWrite, DATABASE)
@@ -174,7 +174,7 @@ async function recoveryPoint(url: string): Promise<string> {
   return `RPO ${duration(lostMs)}: the server's newest write is of ${newest.toISOString()}, ${known}`
 }
 
-/** The first drill of a new release comes before its migrations are in the archive. */
+/** The first drill of a new release may run before its migrations are in the archive. */
 const ARCHIVED_AFTER_HOURS = 1
 
 async function checkSchema(url: string, tell: (line: string) => void): Promise<string[]> {

@@ -1,24 +1,24 @@
 import { spawn } from 'node:child_process'
 
-/** The one stanza, as pgBackRest calls what it knows of a cluster. */
+/** The only stanza. A stanza is pgBackRest's configuration of one cluster. */
 export const STANZA = 'stock'
 
 export interface PgBackRestOptions {
   program?: string
-  /** Default: its own, which PGBACKREST_CONFIG may name. */
+  /** Default: pgBackRest's own file, or the one in PGBACKREST_CONFIG. */
   configFile?: string
-  /** Whom it runs as, who must own the cluster's files and the repository. Default: this process's user. */
+  /** The account that pgBackRest runs as. It must own the cluster's files and the repository. Default: this process's user. */
   account?: { uid: number; gid: number }
-  /** Besides this process's own. */
+  /** Variables in addition to this process's own. */
   environment?: Record<string, string>
-  /** Told of all that it does. */
+  /** Receives a line for everything that pgBackRest does. */
   onLine?: (line: string) => void
-  /** Told of its warnings alone, where there is no `onLine`: what it says and goes on, as where the replica is gone. */
+  /** Receives only the warnings, if there is no `onLine`. pgBackRest goes on after a warning, for example if the replica is gone. */
   onWarning?: (line: string) => void
   signal?: AbortSignal
 }
 
-/** Runs a command of pgBackRest and gives what it printed. Throws PgBackRestFailed. */
+/** Runs a command of pgBackRest and returns its output. Throws PgBackRestFailed. */
 export type PgBackRest = (command: string, ...args: string[]) => Promise<string>
 
 /** The message is pgBackRest's own, without its time stamps. */
@@ -26,7 +26,7 @@ export class PgBackRestFailed extends Error {
   override readonly name = 'PgBackRestFailed'
 }
 
-/** A listing of a million segments; what it prints beyond is cut off, and then is not understood. */
+/** Enough for a listing of a million segments. Longer output is cut off and then can't be parsed. */
 const OUTPUT_CHARS_MAX = 256 * 1024 * 1024
 const ERROR_CHARS_MAX = 8_000
 
@@ -39,7 +39,7 @@ export function pgBackRest({
   onWarning,
   signal,
 }: PgBackRestOptions): PgBackRest {
-  // Warnings and errors on stderr, so that stdout has nothing but what a command is asked for.
+  // Warnings and errors go to stderr, so that stdout has only the requested output.
   const common = ['--log-level-console=off', `--log-level-stderr=${onLine ? 'info' : 'warn'}`]
   const place = [`--stanza=${STANZA}`, ...(configFile ? [`--config=${configFile}`] : [])]
   return (command, ...args) =>
@@ -89,7 +89,7 @@ function reasonIn(errors: string): string {
     .join('\n')
 }
 
-/** A command's beginning and end are told with all of its options. */
+/** Leaves out the lines about a command's begin and end, which repeat all of its options. */
 const isNews = (line: string) => line.trim() !== '' && !/: \S+ command (begin|end)/.test(line)
 
 /** `2026-11-29 12:50:47.650 P00  ERROR: [026]: raised …` without what precedes the message. */

@@ -10,10 +10,10 @@ export interface Backup {
   type: BackupType
   startedAt: Date
   endedAt: Date
-  /** The first and the last segment that it needs. */
+  /** The first and the last segment that the backup needs. */
   archiveStart: string
   archiveStop: string
-  /** Of the cluster, and of what is in the repository for it alone. */
+  /** The size of the cluster, and of the part of the repository that only this backup uses. */
   clusterBytes: number
   storedBytes: number
   /** Pages with wrong checksums were copied. */
@@ -21,9 +21,9 @@ export interface Backup {
 }
 
 export interface RepositoryState {
-  /** The oldest first. */
+  /** In order, the oldest first. */
   backups: Backup[]
-  /** Of the current cluster, such as 18-1. */
+  /** The id of the current cluster, such as 18-1. */
   archiveId: string | undefined
 }
 
@@ -48,20 +48,20 @@ const InfoSchema = z.tuple([
 
 /** One of the repositories that pgBackRest's settings name. */
 export interface Repository {
-  /** Its number in those settings, which is 2 for repo2-path. */
+  /** Its number in those settings, for example 2 for repo2-path. */
   number: number
-  /** What sentences about it begin with: nothing where it is the only one. */
+  /** The beginning of sentences about it; empty if it is the only one. */
   prefix: string
-  /** Runs a command on it, and on no other. */
+  /** Runs a command on this repository only. */
   run: PgBackRest
 }
 
-/** In what info says of each repository. Its text is not parsed as a whole: with a wrong key for one of them it may be no JSON. */
+/** The status of each repository in the output of info. That is not parsed as a whole: with a wrong key for one repository it may not be JSON. */
 const STATUS = /"key":(\d+),"status":\{"code":(\d+)/g
 
 /**
- * All repositories, or the one of that number. Whether they can be read is found out later, of each by itself. Throws where there is none of
- * that number.
+ * Returns all repositories, or the one of that number. Whether they can be read is found out later, for each separately. Throws if there is
+ * none of that number.
  */
 export async function findRepositories(run: PgBackRest, chosen?: number): Promise<Repository[]> {
   const numbers = (await statuses(run)).map(({ number }) => number)
@@ -83,8 +83,8 @@ async function statuses(run: PgBackRest): Promise<Array<{ number: number; code: 
 }
 
 /**
- * Does `work` for each repository, one after the other; what fails for one keeps nothing from the others. Throws after the last one, with
- * what failed, each line with the number of its repository.
+ * Does `work` for each repository, one after the other. A failure of one does not affect the others. Throws after the last one, with all
+ * failures. Each line has the number of its repository.
  */
 export async function eachRepository(
   repositories: readonly Repository[],
@@ -101,11 +101,11 @@ export async function eachRepository(
 
 /** pgBackRest's codes for a repository without a stanza, and with an unfinished one. */
 const NO_STANZA = [1, 3]
-/** A segment is archived in less than a second; where there is no stanza yet, each attempt fails as soon. */
+/** A segment is archived in less than a second. Without a stanza, each attempt fails as quickly. */
 const LOCK_PAUSE_MS = 500
 const LOCK_ATTEMPTS = 20
 
-/** Makes the stanza in each repository that has none. Otherwise it only looks: making one needs the lock that archiving holds. */
+/** Makes the stanza in each repository that has none. If none is missing, only looks: making one needs the lock that archiving holds. */
 export async function ensureStanza(run: PgBackRest): Promise<void> {
   if (!(await statuses(run)).some(({ code }) => NO_STANZA.includes(code))) return
   for (let attempt = 1; ; attempt++) {
@@ -123,7 +123,7 @@ export async function ensureStanza(run: PgBackRest): Promise<void> {
 /** pgBackRest's code for a repository that has no backup yet. */
 const NO_BACKUPS = 2
 
-/** `run` works on one repository. Throws with pgBackRest's reason where that can't be read: it ends with 0 then too. */
+/** Reads the repository of `run`. Throws pgBackRest's reason if it can't be read, since pgBackRest exits with 0 even then. */
 export async function readRepository(run: PgBackRest): Promise<RepositoryState> {
   const [info] = InfoSchema.parse(parseInfo(await run('info', '--output=json')))
   const unreadable = info.repo.map(({ status }) => status).find(({ code }) => code !== 0 && code !== NO_BACKUPS)
@@ -142,7 +142,7 @@ export async function readRepository(run: PgBackRest): Promise<RepositoryState> 
   return { backups, archiveId: info.archive.at(-1)?.id }
 }
 
-/** With a wrong key, it quotes what it could not make sense of, with characters that JSON does not allow. */
+/** With a wrong key, pgBackRest quotes the data that it could not parse, with characters that JSON does not allow. */
 function parseInfo(text: string): unknown {
   try {
     return JSON.parse(text.replace(/\p{Cc}/gu, ' '))
@@ -153,5 +153,5 @@ function parseInfo(text: string): unknown {
   }
 }
 
-/** With a wrong key, what follows the first line is noise. */
+/** With a wrong key, the text after the first line is noise. */
 const firstLine = (text: string) => text.split(/:?\s*(?:\n|FormatError:)/)[0] ?? text

@@ -1,13 +1,13 @@
-/** What `pgbackrest verify` found, by its text: it ends with 0 whatever it finds, with a wrong key too, and then it prints nothing. */
+/** The findings of `pgbackrest verify`, read from its text. It always exits with 0, even with a wrong key, and then it prints nothing. */
 export interface VerifyReport {
   isSound: boolean
-  /** A sentence for each thing that is wrong. */
+  /** A sentence for each problem. */
   findings: string[]
 }
 
 const COUNTS = /\b(missing|checksum invalid|size invalid|other): (\d+)/g
 
-/** Reads the text of `pgbackrest verify --output=text --verbose`. What is not understood is not sound. */
+/** Parses the text of `pgbackrest verify --output=text --verbose`. Text that can't be parsed counts as not sound. */
 export function readVerifyText(text: string): VerifyReport {
   const findings: string[] = []
   let subject = 'the repository'

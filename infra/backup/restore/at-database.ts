@@ -1,7 +1,7 @@
 import { environment, overrideEnvironment } from '#config'
 import { closeDatabase } from '#database'
 
-/** Does `work`, the service's own, on the database at `url` alone: without a replica, and without a cache that others read. */
+/** Runs `work`, which is code of the service, on the database at `url` only: without a replica, and without a cache that others read. */
 export async function atDatabase<Result>(url: string, work: () => Promise<Result>): Promise<Result> {
   const { DATABASE_URL, DATABASE_REPLICA_URL, CACHE_URL } = environment()
   await closeDatabase()

@@ -1,9 +1,9 @@
 import { say } from '../../local/commands/operator-command.ts'
 import { withConnection } from '../../local/postgres/sql.ts'
 
-/** More events than a product has, in a second; its versions are counted by all that change it, one after the other. */
+/** More events than a product can have in a second: each change of a product raises its version, one after the other. */
 export const EVENTS_A_SECOND_MAX = 10_000
-/** In which shops find out about the restore, and confirm again what they had confirmed. */
+/** In this time, shops learn of the restore and repeat their lost confirmations. */
 export const HOLDS_KEPT_HOURS = 24
 
 export interface Mark {
@@ -13,9 +13,9 @@ export interface Mark {
 }
 
 /**
- * Makes a restored database fit for a present that has seen what it has forgotten, before anybody else uses it: docs/decisions/0026. It is
- * paused; versions go on past all that the forgotten time can have used; holds that were good at that moment are kept. `noEarlierThan` is
- * when the backup ended, for a log without a commit. Throws where the backup is from before there was such a mark.
+ * Prepares a restored database for clients that have seen the changes it has lost, before anybody else uses it: docs/decisions/0026. The
+ * database is paused, versions continue after all that the lost time can have used, and holds that were valid at that moment are kept.
+ * `noEarlierThan` is the end of the backup, for a WAL without a commit. Throws if the backup is older than this kind of mark.
  */
 export function markRestored(superuserUrl: string, noEarlierThan: Date): Promise<Mark> {
   return withConnection(superuserUrl, (sql) =>
@@ -34,7 +34,7 @@ export function markRestored(superuserUrl: string, noEarlierThan: Date): Promise
                   (version_jump / ${EVENTS_A_SECOND_MAX}::int)::int as seconds, holds_kept_until as "keptUntil"`
       const { restoredTo, versionJump, seconds, keptUntil } = mark
       await tx`update stock_levels set version = version + ${versionJump}::bigint where location = 'main'`
-      // Edits of a product are rarer than one a second.
+      // A product is edited less often than once a second.
       await tx`update products set version = version + ${seconds}::int`
       const { count } = await tx`
         update reservations set expires_at = greatest(expires_at, ${keptUntil})
@@ -49,7 +49,7 @@ export function markRestored(superuserUrl: string, noEarlierThan: Date): Promise
 const TOO_OLD =
   'The backup is from before a restored database could be marked: it is restored, and relay, consumers and jobs run as soon as they are started.'
 
-/** Says what a restore has come to, and what comes next. */
+/** Prints the result of a restore, and the next steps. */
 export function sayMark({ restoredTo, versionJump, holdsKept }: Mark): void {
   say(
     `Restored to ${restoredTo.toISOString()}. Versions of products go on ${versionJump} higher; ${holdsKept} holds are kept for ${HOLDS_KEPT_HOURS} hours.`,

@@ -5,11 +5,11 @@ import { readPassword } from '../../local/postgres/prepare-folders.ts'
 import type { PostgresPrograms } from '../../local/postgres/programs.ts'
 import { waitForPromotion } from './restored.ts'
 
-/** Not less than any server of ours has: recovery stops where the lost one had more. */
+/** At least the values of any server of ours: recovery stops if the lost server had more. */
 const settings = {
   max_connections: '500',
   max_worker_processes: '32',
-  // Nothing is archived yet. What is to be, the history of the new timeline above all, is left for the server that comes after.
+  // Nothing is archived yet. WAL files, above all the history of the new timeline, are left for the next server to archive.
   archive_mode: 'on',
   archive_command: '',
 }
@@ -17,15 +17,15 @@ const settings = {
 export interface PrivateServer {
   folder: string
   programs: PostgresPrograms
-  /** Settings besides those that are needed. */
+  /** Settings in addition to the required ones. */
   more?: Record<string, string>
   progress: (line: string) => void
   signal?: AbortSignal
 }
 
 /**
- * Runs a restored cluster to the end of its recovery, and `work` on it, on a port of the loopback address that nobody knows, then stops it.
- * Throws with the end of its log where it does not get there.
+ * Runs a restored cluster until its recovery ends, then `work` on it, then stops it. It listens on a loopback port that nobody knows.
+ * Throws an error with the end of its log if recovery does not end.
  */
 export async function onPrivateServer<Result>(
   { folder, programs, more, progress, signal = new AbortController().signal }: PrivateServer,
@@ -56,8 +56,8 @@ export async function onPrivateServer<Result>(
 }
 
 /**
- * The superuser's password is in an embedded cluster's own folder. Of another it is not known, so while it runs alone it lets in whoever
- * is on this machine: which is the container of the restore, or should be nobody else.
+ * The superuser's password of an embedded cluster is in its own folder. That of another cluster is not known. So while such a cluster runs
+ * privately, it accepts anyone on this machine: this is the container of the restore, or a machine that nobody else should be on.
  */
 async function accessTo(folder: string, programs: PostgresPrograms) {
   const password = await readPassword(folder).catch(() => undefined)

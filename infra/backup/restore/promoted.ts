@@ -3,7 +3,7 @@ import { databaseSettings, systemContext } from '#database'
 import { logger } from '#telemetry'
 import { settlePromotion } from './settle.ts'
 
-// Run after a promotion in which commits may have been lost: npm run failover does so in the containers; on other servers whoever promotes.
+// Runs after a promotion in which commits may have been lost. npm run failover does that in the containers; on other servers, the operator does.
 try {
   databaseSettings()
   const settled = await settlePromotion(systemContext('operator:failover'), (done) =>

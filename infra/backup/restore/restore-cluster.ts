@@ -8,7 +8,7 @@ import { markRestored, sayMark } from './mark.ts'
 import { onPrivateServer } from './private-server.ts'
 import type { RestoreTarget } from './target.ts'
 
-/** The arguments of pgBackRest's restore. */
+/** Returns the arguments for pgBackRest's restore. */
 function argumentsFor(target: RestoreTarget): string[] {
   switch (target.kind) {
     case 'latest':
@@ -20,7 +20,7 @@ function argumentsFor(target: RestoreTarget): string[] {
   }
 }
 
-/** As pgBackRest wants it. */
+/** Formats a time as pgBackRest expects it. */
 const timeOf = (at: Date) => at.toISOString().replace('T', ' ').replace('Z', '+00')
 
 export interface RestoreOptions {
@@ -28,17 +28,17 @@ export interface RestoreOptions {
   binFolder: string
   isDryRun: boolean
   isDelta: boolean
-  /** Of the repository. Default: the first one that can be read and has a backup to begin with. */
+  /** The number of the repository. Default: the first one that can be read and has a backup to begin with. */
   number: number | undefined
 }
 
 /**
- * Restores a cluster into its folder, which pgBackRest refuses while a server runs there or, without `isDelta`, while anything is in it; then
- * recovers and marks it, and leaves it to be started. Or only says what that would do.
+ * Restores a cluster into its folder, then recovers and marks it, and leaves the start to the operator. With `isDryRun`, only says what it would
+ * do. pgBackRest refuses to restore while a server runs in the folder or, without `isDelta`, while the folder is not empty.
  */
 export function restoreCluster(target: RestoreTarget, options: RestoreOptions): Promise<void> {
   const { folder, binFolder, isDryRun, isDelta, number } = options
-  // Recovery would find out, with the folder filled by then.
+  // Recovery would notice this too, but only after the folder has been filled.
   if (target.kind === 'time' && target.at.getTime() > Date.now())
     throw new Error(`${describe(target)} is to come: name a moment that is over, or latest.`)
   return withPgBackRest(
@@ -61,11 +61,11 @@ export function restoreCluster(target: RestoreTarget, options: RestoreOptions): 
   )
 }
 
-/** What a server's log ends with where the archive does not reach the moment; the commit is missing where there was none since the backup. */
+/** The end of a server's log if the archive does not reach the moment. `commit` is missing if there was no commit since the backup. */
 const NOT_REACHED =
   /(?:last completed transaction was at log time (?<commit>[^\n]+)\n[^\n]*)?FATAL: +recovery ended before configured recovery target was reached/
 
-/** The error of a recovery; in a sentence of ours where it is that the archive ends too early. */
+/** Throws the error of a recovery. If the archive ends too early, throws our own sentence instead. */
 function throwPlainly(error: Error, target: RestoreTarget): never {
   const found = NOT_REACHED.exec(error.message)
   if (!found) throw error
@@ -77,7 +77,7 @@ function throwPlainly(error: Error, target: RestoreTarget): never {
   )
 }
 
-/** The first of the repositories that has a backup to begin with. Throws with what is wrong with each where none has. */
+/** Returns the first repository that has a backup to begin with. If none has, throws an error with the problem of each. */
 async function sourceOf(target: RestoreTarget, repositories: Repository[]) {
   const failures: string[] = []
   for (const repository of repositories) {
@@ -92,10 +92,10 @@ async function sourceOf(target: RestoreTarget, repositories: Repository[]) {
   throw new Error(failures.join('\n'))
 }
 
-/** When a backup ended is known to the second. A moment within that may be from before its end, so pgBackRest does not restore it from there. */
+/** The end of a backup is known to the second. A moment within that second may be before the end, so pgBackRest does not restore it from that backup. */
 const END_PRECISION_MS = 1_000
 
-/** The backup that a restore begins with. Throws where there is none. */
+/** Returns the backup that a restore begins with. Throws if there is none. */
 function startOf(target: RestoreTarget, backups: Backup[]): Backup {
   const isBefore = ({ name, endedAt }: Backup) =>
     target.kind === 'latest' ||

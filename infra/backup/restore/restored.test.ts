@@ -20,7 +20,7 @@ it('a balance that is not the sum of its ledger is found', async () => {
 })
 
 it('an index that does not have its rows where it says is found', async () => {
-  // What the function says changes under the index, as the order of texts does under a new C library.
+  // The function's result changes after the index is built, just as the order of texts changes with a new C library.
   await sql`create function folded(text) returns text immutable language sql return lower($1)`
   await sql`create table shelves (code text)`
   await sql`create index shelves_folded on shelves (folded(code))`
@@ -31,7 +31,7 @@ it('an index that does not have its rows where it says is found', async () => {
 })
 
 it('a GIN index whose keys are out of order is found', async () => {
-  // Its order of keys is one of our own, and changes under the index.
+  // The index uses our own order of keys, which changes after the index is built.
   await sql`create function shelf_order(text, text) returns int immutable language sql return bttextcmp($1, $2)`
   await sql`create operator class shelf_ops for type text[] using gin as
     operator 1 && (anyarray, anyarray),

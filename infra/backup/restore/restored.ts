@@ -3,12 +3,12 @@ import { type Connection, withConnection } from '../../local/postgres/sql.ts'
 import { waitUntil } from '../../local/waits.ts'
 import { atDatabase } from './at-database.ts'
 
-/** Replay of the log since the last backup, at some 100 MB a second. */
+/** Enough to replay the WAL since the last backup, at some 100 MB a second. */
 const RECOVERY_MAX_MS = 30 * 60_000
 
 /**
- * Waits until a server that recovers from the archive takes writes. That it answers means nothing: it does so as soon as it is consistent,
- * and ends later where a segment is missing. Throws with the end of its log.
+ * Waits until a server that recovers from the archive accepts writes. An answer alone means nothing: the server answers once it is
+ * consistent, and ends later if a segment is missing. Throws an error with the end of its log.
  */
 export async function waitForPromotion(server: {
   url: (database: string) => string
@@ -30,7 +30,7 @@ export async function waitForPromotion(server: {
   throw new Error(`${what}. Its log ends with:\n${await server.logTail()}`)
 }
 
-/** All that is wrong with a restored database, a sentence each. `superuserUrl` leads to it, and nobody else uses it yet. */
+/** Returns a sentence for each problem of the restored database at `superuserUrl`. Nobody else uses that database yet. */
 export async function checkRestored(superuserUrl: string, progress: (line: string) => void): Promise<string[]> {
   progress('checking every index and every page of every table')
   const damaged = await withConnection(superuserUrl, checkPages)
@@ -41,18 +41,18 @@ export async function checkRestored(superuserUrl: string, progress: (line: strin
   return [...damaged, ...unbalanced]
 }
 
-/** Of one table. It would say of each row of a page that is not one. */
+/** The most findings for one table. On a page that is not a table page, there would be one for each row. */
 const FINDINGS_MAX = 10
 
 /** https://www.postgresql.org/docs/18/amcheck.html */
 async function checkPages(sql: Connection): Promise<string[]> {
   await sql`create extension if not exists amcheck`
-  // In a cluster of an older server's, it lacks what this one has added.
+  // In a cluster from an older server, the extension lacks the functions that this version has added.
   await sql`alter extension amcheck update`
   return [...(await checkTables(sql)), ...(await checkIndexes(sql))]
 }
 
-/** What is out of line, or has its place outside of it; a page that can't be read ends the check of that table alone. */
+/** Checks rows in the tables and values stored outside of them (TOAST). An unreadable page ends only the check of its table. */
 async function checkTables(sql: Connection): Promise<string[]> {
   const findings: string[] = []
   const tables = await sql<Array<{ name: string; oid: number }>>`
@@ -69,7 +69,7 @@ async function checkTables(sql: Connection): Promise<string[]> {
   return findings
 }
 
-/** GIN indexes can be checked since PostgreSQL 18, and only for their own order: not whether each row is in them. */
+/** GIN indexes can be checked since PostgreSQL 18, but only for their own order, not for whether they contain each row. */
 async function checkIndexes(sql: Connection): Promise<string[]> {
   const findings: string[] = []
   const [{ hasGinCheck }] = await sql<[{ hasGinCheck: boolean }]>`
@@ -79,7 +79,7 @@ async function checkIndexes(sql: Connection): Promise<string[]> {
     from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am a on a.oid = c.relam
     where (a.amname = 'btree' or a.amname = 'gin' and ${hasGinCheck}) and c.relpersistence = 'p' and i.indisvalid`
   for (const { name, oid, method } of indexes) {
-    // Of a B-tree also that each row of the table is in it, and is found from the root.
+    // For a B-tree, also checks that it contains each row of the table, and that each row is found from the root.
     const check =
       method === 'gin'
         ? sql`select gin_index_check(${oid}::oid)`
@@ -92,7 +92,7 @@ async function checkIndexes(sql: Connection): Promise<string[]> {
   return findings
 }
 
-/** Whether on hand is the sum of the ledger, and reserved that of the held reservations, as the service's own audit has it. */
+/** Checks with the service's own audit that on hand is the sum of the ledger, and that reserved is the sum of the held reservations. */
 async function auditAt(url: string): Promise<string[]> {
   const { consistent, checkedProducts, discrepancies } = await atDatabase(url, auditStock)
   if (checkedProducts === 0) return ['there is no product: is this the right database?']

@@ -6,15 +6,15 @@ export interface Pause {
   restoredAt: Date
   versionJump: string
   holdsKeptUntil: Date
-  /** What goes on with a resume. */
+  /** The numbers of products, events, jobs and holds that a resume affects. */
   products: number
   events: number
-  /** By type. */
+  /** The number of jobs by type. */
   jobs: Array<{ type: string; count: number }>
   holds: number
 }
 
-/** Of what a restored database waits for; undefined where it does not wait. */
+/** Returns what a paused, restored database holds back, or undefined if it is not paused. */
 export async function findPause(): Promise<Pause | undefined> {
   const sql = primary()
   const [pause] = await sql<Array<Omit<Pause, 'jobs'>>>`
@@ -30,7 +30,7 @@ export async function findPause(): Promise<Pause | undefined> {
   return { ...pause, jobs: [...jobs] }
 }
 
-/** What a resume does, for the operator who decides on it. */
+/** Describes what a resume does, for the operator who decides on it. */
 export function describePause({ restoredTo, restoredAt, products, events, jobs, holds, ...rest }: Pause): string[] {
   const work = jobs.map(({ type, count }) => `${count} ${type}`).join(', ')
   return [
@@ -43,7 +43,7 @@ export function describePause({ restoredTo, restoredAt, products, events, jobs, 
   ]
 }
 
-/** Publishes all products anew, and lets relay, consumers, jobs and schedules go on. Gives the number of products. */
+/** Publishes all products anew, and lets relay, consumers, jobs and schedules continue. Returns the number of products. */
 export async function resume(context: RequestContext, onProgress: (done: number) => void): Promise<number> {
   const announced = await announceProducts(context, onProgress)
   await transaction(

@@ -2,34 +2,34 @@ import { primary, type RequestContext, transaction } from '#database'
 import { announceProducts } from '#products'
 import { EVENTS_A_SECOND_MAX, HOLDS_KEPT_HOURS } from './mark.ts'
 
-/** What a promotion has come to. */
+/** The result of settling a promotion. */
 export interface Settled {
-  /** The last commit that was received. */
+  /** The time of the last commit that was received. */
   receivedUpTo: Date
   versionLeap: number
   holdsKept: number
   products: number
 }
 
-/** Holds that are locked at once: some 20 ms. */
+/** The number of holds that are locked at once: some 20 ms. */
 const BATCH_MAX = 500
 
 /**
- * Makes a server that was promoted fit for a world that has seen commits which it never received: docs/decisions/0029. Holds are kept, then each
- * product is published anew, with versions past all that the lost commits can have used. It may be done while the service runs, and again.
+ * Prepares a promoted server for clients that have seen commits which it never received: docs/decisions/0029. Holds are kept, then each product
+ * is published anew, with versions past all that the lost commits can have used. It may run while the service runs, and may run again.
  */
 export async function settlePromotion(context: RequestContext, onProgress: (done: number) => void): Promise<Settled> {
   const { receivedUpTo, at, seconds } = await record(context)
   const holdsKept = await keepHolds(context, receivedUpTo, at)
   const versionLeap = seconds * EVENTS_A_SECOND_MAX
-  // Edits of a product are rarer than one a second.
+  // A product is edited less often than once a second.
   const products = await announceProducts(context, onProgress, { stock: versionLeap, product: seconds })
   return { receivedUpTo, versionLeap, holdsKept, products }
 }
 
 /**
- * As a restore that nothing waits for. Relay, consumers and jobs need no pause: whatever of their work is lost is done again, as after a crash. A
- * server that was restarted since its promotion does not know when it received the last commit: a day is more than a replica lags.
+ * Recorded like a restore without a pause. Relay, consumers and jobs need no pause: lost work is done again, as after a crash. A server that was
+ * restarted since its promotion does not know when it received the last commit. A day is more than any replica lags.
  */
 async function record(context: RequestContext) {
   return transaction(context, async (tx) => {
@@ -44,7 +44,7 @@ async function record(context: RequestContext) {
   })
 }
 
-/** Of what was held when the server was promoted: a hold may have been confirmed, and its confirmation be lost. */
+/** Keeps the holds that existed when the server was promoted: a hold may have been confirmed, and its confirmation lost. */
 async function keepHolds(context: RequestContext, receivedUpTo: Date, at: Date): Promise<number> {
   const [{ ids }] = await primary()<[{ ids: string[] }]>`
     select coalesce(array_agg(id order by id), '{}') as ids from reservations

@@ -1,9 +1,9 @@
-/** What to restore to: the end of the archive, a moment, or the end of a backup. */
+/** The target of a restore: the end of the archive, a moment, or the end of a backup. */
 export type RestoreTarget = { kind: 'latest' } | { kind: 'time'; at: Date } | { kind: 'name'; name: string }
 
 const NAME = /^[\w-]*\d{8}-\d{6}[\w-]*$/
 
-/** Throws for what is none. A time without a zone is refused: it would be another one elsewhere. */
+/** Parses a target. Throws if it is invalid. A time without a time zone is refused: it would mean another moment elsewhere. */
 export function parseTarget(text: unknown): RestoreTarget {
   if (text === 'latest') return { kind: 'latest' }
   if (typeof text === 'string' && NAME.test(text)) return { kind: 'name', name: text }

@@ -7,7 +7,7 @@ import { ReserveRequest } from '#stock/schema'
 import type { Connection } from '../../local/postgres/sql.ts'
 import { atDatabase } from './at-database.ts'
 
-/** The migrations that a database has had for so many hours. */
+/** Returns the migrations that were applied to a database at least `hours` hours ago. */
 export async function migrationsOf(sql: Connection, hours = 0): Promise<string[]> {
   const rows = await sql<Array<{ name: string }>>`
     select name from schema_migrations where applied_at <= now() - ${hours}::int * interval '1 hour' order by name`
@@ -15,7 +15,8 @@ export async function migrationsOf(sql: Connection, hours = 0): Promise<string[]
 }
 
 /**
- * What of this release's migrations a restored database lacks, and what may be so. Not lost is what the server, if it is known, lacks as well; and functions of the release before run on a schema that is newer than they are: docs/decisions/0028.
+ * Compares the migrations of a restored database with those of this release. A migration that the server, if it is known, lacks as well is not
+ * lost. Extra migrations are allowed: functions of the previous release run on a newer schema: docs/decisions/0028.
  */
 export function compareMigrations(
   restored: readonly string[],
@@ -35,7 +36,7 @@ export function compareMigrations(
   }
 }
 
-/** Holds a piece of a product that it makes for that, by what the functions do it by. Throws where it can't. The database is to be thrown away. */
+/** Makes a product and holds a piece of it, by the same code as the functions. Throws if it can't. The database must be one to throw away. */
 export async function holdReservation(url: string): Promise<void> {
   const context = systemContext('operator:drill')
   await atDatabase(url, async () => {
@@ -45,7 +46,7 @@ export async function holdReservation(url: string): Promise<void> {
   })
 }
 
-/** When the newest write of a client was made, a hold or one with an idempotency key; null where there was none. */
+/** Returns the time of a client's newest write (a hold, or a write with an idempotency key), or null if there was none. */
 export async function newestWrite(sql: Connection): Promise<Date | null> {
   const [row] = await sql<[{ at: Date | null }]>`
     select greatest(

@@ -1,23 +1,23 @@
 import { counter, gauge } from '#telemetry'
 import { type Backup, backupTypes } from '../repository/repository.ts'
 
-/** What a repository said last. */
+/** The last known state of a repository. */
 export interface SeenRepository {
   backups: readonly Backup[]
   gapSegments: number
-  /** The last segment that its archive lacks; empty if it lacks none. */
+  /** The last segment that is missing from its archive; empty if none is missing. */
   newestGap: string
 }
 
-/** What the server and each repository, by its number, said last. */
+/** The last known state of the server, and of each repository by its number. */
 export const seen = { waiting: 0, lagSeconds: 0, repositories: new Map<number, SeenRepository>() }
 
 /** The repositories whose last drill failed. */
 const failedDrills = new Set<number>()
-/** When a drill of each repository last succeeded, or, until one has, when this process came to know of the repository. */
+/** When a drill of each repository last succeeded. Before the first success, when this process first saw the repository. */
 const provenAt = new Map<number, number>()
 
-/** Notes how a drill has ended. */
+/** Records the result of a drill. */
 export function noteDrill(repository: number, hasSucceeded: boolean): void {
   if (hasSucceeded) provenAt.set(repository, Date.now())
   if (hasSucceeded) failedDrills.delete(repository)
@@ -88,7 +88,7 @@ const waiting = gauge('backup_archive_waiting_segments', 'Segments that the serv
 const lag = gauge('backup_archive_lag_seconds', 'For how long the oldest of those has been complete.', [], () => {
   lag.set(seen.lagSeconds)
 })
-/** Of a backup by its type, of a drill, or of a look; the repository is missing where the server was looked at. */
+/** Counts backups by type, drills, and checks. A check of the server has no repository. */
 export const runs = counter(
   'backup_runs_total',
   'Backups, drills and looks at the server and the repositories, by result.',
@@ -98,8 +98,8 @@ export const runs = counter(
 for (const result of ['succeeded', 'failed']) runs.inc({ type: 'look', result }, 0)
 
 /**
- * Counts the runs on these repositories from the start: of a series that begins with a failure, no rate would tell. Times how long they go without
- * a drill, also where they can't be read. Forgets all others.
+ * Counts the runs on these repositories from zero: if a series began with a failure, no rate would show it. Measures the time since their last
+ * drill, even if they can't be read. Forgets all other repositories.
  */
 export function expectRepositories(numbers: readonly number[]): void {
   for (const number of numbers) {

@@ -2,8 +2,8 @@ import { environment } from '#config'
 import { type Connection, withConnection } from '../../local/postgres/sql.ts'
 
 /**
- * Does `work` on the server that takes writes. libpq's own variables say which ones there are, as it reads them itself: PGHOST has their names, or the
- * folders of their sockets, and PGPORT one port for all of them or one for each. Throws with why each is no primary where none is.
+ * Does `work` on the server that accepts writes. The servers come from libpq's variables, as libpq itself reads them: PGHOST has their names or
+ * the folders of their sockets, and PGPORT has one port for all or one for each. If there is no primary, throws an error with the reason for each.
  */
 export async function onPrimary<Result>(
   work: (sql: Connection) => Promise<Result>,
@@ -23,8 +23,8 @@ export async function onPrimary<Result>(
 }
 
 /**
- * The last segment that the server has archived, into every repository; undefined where it has archived none yet. What it has archived last may be the
- * label of a backup, or the history of a timeline, and earlier in the log than that; so its notes on what is done with are read as well.
+ * Returns the last segment that the server has archived into every repository, or undefined if there is none yet. The last archived file may be the
+ * label of a backup or the history of a timeline, with an earlier position in the WAL. So this also reads the server's list of finished segments.
  */
 export async function lastArchivedBy(sql: Connection): Promise<string | undefined> {
   const [row] = await sql<[{ last: string | null }]>`
@@ -37,10 +37,10 @@ export async function lastArchivedBy(sql: Connection): Promise<string | undefine
   return row.last ?? undefined
 }
 
-/** The same, by a server that PGHOST names; undefined where it names none, or none answers: the end of the archive is not known then. */
+/** The same, from a server in PGHOST. Undefined if it names none, or none answers: then the end of the archive is not known. */
 export const lastArchivedIfKnown = () => onPrimaryIfKnown(lastArchivedBy)
 
-/** What `work` finds on the server that takes writes; undefined where PGHOST names none, or none answers. */
+/** Returns the result of `work` on the server that accepts writes, or undefined if PGHOST names none, or none answers. */
 export async function onPrimaryIfKnown<Result>(
   work: (sql: Connection) => Promise<Result>,
   database?: string,
@@ -50,9 +50,9 @@ export async function onPrimaryIfKnown<Result>(
 }
 
 /**
- * Has a server that was promoted a moment ago note its new timeline in its control file. It does so by itself with its next checkpoint, which
- * it spreads over minutes; until then pgBackRest makes no backup of it. Does nothing where PGHOST names no server.
- * Throws where none of those takes writes.
+ * Makes a recently promoted server write its new timeline to its control file. The server itself does that at its next checkpoint, which it
+ * spreads over minutes. Until then, pgBackRest makes no backup of it. Does nothing if PGHOST names no server. Throws if none of the named
+ * servers accepts writes.
  */
 export async function checkpointIfPromoted(): Promise<void> {
   if (environment().PGHOST === undefined) return

@@ -1,21 +1,21 @@
 import type { Backup, BackupType } from '../repository/repository.ts'
 
-/** Seconds from one backup to the next that holds at least as much, by type. */
+/** Seconds from one backup to the next one that contains at least as much, by type. */
 export type Intervals = Record<BackupType, number>
 
-/** The types whose backups do for one of this type. */
+/** The types whose backups can replace one of this type. */
 const COVERED_BY: Record<BackupType, readonly BackupType[]> = {
   full: ['full'],
   diff: ['full', 'diff'],
   incr: ['full', 'diff', 'incr'],
 }
 
-/** So that many databases in one store are not backed up in the same minute for ever: up to a tenth earlier. */
+/** A backup is due up to a tenth earlier, so that many databases with one store are not always backed up in the same minute. */
 const JITTER = 0.1
 
 /**
- * The backup that is due, the fullest of several; undefined if none is. Where the archive lacks a segment after the newest backup, the time
- * behind it can't be restored before there is another backup, so that is due at once. `chance` is from 0 to 1.
+ * Returns the backup that is due, the fullest of several, or undefined. If the archive lacks a segment after the newest backup, the time after
+ * that gap can't be restored until there is another backup, so a backup is due at once. `chance` is from 0 to 1.
  */
 export function dueBackup(
   backups: readonly Backup[],

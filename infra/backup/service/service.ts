@@ -21,8 +21,8 @@ import { dueBackup } from './schedule.ts'
 const ROUND_MS = 60_000
 
 /**
- * Makes the backups that are due in each repository, tries a restore from it now and then, and tells of both at /metrics, until the process is
- * told to stop.
+ * Makes the backups that are due in each repository, regularly test-restores from each repository, and reports both at /metrics, until the
+ * process receives a stop signal.
  */
 export function startBackups(): void {
   startLogExport({ name: 'backup' })
@@ -39,14 +39,14 @@ export function startBackups(): void {
   })
   server.listen(Number(environment().PORT ?? 3000), environment().HOST)
   onShutdown(async () => void server.close())
-  // A backup that is cut off is begun anew next time.
+  // An interrupted backup starts from the beginning next time.
   onStopSignal(
     () => process.exit(0),
     () => {},
   )
 }
 
-/** What is not as it should be, and is done all the same. */
+/** Logs a problem that does not stop the work. */
 const warn = (line: string) => logger().warn({ reason: line }, 'pgBackRest warns')
 
 async function attendToAll(run: PgBackRest): Promise<void> {
@@ -56,13 +56,13 @@ async function attendToAll(run: PgBackRest): Promise<void> {
     expectRepositories(repositories.map(({ number }) => number))
     await lookAtServer(run)
   })
-  // Also where the server does not answer: what is in the repositories can be proved all the same.
+  // Also if the server does not answer: the content of the repositories can still be tested.
   for (const repository of repositories) await attendTo(repository)
 }
 
 const drilledAt = new Map<number, number>()
 
-/** What fails in one repository is counted there, and keeps nothing from the next. */
+/** A failure in one repository is counted there, and does not affect the next one. */
 async function attendTo(repository: Repository): Promise<void> {
   const { number } = repository
   const of = (type: string) => ({ type, repository: String(number) })
@@ -81,7 +81,7 @@ async function attendTo(repository: Repository): Promise<void> {
   noteDrill(number, await counted(of('drill'), () => drillRepository(repository, binFolder)))
 }
 
-/** Does `work`, and counts and logs how it ended. False if it failed. */
+/** Does `work`, and counts and logs its result. Returns false if it failed. */
 async function counted(labels: { type: string; repository?: string }, work: () => Promise<void>): Promise<boolean> {
   try {
     await work()
@@ -116,7 +116,7 @@ async function lookAt({ number, run }: Repository): Promise<void> {
   seen.repositories.set(number, { backups: state.backups, gapSegments, newestGap: gaps.at(-1)?.to ?? '' })
 }
 
-/** None before the repository was read once: what is due there is not known. */
+/** Returns undefined until the repository has been read once: until then, nobody knows what is due. */
 function dueIn(number: number): BackupType | undefined {
   const known = seen.repositories.get(number)
   if (!known) return undefined
