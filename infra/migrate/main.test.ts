@@ -10,7 +10,7 @@ import { runMigration } from './main.ts'
 
 const KEY = 'an-admin-key-of-this-test'
 
-/** What is written for people to read. */
+/** The lines that are printed for people. */
 const lines: string[] = []
 
 beforeEach(() => {
@@ -42,7 +42,7 @@ it.each([undefined, 'short', 'dev-admin-key'])('ends with one clear line where t
   expect(process.exitCode).toBe(1)
 })
 
-// Functions wait for its end, and connections that are left open would keep it from that.
+// Functions wait until the migration's process ends, and open connections would prevent that.
 it.each([
   ['there is Redis', redisUrl ?? 'memory:'],
   ['Redis is away', 'redis://127.0.0.1:1'],

@@ -15,7 +15,7 @@ const forKeys = ['create-api-key', 'delete-api-key', 'list-api-keys']
 const functions = await allFunctions()
 const adminUrl = environment().DATABASE_URL ?? ''
 
-/** Connects as a role from now on, to the database of this test. */
+/** Makes this process connect to the test's database as a role from now on. */
 async function be(role: string | undefined): Promise<void> {
   await Promise.all([closeDatabase(), closeRelay(), closeJobs()])
   const url = new URL(adminUrl)
@@ -23,7 +23,7 @@ async function be(role: string | undefined): Promise<void> {
   overrideEnvironment({ DATABASE_URL: url.href })
 }
 
-/** What is written for people to read, and the exit code. */
+/** Runs a migration. Returns the lines that it prints for people, and the exit code. */
 async function migrated(settings: Record<string, string | undefined>): Promise<{ lines: string; exitCode: unknown }> {
   const lines: string[] = []
   vi.spyOn(process.stderr, 'write').mockImplementation((line) => lines.push(String(line)) > 0)
@@ -72,7 +72,7 @@ describe('with a role that migrates and roles that run', () => {
     'every function does its work as its own: %s',
     async (_, role, isOf) => {
       await be(role)
-      // From the last to the first: what an example leaves behind must not be in the way of another, as a limit would be.
+      // From last to first: data that one example leaves behind, such as a limit, must not disturb another.
       for (const definition of functions.filter(({ name }) => isOf(name)).toReversed()) {
         const event = new URL(`../../functions/${definition.name}/event.json`, import.meta.url)
         const response = await invoke(definition, await readInvocation(event), KEY)

@@ -8,7 +8,7 @@ const roleSetting = z
   .optional()
 
 const settingsSchema = z.object({
-  /** The role of the functions, and that of the functions that make and revoke API keys. Both or neither. */
+  /** The role of the functions, and the role of those that make and revoke API keys. Set both or neither. */
   DATABASE_RUN_ROLE: roleSetting,
   DATABASE_KEYS_ROLE: roleSetting,
 })
@@ -45,8 +45,8 @@ export function checkRoles(roles: Roles): Promise<void> {
 }
 
 /**
- * Grants the functions' rights on the tables of the migrating role: all on rows, except that ledger rows can only be added, and API keys
- * are written only by the role for them. No role may create or change a table. Runs with each migration, so that new tables are
+ * Grants the functions' rights on the tables of the migrating role: all rights on rows, except that ledger rows can only be added, and only
+ * the keys role may write API keys. Neither role may create or change a table. Runs with each migration, so that new tables are
  * covered.
  */
 export function grantRights({ run, keys }: Roles): Promise<void> {
