@@ -2,7 +2,7 @@ import type { Board } from './dashboard.ts'
 
 const RUNBOOK = 'docs/runbooks/backup-and-restore.md'
 
-/** The repositories of backups and their archives of the log: how much would be lost, and how long a restore would take. */
+/** The backup repositories and their WAL archives: how much would be lost, and how long a restore would take. */
 export const backups: Board = {
   title: 'Backups',
   name: 'backups',

@@ -10,34 +10,34 @@ import {
 import { DataqueryBuilder } from '@grafana/grafana-foundation-sdk/prometheus'
 import { PanelBuilder } from '@grafana/grafana-foundation-sdk/timeseries'
 
-/** A graph. It links to the traces and logs of its row's functions, over the time that is looked at. */
+/** A graph. It links to the traces and logs of its row's functions, over the time range that is shown. */
 export interface Panel {
   title: string
-  /** By Grafana's name; `none` is a plain ratio or count. */
+  /** Grafana's name of the unit; `none` is a plain ratio or count. */
   unit: 'none' | 'short' | 'reqps' | 'ops' | 's' | 'bytes' | 'Bps' | 'percentunit'
-  /** PromQL by legend. */
+  /** The PromQL query of each line, by the line's legend. */
   lines: Readonly<Record<string, string>>
-  /** What it shows, and what to do when it looks wrong. */
+  /** What the graph shows, and what to do when it looks wrong. */
   help: string
-  /** What has not happened yet where it is empty and all is well. Without it, empty means that a metric is missing. */
+  /** What has not happened yet if the graph is empty and all is well. Without this text, an empty graph means that a metric is missing. */
   emptyUntil?: string
 }
 
 export interface Row {
   title: string
-  /** The functions that it is about, as a regular expression: `service.name` of their traces and logs. */
+  /** The functions of this row, as a regular expression that matches the `service.name` of their traces and logs. */
   of: string
   panels: readonly Panel[]
 }
 
 export interface Board {
   title: string
-  /** Its file's name in docs/dashboards, and its address in Grafana. */
+  /** The name of its file in docs/dashboards, and its address in Grafana. */
   name: string
   rows: readonly Row[]
 }
 
-/** Each is chosen at the top of a dashboard, and is Grafana's default at first. */
+/** The data sources. Each can be chosen at the top of a dashboard; at first, each is Grafana's default. */
 const METRICS = { type: 'prometheus', uid: '$metrics' }
 const TRACES = { type: 'tempo', uid: '$traces' }
 const LOGS = { type: 'loki', uid: '$logs' }
@@ -46,7 +46,7 @@ const LOGS = { type: 'loki', uid: '$logs' }
 const SPAN = 8
 const HEIGHT = 8
 
-/** As Grafana stores it. */
+/** Builds the dashboard in the form that Grafana stores. */
 export function dashboardOf({ title, name, rows }: Board): Dashboard {
   const builder = new DashboardBuilder(title)
     .uid(`stock-${name}`)
@@ -97,24 +97,24 @@ function graph({ title, unit, help, lines, emptyUntil }: Panel, { of }: Row): Pa
         .datasource(METRICS)
         .expr(expr)
         .legendFormat(legend)
-        // A dot for a request that was traced, which leads to its trace.
+        // A dot for each traced request. It links to the trace.
         .exemplar(expr.includes('_bucket')),
     )
   }
   return builder
 }
 
-/** TraceQL. Half a second is twice what the objectives of latency allow. */
+/** Returns TraceQL. Half a second is twice the limit of the latency objectives. */
 export const slowTracesOf = (functions: string) =>
   `{ resource.service.name =~ "${functions}" && (status = error || duration > 500ms) }`
 
-/** LogQL. */
+/** Returns LogQL. */
 export const logsOf = (functions: string) => `{service_name=~"${functions}"}`
 
 function explore(title: string, datasource: { type: string; uid: string }, query: object): DashboardLinkBuilder {
   const queries = [{ refId: 'A', datasource, ...query }]
   const pane = { datasource: datasource.uid, queries, range: { from: '$__from', to: '$__to' } }
-  // Grafana replaces variables only where they are not encoded.
+  // Grafana replaces variables only if they are not URL-encoded.
   const panes = encodeURIComponent(JSON.stringify({ a: pane })).replaceAll('%24', '$')
   return new DashboardLinkBuilder(title)
     .type(DashboardLinkType.Link)

@@ -33,9 +33,9 @@ describe.each(boards)('every panel of $title', ({ rows }) => {
   })
 
   it.each(panels)('$title is a rate by its unit where its queries are', ({ unit, lines }) => {
-    // A quantile is in the unit of what was observed, and a quotient of rates is a share.
+    // A quantile has the unit of the observed values, and a quotient of rates is a ratio.
     const isRate = (query: string) => query.includes('rate(') && !/histogram_quantile|\) \/ /.test(query)
-    // Seconds of the processor a second are a share, too.
+    // CPU seconds per second are a ratio, too.
     const ofRates = ['reqps', 'ops', 'Bps', 'percentunit']
     for (const query of Object.values(lines)) {
       if (isRate(query)) expect(ofRates).toContain(unit)

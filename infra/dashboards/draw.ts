@@ -5,7 +5,7 @@ import { boards } from './index.ts'
 const USAGE = `node --import tsx infra/dashboards/draw.ts URL [MINUTES]: draws each dashboard over the last minutes (15) as docs/dashboards/<name>.svg,
 with what the Prometheus at URL answers to its queries. Not Grafana's own picture: one look tells which panels have data.`
 
-/** Points of a line, and what the rates are over: six scrapes. */
+/** The number of points of a line, and the interval of rates: six scrapes. */
 const POINTS = 120
 const RATE_INTERVAL = '30s'
 const [WIDTH, HEIGHT, COLUMNS, LEGENDS] = [400, 210, 3, 6]

@@ -1,7 +1,7 @@
 import type { Board } from './dashboard.ts'
 import { quantile, rate } from './promql.ts'
 
-/** The processes: whether they are up, how full they are, and which version each is. */
+/** The processes: whether they are up, how much of their capacity is in use, and which version each one is. */
 export const functions: Board = {
   title: 'Functions',
   name: 'functions',

@@ -21,13 +21,13 @@ import { makeLoad } from './testing/load.ts'
 import { whyMissing } from './testing/prometheus.ts'
 import { withInterval } from './testing/queries.ts'
 
-// Every panel's queries, answered by a Prometheus that has scraped the whole service under load, and the metrics of a repository of backups.
+// Asks every panel's queries of a Prometheus that has scraped the whole service under load, and the metrics of a backup repository.
 
 const RULES = new URL('../docker/prometheus/rules/', import.meta.url)
-/** Scrapes a second; the rates of panels are over ten. */
+/** One scrape a second; the rates of panels are over ten seconds. */
 const LOAD_MS = 25_000
 const START_MS_MAX = 180_000
-/** Panels that may be empty where all is well, and are not under this load. */
+/** Panels that may be empty if all is well, but are not empty under this load. */
 const MADE_BY_LOAD = ['Refused reservations', 'Deliveries by outcome', 'Time of a delivery', 'Security events']
 
 const missing =
@@ -39,7 +39,7 @@ describe.skipIf(missing !== undefined)(missing ? `panels (skipped: ${missing})` 
   let prometheus: RunningProgram
 
   beforeAll(async () => {
-    // Its own one, which serves metrics.
+    // A separate RabbitMQ, which serves metrics.
     const rabbit = await startRabbit({ withMetrics: true })
     stopping.push(rabbit.stop)
     const settings = {
@@ -104,7 +104,7 @@ interface Answer {
   data: { result: Array<{ value: [number, string] }> }
 }
 
-/** The metrics of what makes backups, as after one of each type. */
+/** Serves the metrics of the backup process, as if it had made one backup of each type. */
 async function serveBackups(): Promise<{ url: string; stop: () => Promise<void> }> {
   const endedAt = new Date()
   const startedAt = new Date(endedAt.getTime() - 60_000)
@@ -118,7 +118,7 @@ async function serveBackups(): Promise<{ url: string; stop: () => Promise<void> 
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, stop }
 }
 
-/** A folder with the rules, each of which is evaluated every second: a slow one would first be in five minutes. */
+/** Makes a folder with the rules, all evaluated every second: a slow rule would otherwise be evaluated only after five minutes. */
 async function quickRules(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'stock-rules-'))
   for (const file of await readdir(RULES)) {
@@ -128,7 +128,7 @@ async function quickRules(): Promise<string> {
   return folder
 }
 
-/** `targets` are URLs by the names of their jobs. */
+/** `targets` maps the names of jobs to their URLs. */
 function configurationOf(rules: string, targets: Record<string, string>): string {
   return stringify({
     global: { scrape_interval: '1s', evaluation_interval: '1s' },

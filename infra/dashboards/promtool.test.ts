@@ -10,7 +10,7 @@ import { seriesIn } from './testing/queries.ts'
 
 const FOLDER = fileURLToPath(new URL('../docker/prometheus/', import.meta.url))
 const run = promisify(execFile)
-/** Six seconds on a machine of its own, for hours of samples. */
+/** promtool takes six seconds on an idle machine, for hours of samples. */
 const PROMTOOL_MS_MAX = 120_000
 
 const missing = await whyMissing('promtool')
@@ -47,16 +47,16 @@ async function allCases(): Promise<Case[]> {
   return texts.flatMap((text) => (parse(text) as { tests: Case[] }).tests)
 }
 
-/** Whether an alert is among those that a case expects. */
+/** Whether a case expects the alert. */
 const fires = (alert: string, { promql_expr_test = [], alert_rule_test = [] }: Case) =>
   promql_expr_test.some(({ exp_samples }) => exp_samples.some(({ labels }) => labels.includes(`"${alert}"`))) ||
   alert_rule_test.some(({ alertname, exp_alerts }) => alertname === alert && exp_alerts.length > 0)
 
-/** Whether a case has series that the alert reads, itself or by a recorded rule. */
+/** Whether a case has series that the alert reads, directly or through a recording rule. */
 const concerns = (read: readonly string[], { input_series }: Case) =>
   input_series.some(({ series }) => read.includes(/^[\w:]+/.exec(series)?.[0] ?? ''))
 
-/** Whether a case asks at some time whether the alert fires: by the alert's name, or for all that do. */
+/** Whether a case checks at some time if the alert fires: by the alert's name, or by asking for all firing alerts. */
 const asks = ({ alert, labels }: Rule, { promql_expr_test = [], alert_rule_test = [] }: Case) =>
   promql_expr_test.some(({ expr }) => {
     const [, selector] = /\bALERTS\{(.*?)\}/.exec(expr) ?? []

@@ -41,7 +41,7 @@ describe.each(alerts)('$alert', ({ alert, labels, annotations }) => {
   })
 })
 
-/** What is done by plan, or where another page leads. */
+/** Runbooks for planned work, and those that another page leads to. */
 const WITHOUT_ALERT = ['fail-over.md', 'replica-reclone.md', 'rotate-secrets.md', 'upgrade.md']
 
 it.each(runbooks.filter((file) => !WITHOUT_ALERT.includes(file)))(

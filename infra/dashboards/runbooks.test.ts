@@ -4,7 +4,7 @@ import { sql } from '#testing'
 
 const FOLDER = new URL('../../docs/runbooks/', import.meta.url)
 
-/** Each statement of a page, by its text. What a reader fills in is in capitals. */
+/** Returns each SQL statement of a page. The parts that a reader fills in are in capitals. */
 async function statements(): Promise<Array<{ page: string; statement: string }>> {
   const pages = (await readdir(FOLDER)).filter((file) => file !== 'README.md')
   const texts = await Promise.all(
@@ -19,7 +19,7 @@ async function statements(): Promise<Array<{ page: string; statement: string }>>
 }
 
 it.each(await statements())('PostgreSQL accepts what $page asks it: $statement', async ({ statement }) => {
-  // Checks every name and type, and runs nothing: some of them end sessions. What can't be prepared is checked by its syntax alone.
+  // Checks every name and type, and runs nothing: some statements end sessions. If a statement can't be prepared, only its syntax is checked.
   const asked = /^(select|update|insert|delete|with)\b/i.test(statement)
     ? `prepare asked as ${statement}; deallocate asked`
     : `create function pg_temp.asked() returns void language sql as $$${statement}$$; drop function pg_temp.asked`

@@ -1,7 +1,7 @@
 import type { Board } from './dashboard.ts'
 import { quantile, rate } from './promql.ts'
 
-/** What clients get, as the router sees it: rate, errors, duration, and how much of the objectives' budget is left. */
+/** The service that clients get, as the router sees it: rate, errors, duration, and how much of the objectives' error budget is left. */
 export const service: Board = {
   title: 'Service',
   name: 'service',

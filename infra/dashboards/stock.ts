@@ -1,7 +1,7 @@
 import type { Board } from './dashboard.ts'
 import { median99, quantile, rate } from './promql.ts'
 
-/** Reservations and sales, and what contention for products costs them. */
+/** Reservations and sales, and how much contention for products slows them. */
 export const stock: Board = {
   title: 'Stock',
   name: 'stock',

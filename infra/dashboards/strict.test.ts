@@ -6,7 +6,7 @@ import { strictErrors } from './testing/strict.ts'
 const load = async (name: string) =>
   JSON.parse(await readFile(new URL(`../../docs/dashboards/${name}.json`, import.meta.url), 'utf8'))
 
-/** Some seconds, of which the compiler reads the SDK's types for most, on a busy machine. */
+/** It takes some seconds, on a busy machine more. For most of them, the compiler reads the SDK's types. */
 const COMPILE_MS_MAX = 60_000
 
 it(
@@ -20,7 +20,7 @@ it(
   COMPILE_MS_MAX,
 )
 
-/** By what the compiler says of it: a member of a dashboard or of its first graph, and what it is made. Undefined: it is taken away. */
+/** Wrong values by the compiler's message: a member of a dashboard or of its first graph, and its new value. Undefined removes the member. */
 const mistakes: Readonly<Record<string, [member: string, value: unknown]>> = {
   '"refreshes"\' does not exist': ['refreshes', '30s'],
   '"titel"\' does not exist': ['graph.titel', 'x'],

@@ -12,7 +12,7 @@ export interface Rule {
   annotations?: Record<string, string>
 }
 
-/** Every rule of infra/docker/prometheus/rules. */
+/** Reads every rule of infra/docker/prometheus/rules. */
 export async function allRules(): Promise<Rule[]> {
   const files = (await readdir(RULES)).filter((file) => file.endsWith('.yml'))
   const texts = await Promise.all(files.map((file) => readFile(new URL(file, RULES), 'utf8')))
@@ -21,10 +21,10 @@ export async function allRules(): Promise<Rule[]> {
   )
 }
 
-/** Those of Prometheus itself, of Node's client, and of other programs, whose names tests against the real ones check. */
+/** Series of Prometheus itself, of Node's client, and of other programs. Tests against the real programs check these names. */
 const FOREIGN = /^(up|ALERTS|process_\w+|nodejs_\w+|pg_\w+|node_\w+|redis_up|rabbitmq_\w+)$/
 
-/** Tells whether there is a series of that name: a metric of docs/metrics.md, what a rule records, or another program's. */
+/** Makes a function that tells whether a series exists: a metric of docs/metrics.md, of a recording rule, or of another program. */
 export async function knownSeries(): Promise<(name: string) => boolean> {
   const document = await readFile(new URL('docs/metrics.md', ROOT), 'utf8')
   const documented = [...document.matchAll(/^\| `(\w+)` \| (\w+) \|/gm)].flatMap(([, name = '', type]) =>

@@ -7,14 +7,14 @@ interface Api {
 }
 
 const CLIENTS = 4
-/** Between two requests of a client: a laptop's event loop is to have time for the scrapes. */
+/** The pause between two requests of a client, so that a laptop's event loop has time for the scrapes. */
 const PAUSE_MS = 5
-/** The shortest hold that there is. */
+/** The shortest possible hold. */
 const TTL_SECONDS = 5
 
 /**
- * Load of every kind, until `signal` aborts: shoppers who hold, pay, give back, let go and find nothing left, readers, wrong keys, imports,
- * exports, audits, and a webhook at `receiver`.
+ * Makes load of every kind, until `signal` aborts: shoppers who hold, pay, release, let holds expire and find nothing left, readers, wrong
+ * keys, imports, exports, audits, and a webhook at `receiver`.
  */
 export async function makeLoad(api: Api, receiver: Pick<Receiver, 'url'>, signal: AbortSignal): Promise<void> {
   const events = ['stock.low', 'stock.out', 'stock.back', 'reservation.expired']
@@ -49,7 +49,7 @@ async function shop(api: Api, hot: string, other: string, signal: AbortSignal): 
   }
 }
 
-/** What happens less often. Some of it is refused. */
+/** Sends the rarer requests. Some of them are refused. */
 async function operate(api: Api, rare: string, signal: AbortSignal): Promise<void> {
   for (let turn = 0; !signal.aborted; turn++) {
     await refused(api, 'POST /v1/reservations', { lines: [{ productId: rare, quantity: 5_000 }] })
@@ -62,13 +62,13 @@ async function operate(api: Api, rare: string, signal: AbortSignal): Promise<voi
     await send(api, 'POST /v1/jobs', { type: 'export-stock', payload: { format: 'csv' } })
     await send(api, 'POST /v1/jobs', { type: 'verify-ledger', payload: {} })
     await send(api, 'POST /v1/products/imports', '{"sku":"LOAD-IMPORT","name":"Imported"}\n', 'application/x-ndjson')
-    // This job dies: the file names no columns that there are.
+    // This job dies: the file has no column that exists.
     await send(api, 'POST /v1/products/imports', 'neither\n', 'text/csv')
     await sleep(200)
   }
 }
 
-/** Sends a request, and gives the body of the answer. Throws for an answer that is not good. */
+/** Sends a request, and returns the body of the answer. Throws if the answer is an error. */
 async function send(
   api: Api,
   route: string,

@@ -3,7 +3,7 @@ import { ensureRabbit } from '../../local/engines/rabbitmq.ts'
 
 type Program = Parameters<typeof ensureProgram>[0] | 'rabbitmq-server'
 
-/** Why one of the programs is missing here; undefined where all are there. In CI a missing one is an error. */
+/** Returns why one of the programs is missing, or undefined if all are available. In CI, a missing program is an error. */
 export async function whyMissing(...programs: Program[]): Promise<string | undefined> {
   try {
     for (const program of programs) {

@@ -4,7 +4,7 @@ import { parser as promql } from '@prometheus-io/lezer-promql'
 
 const parsers = { promql, logql, traceql }
 
-/** The parts of a query that are not of its language. `$__rate_interval` is Grafana's own, and stands for a duration. */
+/** Returns the parts of a query with syntax errors. `$__rate_interval` is Grafana's variable, and stands for a duration. */
 export function syntaxErrors(language: keyof typeof parsers, query: string): string[] {
   const errors: string[] = []
   const text = withInterval(query, '1m')
@@ -16,7 +16,7 @@ export function syntaxErrors(language: keyof typeof parsers, query: string): str
   return errors
 }
 
-/** What Grafana does before it asks Prometheus. */
+/** Replaces the variable, as Grafana does before it asks Prometheus. */
 export const withInterval = (query: string, interval: string) => query.replaceAll('$__rate_interval', interval)
 
 /** The names of all series that a PromQL query reads. */

@@ -8,7 +8,7 @@ const TSC = fileURLToPath(new URL('../../../node_modules/.bin/tsc', import.meta.
 const sdk = (module: string) =>
   JSON.stringify(fileURLToPath(import.meta.resolve(`@grafana/grafana-foundation-sdk/${module}`)))
 
-/** The SDK's types as JSON has them: without methods, and with the values of enums in place of their names. */
+/** The SDK's types for JSON: without methods, and with the values of enums instead of their names. */
 const TYPES = `
 import type { Dashboard, FieldConfig, FieldConfigSource, Panel, RowPanel } from ${sdk('dashboard')}
 import type { Dataquery } from ${sdk('prometheus')}
@@ -23,8 +23,8 @@ type Json<T> = 0 extends 1 & T ? any
 type Fields = Record<string, unknown>
 
 /**
- * What a strict decoder would refuse in dashboards as they are stored, by their names: members that Grafana does not know, of a dashboard, its
- * panels, their options and their queries, and values of a wrong type. By the SDK's types: the compiler refuses what a literal has too much.
+ * Returns the errors that a strict decoder would find in stored dashboards, by the dashboards' names: unknown members of a dashboard, its panels,
+ * their options and their queries, and values of a wrong type. Uses the SDK's types: the compiler refuses a literal's excess members.
  */
 export async function strictErrors(dashboards: Readonly<Record<string, object>>): Promise<Record<string, string[]>> {
   const folder = await mkdtemp(join(tmpdir(), 'stock-dashboards-'))
@@ -63,7 +63,7 @@ function ofPanel(panel: Fields): Array<readonly [type: string, value: unknown]> 
   ]
 }
 
-/** The compiler's errors. Throws what it says instead where it can't be run, or stops for something else. */
+/** Returns the compiler's errors. Throws its output if it can't be run, or if it stops for another reason. */
 async function compile(folder: string, files: string[]): Promise<string[]> {
   const options = ['--noEmit', '--strict', '--skipLibCheck', '--pretty', 'false', '--types', '', '--lib', 'es2023']
   const resolution = ['--module', 'esnext', '--moduleResolution', 'bundler', '--target', 'es2023']
