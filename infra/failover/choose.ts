@@ -1,12 +1,12 @@
 import type { ServerState } from './servers.ts'
 
-/** Which server takes whose place. */
+/** The server that gives up its place, and the server that takes it. */
 export interface Change {
   from: ServerState
   to: ServerState
 }
 
-/** Decides on a fail-over; with `isSwitch`, also from a primary that is well. Throws, saying what to do, where none is possible or none is needed. */
+/** Chooses a fail-over; with `isSwitch`, also from a healthy primary. If none is possible or needed, throws an error that says what to do. */
 export function chooseChange(states: readonly ServerState[], isSwitch: boolean): Change {
   const primaries = states.filter(({ role }) => role === 'primary')
   const replicas = states.filter(({ role }) => role === 'replica')
@@ -23,7 +23,7 @@ export function chooseChange(states: readonly ServerState[], isSwitch: boolean):
   }
   if (!primary && isSwitch)
     throw new Error('There is no primary that answers, and so nothing to switch. To replace it: npm run failover.')
-  // Of two that were stopped on the same timeline, the one with more of the log has lost less.
+  // Of two stopped servers on the same timeline, the one with more WAL has lost less.
   const [to] = replicas.sort((a, b) => b.timeline - a.timeline || b.offset - a.offset)
   if (!to) {
     throw new Error('No replica answers that could be promoted. Start it (docker compose up -d), or restore a backup.')

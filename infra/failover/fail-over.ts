@@ -5,18 +5,18 @@ import { waitUntil } from '../local/waits.ts'
 import { type Change, chooseChange } from './choose.ts'
 import { ask, compose, describe, findStates, followersOf, kill, type Server } from './servers.ts'
 
-/** It replays what it has received, which may be up to the bound of its lag, before it takes writes. */
+/** Before the replica accepts writes, it replays the WAL that it has received. That may be as much as its lag limit. */
 const PROMOTION_MAX_S = 60
 
 interface FailOverOptions {
   isDryRun: boolean
-  /** Has the two change places while the primary is well. */
+  /** Swaps the two servers while the primary is healthy. */
   isSwitch: boolean
 }
 
 /**
- * Promotes the replica in place of the primary, which it stops first, and whose data it makes those of a replica. Throws, saying what to
- * do, where nothing is to be done or something fails; before the promotion itself, it can be run again.
+ * Stops the primary, turns its data into a replica's, and promotes the replica. If there is nothing to do or something fails, throws an error
+ * that says what to do. Until the promotion itself, it can be run again.
  */
 export async function failOver({ isDryRun, isSwitch }: FailOverOptions): Promise<void> {
   const states = await findStates()
@@ -42,7 +42,7 @@ export async function failOver({ isDryRun, isSwitch }: FailOverOptions): Promise
   )
 }
 
-/** Stops a primary that is well, and makes sure that the replica has all of its log. Starts it again where it has not. */
+/** Stops a healthy primary, and checks that the replica has all of its WAL. If the replica does not, starts the primary again. */
 async function stopWithoutLoss({ from, to }: Change): Promise<void> {
   await compose('stop', from.server)
   const control = await runOnVolume(from.server, 'pg_controldata')
@@ -55,7 +55,7 @@ async function stopWithoutLoss({ from, to }: Change): Promise<void> {
   )
 }
 
-/** From then on PostgreSQL itself would start those data as a standby's. Without this mark the server looks at its peer's volume. */
+/** Fences a server's data: from then on, PostgreSQL itself starts them as a standby. Without this mark, the server checks its peer's volume. */
 async function fence(server: Server): Promise<void> {
   try {
     await runOnVolume(server, '/run.sh', 'fence')
@@ -66,15 +66,15 @@ async function fence(server: Server): Promise<void> {
   }
 }
 
-/** Runs a program in a container beside that of the server, which is stopped. */
+/** Runs a program in a second container on the volume of a server that is stopped. */
 function runOnVolume(server: Server, program: string, ...args: string[]): Promise<string> {
   return compose('run', '--rm', '--no-deps', '-T', '--entrypoint', program, server, ...args)
 }
 
-/** Some 200 products in 50 ms: a million takes minutes. */
+/** Some 200 products take 50 ms, so a million takes minutes. */
 const SETTLE_MS_MAX = 3_600_000
 
-/** What was acknowledged and not received is known outside: products are published anew, past all versions that it can have had. */
+/** Clients have seen writes that were acknowledged but not received: publishes products anew, past all versions that those writes can have used. */
 export async function settle(): Promise<void> {
   timed('publishing the products anew, for readers of what was lost')
   const promoted = ['compose', 'run', '--rm', '--no-deps', '-T', 'migrate', 'promoted.mjs']
@@ -90,14 +90,14 @@ async function promote(server: Server): Promise<void> {
   const isServing = await waitUntil(() => takesWrites(server), PROMOTION_MAX_S * 1_000, 200)
   if (!isServing)
     throw new Error(`${server} was promoted, and takes no writes yet. docker compose logs ${server} says why.`)
-  // Every commit would wait for a replica that there is no more.
+  // Every commit would wait for a replica that no longer exists.
   if ((await ask(server, 'show synchronous_standby_names')) === '') return
   await ask(server, 'alter system reset synchronous_standby_names')
   await ask(server, 'select pg_reload_conf()')
   timed('commits wait for no replica any more: set synchronous_standby_names again once there is one')
 }
 
-/** Over the network, too: a server that was fenced opens its port a moment after its promotion. */
+/** Also checks over the network: a fenced server opens its port a moment after its promotion. */
 async function takesWrites(server: Server): Promise<boolean> {
   const isPrimary = await ask(server, 'select not pg_is_in_recovery()').catch(() => 'f')
   if (isPrimary !== 't') return false

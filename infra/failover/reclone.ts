@@ -3,13 +3,13 @@ import { runDocker } from '../local/commands/docker.ts'
 import { timed } from '../local/commands/operator-command.ts'
 import { describe, findStates, followersOf, kill } from './servers.ts'
 
-/** A copy takes as long as its disk and network need: hours, where there are terabytes. */
+/** A copy takes as long as disk and network need: hours if there are terabytes. */
 const COPY_MS_MAX = 24 * 3_600_000
 const READY_MAX_S = 300
 
 /**
- * Copies the primary over the data of the other server, and starts that as its replica. What only those data had is gone. Throws where
- * there is no primary, or it has a replica already; until the copy is whole, the old data stay.
+ * Copies the primary over the data of the other server, and starts that server as its replica. Anything that only the old data contained is
+ * lost. Throws if there is no primary, or if it already has a replica. The old data stay until the copy is complete.
  */
 export async function reclone({ isDryRun }: { isDryRun: boolean }): Promise<void> {
   const states = await findStates()
@@ -35,7 +35,7 @@ export async function reclone({ isDryRun }: { isDryRun: boolean }): Promise<void
   timed(`${other} follows ${primary.server}`)
 }
 
-/** `docker compose …`, with its progress. */
+/** Runs `docker compose …` and shows its progress. */
 function show(...args: string[]): Promise<string> {
   return runDocker(['compose', ...args], { env: environment(), timeoutMs: COPY_MS_MAX, isShown: true })
 }

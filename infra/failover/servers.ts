@@ -1,25 +1,25 @@
 import { environment } from '#config'
 import { runDocker } from '../local/commands/docker.ts'
 
-/** The servers of docker-compose.yml, each named after what it is at first. */
+/** The servers of docker-compose.yml. Each is named after its first role. */
 export const servers = ['postgres-primary', 'postgres-replica'] as const
 export type Server = (typeof servers)[number]
 
 export interface ServerState {
   server: Server
-  /** Silent is one whose container runs, and that does not answer, or not as a server that is up. */
+  /** A silent server's container runs, but the server does not answer, or not like a server that is up. */
   role: 'primary' | 'replica' | 'silent' | 'stopped'
-  /** Why it is silent. */
+  /** The reason why the server is silent. */
   reason?: string | undefined
-  /** How far its log goes: 0 of one that does not answer. */
+  /** The end of its WAL; 0 if the server does not answer. */
   timeline: number
-  /** In bytes. */
+  /** The position on that timeline, in bytes. */
   offset: number
 }
 
-/** A server that takes longer to answer takes no writes either. */
+/** A server that takes longer to answer does not accept writes either. */
 const ANSWER_MAX_S = 3
-/** Of a command of Docker's, which starts a container at most. */
+/** The limit for a Docker command, which at most starts a container. */
 const COMMAND_MS_MAX = 60_000
 
 const POSITION = `select pg_is_in_recovery(),
@@ -29,18 +29,18 @@ const POSITION = `select pg_is_in_recovery(),
     else pg_current_wal_lsn() end) - '0/0'
   from pg_control_checkpoint()`
 
-/** `docker compose …`; gives what it writes. Throws with the end of that where it fails, or takes more than a minute. */
+/** Runs `docker compose …` and returns its output. Throws an error with the end of the output if it fails or takes more than a minute. */
 export function compose(...args: string[]): Promise<string> {
   return runDocker(['compose', '--progress', 'quiet', ...args], { env: environment(), timeoutMs: COMMAND_MS_MAX })
 }
 
-/** Runs a statement on a server as its superuser. Gives the rows, unaligned. Throws where it does not answer within `maxS` seconds. */
+/** Runs a statement on a server as its superuser. Returns the rows, unaligned. Throws if the server does not answer within `maxS` seconds. */
 export function ask(server: Server, statement: string, maxS = ANSWER_MAX_S): Promise<string> {
   const psql = ['psql', '-U', 'postgres', '-d', 'postgres', '-XAtq', '-c', statement]
   return compose('exec', '-T', server, 'timeout', String(maxS), ...psql)
 }
 
-/** What each server is at this moment. Throws where there is no container engine, or it has no such project. */
+/** Returns the current state of each server. Throws if there is no container engine, or if it has no such project. */
 export async function findStates(): Promise<ServerState[]> {
   const running = (
     await compose('ps', '--services', '--status', 'running', '--status', 'paused', '--status', 'restarting')
@@ -61,7 +61,7 @@ async function stateOf(server: Server): Promise<ServerState> {
   return { server, role: isReplica === 't' ? 'replica' : 'primary', timeline: Number(timeline), offset: Number(offset) }
 }
 
-/** How many replicas a primary sends its log to. */
+/** Returns how many replicas a primary streams its WAL to. */
 export async function followersOf(server: Server): Promise<number> {
   return Number(await ask(server, `select count(*) from pg_stat_replication where state = 'streaming'`))
 }
@@ -77,9 +77,9 @@ export function describe({ server, role, reason, timeline, offset }: ServerState
   }
 }
 
-/** Stops a server in an instant; it is not started again by itself. Throws where it still runs after that. */
+/** Stops a server at once. Docker does not start it again by itself. Throws if the server still runs after that. */
 export async function kill(server: Server): Promise<void> {
-  // Of a container that does not run at this moment there is nothing to kill; one that is about to start again has to be stopped.
+  // If the container does not run now, there is nothing to kill. A container that is about to start again has to be stopped.
   await compose('kill', server).catch(() => {})
   await compose('stop', '--timeout', '0', server)
   const left = await compose(

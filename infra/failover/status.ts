@@ -1,7 +1,7 @@
 import { say } from '../local/commands/operator-command.ts'
 import { describe, findStates } from './servers.ts'
 
-/** Prints what each server is. */
+/** Prints the state of each server. */
 export async function showStatus(): Promise<void> {
   for (const state of await findStates()) say(describe(state))
 }
