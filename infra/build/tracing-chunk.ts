@@ -2,10 +2,10 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { type BuildOptions, build, type Plugin } from 'esbuild'
 
-/** Beside each bundle, with all of OpenTelemetry. It is loaded where tracing is asked for. */
+/** A file beside each bundle that contains all of OpenTelemetry. It is loaded if tracing is turned on. */
 const CHUNK = './tracing.mjs'
 
-/** Leaves `import('./sdk.ts')` of the tracing out of a bundle, and has it load the chunk. */
+/** Leaves tracing's `import('./sdk.ts')` out of a bundle, and makes the bundle load the chunk instead. */
 export const tracingApart: Plugin = {
   name: 'tracing-apart',
   setup({ onResolve }) {
@@ -19,7 +19,7 @@ export const tracingApart: Plugin = {
 export async function bundleTracing(options: BuildOptions, folders: readonly string[]): Promise<void> {
   const { outputFiles = [] } = await build({
     ...options,
-    // The ES modules of OpenTelemetry's packages: of their CommonJS, which Node would take, four times as much remains.
+    // Uses the ES modules of OpenTelemetry's packages: from their CommonJS, which Node would take, four times as much code remains.
     mainFields: ['module', 'main'],
     entryPoints: ['shared/telemetry/tracing/sdk.ts'],
     outfile: CHUNK,

@@ -6,7 +6,7 @@ const sku = 'TEA-POT'
 
 const stock = (onHand: number, reserved: number) => ({ onHand, reserved, available: onHand - reserved })
 
-/** One product's life: ten pieces arrive, some are held, sold, released and lost; it runs low, is out, and is back. */
+/** The life of one product: ten pieces arrive, and some are held, sold, released and lost. It runs low, is out of stock, and is back. */
 const product = {
   id: productId,
   sku,
@@ -55,7 +55,7 @@ export const examples: Record<EventType, object> = {
   'stock.back': { ...alert, version: 10, stock: stock(20, 0), cause: { ...cause, version: 9, available: 20 } },
 }
 
-/** The headers that come with it. */
+/** The headers of such an event. */
 export function exampleHeaders(type: EventType, topic: string): Record<string, string> {
   const { version } = examples[type] as { version: number }
   return {

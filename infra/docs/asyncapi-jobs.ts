@@ -12,7 +12,7 @@ const types = Object.keys(jobTypes).sort()
 const works = types.map(queues.work)
 const bindingVersion = '0.3.0'
 
-/** The queues in RabbitMQ, and who sends and receives their messages, as parts of an AsyncAPI document. */
+/** Describes the queues in RabbitMQ, and their senders and receivers, as parts of an AsyncAPI document. */
 export function jobQueues(definitions: readonly FunctionDefinition[], schemas: Json) {
   return {
     channels: Object.fromEntries(queues.all().map((queue) => [queue.queue, channelOf(queue)])),
@@ -72,7 +72,7 @@ function jobMessage(schemas: Json): Json {
       required: ['traceparent'],
     },
     payload: toSchema(JobMessage, 'output', schemas),
-    // AMQP has a property of its own for a message's type.
+    // AMQP has its own property for the type of a message.
     bindings: { amqp: { messageType: types.join(' | '), bindingVersion } },
     examples: [
       {

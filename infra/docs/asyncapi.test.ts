@@ -25,7 +25,7 @@ it.each(Object.entries(examples))('the example of %s is such an event', (type, e
   expect(EventHeaders.safeParse(exampleHeaders(type as keyof typeof payloads, 'a-topic')).error).toBeUndefined()
 })
 
-/** Brings about every type of event. */
+/** Makes the service publish every type of event. */
 async function makeEvents(): Promise<void> {
   const { id: productId, sku } = await newProduct({
     initialStock: 10,

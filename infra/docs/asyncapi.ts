@@ -34,7 +34,7 @@ const types = Object.keys(eventTypes) as EventType[]
 const reference = (kind: string, name: string) => ({ $ref: `#/components/${kind}/${name}` })
 const settings = parseKafkaUrl('kafka://localhost:9092')
 
-/** The AsyncAPI document of topics and queues, and of who sends and receives their messages, made from the code's own schemas and settings. */
+/** Makes the AsyncAPI document of topics, queues, and the senders and receivers of messages, from the code's own schemas and settings. */
 export function asyncApiOf(definitions: readonly FunctionDefinition[], version: string): Json {
   const schemas: Json = {}
   const followers = definitions.flatMap(({ name, summary, trigger }) =>
@@ -63,7 +63,7 @@ export function asyncApiOf(definitions: readonly FunctionDefinition[], version: 
   }
 }
 
-/** On their usual ports; EVENTS_URL and JOBS_URL say where they are. */
+/** On their usual ports. EVENTS_URL and JOBS_URL contain the actual addresses. */
 const servers = {
   kafka: { host: 'localhost:9092', protocol: 'kafka', description: 'The log of events, named by EVENTS_URL.' },
   rabbitmq: { host: 'localhost:5672', protocol: 'amqp', description: 'The queue of jobs, named by JOBS_URL.' },
@@ -141,7 +141,7 @@ function headersOf(type: EventType, schemas: Json): Json {
     ...(properties as Json),
     ce_type: { const: type },
     ce_source: { const: `/topics/${eventTypes[type]}` },
-    // Kafka's headers are text.
+    // Headers in Kafka are text.
     ce_version: { type: 'string', pattern: '^[0-9]+$', description: 'Counts the events of the product; +1 each time.' },
   }
   const name = `${type.replaceAll(/(?:^|\.)(\w)/g, (_, first: string) => first.toUpperCase())}Headers`

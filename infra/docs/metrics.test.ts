@@ -3,7 +3,7 @@ import { expect, it } from 'vitest'
 import { declaredMetrics } from '#telemetry'
 import { metricsDocument } from './metrics.ts'
 
-/** Not those of the client, which another file's test may have added to this process's registry. */
+/** Without the client's own metrics, which another test file may have added to this process's registry. */
 const ownMetrics = () => declaredMetrics().filter(({ name }) => !/^(process|nodejs|test)_/.test(name))
 
 const FILE = fileURLToPath(new URL('../../docs/metrics.md', import.meta.url))

@@ -19,7 +19,7 @@ Besides these each process has the standard metrics of Node's Prometheus client:
 the event loop was busy.
 `
 
-/** docs/metrics.md: what the metrics of the whole service are, by the folder that declares them. */
+/** Makes docs/metrics.md: the metrics of the whole service, by the folder that declares them. */
 export async function metricsDocument(): Promise<string> {
   const sections = new Map<string, string[]>()
   for (const { folder, name } of await declarations()) {
@@ -36,7 +36,7 @@ export async function metricsDocument(): Promise<string> {
   return `${HEAD}\n${tables.join('\n')}`
 }
 
-/** Each metric with its folder. Loads the files that declare them. */
+/** Returns each metric with its folder. Loads the files that declare metrics. */
 async function declarations(): Promise<Array<{ folder: string; name: string }>> {
   const found: Array<{ folder: string; name: string }> = []
   for (const file of await sourceFiles()) {
@@ -68,7 +68,7 @@ function folderOf(file: string): string {
   return folder
 }
 
-/** By the end of the name, as Prometheus has it: base units, and things counted. */
+/** Takes the unit from the end of the name, by Prometheus's convention: base units, and counted things. */
 function unitOf(name: string): string {
   const [, unit = ''] = /_(seconds|bytes|ratio|info)(?:_total)?$/.exec(name) ?? []
   return unit
