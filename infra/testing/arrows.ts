@@ -3,7 +3,7 @@ import { dirname, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseSync, Visitor } from 'oxc-parser'
 
-/** What a module may import, besides itself and Node's own modules. */
+/** The modules and packages that a module may import, besides itself and Node's own modules. */
 interface Allowed {
   modules: readonly string[]
   packages: readonly string[]
@@ -11,14 +11,14 @@ interface Allowed {
 
 const allow = (modules: readonly string[], packages: readonly string[]): Allowed => ({ modules, packages })
 
-/** Modules that every other may import. */
+/** Modules that every other module may import. */
 const ground = ['async', 'config', 'errors', 'ids', 'input', 'telemetry']
 const domain = ['stock', 'products', 'webhooks']
 const shared = [...ground, 'redis', 'database', 'cache', 'events', 'jobs', 'access', 'function', 'openapi', ...domain]
 
 /**
- * The arrows of the project: each module with the modules and packages that it may import, types included. A driver is listed
- * at its one owner. A module is a folder of `shared/` or `infra/`; all functions are one, and so are all end-to-end tests.
+ * The arrows of the project: each module with the modules and packages that it may import, including types. A driver is listed only at
+ * the module that owns it. A module is a folder of `shared/` or `infra/`. All functions are one module, and so are all end-to-end tests.
  */
 export const arrows: Readonly<Record<string, Allowed>> = {
   async: allow([], []),
@@ -65,9 +65,9 @@ export const arrows: Readonly<Record<string, Allowed>> = {
   build: allow([...shared, 'infra/build', 'infra/local', 'infra/router'], ['esbuild', 'vitest']),
 }
 
-/** The grammars of what dashboards and alerts ask. */
+/** The grammars of the queries in dashboards and alerts. */
 const queryParsers = ['@grafana/lezer-logql', '@grafana/lezer-traceql', '@prometheus-io/lezer-promql']
-/** Packages that tests may import besides those of their module. Helpers of tests count as tests. */
+/** Packages that tests may import in addition to those of their module. Test helpers count as tests. */
 const ofTests = [
   ...queryParsers,
   'ajv',
@@ -87,12 +87,12 @@ const names: Record<string, string> = JSON.parse(
   readFileSync(fileURLToPath(new URL('../../package.json', import.meta.url)), 'utf8'),
 ).imports
 
-/** The imports in `source`, the text of `file` (a path from the root of the project), that the arrows forbid, each with the reason. */
+/** Returns the imports that the arrows forbid, each with the reason. `source` is the text of `file`, a path from the root of the project. */
 export function forbiddenImports(file: string, source: string): string[] {
   return importsOf(file, source).flatMap((name) => whyForbidden(file, name) ?? [])
 }
 
-/** What a file names in its imports of every kind, those of types and what it hands on included. Throws if it can't be parsed. */
+/** Returns the names in all imports of a file, including type imports and re-exports. Throws if the file can't be parsed. */
 function importsOf(file: string, source: string): string[] {
   const { program, errors } = parseSync(file, source)
   if (errors.length > 0) throw new Error(`${file}: ${errors.map(({ message }) => message).join(', ')}`)
@@ -133,7 +133,7 @@ function whyNotOfFunction(file: string, target: string, refusal: (reason: string
   return dirname(file) === dirname(target) ? undefined : refusal('functions do not import each other')
 }
 
-/** Modules that may import any file: tests of the whole, which break things on the inside, and documents about all of it. */
+/** Modules that may import any file: tests of the whole project, which break things on the inside, and documents about all of it. */
 const seesInside = (from: string) => ['e2e', 'infra/docs', 'infra/testing'].includes(from)
 
 function allowsPackage(file: string, from: string, name: string): boolean {

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { expect, it } from 'vitest'
 import { call, functionNamed, hold, inRivalSession, newProduct, sql } from '#testing'
 
-// The steps of docs/runbooks/audit-inconsistent.md, on balances that differ from the ledger, and on holds that differ from both.
+// Runs the steps of docs/runbooks/audit-inconsistent.md on balances that differ from the ledger, and on holds that differ from both.
 
 const page = await readFile(new URL('../../docs/runbooks/audit-inconsistent.md', import.meta.url), 'utf8')
 const [, breach = '', byLedger = '', byHolds = ''] = [...page.matchAll(/```sql\n([\s\S]*?)```/g)].map(
@@ -11,7 +11,7 @@ const [, breach = '', byLedger = '', byHolds = ''] = [...page.matchAll(/```sql\n
 
 const audit = async () => (await call(await functionNamed('audit-stock'))).body
 
-/** Runs a block of the page as psql would, which puts a variable in quotes. */
+/** Runs a code block of the page like psql, which puts a variable in quotes. */
 const run = (text: string, productId: string) =>
   inRivalSession((session) =>
     session.unsafe(text.replaceAll(":'product'", `'${productId}'`).replaceAll(":'location'", "'main'")),

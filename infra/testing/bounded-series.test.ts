@@ -9,12 +9,12 @@ import { ADMIN_KEY, allFunctions, newProducts } from '#testing'
 import { createRouter } from '../router/router.ts'
 
 const RANDOM_REQUESTS = 10_000
-/** Few enough that none is refused because of the others: that would be a series of its own. */
+/** Few enough parallel requests that none is refused because of the others: a refusal would be a separate series. */
 const AT_ONCE = 8
 
-/** Products that are reserved. */
+/** The number of products that are reserved. */
 const PRODUCTS = 200
-/** Those of them that a minute's reservations are all of: more than are told of, each with more lines than a hot one needs. */
+/** All of a minute's reservations are for this many products: more than the metric reports, each with more lines than a hot product needs. */
 const HOT = 10
 const HOT_REQUESTS = 70
 const RANKS = ['1', '2', '3', '4', '5']
@@ -50,7 +50,7 @@ interface Question {
   path: string
   headers?: Record<string, string>
   body?: unknown
-  /** The status of the answer, where it matters that the request is one that is served. */
+  /** The expected status, if the request has to be one that is served. */
   status?: number
 }
 
@@ -64,10 +64,10 @@ const reserve = (...reserved: string[]): Question => ({
 })
 const traceparent = () => `00-${randomBytes(16).toString('hex')}-${randomBytes(8).toString('hex')}-01`
 
-/** Those that HTTP's parser knows, and the route does not. */
+/** Methods that the HTTP parser knows but the route does not. */
 const methods = METHODS.filter((method) => !['GET', 'HEAD', 'POST', 'CONNECT'].includes(method))
 
-/** Questions of every kind of which a client can make up parts, each with parts that no other has. */
+/** Requests of every kind with parts that a client can invent. Each request has parts that no other has. */
 const kinds: ReadonlyArray<() => Question> = [
   () => ({ path: `/v1/products/${randomUUID()}` }),
   () => ({ path: `/v1/products/${word()}/stock` }),
@@ -106,7 +106,7 @@ async function ask({ method = 'GET', path, headers = {}, body, status }: Questio
   if (status !== undefined) expect(answered, path).toBe(status)
 }
 
-/** Asks each question, several at once. */
+/** Sends all requests, several at a time. */
 async function askAll(count: number, question: (number: number) => Question): Promise<void> {
   let left = count
   const client = async () => {
@@ -115,7 +115,7 @@ async function askAll(count: number, question: (number: number) => Question): Pr
   await Promise.all(Array.from({ length: AT_ONCE }, client))
 }
 
-/** Every series but those of Node itself, by name and labels. Exemplars belong to their series. */
+/** Returns every series except those of Node itself, by name and labels. Exemplars belong to their series. */
 async function series(): Promise<string[]> {
   const lines = (await renderMetrics('openmetrics')).split('\n')
   const names = lines.flatMap((line) => /^[a-z][a-z0-9_]*(?:\{.*?\})?(?= )/.exec(line)?.[0] ?? [])
@@ -139,7 +139,7 @@ it('of hot products, the one label that has what a client has named, there is al
       return rank === undefined ? [] : [[rank, sku]]
     })
   expect(await told()).toEqual(RANKS.map((rank) => [rank, '']))
-  // A minute that nothing else is of, and then the next.
+  // A minute in which nothing else happens, and then the next one.
   const minute = Date.now() + 120_000
   vi.useFakeTimers({ toFake: ['Date'], now: minute })
   try {

@@ -5,14 +5,14 @@ import { pathToFileURL } from 'node:url'
 import { build as bundle, type Plugin } from 'esbuild'
 import { bundleOptions } from '../build/bundle-options.ts'
 
-/** What test files start as processes. */
+/** The programs that test files start as processes. */
 export interface Builds {
-  /** What `dist` names is all that a deployment gets; any other name is that of a source file, which becomes one bundle. */
+  /** The name `dist` stands for everything that a deployment gets. Any other name is a source file, which becomes one bundle. */
   build: (name: string) => Promise<object>
   remove: () => Promise<void>
 }
 
-/** Builds each thing once, when it is first asked for, into a folder outside of the repository, so that no node_modules folder can help. */
+/** Builds each thing once, at its first request, into a folder outside the repository, so that no node_modules folder can be used. */
 export async function createBuilds(): Promise<Builds> {
   const folder = await mkdtemp(join(tmpdir(), 'stock-builds-'))
   const begun = new Map<string, Promise<object>>()
@@ -30,7 +30,7 @@ export async function createBuilds(): Promise<Builds> {
 }
 
 async function buildDist(folder: string): Promise<object> {
-  // It loads every function, which most runs of a single file do not need.
+  // This import loads every function, which most runs of a single file do not need.
   const { buildAll } = await import('../../esbuild.config.ts')
   const dist = pathToFileURL(join(folder, 'dist/'))
   return { dist: dist.href, sources: [...(await buildAll(dist))] }
@@ -43,13 +43,13 @@ async function bundleSource(source: string, folder: string): Promise<object> {
     entryPoints: [source],
     outfile: file,
     plugins: [keepUrls],
-    // Modules that nothing is taken from are run too, as they are from source: some add a metric.
+    // Modules from which nothing is imported must run too, as they do from source: some add a metric.
     ignoreAnnotations: true,
   })
   return { file }
 }
 
-/** A module keeps its own URL, by which it finds the files beside it. */
+/** Each module keeps its own URL, by which it finds the files beside it. */
 const keepUrls: Plugin = {
   name: 'keep-urls',
   setup({ onLoad }) {

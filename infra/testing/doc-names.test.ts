@@ -6,7 +6,7 @@ import { allFunctions } from '#testing/functions'
 import { boards } from '../dashboards/index.ts'
 import { allRules, knownSeries } from '../dashboards/testing/known-series.ts'
 
-// What the documents name and a rename in the code would leave behind: nobody runs a runbook's grep before the night that needs it.
+// Checks names in the documents that a rename in the code would leave behind: nobody runs a runbook's grep before the night that needs it.
 
 const root = new URL('../../', import.meta.url)
 const textOf = (file: string) => readFile(new URL(file, root), 'utf8')
@@ -37,7 +37,7 @@ it.each(documents)('members of log lines that $file looks for are members that l
 it.each(documents)('metrics that $file names are metrics that there are', async ({ text }) => {
   const known = await knownSeries()
   const named = found(text, /\b([a-z]\w*_(?:total|seconds|bytes|ratio|info|up)|slo:\w+)\b/g)
-  // A histogram is named without the ends that its series have.
+  // A histogram's name does not have the suffixes of its series.
   expect(named.filter((name) => !known(name) && !known(`${name}_count`))).toEqual([])
 })
 
@@ -68,7 +68,7 @@ it.each(documents)('containers that $file gives orders to are in docker-compose.
   const named = [...orders].flatMap(([, order, words = '']) => {
     const names =
       words.replaceAll(/ (?:--since|--tail|--entrypoint|-e|-s) \S+/g, '').match(/(?<= )(?:[a-z][\w-]*|"\S+)/g) ?? []
-    // What follows the first one is for the container.
+    // Words after the first name are for the container.
     return order === 'exec' || order === 'run' ? names.slice(0, 1) : names
   })
   const isVariable = (name: string) => name.startsWith('"')
@@ -81,7 +81,7 @@ it.each(documents)('scripts and routes that $file names are there', async ({ fil
   const routes = (await allFunctions()).flatMap(({ trigger }) =>
     trigger.kind === 'http' ? [`${trigger.method} ${trigger.path}`] : [],
   )
-  // A function of the runbooks' shell.
+  // `ask` is a shell function of the runbooks.
   const asked = file.startsWith('docs/runbooks/') ? found(text, /(?:^|`|; )ask ([a-z][a-z/-]*)/gm) : []
   const named = [
     ...asked.map((path) => `GET /v1/${path}`),
@@ -101,7 +101,7 @@ async function composeServices(): Promise<Set<string>> {
 const LOGS = /^(?:logger\(\)(?:\.\w+|\[.*\])|securityEvent|countSecurityEvent)$/s
 let members: Promise<Set<string>> | undefined
 
-/** Those of access lines, which are put together by hand, and those that some call gives the logger. */
+/** The members of access lines, which are built by hand, and the members that any call passes to the logger. */
 function logMembers(): Promise<Set<string>> {
   members ??= findMembers()
   return members

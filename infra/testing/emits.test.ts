@@ -16,7 +16,7 @@ import {
 
 type Run = (definition: FunctionDefinition) => Promise<unknown>
 
-/** A product with ten in stock and a hold of one that is overdue: who locks its stock ends the hold. */
+/** Makes a product with ten pieces in stock and an overdue hold of one piece. A transaction that locks the stock ends the hold. */
 async function withOverdueHold(): Promise<string> {
   const { id } = await newProduct({ initialStock: 10, lowStockThreshold: 5 })
   const { id: reservationId } = await hold([{ productId: id, quantity: 1 }])
@@ -24,7 +24,7 @@ async function withOverdueHold(): Promise<string> {
   return id
 }
 
-/** Delivers an event to a function, as its trigger would. */
+/** Delivers an event to a function, as the function's trigger would. */
 async function deliver(definition: FunctionDefinition, type: string, data: object, id: string = crypto.randomUUID()) {
   const attributes = { id, source: '/test', specversion: '1.0', type } as const
   const response = await definition.app.fetch(
@@ -44,7 +44,7 @@ const onProduct =
   async (definition) =>
     expectSuccess(definition, { params: { productId: await withOverdueHold() }, body })
 
-/** Ends a hold whose product has another one, which is overdue. */
+/** Ends a hold on a product that has a second, overdue hold. */
 const onReservation =
   (bodyFor: (productId: string) => object = () => ({})): Run =>
   async (definition) => {
@@ -62,7 +62,7 @@ async function change(productId: string, available: number) {
   return { productId, version: version + 1, stock: { onHand: available, reserved: 0, available } }
 }
 
-/** For each function that publishes events, how it comes to publish each of its types. */
+/** For each function that publishes events: how to make it publish each of its types. */
 const scenarios: Record<string, Run> = {
   'adjust-stock': onProduct({ quantity: 1, reason: 'received' }),
   'adjust-stocks': async (definition) => {
@@ -104,14 +104,14 @@ const scenarios: Record<string, Run> = {
     const productId = await withOverdueHold()
     const body = { lines: [{ productId, quantity: 1 }], holder: 'shopper', reference: 'cart' }
     await expectSuccess(definition, { body })
-    // It replaces the first one, which ends as released.
+    // This reservation replaces the first one, which ends as released.
     await expectSuccess(definition, { body })
   },
   'set-limit': onProduct({ perHolder: 3 }),
   'update-product': onProduct({ name: 'Renamed' }),
 }
 
-// What a function publishes beyond its emits fails each test file that has it do so (`database-per-file.ts`).
+// If a function publishes an event that is not in its emits, the test file that made it do so fails (`database-per-file.ts`).
 it.each(Object.entries(scenarios))('%s publishes each of the event types that it declares', async (name, run) => {
   const definition = await functionNamed(name)
   await run(definition)

@@ -1,7 +1,7 @@
 import { afterAll, vi } from 'vitest'
 
-// The next file of this worker gets modules of its own, and so a database of its own; only packages stay loaded, which takes half as long
-// as a new process does.
+// The next file of this worker gets new modules, and so its own database. Only packages stay loaded. That takes half as long as a new
+// process.
 afterAll(() => {
   vi.resetModules()
 })

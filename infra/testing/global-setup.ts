@@ -16,9 +16,9 @@ import { createBuilds } from './builds.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** Where test files ask for engines (support/engines/engine.ts); undefined in the project that has none. */
+    /** The URL where test files request engines (support/engines/engine.ts); undefined in the project that has none. */
     enginesUrl: string | undefined
-    /** Where they ask for what they start as processes (support/engines/builds.ts). */
+    /** The URL where they request the builds that they start as processes (support/engines/builds.ts). */
     buildsUrl: string
   }
 }
@@ -28,7 +28,7 @@ interface Engine {
   stop: () => Promise<void>
 }
 
-/** Undefined where there is no such engine: what needs it is skipped. */
+/** A starter returns undefined if there is no such engine. Tests that need it are then skipped. */
 const starters: Record<string, () => Promise<Engine | undefined>> = {
   postgres: startDatabase,
   redis: () =>
@@ -50,8 +50,8 @@ const starters: Record<string, () => Promise<Engine | undefined>> = {
 }
 
 /**
- * One real PostgreSQL, Redis, Kafka and RabbitMQ for the whole run, and one build of what runs as a process. Each is there from when the
- * first test file asks for it to the end: a run whose files ask for none starts none.
+ * Provides one real PostgreSQL, Redis, Kafka and RabbitMQ for the whole run, and one build of everything that runs as a process. Each is
+ * started when the first test file requests it, and stays to the end. A run whose files request none starts none.
  */
 export default async function setup(project: TestProject) {
   const builds = await createBuilds()
@@ -89,10 +89,10 @@ async function answer(response: ServerResponse, made: Promise<object>): Promise<
   }
 }
 
-/** With a migrated template, of which a test file gets a copy. */
+/** Starts PostgreSQL with a migrated template database. Each test file gets a copy of it. */
 async function startDatabase(): Promise<Engine> {
   const dataDir = await mkdtemp(join(tmpdir(), 'stock-test-'))
-  // Nothing here outlives the run, and a killed process loses nothing that it wrote: fsync only guards against power cuts.
+  // No data here outlives the run, and a killed process loses none of its writes: fsync only protects against power cuts.
   const cluster = await startCluster({ dataDir, replica: false, fsync: false })
   const stop = async () => {
     await cluster.stop()
@@ -114,7 +114,7 @@ async function startDatabase(): Promise<Engine> {
   }
 }
 
-/** The engine at `given`, or one that is started. A line says which; without any, what needs it is skipped, but not in CI. */
+/** Finds the engine at `given`, or starts one, and prints which. If there is none, tests that need it are skipped, except in CI. */
 async function find(
   name: string,
   given: string | undefined,

@@ -49,7 +49,7 @@ it.each([
   expect(wrongExamples(copy)).toEqual([expect.stringContaining(`/v1/products/${pointer.join('/')}: `)])
 })
 
-/** Where an example does not match the schema beside it, and why. */
+/** Returns the places where an example does not match the schema beside it, and why. */
 function wrongExamples(openapi: Json): string[] {
   const ajv = new Ajv2020({ strict: false, allErrors: true, validateSchema: false })
   addFormats.default(ajv)

@@ -20,7 +20,7 @@ let pair: Pair
 let proxy: TcpProxy
 
 beforeAll(async () => {
-  // What a replica has to cancel for a vacuum of the primary, it cancels at once, and it does not keep the primary from it.
+  // The replica cancels queries at once if they conflict with a vacuum of the primary, and it does not delay that vacuum.
   pair = await startPair({ settings: { hot_standby_feedback: 'off', max_standby_streaming_delay: '0' } })
 })
 afterAll(() => pair.stop())
@@ -48,11 +48,11 @@ async function whoAnswers(sql: Sql): Promise<'primary' | 'replica'> {
 
 const pauseReplay = () => pair.onReplica((sql) => sql`select pg_wal_replay_pause()`)
 
-/** A write in `context`: what it gets is a token that a paused replica never reaches. */
+/** Makes a write in `context`. It gets a token that a paused replica never reaches. */
 const write = (context: RequestContext) =>
   transaction(context, async (tx) => tx`update locations set name = name || '.'`)
 
-/** A standby refuses BEGIN, and then, outside of a transaction, this for another reason. */
+/** A standby refuses BEGIN. Then it also refuses this statement, for another reason: it is outside of a transaction. */
 const lockFirst = async (tx: Sql) => tx`lock table locations in row exclusive mode`
 
 async function metric(name: string): Promise<number> {
@@ -129,7 +129,7 @@ describe('a read', () => {
       expect(await sleeping).toHaveLength(1)
     })
     await primary().unsafe('delete from vanishing')
-    // The replica can't replay the vacuum while the query may see the row. Again, should somebody on the primary still see it too.
+    // The replica can't replay the vacuum while the query may see the row. Repeated in case a session on the primary still sees the row too.
     await vi.waitFor(async () => {
       await primary().unsafe('vacuum vanishing')
       expect(codes).toEqual(['40001'])
@@ -170,7 +170,7 @@ describe('a read', () => {
     await write(context)
     const quiet = await readAsOf(context, whoAnswers)
     expect(quiet.result).toBe('primary')
-    // Another commit with the very same token may not have been seen.
+    // Another commit with exactly the same token may not have been seen.
     expect(await covers(quiet.asOf, context.response.consistencyToken)).toBe(false)
     await write(contextWith())
     const later = await readAsOf(context, whoAnswers)
@@ -190,7 +190,7 @@ describe('where several servers are named', () => {
     overrideEnvironment({ DATABASE_URL })
   })
 
-  /** Two addresses that stay the same: at first, the primary is behind the one and the replica behind the other. */
+  /** Provides two fixed addresses. At first, the primary is behind the first and the replica behind the second. */
   async function atTwoAddresses(work: (one: TcpProxy, other: TcpProxy) => Promise<void>): Promise<void> {
     const { DATABASE_URL } = environment()
     const [one, other] = [await openProxy(pair.primaryUrl), await openProxy(pair.replicaUrl)]
@@ -213,7 +213,7 @@ describe('where several servers are named', () => {
       one.cut()
       other.cut()
       one.mend(pair.replicaUrl)
-      // While there is no primary, nobody is told what a standby happens to know.
+      // While there is no primary, no read is answered with the state of a standby.
       for (let round = 0; round < 10; round++) {
         await expect(read(contextWith(), whoAnswers)).rejects.toMatchObject({ code: 'unavailable' })
         await expect(transaction(contextWith(), lockFirst)).rejects.toMatchObject({ code: 'unavailable' })
@@ -332,7 +332,7 @@ describe('the replica', () => {
 describe('many reads that wait for what they wrote', () => {
   it('share one question to the replica at a time, and all are served by it', async () => {
     await read(contextWith(), whoAnswers)
-    // A busy machine may take longer for one round than they wait before they turn to the primary.
+    // On a busy machine, one round may take longer than the reads wait before they go to the primary.
     await vi.waitFor(
       async () => {
         const context = contextWith()

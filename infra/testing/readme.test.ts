@@ -71,7 +71,7 @@ it('the index of the decisions has each of them', async () => {
   expect(listed).toEqual(files.map((file) => [Number(file.slice(0, 4)), file]))
 })
 
-/** Paths from the root of the project. */
+/** Returns paths from the root of the project. */
 async function filesIn(folder: string): Promise<string[]> {
   const entries = await readdir(new URL(`${folder}/`, root), { recursive: true, withFileTypes: true })
   return entries.flatMap((entry) =>

@@ -4,13 +4,13 @@ import { birthOf } from '../local/processes.ts'
 
 const MEMORY = '/dev/shm'
 const PREFIX = 'stock-tests-'
-/** Three times what the whole of the tests has had there at most. */
+/** Three times the most space that all tests together have used there. */
 const BYTES_MIN = 6 * 2 ** 30
 
 /**
- * Has this process and its children keep temporary files in memory where Linux has the room, unless TMPDIR says where. A data folder of
- * PostgreSQL is a thousand small files: on a disk, making and removing them is a tenth of what the tests cost. It is removed when
- * this process ends; what a killed run left is removed by the next.
+ * Makes this process and its children keep temporary files in memory if Linux has the room, unless TMPDIR is set. A data folder of
+ * PostgreSQL is a thousand small files: on a disk, making and removing them is a tenth of the cost of the tests. The folder is removed
+ * when this process ends. The next run removes the folder of a killed run.
  */
 export function useScratchFolder(): void {
   if (process.env.TMPDIR || !hasRoom()) return
@@ -20,7 +20,7 @@ export function useScratchFolder(): void {
   }
   const folder = join(MEMORY, `${PREFIX}${process.pid}`)
   mkdirSync(folder, { recursive: true })
-  // Servers run as another user where this is root.
+  // If this process is root, servers run as another user.
   chmodSync(folder, 0o755)
   process.env.TMPDIR = folder
   process.once('exit', () => remove(folder))

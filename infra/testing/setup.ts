@@ -2,10 +2,10 @@ import { afterAll, vi } from 'vitest'
 import { shutDown } from '#async'
 import { overrideEnvironment } from '#config'
 
-// A test file has no database, whatever the environment says, until it imports `#testing`.
+// Until a test file imports `#testing`, it has no database, whatever the environment says.
 overrideEnvironment({ DATABASE_URL: undefined, DATABASE_REPLICA_URL: undefined, LOG_LEVEL: 'silent' })
 
-/** What a test waits for may take a loaded machine longer than the second that vitest gives it. vitest.config.ts says the same of expect.poll. */
+/** On a loaded machine, a wait may take longer than vitest's default of one second. vitest.config.ts sets the same limit for expect.poll. */
 const WAIT_MAX_MS = 10_000
 const { waitFor } = vi
 // Files that share a process share this object.

@@ -41,7 +41,7 @@ it('names every action by a commit, and says which version that is', () => {
   const lines = files.flatMap((file) => readFileSync(folder + file, 'utf8').match(/uses: .*/g) ?? [])
   expect(lines.length).toBe(steps.filter(({ uses }) => uses !== undefined).length)
   const pinned = /^uses: [\w-]+\/[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/
-  // Its workflow says why.
+  // The workflow says why.
   const byTag = /^uses: github\/codeql-action\/\w+@v\d+$/
   expect(lines.filter((line) => !pinned.test(line) && !byTag.test(line))).toEqual([])
 })

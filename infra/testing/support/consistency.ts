@@ -22,7 +22,7 @@ export async function expectConsistent(): Promise<void> {
   })
 }
 
-/** Counters against the ledger and against the lines of held reservations. */
+/** Finds counters that differ from the ledger or from the lines of held reservations. */
 async function wrongLevels() {
   return [
     ...(await sql`
@@ -46,7 +46,7 @@ async function wrongLevels() {
   ]
 }
 
-/** Ledger rows whose balances are not those of the row before, plus their own change. */
+/** Finds ledger rows whose balances are not the previous row's balances plus their own change. */
 async function brokenChains() {
   return [
     ...(await sql`
@@ -60,7 +60,7 @@ async function brokenChains() {
   ]
 }
 
-/** Lines that are held although their reservation is not, or the reverse, or until another moment; and reservations without lines. */
+/** Finds lines that are held although their reservation is not, or the reverse, or with another deadline. Also finds reservations without lines. */
 async function wrongHolds() {
   return [
     ...(await sql`
@@ -72,7 +72,7 @@ async function wrongHolds() {
   ]
 }
 
-/** Reservations whose ledger rows do not add up to what they hold, or have confirmed. */
+/** Finds reservations whose ledger rows do not add up to the quantities that they hold or have confirmed. */
 async function wrongReservations() {
   return [
     ...(await sql`
@@ -89,13 +89,13 @@ async function wrongReservations() {
   ]
 }
 
-/** Every event, published or not, in the order of writing: published events are older than the outbox. */
+/** Every event, published or not, in the order in which they were written: published events are older than those in the outbox. */
 const events = () => sql`(
   select 0 as stage, position as sequence, topic, type, product_id, version, data from event_log
   union all select 1, sequence, topic, type, product_id, version, data from outbox
 )`
 
-/** Products whose events are not numbered 1 to n in the order they were written, or lack one for a ledger row. */
+/** Finds products whose events are not numbered 1 to n in the order they were written, or that lack an event for a ledger row. */
 async function wrongVersions() {
   return [
     ...(await sql`

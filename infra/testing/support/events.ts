@@ -1,7 +1,7 @@
 import { newId } from '#ids'
 import { sql } from './engines/database.ts'
 
-/** What a dead event is made with, unless told otherwise. */
+/** The default values of a dead event. */
 const usual = {
   group: 'detect-low-stock',
   topic: 'stock-events',
@@ -11,7 +11,7 @@ const usual = {
   error: 'validation_failed: nonsense',
 }
 
-/** A dead event, as a consumer group or the relay records it. Gives the ids of the record and of the event. */
+/** Makes a dead event, as a consumer group or the relay records it. Returns the ids of the record and of the event. */
 export async function deadEvent(event: Partial<typeof usual> = {}): Promise<{ id: string; eventId: string }> {
   const { group, topic, type, productId, version, error } = { ...usual, ...event }
   const [id, eventId] = [newId(), newId()]

@@ -9,7 +9,7 @@ import { sql } from './engines/database.ts'
 const context = (): RequestContext => systemContext('function:test')
 let made = 0
 
-/** A product, with a sku of its own unless one is given, and its stock at `main`. */
+/** Makes a product, with a new sku unless one is given, and with its stock at `main`. */
 export async function newProduct(
   request: { sku?: string; name?: string; attributes?: object; [member: string]: unknown } = {},
 ): Promise<Product> {
@@ -18,7 +18,7 @@ export async function newProduct(
   return (await createProduct(complete, context())).product
 }
 
-/** Many products, ten at a time: on a busy machine the service refuses what has waited long for one of its connections. */
+/** Makes many products, ten at a time: on a busy machine, the service refuses requests that have waited long for a database connection. */
 export async function newProducts(count: number, request: Parameters<typeof newProduct>[0] = {}): Promise<Product[]> {
   const products: Product[] = []
   while (products.length < count) {
@@ -35,7 +35,7 @@ export async function stockAt(productId: string, location: string, quantity: num
   if (quantity !== 0) await adjustStock(productId, { quantity, reason: 'received', location }, context())
 }
 
-/** A reservation, held for 15 minutes by default. */
+/** Makes a reservation, held for 15 minutes by default. */
 export function hold(
   lines: Array<{ productId: string; quantity: number; location?: string }>,
   request: { reference?: string; holder?: string; ttlSeconds?: number } = {},
@@ -43,7 +43,7 @@ export function hold(
   return reserve(ReserveRequest.parse({ lines, ...request }), context())
 }
 
-/** Moves reservations' deadlines into the past: as if nobody had swept them since. */
+/** Moves the deadlines of reservations into the past, as if no sweep had run since. */
 export async function expire(...ids: string[]): Promise<void> {
   await sql`
     with overdue as (
@@ -53,7 +53,7 @@ export async function expire(...ids: string[]): Promise<void> {
     update reservation_lines set held_until = overdue.expires_at from overdue where reservation_id = overdue.id`
 }
 
-/** An API key with these scopes only. */
+/** Makes an API key with only these scopes. */
 export async function newKey(...scopes: Parameters<typeof createApiKey>[0]['scopes']): Promise<string> {
   const { key = '' } = await createApiKey({ name: 'test', scopes }, context())
   return key

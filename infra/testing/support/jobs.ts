@@ -9,7 +9,7 @@ import { sql } from './engines/database.ts'
 import { functionNamed } from './functions.ts'
 import { call } from './http/call.ts'
 
-/** A job that is dead after one attempt, with `error`; all other queued jobs die with it. Gives its id. */
+/** Makes a job that is dead after one attempt, with `error`. All other queued jobs die too. Returns the id of the job. */
 export async function deadJob(error = 'validation_failed: nonsense'): Promise<string> {
   const { id } = await submitJob({ type: 'export-stock', payload: { format: 'csv' } }, systemContext('api-key:test'))
   const worker = work({ queue: 'jobs', deliver: async () => ({ verdict: 'reject', error }) })
@@ -22,7 +22,7 @@ export async function deadJob(error = 'validation_failed: nonsense'): Promise<st
   return id
 }
 
-/** Runners that do the same, whatever the type of the job, with the payloads of each. */
+/** Makes runners that do the same with the payload of every type of job. */
 export function everyType(run: (payload: object, run: JobRun) => Promise<object>) {
   return {
     'deliver-webhook': runner(DeliveryPayload, run),
@@ -32,7 +32,7 @@ export function everyType(run: (payload: object, run: JobRun) => Promise<object>
   }
 }
 
-/** Runs a job as its delivery would. Gives the answer's status, and its code if it failed. */
+/** Runs a job as its delivery would. Returns the answer's status, and its code if it failed. */
 export async function runQueued(jobId: string): Promise<{ status: number; code?: string; detail?: string }> {
   const { app } = await functionNamed('process-job')
   const attributes = { id: crypto.randomUUID(), source: 'test', specversion: '1.0', type: 'job.due' } as const
@@ -43,7 +43,7 @@ export async function runQueued(jobId: string): Promise<{ status: number; code?:
 
 const contentTypes = { ndjson: 'application/x-ndjson', csv: 'text/csv' } as const
 
-/** Uploads a file of products. Gives the id of its job, which has not run. */
+/** Uploads a file of products. Returns the id of its job, which has not run. */
 export async function uploadProducts(format: keyof typeof contentTypes, body: string | Uint8Array): Promise<string> {
   const headers = { 'content-type': contentTypes[format] }
   return (await call(await functionNamed('import-products'), { body, headers })).body.id

@@ -2,10 +2,10 @@ import { randomBytes } from 'node:crypto'
 import type { Sql } from '#database'
 import type { FunctionDefinition } from '#function'
 
-/** The trace under which the tests call each function, which its events carry. */
+/** The trace under which the tests call each function. The function's events carry it. */
 const traces = new Map<FunctionDefinition, string>()
 
-/** The `traceparent` of a test's call of a function. */
+/** Returns the `traceparent` for a test's calls of a function. */
 export function traceparentOf(definition: FunctionDefinition): string {
   const traceId = traces.get(definition) ?? randomBytes(16).toString('hex')
   traces.set(definition, traceId)
@@ -13,8 +13,8 @@ export function traceparentOf(definition: FunctionDefinition): string {
 }
 
 /**
- * The types of the events that the tests had a function publish, by those that are still in the outbox. A job goes on with the trace of
- * the request that submitted it, so where there was one, it can't be told who has published what.
+ * Returns the types of the events that a function has published in the tests, as far as they are still in the outbox. A job continues the
+ * trace of the request that submitted it, so if there was a job, nobody can tell which function has published which event.
  */
 export async function publishedBy(definition: FunctionDefinition, sql: Sql): Promise<string[]> {
   const trace = traces.get(definition) ?? ''

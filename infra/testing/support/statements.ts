@@ -2,7 +2,7 @@ import { Socket } from 'node:net'
 import { vi } from 'vitest'
 import { environment } from '#config'
 
-/** How many statements this process sends to the database while `work` runs, counted in the bytes of the protocol. */
+/** Counts the statements that this process sends to the database while `work` runs, from the bytes of the protocol. */
 export async function statementsOf(work: () => Promise<unknown>): Promise<number> {
   const { port } = new URL(environment().DATABASE_URL ?? '')
   let statements = 0
@@ -12,10 +12,10 @@ export async function statementsOf(work: () => Promise<unknown>): Promise<number
     for (const [index, [bytes]] of write.mock.calls.entries()) {
       const socket = write.mock.contexts[index] as Socket
       if (String(socket.remotePort) !== port || typeof bytes === 'string') continue
-      // A message is its type, its length without that, and its content.
+      // A message is its type, its length (which does not include the type), and its content.
       for (let at = 0; at < bytes.length; at += 1 + Buffer.from(bytes).readInt32BE(at + 1)) {
         const type = String.fromCharCode(bytes[at] as number)
-        // Execute, and the simple query.
+        // Execute and simple Query messages.
         if (type === 'E' || type === 'Q') statements++
       }
     }

@@ -1,7 +1,7 @@
 import { get } from 'node:http'
 import { text } from 'node:stream/consumers'
 
-/** What the set-up of the run (global-setup.ts) has at `url`. Throws what it says. Without a time-out: it may install or build that. */
+/** Requests something at `url` from the run's set-up (global-setup.ts). Throws its error. There is no time-out: it may have to install or build. */
 export async function askSetup<Answer>(url: string): Promise<Answer> {
   const [status, body] = await new Promise<[number | undefined, string]>((resolve, reject) => {
     const request = get(url, (response) => {

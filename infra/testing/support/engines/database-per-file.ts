@@ -11,7 +11,7 @@ import { engineUrl } from './engine.ts'
 /** The admin key of every test database. */
 export const ADMIN_KEY = 'test-admin-key'
 
-// Gives the test file that imports this a fresh database of its own, with the admin key that `call` sends.
+// Gives each test file that imports this its own fresh database, with the admin key that `call` sends.
 const serverUrl = (await engineUrl('postgres')) ?? ''
 const name = `test_${randomBytes(6).toString('hex')}`
 const admin = postgres(serverUrl, { max: 1, onnotice: () => {} })

@@ -4,12 +4,12 @@ import { primary, type Sql } from '#database'
 import { connect } from '../../../../shared/database/connections/connect.ts'
 import './database-per-file.ts'
 
-/** A statement on the test's database, in a transaction of its own. */
+/** Runs a statement on the test's database, in its own transaction. */
 export const sql = Object.assign((strings: TemplateStringsArray, ...values: never[]) => primary()(strings, ...values), {
   unsafe: (text: string) => primary().unsafe(text),
 }) as unknown as Sql
 
-/** Runs `work` inside a transaction of another session, which holds its locks until `work` is done; it is rolled back unless `work` commits. */
+/** Runs `work` in a transaction of another session. It holds its locks until `work` is done, and is rolled back unless `work` commits. */
 export async function inRivalSession<Result>(work: (rival: Sql) => Promise<Result>): Promise<Result> {
   const rival = connect(environment().DATABASE_URL ?? '', { max: 1, holdsTransactions: true })
   try {
@@ -22,8 +22,8 @@ export async function inRivalSession<Result>(work: (rival: Sql) => Promise<Resul
 }
 
 /**
- * Returns once `count` sessions of the test's database wait for a lock, with their process ids. `statement` is part of what they wait with,
- * for a test beside which something else may come to wait.
+ * Waits until `count` sessions of the test's database wait for a lock, and returns their process ids. `statement` is a part of their
+ * statement, for a test during which other sessions may wait too.
  */
 export async function blocked(count = 1, statement = ''): Promise<number[]> {
   return vi.waitFor(
@@ -39,7 +39,7 @@ export async function blocked(count = 1, statement = ''): Promise<number[]> {
   )
 }
 
-/** Fails if anything in the database is other after `work` than before; gives what `work` gives. */
+/** Fails if `work` changes anything in the database. Returns the result of `work`. */
 export async function expectNoEffect<Result>(work: () => Promise<Result>): Promise<Result> {
   const before = await contents()
   const result = await work()
@@ -47,7 +47,7 @@ export async function expectNoEffect<Result>(work: () => Promise<Result>): Promi
   return result
 }
 
-/** The rows of every table, in one statement for all: some files ask hundreds of times. */
+/** Returns the rows of every table. Uses one statement for all tables, since some files call this hundreds of times. */
 async function contents(): Promise<Record<string, string[]>> {
   const tables = await sql<Array<{ name: string }>>`select tablename as name from pg_tables where schemaname = 'public'`
   const rowsOf = tables.map(({ name }) => `select '${name}' as name, t::text as row from "${name}" as t`)

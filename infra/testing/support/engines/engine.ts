@@ -2,8 +2,8 @@ import { inject } from 'vitest'
 import { askSetup } from './ask-setup.ts'
 
 /**
- * The URL of an engine of this test run, which is started if this is the first file that asks; undefined where there is none, and in CI
- * an error. Throws in a project without engines.
+ * Returns the URL of an engine of this test run. The first file that requests the engine starts it. If there is none, returns undefined, or
+ * throws in CI. Throws in a project without engines.
  */
 export async function engineUrl(name: 'postgres' | 'redis' | 'kafka' | 'rabbitmq'): Promise<string | undefined> {
   const enginesUrl = inject('enginesUrl')

@@ -2,12 +2,12 @@ import { randomBytes } from 'node:crypto'
 import { engineUrl } from './engine.ts'
 
 /**
- * An EVENTS_URL on the Kafka of this test run, whose topics and groups are this file's own. Where there is no Kafka it is
- * undefined, the run says why, and what needs it is skipped; in CI the run fails instead (infra/testing/global-setup.ts).
+ * An EVENTS_URL on the Kafka of this test run, with topics and groups only for this file. Undefined if there is no Kafka: then the run says
+ * why, and tests that need Kafka are skipped. In CI the run fails instead (infra/testing/global-setup.ts).
  */
 export const kafkaUrl = prefixed(await engineUrl('kafka'))
 
-/** Part of a suite's title, so that a skipped one tells its reason. */
+/** Part of a suite's title, so that a skipped suite shows its reason. */
 export const inKafka = kafkaUrl === undefined ? 'in Kafka (skipped: there is none that could be started)' : 'in Kafka'
 
 function prefixed(url: string | undefined): string | undefined {

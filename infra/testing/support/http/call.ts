@@ -8,7 +8,7 @@ import { type CheckAnswer, contractOf } from './contract.ts'
 export interface CallOptions {
   params?: Record<string, string>
   query?: Record<string, string | number>
-  /** Sent as JSON; a string or bytes as they are. */
+  /** Sent as JSON; a string or bytes are sent as they are. */
   body?: unknown
   headers?: Record<string, string>
   /** The API key to send; null for none. */
@@ -23,9 +23,8 @@ export interface CallResult {
 }
 
 /**
- * Sends a request to a function's app as its trigger would, in process, and checks that the answer is one that the
- * function declares, as the published document describes it: a declared status and code, a body of the declared shape with
- * nothing besides.
+ * Sends a request to a function's app in process, as its trigger would. Checks that the answer is one that the function declares, as the
+ * published document describes it: a declared status and code, and a body of the declared shape without other members.
  */
 export async function call(definition: FunctionDefinition, options: CallOptions = {}): Promise<CallResult> {
   const response = await definition.app.fetch(requestOf(definition, options))
@@ -60,17 +59,17 @@ function requestOf(definition: FunctionDefinition, options: CallOptions): Reques
 
 const contracts = new WeakMap<FunctionDefinition, CheckAnswer>()
 
-/** The check of a function’s answers by what the document says of it. */
+/** Returns the check of a function’s answers against the OpenAPI document. */
 function contractWith(definition: FunctionDefinition): CheckAnswer {
   const known = contracts.get(definition) ?? contractOf(openApiOf([definition], '0.0.0'))
   contracts.set(definition, known)
   return known
 }
 
-/** What the document leaves to the schema: it is open for members to come, which must not be there before they are declared. */
+/** Checks that no undeclared members are there. The document can't: it allows additional members, so that some can be added later. */
 function checkMembers({ name, responses }: FunctionDefinition, status: number, body: unknown): void {
   const declared = responses[status]
-  // Every function may answer 500, and none does that is not made to.
+  // Every function may answer 500, but does so only if a test makes it.
   if (status === 500 && declared === undefined) throw new Error(`${name} answered 500: ${JSON.stringify(body)}`)
   if (!(declared instanceof z.ZodType)) return
   if (JSON.stringify(sorted(declared.parse(body))) !== JSON.stringify(sorted(body))) {

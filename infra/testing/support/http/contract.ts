@@ -1,7 +1,7 @@
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
 
-/** An answer to a request of an operation: `path` as the document has it, with its parameters unfilled. */
+/** An answer to a request of an operation. `path` is the document's path, with parameters not filled in. */
 export interface Answered {
   method: string
   path: string
@@ -17,13 +17,13 @@ interface Described {
   content?: Record<string, unknown>
 }
 
-/** Headers of HTTP itself, which OpenAPI leaves out. */
+/** Headers of HTTP itself, which OpenAPI does not describe. */
 const OF_HTTP = new Set(['connection', 'content-length', 'content-type', 'date', 'keep-alive', 'transfer-encoding'])
 
 /** Throws unless the answer is one that the document describes. */
 export type CheckAnswer = (answered: Answered) => void
 
-/** Checks answers against an OpenAPI document alone, with another validator than the service's own. */
+/** Checks answers against only an OpenAPI document, with a validator other than the service's own. */
 export function contractOf(document: object): CheckAnswer {
   const ajv = new Ajv2020({ strict: false, allErrors: true, validateSchema: false })
   addFormats.default(ajv)
@@ -62,7 +62,7 @@ export function problemsOf(document: object): (problem: unknown) => void {
   addFormats.default(ajv)
   ajv.addSchema(document, 'openapi')
   const { components } = document as { components: { schemas: Record<string, Json> } }
-  // Each lists its codes in its own part.
+  // Each problem schema lists its codes in its own part.
   const names = Object.keys(components.schemas).filter((name) => 'allOf' in (components.schemas[name] ?? {}))
   const $refs = names.map((name) => ({ $ref: `openapi#/components/schemas/${name}` }))
   const validate = ajv.compile({ oneOf: $refs })
@@ -72,7 +72,7 @@ export function problemsOf(document: object): (problem: unknown) => void {
   }
 }
 
-/** How the headers that were sent differ from those that the document describes; undefined if they do not. */
+/** Returns how the sent headers differ from those in the document, or undefined if they do not. */
 function wrongHeader(document: Json, described: NonNullable<Described['headers']>, sent: Headers): string | undefined {
   const names = new Set(Object.keys(described).map((name) => name.toLowerCase()))
   const undescribed = [...sent.keys()].find((name) => !names.has(name) && !OF_HTTP.has(name))

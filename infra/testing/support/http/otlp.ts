@@ -7,7 +7,7 @@ import { overrideEnvironment } from '#config'
 import { startTracing, type Tracing, tracing } from '#telemetry'
 import { type Fields, fieldsOf, integer, text, values } from './protobuf.ts'
 
-/** A span as the collector gets it. */
+/** A span as the collector receives it. */
 export interface ReceivedSpan {
   service: string
   resource: Record<string, unknown>
@@ -21,7 +21,7 @@ export interface ReceivedSpan {
   events: Array<{ name: string; attributes: Record<string, unknown> }>
   links: Array<{ traceId: string; spanId: string }>
   failed: boolean
-  /** Why it failed. */
+  /** Why the span failed. */
   message: string | undefined
 }
 
@@ -29,12 +29,12 @@ export interface Collector {
   /** The value of OTEL_EXPORTER_OTLP_ENDPOINT. */
   url: string
   spans: ReceivedSpan[]
-  /** What it answers from now on; 0: nothing. */
+  /** Sets the status that it answers from now on; 0 means no answer. */
   answer: (status: number) => void
   close: () => Promise<void>
 }
 
-/** A collector that keeps the spans it gets, by OTLP over HTTP in protobuf: https://opentelemetry.io/docs/specs/otlp/#otlphttp */
+/** A collector that keeps the spans it receives, by OTLP over HTTP in protobuf: https://opentelemetry.io/docs/specs/otlp/#otlphttp */
 export async function openCollector(): Promise<Collector> {
   const spans: ReceivedSpan[] = []
   let status = 200
@@ -43,7 +43,7 @@ export async function openCollector(): Promise<Collector> {
     for await (const chunk of req) chunks.push(chunk)
     const body = Buffer.concat(chunks)
     if (status === 0) return
-    // Log records come too, in JSON.
+    // Log records arrive too, in JSON.
     if (req.url !== '/v1/traces') return res.writeHead(status).end()
     if (status === 200) spans.push(...readRequest(req.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body))
     res.writeHead(status, { 'content-type': 'application/x-protobuf' }).end()
@@ -63,21 +63,21 @@ export async function openCollector(): Promise<Collector> {
   }
 }
 
-/** The settings of a process that sends its spans there, soon after they have ended. */
+/** The settings for a process that sends its spans to this collector, soon after they have ended. */
 export function tracingVariables({ url }: Collector): Record<string, string> {
   const endpoint = `${url}/v1/traces`
   return { OTEL_TRACES_EXPORTER: 'otlp', OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: endpoint, OTEL_BSP_SCHEDULE_DELAY: '50' }
 }
 
-/** Turns tracing on in this process, until `shutDown`, which sends what is left. */
+/** Turns tracing on in this process until `shutDown`, which sends the remaining spans. */
 export async function traceTo(
   { url }: Collector,
   variables: Record<string, string> = {},
 ): Promise<Tracing | undefined> {
-  // The SDK reads variables of the process; overrides would not reach it.
+  // The SDK reads the process's variables; overrides would not reach it.
   const all = { OTEL_EXPORTER_OTLP_ENDPOINT: url, ...variables }
   for (const [name, value] of Object.entries(all)) vi.stubEnv(name, value)
-  // So that the settings are read again.
+  // Makes the process read its settings again.
   overrideEnvironment({})
   await startTracing({ name: 'a-function', version: 'abc' })
   return tracing()

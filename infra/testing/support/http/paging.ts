@@ -2,7 +2,7 @@ import { expect } from 'vitest'
 import type { FunctionDefinition } from '#function'
 import { type CallOptions, type CallResult, call } from './call.ts'
 
-/** Every item of a list, read page by page. `meanwhile` runs between the pages. */
+/** Returns every item of a list, read page by page. `meanwhile` runs between the pages. */
 export async function walk(
   definition: FunctionDefinition,
   options: CallOptions,
@@ -25,7 +25,7 @@ export async function walk(
   throw new Error(`${definition.name} does not come to an end`)
 }
 
-/** Fails unless a list pages as all lists do. `options` must lead to a list of two items at least. */
+/** Fails unless a list pages as all lists do. `options` must lead to a list of at least two items. */
 export async function expectPaging(definition: FunctionDefinition, options: CallOptions = {}): Promise<void> {
   const ask = (query: Record<string, string | number>) =>
     call(definition, { ...options, query: { ...options.query, ...query } })

@@ -1,4 +1,4 @@
-/** The fields of a message by their numbers: the bytes of each, and of a varint its value in 8 bytes, the lowest first. */
+/** The fields of a message by their numbers, each as bytes. A varint is its value in 8 bytes, little-endian. */
 export type Fields = Map<number, Buffer[]>
 
 /** Reads a message of https://protobuf.dev/programming-guides/encoding/ without its schema. */

@@ -4,22 +4,22 @@ import { Transform } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface TcpProxy {
-  /** The address to use in place of the server's. */
+  /** The address to use instead of the server's. */
   url: string
-  /** Closes every connection, and each new one as soon as it is made. */
+  /** Closes every connection, and each new connection as soon as it is made. */
   cut: () => void
-  /** Holds back every byte, in both directions, on new connections too, and closes nothing. */
+  /** Holds back every byte, in both directions and also on new connections. Closes nothing. */
   silence: () => void
-  /** How long each byte takes from now on, in both directions. */
+  /** Delays each byte from now on, in both directions. */
   delay: (ms: number) => void
   /**
-   * Passes no more bytes, in both directions, and closes nothing. Connections that are open stay so for good, as with a peer that
-   * has vanished; new ones until this is mended.
+   * Passes no more bytes in either direction, and closes nothing. Existing connections stay frozen for good, as if the peer had vanished.
+   * New connections stay frozen until `mend`.
    */
   freeze: () => void
-  /** How many connections were made while it was frozen. */
+  /** Returns how many connections were made while the proxy was frozen. */
   swallowed: () => number
-  /** Accepts connections again, to the server at `target` if one is given, passes on what was held back, and ends the delay. */
+  /** Accepts connections again (to the server at `target` if given), passes on the bytes that were held back, and ends the delay. */
   mend: (target?: string) => void
   close: () => Promise<void>
 }
@@ -34,7 +34,7 @@ export async function openProxy(firstTarget: string, answer = (bytes: Buffer): B
   let passing = Promise.resolve()
   let letPass = () => {}
 
-  /** Closed together with `partner`. */
+  /** Registers a socket. It is closed together with `partner`. */
   function keep(socket: Socket, partner?: Socket): void {
     sockets.add(socket)
     // Errors are expected: `cut` causes them.

@@ -3,11 +3,11 @@ import { connect, type Socket } from 'node:net'
 
 export interface RawRequest {
   socket: Socket
-  /** All that has come so far, once `pattern` is in it; rejects when the connection ends before. */
+  /** Resolves with all text received so far once it matches `pattern`. Rejects if the connection ends before that. */
   answer: (pattern?: RegExp) => Promise<string>
 }
 
-/** Sends the head of a POST, byte for byte as given, and what of the body is given with it. The caller destroys the socket. */
+/** Sends the head of a POST, byte for byte as given, and the given part of the body. The caller destroys the socket. */
 export function sendRaw(
   url: string,
   headers: Record<string, string | number>,
@@ -16,7 +16,7 @@ export function sendRaw(
   const { port, pathname } = new URL(url)
   const lines = Object.entries({ host: 'localhost', ...headers }).map(([name, value]) => `${name}: ${value}\r\n`)
   const socket = connect(Number(port), '127.0.0.1').setEncoding('latin1')
-  // What the server closes before all is sent.
+  // The server may close the connection before everything is sent.
   socket.on('error', () => {})
   let text = ''
   socket.on('data', (part: string) => {

@@ -10,7 +10,7 @@ export interface Receiver {
   close: () => Promise<void>
 }
 
-/** A receiver of webhooks. `answer` gives the status, 204 by default, or answers itself and gives undefined. */
+/** A receiver of webhooks. `answer` returns the status, 204 by default, or answers itself and returns undefined. */
 export async function openReceiver(
   answer: (response: ServerResponse) => number | undefined = () => 204,
 ): Promise<Receiver> {
