@@ -1,12 +1,12 @@
-/** What a target has, under the names that it is struck by. Of `function` and `worker` it has several. */
+/** The parts of a target, by the names that faults use. There are several of `function` and `worker`. */
 export const parts = ['primary', 'replica', 'redis', 'kafka', 'rabbitmq', 'router', 'function', 'worker'] as const
 export type Part = (typeof parts)[number]
 export const engineParts = ['primary', 'replica', 'redis', 'kafka', 'rabbitmq'] as const satisfies Part[]
 
-/** By which `slow` delays every packet. */
+/** The delay that `slow` adds to every packet. */
 export const SLOW_MS = 60
 
-/** What is done to a part, and how that ends. */
+/** The actions on a part, and how each ends. */
 export const actions = {
   kill: 'SIGKILL; what restarts it brings it back',
   restart: 'SIGTERM, upon which it drains; what restarts it brings it back',
@@ -24,11 +24,11 @@ export type Action = keyof typeof actions
 export interface Fault {
   part: Part
   action: Action
-  /** How long it lasts: the least and the most. 0: it is over at once, and what follows is recovery. */
+  /** The shortest and the longest duration. 0 means that the fault is over at once, and that recovery begins. */
   lastsMs: readonly [number, number]
-  /** From its end on, within so much everything is as before. */
+  /** The time limit from the end of the fault until everything is as before. */
   recoversWithinMs: number
-  /** Whether requests may be refused, or get no answer where the router itself is struck. If not, none may be. */
+  /** Whether requests may be refused, or get no answer if the router itself is struck. If false, none may be. */
   mayRefuse: boolean
 }
 
@@ -36,7 +36,7 @@ export const nameOf = ({ part, action }: Fault) => `${action} ${part}`
 
 const SHORT = [2_000, 8_000] as const
 const ONCE = [0, 0] as const
-/** A job whose worker could not note its end is taken up when its lease of 30 s is over. */
+/** If a worker could not record a job's end, another one takes the job once its lease of 30 s has expired. */
 const AFTER_LEASE_MS = 45_000
 
 const fault = (
@@ -47,7 +47,7 @@ const fault = (
   mayRefuse = false,
 ): Fault => ({ part, action, lastsMs, recoversWithinMs, mayRefuse })
 
-/** Bounds are some times what a quiet machine with two cores takes. */
+/** The limits are several times the duration on an idle machine with two cores. */
 export const faults: readonly Fault[] = [
   fault('primary', 'kill', ONCE, AFTER_LEASE_MS, true),
   fault('primary', 'pause', SHORT, AFTER_LEASE_MS, true),
@@ -74,7 +74,7 @@ export const faults: readonly Fault[] = [
   fault('redis', 'vanish', SHORT, 15_000),
   fault('redis', 'slow', SHORT, 15_000),
   fault('redis', 'skew', SHORT, 15_000),
-  // Its controller waits for the end of the old broker's session, and consumers for that of their group's.
+  // Kafka's controller waits until the old broker's session expires, and consumers wait until their group's session expires.
   fault('kafka', 'kill', ONCE, 90_000),
   fault('kafka', 'restart', ONCE, 90_000),
   fault('kafka', 'pause', SHORT, 60_000),

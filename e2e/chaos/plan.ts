@@ -2,32 +2,32 @@ import { type Fault, faults, nameOf } from './faults.ts'
 
 export interface Strike {
   fault: Fault
-  /** Which of several processes it hits. */
+  /** Which of several processes the fault hits. */
   which: number
-  /** After the beginning of its round. */
+  /** The time after the beginning of its round. */
   afterMs: number
   lastsMs: number
 }
 
-/** Faults that are there at the same time. The next round begins when all has recovered. */
+/** Faults that happen at the same time. The next round begins when everything has recovered. */
 export interface Round {
   number: number
   strikes: Strike[]
 }
 
-/** Of each three rounds, the last has two faults. */
+/** The last of every three rounds has two faults. */
 const DOUBLE_EVERY = 3
 const SECOND_AFTER_MAX_MS = 1_500
 const WHICH_MAX = 1_000
 
 /**
- * The rounds of a seed, of the faults of `table`: every fault comes once before one comes again. A longer plan begins as a shorter one
- * of the same seed does.
+ * Makes the rounds of a seed from the faults of `table`. Every fault comes once before any comes again. A longer plan begins like a shorter
+ * plan of the same seed.
  */
 export function planOf(seed: number, rounds: number, table: readonly Fault[] = faults): Round[] {
   const random = randomOf(seed)
   let deck: Fault[] = []
-  /** The next one that is of another part than `taken`. */
+  /** Draws the next fault that hits a part other than that of `taken`. */
   const draw = (taken?: Fault): Fault | undefined => {
     const find = () => deck.findLastIndex(({ part }) => part !== taken?.part)
     // Those that are left stay on top.
@@ -48,7 +48,7 @@ export function planOf(seed: number, rounds: number, table: readonly Fault[] = f
   })
 }
 
-/** A line, such as `3. kill primary + 0.9 s later stall redis for 3.4 s`. */
+/** Describes a round in a line, such as `3. kill primary + 0.9 s later stall redis for 3.4 s`. */
 export function describeRound({ number, strikes }: Round): string {
   const told = strikes.map(({ fault, afterMs, lastsMs }) => {
     const when = afterMs > 0 ? `${seconds(afterMs)} later ` : ''
@@ -61,7 +61,7 @@ export const seconds = (ms: number) => `${(ms / 1_000).toFixed(1)} s`
 
 export type Random = () => number
 
-/** Numbers from 0 to 1, the same ones for a seed: mulberry32. */
+/** Returns a generator of numbers from 0 to 1 that are the same for the same seed: mulberry32. */
 export function randomOf(seed: number): Random {
   let state = seed | 0
   return () => {

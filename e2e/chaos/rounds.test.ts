@@ -30,7 +30,7 @@ beforeEach(() => {
   }
   const load = { undelivered, openImportSince: () => undefined }
   rounds = createRounds({ strike }, { oldestOpen: () => undefined }, load, checker, CALM_MS)
-  // All goes well but for what a test does besides.
+  // All requests succeed, except for those that a test adds.
   serving = setInterval(() => {
     for (const operation of FREQUENT) rounds.onAttempt(attempt('200', operation))
   }, 5)

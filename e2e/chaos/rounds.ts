@@ -8,24 +8,24 @@ import type { Load } from './load/load.ts'
 import { type Round, type Strike, seconds } from './plan.ts'
 import type { Target } from './targets/target.ts'
 
-/** What came of a round. Times are milliseconds since 1970. */
+/** The result of a round. Times are milliseconds since 1970. */
 export interface Outcome {
   number: number
   strikes: Array<{ name: string; hit: string; from: number; to: number }>
-  /** From the end of the last fault. */
+  /** The time since the end of the last fault. */
   recoveredInMs: number
   recoversWithinMs: number
   /** Requests that had to be sent again, from the first fault until all had recovered. */
   refused: number
 }
 
-/** All goes well for so long before a round counts as over. */
+/** Everything must go well for this long before a round counts as over. */
 const CALM_MS = 1_500
-/** Events that are not delivered for so long are a backlog, which would count against the next round's bound. */
+/** Events that are not delivered for this long are a backlog. It would count against the next round's limit. */
 const BACKLOG_MS = 3_000
-/** Beyond its bound a round is waited for, so that the next one does not suffer from it. */
+/** How long to wait for a round beyond its limit, so that it does not affect the next round. */
 const PATIENCE_MS = 90_000
-/** What has to be answered well again. The others come too seldom to wait for them. */
+/** The operations that must succeed again. The others are too rare to wait for. */
 export const FREQUENT = [
   'POST /v1/reservations',
   'POST /v1/products/{productId}/stock/adjustments',
@@ -34,7 +34,7 @@ export const FREQUENT = [
   'POST /v1/stock/availability',
 ]
 
-/** Plays rounds against a target under load, one at a time, and knows when requests may be refused, and when all goes well again. */
+/** Runs rounds against a target under load, one at a time. Knows when requests may be refused, and when everything works again. */
 export function createRounds(
   target: Pick<Target, 'strike'>,
   client: Pick<Client, 'oldestOpen'>,
@@ -42,12 +42,12 @@ export function createRounds(
   checker: Checker,
   calmMs = CALM_MS,
 ) {
-  /** Spans in which requests may be refused, and, where the router is struck, get no answer at all. */
+  /** Time spans in which requests may be refused or, if the router is struck, get no answer at all. */
   const spans: Array<{ from: number; to: number; hasRouter: boolean }> = []
   const lastGood = new Map<string, number>()
   let lastRefused = 0
   let refused = 0
-  /** When the last thing came to its end that had been begun before the faults ended. */
+  /** The end of the last operation that had begun before the faults ended. */
   let lastLate = 0
 
   const mayRefuse = ({ startedAt, endedAt, told }: Attempt) =>
@@ -70,7 +70,7 @@ export function createRounds(
     ]
   }
 
-  /** Waits until all goes well that was begun before `since`, and goes well after it. Throws where it does not. */
+  /** Waits until everything that began before `since` has ended, and everything after it succeeds. Throws if that does not happen. */
   async function recovery(since: number, boundMs: number): Promise<number> {
     lastLate = 0
     if (!(await waitUntil(() => missing(since).length === 0, boundMs + calmMs, 100)))
@@ -80,7 +80,7 @@ export function createRounds(
     return Math.max(0, lastLate - since, lastRefused - since)
   }
 
-  /** What was begun since a round's faults ended may wait behind what had been held up by them. */
+  /** Waits for the backlog: new work may have to wait behind work that the faults had delayed. */
   async function noBacklog(): Promise<void> {
     const isBehind = () => [...load.undelivered.values()].some((since) => Date.now() - since > BACKLOG_MS)
     if (!(await waitUntil(() => !isBehind(), PATIENCE_MS, 100))) throw new Error('events do not catch up')

@@ -31,7 +31,7 @@ const targets = {
   compose: { start: startCompose, fits: () => true },
 }
 const MINUTES_MAX = 60
-/** A round takes some 5 s at the least. */
+/** A round takes at least some 5 s. */
 const ROUNDS_A_MINUTE = 12
 const WARM_MS = 60_000
 
@@ -126,7 +126,7 @@ async function createWebhook({ decide }: Client, url: string): Promise<void> {
   if (answer?.status !== 201) throw new Error(`no webhook could be made: ${answer?.text}`)
 }
 
-/** Plays rounds until the time is over. Throws where the target does not recover. */
+/** Runs rounds until the time is over. Throws if the target does not recover. */
 async function play(
   game: ReturnType<typeof createRounds>,
   rounds: readonly Round[],

@@ -39,7 +39,7 @@ function reserve(held: Reservation): Reservation {
 
 const promises = () => checker.findings.map(({ promise }) => promise)
 
-/** A ledger of changes of on hand and reserved, each with its cause. */
+/** Makes a ledger from changes of on hand and reserved, each with its cause. */
 function ledger(productId: string, changes: Array<[number, number, Partial<Movement>]>): Movement[] {
   let [onHandAfter, reservedAfter] = [0, 0]
   return changes.map(([onHandDelta, reservedDelta, more]) => {
@@ -51,7 +51,7 @@ function ledger(productId: string, changes: Array<[number, number, Partial<Movem
   })
 }
 
-/** What is there if the two products have these ledgers; without one, a product was never changed. */
+/** Makes the final state in which the two products have these ledgers. A product without a ledger was never changed. */
 function truth(ledgers: Record<string, Movement[]>, reservations: Reservation[] = []): Truth {
   const movements = new Map(
     Object.entries({ [own]: ledger(own, [[5, 0, {}]]), [shared]: ledger(shared, [[2, 0, {}]]), ...ledgers }),

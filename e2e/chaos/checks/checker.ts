@@ -1,7 +1,7 @@
 import type { Reservation } from '#stock/schema'
 import { type Acknowledged, type Attempt, type Finding, isRefused, type Level, type TokenRead } from './history.ts'
 
-/** What is held, as its answers say. */
+/** A hold, as the answers describe it. */
 interface Hold {
   key: string
   state: Reservation['state']
@@ -11,23 +11,23 @@ interface Hold {
 
 type StockRead = Extract<TokenRead, { of: 'stock' }>
 
-/** The clocks of this process and of the servers may differ so much, and the sweep comes once a second. */
+/** The clocks of this process and of the servers may differ by this much, and the sweep runs once a second. */
 export const CLOCK_MS = 5_000
 
-/** Follows every answer, and knows from them alone what must be there. compare.ts compares that with what is. */
+/** Follows every answer, and derives the expected state from the answers alone. compare.ts compares that with the actual state. */
 export class Checker {
   readonly findings: Finding[] = []
   readonly levels = new Map<string, Level>()
   readonly holds = new Map<string, Hold>()
-  /** The keys of adjustments. */
+  /** The idempotency keys of adjustments. */
   readonly adjustments = new Set<string>()
-  /** The keys of writes without a decision: each may have been done, once. */
+  /** The keys of writes without a decision. Each of them may have been done, but only once. */
   readonly undecided = new Set<string>()
-  /** Reads of products that others write too, which only the ledger can judge. */
+  /** Reads of products that other clients write too. Only the ledger can judge them. */
   readonly sharedReads: Array<StockRead & Required<Pick<StockRead, 'after'>>> = []
-  /** The events that told of each version of a product, by their ids. */
+  /** The ids of the events for each version of a product. */
   readonly told = new Map<string, Map<number, string>>()
-  /** Products that one client alone writes, one request after the other: each answer follows from those before. */
+  /** Products that only one client writes, one request after the other: each answer follows from the earlier ones. */
   readonly #own = new Set<string>()
 
   find(promise: Finding['promise'], what: string): void {
@@ -88,7 +88,7 @@ export class Checker {
     else if (read.after) this.sharedReads.push({ ...read, after: read.after })
   }
 
-  /** An event that arrived at the webhook. */
+  /** Records an event that arrived at the webhook. */
   delivered({ id, productId, version }: { id: string; productId: string; version: number }): void {
     const versions = this.told.get(productId) ?? new Map<number, string>()
     this.told.set(productId, versions)
@@ -98,13 +98,13 @@ export class Checker {
     versions.set(version, id)
   }
 
-  /** The versions of a product up to `last` of which no event was delivered. */
+  /** Returns the versions of a product up to `last` for which no event was delivered. */
   untold(productId: string, last: number): number[] {
     const versions = this.told.get(productId)
     return Array.from({ length: last }, (_, index) => index + 1).filter((version) => !versions?.has(version))
   }
 
-  /** Notes the end of a hold; a confirmed one takes with it what `lines` say. */
+  /** Records the end of a hold. A confirmed hold removes the quantities in `lines` from stock. */
   end(id: string, state: Hold['state'], lines: Hold['lines'] = []): void {
     const hold = this.holds.get(id)
     if (!hold) this.find('nothing doubled', `${id} ended as ${state} and was never acknowledged`)
@@ -132,7 +132,7 @@ export class Checker {
     if (!level) throw new Error(`an answer names the product ${productId}, which is not of this run`)
     level.onHand += onHand
     level.reserved += reserved
-    // Answers to several clients come in any order, so a product that they share is judged at the end.
+    // Answers to several clients come in any order, so a shared product is judged at the end.
     if (this.#own.has(productId)) this.requireNotOversold(productId, level)
   }
 

@@ -2,7 +2,7 @@ import type { Movement } from '#stock/schema'
 import { type Checker, CLOCK_MS, say } from './checker.ts'
 import type { Level, Truth } from './history.ts'
 
-/** Compares what the answers say with what is there. Each difference is a finding of the checker's. */
+/** Compares the state that the answers describe with the actual state. Each difference becomes a finding of the checker. */
 export function compare(checker: Checker, truth: Truth): void {
   const { levels, undecided } = checker
   if (!truth.isConsistent) checker.find('nothing lost', 'the audit finds balances that are not those of the ledger')
@@ -10,7 +10,7 @@ export function compare(checker: Checker, truth: Truth): void {
   for (const [productId, level] of levels) {
     checker.requireNotOversold(productId, level)
     const actual = truth.levels.get(productId)
-    // What is undecided may be there or not: then the ledger alone can tell.
+    // An undecided write may or may not be there. Then only the ledger can tell.
     if (undecided.size === 0 && (actual?.onHand !== level.onHand || actual.reserved !== level.reserved))
       checker.find(
         'nothing lost',
@@ -46,7 +46,7 @@ function compareReservations(checker: Checker, { reservations, at }: Truth): voi
   }
 }
 
-/** A ledger's rows continue each other, never go below what is reserved, and each has a cause of its own that was acknowledged. */
+/** Checks that a ledger's rows continue each other, never go below the reserved quantity, and each have their own acknowledged cause. */
 function compareLedger(checker: Checker, productId: string, movements: readonly Movement[]): void {
   const { adjustments, undecided } = checker
   const causes = new Map<string, number>()
@@ -61,7 +61,7 @@ function compareLedger(checker: Checker, productId: string, movements: readonly 
     const isKnown = reference === null || adjustments.has(reference) || undecided.has(reference)
     if (type === 'adjustment' && !isKnown)
       checker.find('nothing doubled', `the adjustment ${reference} of ${productId} was never acknowledged`)
-    // A count has no reference, and two of them that find the same change nothing.
+    // A count has no reference, and two counts with the same result change nothing.
     const cause = type === 'count' ? id : `${reservationId ?? reference ?? 'its creation'} ${type}`
     causes.set(cause, 1 + (causes.get(cause) ?? 0))
   }
@@ -69,7 +69,7 @@ function compareLedger(checker: Checker, productId: string, movements: readonly 
     if (count > 1) checker.find('nothing doubled', `the ledger of ${productId} has ${cause} ${count} times`)
 }
 
-/** A read with the token of an adjustment saw what was on hand after it, or after some later change. */
+/** Checks that a read with the token of an adjustment saw the stock on hand after it, or after some later change. */
 function compareReads(checker: Checker, productId: string, movements: readonly Movement[]): void {
   for (const { seen, after, ...read } of checker.sharedReads) {
     if (read.productId !== productId) continue

@@ -1,12 +1,12 @@
 import type { Movement, Reservation } from '#stock/schema'
 
-/** One request, and what came of it: `201`, `503 unavailable`, or `none` where no answer came. */
+/** One request, and its result: `201`, `503 unavailable`, or `none` if no answer came. */
 export interface Attempt {
   operation: string
   startedAt: number
   endedAt: number
   told: string
-  /** Whether it is no repetition. */
+  /** Whether this is the first attempt, not a repetition. */
   isFirst: boolean
   /** How the answer differs from the OpenAPI document. */
   contradiction?: string
@@ -24,7 +24,7 @@ export interface Level {
   reserved: number
 }
 
-/** An acknowledged write: its kind, its idempotency key, and the answer's body; of a refusal, its code. */
+/** An acknowledged write: its kind, its idempotency key, and the answer's body; for a refusal, its code. */
 export type Acknowledged =
   | { kind: 'create'; key: string; body: { id: string; stock: Level }; isOwn: boolean }
   | { kind: 'reserve'; key: string; body: Reservation }
@@ -34,12 +34,12 @@ export type Acknowledged =
   | { kind: 'adjust'; key: string; body: Movement }
   | { kind: 'count'; key: string; body: { counts: ReadonlyArray<{ productId: string; variance: number }> } }
 
-/** What a read with the token of a write saw of a product, or of a reservation. */
+/** The state of a product or a reservation that a read with the token of a write returned. */
 export type TokenRead =
   | { of: 'stock'; productId: string; seen: Level; after?: Movement }
   | { of: 'reservation'; id: string; seen: Reservation }
 
-/** All that is there in the end, as the API tells it. */
+/** The whole final state, as the API returns it. */
 export interface Truth {
   at: number
   levels: ReadonlyMap<string, Level>
@@ -51,5 +51,5 @@ export interface Truth {
   isConsistent: boolean
 }
 
-/** Whether a request was turned away, or broken off: the client has to send it again. */
+/** Whether a request was refused or broken off, so that the client has to send it again. */
 export const isRefused = ({ told }: Attempt) => told === 'none' || /^5/.test(told)

@@ -7,11 +7,11 @@ import { compare } from './compare.ts'
 import type { Truth } from './history.ts'
 import { FROM_PRIMARY, PAGE, readTruth } from './truth.ts'
 
-/** The shortest holds last 5 s, and are swept within a second. */
+/** The shortest holds last 5 s, and the sweep ends them within a second. */
 const EXPIRY_MS = 30_000
 const DELIVERY_MS = 60_000
 
-/** Waits until all has come to rest after the load, and compares what was acknowledged with what is there, which it gives. */
+/** Waits until everything has settled after the load, compares the acknowledged state with the actual state, and returns the latter. */
 export async function judge(client: Client, checker: Checker, load: Load, seed: number): Promise<Truth> {
   await untilSwept(client, checker)
   const truth = await readTruth(client, [...checker.levels.keys()])
@@ -23,7 +23,7 @@ export async function judge(client: Client, checker: Checker, load: Load, seed: 
   return truth
 }
 
-/** Waits for the holds that are about to expire. One that does not is found by the comparison. */
+/** Waits for the holds that are about to expire. The comparison finds a hold that does not. */
 async function untilSwept({ decide }: Client, { holds }: Checker): Promise<void> {
   const soon = Date.now() + EXPIRY_MS
   const ending = [...holds].flatMap(([id, { state, expiresAt }]) => (state === 'held' && expiresAt < soon ? [id] : []))
@@ -34,7 +34,7 @@ async function untilSwept({ decide }: Client, { holds }: Checker): Promise<void>
   await waitUntil(async () => !(await Promise.all(ending.map(isHeld))).includes(true), EXPIRY_MS, 500)
 }
 
-/** Compares the products that were imported with what the imports have acknowledged. */
+/** Compares the imported products with the acknowledged imports. */
 async function checkImports(
   { decide }: Pick<Client, 'decide'>,
   checker: Checker,
@@ -53,7 +53,7 @@ async function checkImports(
         checker.find('nothing doubled', `${sku} was imported with ${expected} on hand, and has ${onHand}`)
     }
   }
-  // Those that every import renames.
+  // The products that every import renames.
   const query = `?limit=${PAGE}&search=${importedPrefix(seed)}C`
   const answer = await decide({ operation: 'GET /v1/products', query, token: FROM_PRIMARY })
   const { items } = answer ? parsed<{ items: Array<{ sku: string; name: string }> }>(answer) : { items: [] }
@@ -63,7 +63,7 @@ async function checkImports(
   }
 }
 
-/** Repeats writes that were decided: each gives the same answer again, and does nothing. */
+/** Repeats decided writes: each must get the same answer again, and do nothing. */
 async function checkRepeats({ decide }: Pick<Client, 'decide'>, checker: Checker, { decided }: Load): Promise<void> {
   for (const { request, answer } of decided) {
     const again = await decide(request)

@@ -3,12 +3,12 @@ import { type Client, parsed, type Request } from '../load/client.ts'
 import type { Truth } from './history.ts'
 
 export const PAGE = 100
-/** Pages of one list: more than a run of an hour makes. */
+/** The most pages of one list: more than a run of an hour makes. */
 const PAGES_MAX = 5_000
-/** A token of another timeline, which only the primary may answer. */
+/** A token of another timeline. Only the primary may answer a read with it. */
 export const FROM_PRIMARY = '0-0/1'
 
-/** Asks for all that is there of the products that the checker knows. Throws where an answer stays away. */
+/** Reads the whole state of the products that the checker knows. Throws if an answer does not come. */
 export async function readTruth(client: Client, productIds: readonly string[]): Promise<Truth> {
   const get = async <Body>(request: Request): Promise<Body> => {
     const answer = await client.decide({ ...request, token: FROM_PRIMARY })

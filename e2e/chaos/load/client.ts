@@ -7,7 +7,7 @@ import type { Target } from '../targets/target.ts'
 export interface Request {
   /** The operation, as the OpenAPI document names it: `POST /v1/reservations/{reservationId}/confirm`. */
   operation: string
-  /** What stands for the parameters in its path, in their order. */
+  /** The values of the parameters in its path, in order. */
   ids?: string[]
   query?: string
   body?: object | string
@@ -26,20 +26,20 @@ export interface Answer {
 export const parsed = <Body>({ text }: Answer) => JSON.parse(text) as Body
 
 export interface Client {
-  /** Sends it until an answer says what was done. Undefined where none came within two minutes. */
+  /** Sends a request until an answer says what was done. Returns undefined if none came within two minutes. */
   decide: (request: Request) => Promise<Answer | undefined>
-  /** When the oldest request was sent that has no answer yet. */
+  /** Returns when the oldest request without an answer was sent. */
   oldestOpen: () => number | undefined
   close: () => Promise<void>
 }
 
 const CONNECTIONS = 32
-/** More than the longest time-out of what the load asks for. */
+/** More than the longest time-out of the functions that the load calls. */
 const ANSWER_MS_MAX = 30_000
 const PATIENCE_MS = 120_000
 const RETRY_MS = 250
 
-/** A client of the target, which holds each answer to the document that the target publishes, and tells of each attempt. */
+/** Makes a client of the target. It checks each answer against the target's OpenAPI document, and reports each attempt. */
 export async function createClient(
   { url, key: apiKey }: Target,
   onAttempt: (attempt: Attempt) => void,

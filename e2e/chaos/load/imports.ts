@@ -5,13 +5,13 @@ import type { Shop } from './shop.ts'
 
 const EVERY_MS = 3_000
 const POLL_MS = 300
-/** An attempt that was killed is taken up once its lease has ended. */
+/** A killed attempt is retried once its lease has expired. */
 const DONE_MAX_MS = 180_000
 const CHANGED = 4
 const ADDED = 2
 const STOCK = 5
 
-/** One import after the other: each renames the same products and adds some. What they must have left is noted in `imported`. */
+/** Runs one import after the other. Each renames the same products and adds some. Records the expected result in `imported`. */
 export function runImports(shop: Shop, imported: Map<string, { name: string; onHand: number }>, seed: number) {
   let openSince: number | undefined
 

@@ -7,32 +7,32 @@ import { runImports } from './imports.ts'
 import type { Shop } from './shop.ts'
 
 export interface Load {
-  /** Lets every client finish what it has begun. Throws what one of them threw. */
+  /** Lets every client finish its current work. Throws the error of any client. */
   stop: () => Promise<void>
-  /** When reservations were acknowledged whose events have not been delivered, by their ids. */
+  /** The ids of reservations whose events have not been delivered, with the time of their acknowledgement. */
   undelivered: Map<string, number>
-  /** Notes that the event of a reservation has been delivered, which may come before its answer. */
+  /** Records that the event of a reservation has been delivered. That may happen before its answer. */
   deliver: (reservationId: string) => void
-  /** Some of the writes that were decided, to be repeated at the end. */
+  /** Some of the decided writes, which are repeated at the end. */
   decided: Array<{ request: Request; answer: Answer }>
-  /** When the import that is under way was acknowledged. */
+  /** Returns when the current import was acknowledged. */
   openImportSince: () => number | undefined
-  /** By sku, the name and stock that imported products must have. */
+  /** The name and stock that imported products must have, by sku. */
   imported: Map<string, { name: string; onHand: number }>
 }
 
-/** Together some 40 requests a second: two cores have the engines and thirty processes besides. */
+/** Together they send some 40 requests a second: two cores also run the engines and thirty processes. */
 const SHOPPERS = 10
 const PAUSE_MS = [100, 400] as const
 const SHARED = 5
 const STOCK = 30
 const COUNT_EVERY_MS = 2_000
-/** A run of an hour; more answers would not fit into memory. */
+/** The writes of an hour. More answers would not fit into memory. */
 const WRITES_MAX = 200_000
-/** Each tenth write is repeated at the end. */
+/** One write in ten is repeated at the end. */
 const REPEATED = 10
 
-/** Makes products, and starts clients that hold, sell, adjust, count, import and read, until they are stopped. */
+/** Makes products, and starts clients that hold, sell, adjust, count, import and read until they are stopped. */
 export async function startLoad(client: Client, checker: Checker, seed: number): Promise<Load> {
   let isOpen = true
   let writes = 0
@@ -72,7 +72,7 @@ export async function startLoad(client: Client, checker: Checker, seed: number):
     runCounts(shop, shared),
     imports.done,
   ])
-  // `stop` throws it.
+  // `stop` throws the error.
   running.catch(() => {})
   return {
     ...load,
@@ -84,7 +84,7 @@ export async function startLoad(client: Client, checker: Checker, seed: number):
   }
 }
 
-/** The reference by which an effect is known in the ledger, where it has one. */
+/** Adds the reference by which the ledger identifies an effect, if the operation has one. */
 function withReference({ operation, body }: Omit<Request, 'key'>, key: string): object | string {
   const hasReference = operation.endsWith('/reservations') || operation.endsWith('/adjustments')
   return typeof body === 'string' ? body : { ...body, ...(hasReference && { reference: key }) }
@@ -103,7 +103,7 @@ async function createProduct({ write, checker }: Shop, isOwn: boolean): Promise<
 
 type HasHeld = (reservationId: string) => void
 
-/** A shopper has a product of its own, of which it knows each answer before, and shares others. */
+/** A shopper has its own product, for which it can predict each answer, and shares other products. */
 async function runShopper(shop: Shop, own: string, shared: string[], hasHeld: HasHeld): Promise<void> {
   const { random, isOpen } = shop
   const held: Reservation[] = []
@@ -126,7 +126,7 @@ async function hold(
   hasHeld: HasHeld,
 ): Promise<void> {
   const lines = productIds.map((productId) => ({ productId, quantity: 1 + Math.floor(random() * 3) }))
-  // Some of what is shared is left to expire: of its own products a shopper knows exactly what is held.
+  // Some holds on shared products are left to expire. For its own product, a shopper must know exactly what is held.
   const ttlSeconds = productIds.length > 1 && random() < 0.3 ? 5 : 3_600
   const written = await write({ operation: 'POST /v1/reservations', body: { lines, ttlSeconds } })
   if (!written) return
@@ -187,7 +187,7 @@ async function adjust({ write, read, checker, random }: Shop, productId: string)
   await readOwn({ read, checker, random }, productId, answer.token, body)
 }
 
-/** Reads a product's stock, in one of three ways, with the token of a write to it. */
+/** Reads a product's stock in one of three ways, with the token of a write to it. */
 async function readOwn(
   { read, checker, random }: Pick<Shop, 'read' | 'checker' | 'random'>,
   productId: string,
@@ -209,7 +209,7 @@ function readOf(productId: string, random: Random): Request {
   return { operation: 'POST /v1/stock/availability', body: { items: [{ productId }] } }
 }
 
-/** Stocktakes of what everybody sells: each finds one piece more or less than there was a moment ago. */
+/** Counts the stock of the shared products. Each count finds one piece more or less than there was a moment ago. */
 async function runCounts({ write, read, checker, random, isOpen }: Shop, shared: string[]): Promise<void> {
   while (isOpen()) {
     const productId = pick(shared, random)

@@ -6,7 +6,7 @@ const LEFT = 190
 const RIGHT = 40
 const PLOT = WIDTH - LEFT - RIGHT
 
-/** Answers of each second, those that were refused above in red, with a band for each fault. */
+/** Draws the answers of each second, with refused ones on top in red, and a band for each fault. */
 export function drawTimeline(attempts: readonly Attempt[], outcomes: readonly Outcome[]): string {
   const first = Math.min(...attempts.map(({ endedAt }) => endedAt))
   const count = 1 + Math.floor((Math.max(...attempts.map(({ endedAt }) => endedAt)) - first) / 1_000)
@@ -41,7 +41,7 @@ export function drawTimeline(attempts: readonly Attempt[], outcomes: readonly Ou
   return svg(title, top + height + 60 + names.length * 16, [...bars, ...axis, ...rows, ...marks])
 }
 
-/** The longest recovery from each fault, against its bound. */
+/** Draws the longest recovery from each fault, with its limit. */
 export function drawRecovery(outcomes: readonly Outcome[]): string {
   const longest = new Map<string, { took: number; bound: number }>()
   for (const { strikes, recoveredInMs, recoversWithinMs } of outcomes) {

@@ -14,13 +14,13 @@ export interface Results {
   outcomes: readonly Outcome[]
   attempts: readonly Attempt[]
   findings: readonly Finding[]
-  /** Undefined where it could not be read any more. */
+  /** Undefined if it could not be read any more. */
   truth: Truth | undefined
 }
 
 const FINDINGS_SHOWN_MAX = 40
 
-/** Writes report.json, report.md, two charts and the processes' log into a folder. Gives what a terminal should show. */
+/** Writes report.json, report.md, two charts and the processes' log into a folder. Returns the text for the terminal. */
 export async function writeReport(results: Results, folder: string): Promise<string> {
   const { target, seed, minutes, outcomes, attempts, findings, truth } = results
   const answers: Record<string, number> = {}

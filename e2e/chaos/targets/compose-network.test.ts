@@ -8,7 +8,7 @@ const fileAt = (path: string) => readFile(new URL(`../../../${path}`, import.met
 it('every container that connects to an engine does so through Toxiproxy', async () => {
   const config: ComposeConfig = parse(await fileAt('docker-compose.yml'), { merge: true, maxAliasCount: -1 })
   const changed = throughToxiproxy(config)
-  // Of a profile that no run of chaos has.
+  // Exporters belong to a profile that chaos runs do not use.
   const others = Object.keys(config.services).filter((name) => !name.endsWith('-exporter'))
   for (const name of others) {
     const environment = { ...config.services[name]?.environment, ...changed.services[name]?.environment }

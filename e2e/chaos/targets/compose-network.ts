@@ -2,10 +2,10 @@ import { upstreamVariableOf } from '../../../infra/router/manifest.ts'
 import { SLOW_MS } from '../faults.ts'
 import { FUNCTIONS } from './functions.ts'
 
-/** The container of Toxiproxy, through which clients find engines, and the router the functions. */
+/** The container of Toxiproxy. Clients reach engines through it, and the router reaches the functions through it. */
 const TOXIPROXY = 'toxiproxy'
 
-/** An address of a container, and the port of Toxiproxy's that leads there. */
+/** An address of a container, and the port of Toxiproxy that leads to it. */
 interface Link {
   service: string
   upstream: string
@@ -28,14 +28,14 @@ export const links: readonly Link[] = [
   ...[...new Set(FUNCTIONS)].map((name, index) => link(name, 3000, FIRST_FUNCTION_PORT + index)),
 ]
 
-/** Of `docker compose config`, what matters here. */
+/** The part of `docker compose config` that is needed here. */
 export interface ComposeConfig {
   services: Record<string, { environment?: Record<string, unknown> }>
 }
 
 /**
- * The environments of the services that are told of an address which Toxiproxy stands before: they get Toxiproxy's. The router is told
- * where each such function is, which it would else find by its name.
+ * Returns the environments of the services that contain an address behind Toxiproxy, with Toxiproxy's address instead. The router also gets
+ * the address of each such function, which it would otherwise find by name.
  */
 export function throughToxiproxy({ services }: ComposeConfig): ComposeConfig {
   const changed: ComposeConfig = { services: {} }
@@ -62,7 +62,7 @@ const redirected = (value: string): string =>
     value,
   )
 
-/** Kafka's clients connect to where the broker says it is, so it has to say Toxiproxy's. Gives the file's text with that. */
+/** Kafka's clients connect to the address that the broker advertises, so that must be Toxiproxy's. Returns the file's text with that address. */
 export function advertisedThroughToxiproxy(properties: string): string {
   const advertised = /^advertised\.listeners=PLAINTEXT:\/\/kafka:9092$/m
   if (!advertised.test(properties)) throw new Error('the broker advertises another address than kafka:9092')
@@ -70,9 +70,9 @@ export function advertisedThroughToxiproxy(properties: string): string {
 }
 
 const HOUR_MS = 3_600_000
-/** What Toxiproxy does to each direction of a link: https://github.com/Shopify/toxiproxy#toxics */
+/** The toxics for each direction of a link: https://github.com/Shopify/toxiproxy#toxics */
 const toxics = {
-  // What it has held back it passes on at once when it is told to stop.
+  // Toxiproxy passes on the delayed data at once when the toxic is removed.
   stall: { type: 'latency', attributes: { latency: HOUR_MS } },
   vanish: { type: 'timeout', attributes: { timeout: 0 } },
   slow: { type: 'latency', attributes: { latency: SLOW_MS } },
@@ -80,7 +80,7 @@ const toxics = {
 export type NetworkFault = keyof typeof toxics
 const DIRECTIONS = ['upstream', 'downstream'] as const
 
-/** The links of a running Toxiproxy, by its HTTP API. */
+/** Controls the links of a running Toxiproxy through its HTTP API. */
 export function createNetwork(apiUrl: string) {
   async function ask(method: string, path: string, body?: object): Promise<void> {
     const response = await fetch(`${apiUrl}${path}`, { method, ...(body && { body: JSON.stringify(body) }) })
@@ -89,7 +89,7 @@ export function createNetwork(apiUrl: string) {
     await response.text()
   }
   return {
-    /** Opens every link. Throws if one is there already. */
+    /** Opens every link. Throws if one already exists. */
     open: () =>
       ask(
         'POST',
@@ -101,7 +101,7 @@ export function createNetwork(apiUrl: string) {
           enabled: true,
         })),
       ),
-    /** What it gives mends the link again. */
+    /** Breaks a link. Returns a function that mends it. */
     async breakLink(service: string, fault: NetworkFault): Promise<() => Promise<void>> {
       const proxy = `/proxies/${service}`
       for (const stream of DIRECTIONS) await ask('POST', `${proxy}/toxics`, { name: stream, stream, ...toxics[fault] })

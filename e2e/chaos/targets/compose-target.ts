@@ -23,14 +23,14 @@ const servicesOf: Record<Part, readonly string[]> = {
   worker: WORKERS,
 }
 
-/** Which are no processes of Node. */
+/** The services that are not Node processes. */
 const ENGINES: readonly string[] = engineParts.flatMap((part) => servicesOf[part])
 const FILES = ['--file', 'docker-compose.yml', '--file', 'e2e/chaos/targets/compose.yml']
-/** In the container `tools`. */
+/** A path in the container `tools`. */
 const fillerOf = (service: string) => `/disks/${service}/filler`
 const WAIT = ['--detach', '--wait', '--wait-timeout', '300']
 
-/** Starts docker-compose.yml as a project of its own, with a network that can fail. Throws where there is no container engine. */
+/** Starts docker-compose.yml as a separate project, with a network that can fail. Throws if there is no container engine. */
 export async function startCompose(progress: (line: string) => void): Promise<Target> {
   const folder = await mkdtemp(join(tmpdir(), 'stock-chaos-'))
   closeLater(() => rm(folder, { recursive: true, force: true }))
@@ -56,7 +56,7 @@ export async function startCompose(progress: (line: string) => void): Promise<Ta
   createInterface({ input: following.stdout }).on('line', (line) => listen(line))
   closeLater(async () => void following.kill())
 
-  /** A compose file, and the arguments for it. */
+  /** Writes a compose file, and returns the arguments for it. */
   async function writeOverride(name: string, content: object): Promise<string[]> {
     const file = join(folder, `${name}.json`)
     await writeFile(file, JSON.stringify(content))
@@ -67,7 +67,7 @@ export async function startCompose(progress: (line: string) => void): Promise<Ta
     return (await run('ps', '--quiet', service)).split('\n')[0] ?? ''
   }
 
-  /** Gives what mends it. */
+  /** Breaks a service. Returns a function that mends it. */
   async function breakIt(service: string, action: Action): Promise<Mend['mend']> {
     switch (action) {
       case 'stall':
@@ -87,7 +87,7 @@ export async function startCompose(progress: (line: string) => void): Promise<Ta
       }
       case 'fill': {
         const tools = await idOf('tools')
-        // It ends with an error, once there is no byte left.
+        // cat ends with an error once there is no byte left.
         await docker(['exec', tools, 'sh', '-c', `cat /dev/zero > ${fillerOf(service)} || true`])
         return () => docker(['exec', tools, 'rm', fillerOf(service)])
       }
@@ -144,7 +144,7 @@ async function breakContainer(id: string, service: string, action: Action): Prom
   }
 }
 
-/** From outside: after `docker kill` an engine takes a container for one that was stopped by hand, and does not start it again. */
+/** Kills from outside: after `docker kill`, Docker treats a container as stopped by hand and does not start it again. */
 async function kill(id: string): Promise<void> {
   const pid = Number(await docker(['inspect', '--format', '{{.State.Pid}}', id]))
   process.kill(pid, 'SIGKILL')

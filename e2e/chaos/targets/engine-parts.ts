@@ -12,11 +12,11 @@ import { closeLater } from '../../bench/closing.ts'
 import type { engineParts } from '../faults.ts'
 
 export interface Engine {
-  /** SIGKILL. It is started again by itself. */
+  /** Sends SIGKILL. The engine is then started again automatically. */
   kill: () => void
-  /** To all of its processes. */
+  /** Sends a signal to all of its processes. */
   signal: (name: NodeJS.Signals) => void
-  /** How late a replica replays. */
+  /** Sets how late a replica replays. */
   lag?: (delay: string) => Promise<void>
 }
 
@@ -24,16 +24,16 @@ type EnginePart = (typeof engineParts)[number]
 
 export interface Engines {
   engines: Record<EnginePart, [Engine & { name: string; proxy: TcpProxy }]>
-  /** By which functions find them, through the network before each. */
+  /** The settings by which functions find the engines, through the network in front of each. */
   settings: Record<string, string>
-  /** The primary's, beside that network. */
+  /** The primary's URL, without that network. */
   directUrl: string
 }
 
-/** How long an engine other than PostgreSQL, which has a supervisor of its own, stays down after a kill. */
+/** How long an engine stays down after a kill. This is not for PostgreSQL, which has its own supervisor. */
 const DOWN_MS = 1_000
 
-/** Starts a primary with its replica, Redis, Kafka and RabbitMQ. `fail` is told when one does not come back. */
+/** Starts a primary with its replica, Redis, Kafka and RabbitMQ. Calls `fail` if one does not come back. */
 export async function startEngineParts(
   folder: string,
   progress: (line: string) => void,
@@ -88,7 +88,7 @@ async function startPostgres(dataDir: string) {
   const part = async (name: 'primary' | 'replica', url: string) => {
     const pids = () => {
       const { roots, children } = serverProcesses(join(dataDir, name))
-      // The postmaster first: it would start other children.
+      // The postmaster first, since it would start new children.
       return [...roots, ...children]
     }
     const kill = () => signalAll([cluster.pids()[name] ?? []].flat(), 'SIGKILL')

@@ -1,11 +1,11 @@
-/** What the load asks for, and what may be struck: two processes of the busiest. */
+/** The functions that the load calls and that faults may hit. The busiest has two processes. */
 export const FUNCTIONS = [
   ...['reserve-stock', 'reserve-stock', 'confirm-reservation', 'release-reservation', 'extend-reservation'],
   ...['adjust-stock', 'count-stock', 'import-products', 'get-product', 'get-stock', 'get-reservation'],
   ...['query-availability', 'get-job'],
 ]
 
-/** What makes products before, and looks at all in the end. */
+/** The functions that make products before the load and read everything at the end. */
 export const OTHERS = [
   ...['create-product', 'create-webhook', 'list-movements', 'list-reservations', 'list-products', 'audit-stock'],
 ]

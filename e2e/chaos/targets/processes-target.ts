@@ -19,13 +19,13 @@ import type { Mend, Target } from './target.ts'
 const KEY = 'chaos-admin-key-0123456789'
 const LOG_LINES_MAX = 400
 
-/** Whether processes can be struck so. Engines end by SIGKILL alone and have this machine's clock, workers have no address, and the disk is everybody's. */
+/** Whether a fault works on processes. Engines end only by SIGKILL and use this machine's clock, workers have no address, and all share the disk. */
 export function fitsProcesses({ part, action }: Fault): boolean {
   if (action === 'restart' || action === 'skew') return ['router', 'function', 'worker'].includes(part)
   return action !== 'fill' && !(part === 'worker' && action === 'cut')
 }
 
-/** A process, or an engine, and the network before it. */
+/** A process or an engine, and the network in front of it. */
 interface Broken extends Engine {
   name: string
   proxy?: TcpProxy
@@ -33,7 +33,7 @@ interface Broken extends Engine {
   restart?: () => void
 }
 
-/** Starts everything as processes of this machine, each behind a network that can fail. Throws with what is missing. */
+/** Starts everything as processes of this machine, each behind a network that can fail. If something is missing, throws an error that names it. */
 export async function startProcesses(progress: (line: string) => void): Promise<Target> {
   const folder = await realpath(await mkdtemp(join(tmpdir(), 'stock-chaos-')))
   closeLater(() => rm(folder, { recursive: true, force: true }))

@@ -1,4 +1,4 @@
-/** Loaded before anything else. The monotonic clock, by which time-outs run, is as it was. */
+/** Loaded before anything else. The monotonic clock, which time-outs use, is unchanged. */
 const SKEWED = `data:text/javascript,${encodeURIComponent(`
 const Real = Date, by = Number(process.env.CLOCK_SKEW_MS)
 globalThis.Date = class extends Real {
@@ -6,12 +6,12 @@ globalThis.Date = class extends Real {
   static now() { return Real.now() + by }
 }`)}`
 
-/** What a process of Node is started with for its clock to be so much ahead. */
+/** The environment that makes the clock of a Node process run ahead by `ms`. */
 export const skewedClock = (ms: number) => ({ NODE_OPTIONS: `--import=${SKEWED}`, CLOCK_SKEW_MS: String(ms) })
 
 /**
- * The same for a program of any kind that is linked with glibc: https://github.com/wolfcw/libfaketime, in a volume that the container
- * `tools` of compose.yml has filled.
+ * The same for any program that is linked with glibc: https://github.com/wolfcw/libfaketime, in a volume that the container `tools` of
+ * compose.yml has filled.
  */
 export const fakedClock = (ms: number) => ({
   LD_PRELOAD: '/faketime/libfaketimeMT.so.1',

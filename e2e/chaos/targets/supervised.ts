@@ -2,17 +2,17 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { listeningUrl, type Started, startNode } from '../../faults/processes.ts'
 import { skewedClock } from './skewed-clock.ts'
 
-/** A function's process, which is started again whenever it has ended, as a container's `restart: unless-stopped` does. */
+/** A function's process. It is started again whenever it has ended, as with a container's `restart: unless-stopped`. */
 export interface Supervised {
   url: string
-  /** SIGKILL. */
+  /** Sends SIGKILL. */
   kill: () => void
-  /** SIGTERM, upon which it drains. */
+  /** Sends SIGTERM, after which the process drains. */
   restart: () => void
   signal: (name: NodeJS.Signals) => void
-  /** Has it started again with a clock that is so much off. */
+  /** Starts the process again with a clock that is off by `ms`. */
   skew: (ms: number) => Promise<void>
-  /** Every line that its processes wrote. */
+  /** Returns every line that its processes wrote. */
   log: () => string[]
   stop: () => Promise<void>
 }
@@ -20,7 +20,7 @@ export interface Supervised {
 const RESTART_MS = 500
 const LOG_LINES_MAX = 5_000
 
-/** Starts it. `fail` is told of every end that nobody has asked for. Throws if it does not come up at first. */
+/** Starts a process. Calls `fail` at every unexpected end. Throws if the process does not come up the first time. */
 export async function supervise(
   name: string,
   file: string,

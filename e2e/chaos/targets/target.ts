@@ -1,19 +1,19 @@
 import type { Action, Part } from '../faults.ts'
 
-/** A running shop, with all that it needs, which can be broken. */
+/** A running shop with everything that it needs. Its parts can be broken. */
 export interface Target {
   name: string
-  /** The router's. */
+  /** The router's URL. */
   url: string
   key: string
-  /** Where it can send webhooks to, and what was sent there is told. */
+  /** The webhooks that it sends to `receiverUrl` are reported to this listener. */
   onDelivery: (listener: (body: string) => void) => void
   receiverUrl: string
-  /** Breaks a part. Resolves once it is broken; what it gives mends it. Throws where that can't be done. */
+  /** Breaks a part. Resolves once it is broken, with a way to mend it. Throws if the part can't be broken. */
   strike: (part: Part, action: Action, which: number) => Promise<Mend>
-  /** What ended by itself, or did not come back, so far. */
+  /** The parts that ended by themselves, or did not come back, so far. */
   failures: string[]
-  /** What its processes have said that matters. */
+  /** Returns the important lines of its processes' logs. */
   log: () => Promise<string>
 }
 
