@@ -5,8 +5,8 @@ import { type Compose, engineMissing, newCompose } from './compose.ts'
 import { type Operator, openOperator } from './operator.ts'
 import { expectNothingLost, newProduct, openShop, type Shop } from './shop.ts'
 
-// docs/runbooks/backup-and-restore.md: its commands as they stand there. Backups begin, a hand slips, and the moment before comes back; then
-// the primary is lost, and backups go on from the other server. In this order.
+// Runs the commands of docs/runbooks/backup-and-restore.md exactly as written, in this order: backups begin, somebody makes a mistake, and the
+// moment before it is restored. Then the primary is lost, and backups continue from the other server.
 
 const missing = await engineMissing()
 if (missing) process.stdout.write(`skipped: no container engine with Compose answers (${missing})\n`)
@@ -14,7 +14,7 @@ if (missing) process.stdout.write(`skipped: no container engine with Compose ans
 const PAGE = 'backup-and-restore.md'
 const CONNECTIONS = 64
 const RESERVATIONS = 200
-/** What the page has in place of the moment to go back to. */
+/** The page's placeholder for the moment to restore. */
 const MOMENT = /\b2026-11-29T14:05:10Z\b/g
 
 let compose: Compose
@@ -25,7 +25,7 @@ let forgotten: string
 
 const eventually = <T>(check: () => Promise<T>) => expect.poll(check, { timeout: 180_000, interval: 1_000 })
 const backup = (...args: string[]) => operator.enter(`docker compose exec -T backup backup ${args.join(' ')}`)
-/** Commands of the page, for a terminal that is none. */
+/** Changes commands of the page so that they run without a terminal. */
 const withoutTerminal = (commands: string) =>
   commands.replaceAll('docker compose exec backup', 'docker compose exec -T backup')
 
@@ -54,7 +54,7 @@ describe.skipIf(missing !== undefined)('a backup in containers', () => {
     before = await openShop(client)
     await before.more(RESERVATIONS)
     await before.close()
-    // The next second is the moment: all of the shop is before it, and what comes now is not.
+    // The moment is the next second: all writes of the shop are before it, and the writes that follow are after it.
     const moment = await compose.sql(
       `select to_char(date_trunc('second', now() at time zone 'utc') + interval '1 s', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')`,
     )

@@ -17,21 +17,21 @@ export interface ShopRequest {
 }
 
 export interface ShopClient {
-  /** Undefined where no answer came: the connection broke, and what was done is unknown. */
+  /** Returns undefined if no answer came: the connection broke, and nobody knows what was done. */
   send: (request: ShopRequest) => Promise<ShopResponse | undefined>
-  /** Sends it again, as a client should, until an answer says what was done. Throws after a minute. */
+  /** Sends a request repeatedly, as a client should, until an answer says what was done. Throws after a minute. */
   sendUntilAnswered: (request: ShopRequest) => Promise<ShopResponse>
   /** How often each answer was given: `201`, `503 unavailable`, `none`. */
   answers: Map<string, number>
   close: () => Promise<void>
 }
 
-/** An engine that was killed is up again in some seconds. */
+/** A killed engine is up again after some seconds. */
 const PATIENCE_MS = 60_000
 const PAUSE_MS = 100
 const ANSWER_MS_MAX = 15_000
 
-/** Answers that ask for a retry: https://www.rfc-editor.org/rfc/rfc9110#name-server-error-5xx and one of its own. */
+/** Answers that ask for a retry: https://www.rfc-editor.org/rfc/rfc9110#name-server-error-5xx and one code of our own. */
 const isUndecided = (answer: ShopResponse | undefined) =>
   !answer || [502, 503, 504].includes(answer.status) || answer.code === 'request_in_progress'
 

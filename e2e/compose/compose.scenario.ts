@@ -5,14 +5,14 @@ import { createShopClient, type ShopClient } from './client.ts'
 import { type Compose, docker, engineMissing, newCompose } from './compose.ts'
 import { expectNothingLost, newProduct, openShop } from './shop.ts'
 
-// docker-compose.yml from nothing to nothing, in this order, on a project of its own. A step that breaks something fails those after it.
+// Runs docker-compose.yml as a separate project, from nothing to nothing, in this order. A step that breaks something makes later steps fail.
 
 const missing = await engineMissing()
 if (missing) process.stdout.write(`skipped: no container engine with Compose answers (${missing})\n`)
 
 const CONNECTIONS = 64
 const SCALE = 4
-/** Acknowledged writes between one restart and the next, so that each restart interrupts some. */
+/** The number of acknowledged writes between two restarts, so that each restart interrupts some writes. */
 const WRITES = 20
 
 let compose: Compose
@@ -22,7 +22,7 @@ const up = (...options: string[]) => compose.run('up', '--detach', '--wait', '--
 const eventually = (check: () => Promise<unknown>) => expect.poll(check, { timeout: 120_000, interval: 500 })
 const countOf = async (statement: string) => Number(await compose.sql(statement))
 
-/** Fails unless every committed event gets to Kafka, and every job to its end. */
+/** Fails unless every committed event reaches Kafka, and every job ends. */
 async function expectNothingWaits(): Promise<void> {
   const waiting = `select (select count(*) from outbox) + (select count(*) from job_dispatches)
     + (select count(*) from jobs where state in ('queued', 'running', 'retrying'))`
@@ -38,7 +38,7 @@ async function expectNothingWaits(): Promise<void> {
   )
 }
 
-/** Injects a fault into one service after the other under load. Fails if anything that was acknowledged is lost. */
+/** Injects a fault into one service after the other under load. Fails if any acknowledged write is lost. */
 async function expectToSurvive(services: string[], inject: (service: string) => Promise<unknown>): Promise<void> {
   const shop = await openShop(client)
   for (const service of services) {
@@ -52,7 +52,7 @@ async function expectToSurvive(services: string[], inject: (service: string) => 
   await expectNothingWaits()
 }
 
-/** Requests that each process of a function has answered. */
+/** Returns the number of requests that each process of a function has answered. */
 async function served(name: string): Promise<number[]> {
   const program = `fetch('http://127.0.0.1:3000/metrics').then((r) => r.text()).then((text) => console.log(text))`
   const ask = (index: number) => compose.run('exec', '-T', '--index', String(index), name, 'node', '-e', program)
@@ -84,7 +84,7 @@ describe.skipIf(missing !== undefined)('docker compose', () => {
     const lines = await compose.run('ps', '--format', '{{.Service}} {{.Health}}')
     for (const line of lines.split('\n')) expect(line).toMatch(/ healthy$/)
     expect(await compose.sql('select pg_is_in_recovery()', 'postgres-replica')).toBe('t')
-    // Each `down` would leave one without a name behind.
+    // Each `down` would leave an anonymous volume behind.
     const containers = (await compose.run('ps', '--all', '--quiet')).split('\n')
     const volumes = '{{range .Mounts}}{{if eq .Type "volume"}}{{println .Name}}{{end}}{{end}}'
     const named = ['kafka', 'primary', 'rabbitmq', 'replica'].map((name) => `${compose.project}_${name}`)

@@ -24,24 +24,24 @@ const SCRIPT_MS_MAX = 5 * 60_000
 const PAUSE_ATTEMPTS = 10
 const PAUSE_RETRY_MS = 200
 
-/** A project of its own, on free ports, with secrets of its own: it disturbs no other project. */
+/** A separate project, on free ports and with its own secrets: it disturbs no other project. */
 export interface Compose {
   url: string
   key: string
   project: string
-  /** What `.env` has of a project, secrets included. */
+  /** The variables that `.env` contains for a project, including secrets. */
   settings: Record<string, string>
-  /** `docker compose …`; gives what it writes. Throws with the end of that where it fails. */
+  /** Runs `docker compose …` and returns its output. If it fails, throws an error with the end of the output. */
   run: (...args: string[]) => Promise<string>
-  /** `npm run NAME -- …` on this project; gives what it writes. Throws with that where it fails. */
+  /** Runs `npm run NAME -- …` on this project and returns its output. If it fails, throws an error with the output. */
   script: (name: string, ...args: string[]) => Promise<string>
-  /** Writes what the containers have said into `.local/compose-logs`. */
+  /** Writes the containers' logs into `.local/compose-logs`. */
   keepLogs: () => Promise<void>
-  /** Runs a statement in the primary, or in the replica. Gives its rows, unaligned. */
+  /** Runs a statement in the primary, or in the replica. Returns its rows, unaligned. */
   sql: (statement: string, service?: 'postgres-primary' | 'postgres-replica') => Promise<string>
 }
 
-/** Why there is no engine to run containers; undefined where there is one, with Compose. In CI that is an error. */
+/** Returns why there is no container engine with Compose, or undefined if there is one. In CI, a missing engine is an error. */
 export async function engineMissing(): Promise<string | undefined> {
   try {
     await promisify(execFile)('docker', ['compose', 'ls', '--quiet'])
@@ -53,7 +53,7 @@ export async function engineMissing(): Promise<string | undefined> {
   }
 }
 
-/** `more`: settings of this project besides those that every one has. */
+/** Makes a project. `more` are settings in addition to those of every project. */
 export async function newCompose(more: Record<string, string> = {}): Promise<Compose> {
   const project = `stock-test-${randomBytes(3).toString('hex')}`
   const port = await freePort()
@@ -79,7 +79,7 @@ export async function newCompose(more: Record<string, string> = {}): Promise<Com
     try {
       return await ask(...args)
     } catch (error) {
-      // Before the first test there is nobody else who would.
+      // Before the first test, nothing else would keep the logs.
       if (args[0] === 'up') await keepLogs().catch(() => {})
       throw error
     }
@@ -106,14 +106,14 @@ export async function newCompose(more: Record<string, string> = {}): Promise<Com
   }
 }
 
-/** `docker …`. Throws with the end of its output where it fails, or takes too long. */
+/** Runs `docker …`. Throws an error with the end of its output if it fails or takes too long. */
 export function docker(args: string[], settings: Record<string, string> = {}): Promise<string> {
   return runDocker(args, { env: { ...engineVariables(), ...settings } })
 }
 
 /**
- * Has a container stand still. Of processes that are made just then, as in a busy PostgreSQL, the engine may not get hold of all: it lets the
- * others go on, and is asked again. Throws what it says at last.
+ * Pauses a container. If processes start at that moment, as in a busy PostgreSQL, the engine may fail to freeze all of them. It then lets
+ * the others continue, and this asks again. Throws the engine's last error.
  */
 export async function pause(container: string): Promise<void> {
   for (let attempt = 1; ; attempt++) {

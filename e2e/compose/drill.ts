@@ -15,11 +15,11 @@ raise, and to clear once it is mended. The stack has to be up with a profile tha
   --follow  waits until you have followed the runbook and press Enter, instead of mending it
 `
 
-/** An alert is there within five minutes of its fault, or it is of no use. Rates over half an hour take as long to forget. */
+/** An alert must fire within five minutes of its fault to be useful. Rates over half an hour take that long to clear. */
 const FIRE_MS_MAX = 5 * 60_000
 const CLEAR_MS_MAX = 35 * 60_000
 const CLIENTS = 2
-/** Between two requests of a client. */
+/** The pause between two requests of a client. */
 const PAUSE_MS = 200
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
@@ -59,7 +59,7 @@ async function main(): Promise<void> {
   }
 }
 
-/** Says when each of the alerts first fires, or no longer does, in seconds since `since`. Throws where one does not in time. */
+/** Reports when each of the alerts first fires, or no longer fires, in seconds since `since`. Throws if that does not happen in time. */
 async function report(
   alerts: readonly string[],
   what: 'fires' | 'clears',
@@ -92,7 +92,7 @@ async function firing(): Promise<string[]> {
 
 const api = () => `http://127.0.0.1:${process.env.PORT ?? 3000}`
 
-/** Reserves and sells, until `signal` aborts. What fails meanwhile is what the drill is about. */
+/** Reserves and sells until `signal` aborts. Failures meanwhile are the purpose of the drill. */
 async function shop(signal: AbortSignal): Promise<void> {
   const headers = { authorization: `Bearer ${process.env.BOOTSTRAP_API_KEY}`, 'content-type': 'application/json' }
   const send = (path: string, body: object) =>
@@ -113,7 +113,7 @@ async function shop(signal: AbortSignal): Promise<void> {
   }
 }
 
-/** Throws where the command fails. */
+/** Runs a command. Throws if it fails. */
 function run(command: string): Promise<void> {
   return new Promise((resolve, reject) => {
     const child = spawn('bash', ['-c', command], {

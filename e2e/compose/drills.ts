@@ -1,27 +1,27 @@
-/** A fault of the containers, as commands of a shell, and the alerts that it is to raise. */
+/** A fault of the containers, as shell commands, and the alerts that it must raise. */
 export interface Drill {
   alerts: readonly string[]
-  /** What has to be there before. */
+  /** Prepares things that the fault needs. */
   prepare?: string
   inject: string
-  /** What ends it, unless the one who drills does so by the runbook. */
+  /** Ends the fault, unless the person who drills ends it by the runbook. */
   mend: string
-  /** Removes what the drill has needed, once the alerts have cleared. */
+  /** Removes the preparations of the drill, once the alerts have cleared. */
   remove?: string
 }
 
 const sql = (statement: string) =>
   `docker compose exec -T postgres-primary psql -U postgres -d stock -XAtqc "${statement}"`
-/** Of all in a container but its first process, which no signal from inside reaches. */
+/** Signals all processes in a container except the first one, which no signal from inside reaches. */
 const signal = (name: string, service: string) => `docker compose exec -T ${service} bash -c 'kill -${name} -1' || true`
 
-/** One that all others wait for, again and again: each reservation takes some 0.4 s. */
+/** Takes a lock that all others wait for, again and again: each reservation takes some 0.4 s. */
 const HOLD_LOCKS = `do 'begin for turn in 1..1000 loop
   lock table stock_levels in exclusive mode; perform pg_sleep(0.4); commit; perform pg_sleep(0.02); end loop; end'`
 
 const TRACEPARENT = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`
 
-/** An event that detect-low-stock can't read, as one of another version of the service might be. */
+/** An event that detect-low-stock can't read, as might come from another version of the service. */
 const UNFIT_EVENT = `insert into outbox (id, topic, type, product_id, version, data, occurred_at, traceparent)
   values (gen_random_uuid(), 'stock-events', 'stock.adjusted', gen_random_uuid(), 1, '{}', now(), '${TRACEPARENT}')`
 
@@ -31,13 +31,13 @@ const UNFIT_JOB = `with job as (
     values (gen_random_uuid(), 'export-stock', '{\\"format\\": \\"none\\"}', 1, now(), 'drill', '${TRACEPARENT}') returning id
   ) insert into job_dispatches (job_id) select id from job`
 
-/** All but 8 % of the disk that Kafka's volume is on: a tenth is what the rule asks for. Nothing is written, so it takes an instant. */
+/** Fills all but 8 % of the disk with Kafka's volume: the rule demands a tenth. Nothing is written, so it takes an instant. */
 const FILL_DISK = `read -r size total free < <(stat -f -c "%S %b %a" /var/lib/kafka/data)
   fallocate -l $(( (free - total * 8 / 100) * size )) /var/lib/kafka/data/drill`
 
 const receiver = (command: string) => `e2e/compose/receiver/receiver.sh ${command}`
 
-/** So that each reservation is answered with 500. */
+/** Makes each reservation fail with 500. */
 const TAKE_A_RIGHT = 'revoke insert on reservations from stock_run'
 
 const repository = (from: string, to: string) =>
@@ -46,7 +46,7 @@ const repository = (from: string, to: string) =>
 const FIRST_BALANCE =
   '(product_id, location) = (select product_id, location from stock_levels order by product_id, location limit 1)'
 
-/** By the name of the runbook. */
+/** The drills, by the name of the runbook. */
 export const drills: Readonly<Record<string, Drill>> = {
   'audit-inconsistent': {
     alerts: ['AuditInconsistent'],
@@ -58,7 +58,7 @@ export const drills: Readonly<Record<string, Drill>> = {
     inject: 'docker compose stop measure-backlog',
     mend: 'docker compose up -d measure-backlog',
   },
-  // Of containers that make backups.
+  // This drill is for containers that make backups.
   'backup-and-restore': {
     alerts: ['ArchiveLags'],
     inject: repository('archive', 'away'),

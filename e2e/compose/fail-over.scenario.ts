@@ -4,8 +4,8 @@ import { createShopClient, type ShopClient } from './client.ts'
 import { type Compose, docker, engineMissing, newCompose, pause } from './compose.ts'
 import { expectNothingLost, findLost, openShop, SHOP_SERVICES, type Shop } from './shop.ts'
 
-// The servers of docker-compose.yml change places, with a shop open meanwhile: by the loss of one, and by a switch. In this order, on a
-// project of its own.
+// The servers of docker-compose.yml change places while a shop runs: after the loss of one, and by a switch. The steps run in this order, in
+// a separate project.
 
 const missing = await engineMissing()
 if (missing) process.stdout.write(`skipped: no container engine with Compose answers (${missing})\n`)
@@ -13,7 +13,7 @@ if (missing) process.stdout.write(`skipped: no container engine with Compose ans
 type Server = 'postgres-primary' | 'postgres-replica'
 
 const CONNECTIONS = 64
-/** What is promised, from the loss of the primary to the first write that is done again. */
+/** The promised time from the loss of the primary to the first write that succeeds again. */
 const SERVED_MAX_MS = 30_000
 const WRITES = 150
 
@@ -23,17 +23,17 @@ let client: ShopClient
 const eventually = <T>(check: () => Promise<T>) => expect.poll(check, { timeout: 60_000, interval: 200 })
 const container = (server: Server) => `${compose.project}-${server}-1`
 const logOf = (server: Server) => compose.run('logs', '--no-log-prefix', server)
-/** Whether a server takes writes; undefined where it does not answer. */
+/** Whether a server accepts writes; undefined if it does not answer. */
 const takesWrites = (server: Server) =>
   compose.sql('select not pg_is_in_recovery()', server).then(
     (answer) => answer === 't',
     () => undefined,
   )
-/** Runs a command on the volume of a server that is stopped. */
+/** Runs a command on the volume of a stopped server. */
 const onVolume = (server: Server, command: string) =>
   compose.run('run', '--rm', '--no-deps', '-T', '--entrypoint', 'bash', server, '-euc', command)
 
-/** Runs `npm run failover`, and says how long it took, and how long no write was done: from one timeline's last to the next one's first. */
+/** Runs `npm run failover`. Prints how long it took, and how long no write succeeded: from the last on one timeline to the first on the next. */
 async function failOver(shop: Shop, what: string, ...args: string[]): Promise<void> {
   const before = Math.max(...shop.ledger.acknowledged.keys())
   const startedAt = performance.now()
@@ -48,7 +48,7 @@ async function failOver(shop: Shop, what: string, ...args: string[]): Promise<vo
   expect(firstAt - lastAt).toBeLessThan(SERVED_MAX_MS)
 }
 
-/** Reads with a token that a replica has answered, in the process of get-reservation. */
+/** Returns how many reads with a token the replica has answered, in the process of get-reservation. */
 async function readsOnReplica(): Promise<number> {
   const program = `fetch('http://127.0.0.1:3000/metrics').then((r) => r.text()).then((text) => console.log(text))`
   const text = await compose.run('exec', '-T', 'get-reservation', 'node', '-e', program)
@@ -78,7 +78,7 @@ describe.skipIf(missing !== undefined)('a fail-over in containers', () => {
   it('serves writes again within 30 s of the loss of the primary, and loses what the replica had not received, and that alone', async () => {
     const shop = await openShop(client, { mayLose: true })
     await shop.more(WRITES)
-    // What is acknowledged while the replica is away is on the primary alone.
+    // Writes that are acknowledged while the replica is away exist only on the primary.
     await docker(['network', 'disconnect', `${compose.project}_database`, container('postgres-replica')])
     await shop.more(WRITES)
     await compose.run('kill', 'postgres-primary')
@@ -110,12 +110,12 @@ describe.skipIf(missing !== undefined)('a fail-over in containers', () => {
     await eventually(timesRefused).toBeGreaterThan(before)
     await compose.run('stop', 'postgres-primary')
 
-    // The server that was killed has left its process id, which may be that of any process here.
+    // The killed server has left its process id, which may now belong to any process here.
     const bare = 'rm -f "$PGDATA/postmaster.pid"; postgres -c config_file=/etc/postgresql/postgresql.conf & sleep 0.1'
     const ask = `until psql -U postgres -d stock -Atqc 'select pg_is_in_recovery()' 2>/dev/null; do kill -0 $!; sleep 0.1; done`
     expect((await onVolume('postgres-primary', `${bare}; ${ask}`)).split('\n').at(-1)).toBe('t')
 
-    // As after a promotion by hand: the volume of the other server tells.
+    // As after a promotion by hand: the other server's volume shows it.
     await onVolume('postgres-primary', 'rm "$PGDATA/standby.signal"')
     await docker(['start', container('postgres-primary')])
     await eventually(() => logOf('postgres-primary')).toContain('no primary any more: postgres-replica was promoted')
@@ -146,7 +146,7 @@ describe.skipIf(missing !== undefined)('a fail-over in containers', () => {
     await eventually(() => compose.sql('select sync_state from pg_stat_replication', 'postgres-replica')).toBe('sync')
     const shop = await openShop(client)
     await shop.more(WRITES)
-    // It hangs: whoever waits for it gets no error, and it would go on where it was.
+    // The server hangs: its clients get no error, and it would continue where it stopped.
     await pause(container('postgres-replica'))
     await failOver(shop, 'primary paused, remote_apply')
     await shop.close()
@@ -167,7 +167,7 @@ describe.skipIf(missing !== undefined)('a fail-over in containers', () => {
   })
 })
 
-/** Checks something over and over until it is stopped, which throws what a check threw. */
+/** Runs a check over and over until it is stopped. Stopping throws the error of a failed check. */
 function watch(check: () => Promise<void>) {
   let isOver = false
   const checking = (async () => {

@@ -6,7 +6,7 @@ import { createShopClient, type ShopClient } from './client.ts'
 import { type Compose, engineMissing, newCompose } from './compose.ts'
 import { newProduct } from './shop.ts'
 
-// One reservation, from its request to what the stores tell of it, on a project of its own with the smaller of the two profiles.
+// Follows one reservation from its request to its data in the stores, in a separate project with the smaller of the two profiles.
 
 const missing = await engineMissing()
 if (missing) process.stdout.write(`skipped: no container engine with Compose answers (${missing})\n`)
@@ -14,12 +14,12 @@ if (missing) process.stdout.write(`skipped: no container engine with Compose ans
 let compose: Compose
 let client: ShopClient
 let productId: string
-/** Where each page is. */
+/** The URL of each page. */
 let prometheus: string
 let jaeger: string
 let victoriaLogs: string
 
-/** A process sends its spans after 5 s, the collector decides 10 s after a trace's first, and writes them down within a second; and as much again. */
+/** A process sends spans after 5 s, and the collector decides 10 s after a trace's first span and stores within 1 s. This is twice that time. */
 const IN_QUEUE_MS = 32_000
 
 const eventually = <T>(check: () => Promise<T>) => expect.poll(check, { timeout: 90_000, interval: 1_000 })
@@ -29,7 +29,7 @@ async function ask(url: string, query: Record<string, string> = {}): Promise<str
   return response.text()
 }
 
-/** Reserves one piece under a trace of its own, and gives the ids of the two. */
+/** Reserves one piece under a new trace, and returns the ids of the trace and the request. */
 async function reserve(): Promise<{ traceId: string; requestId: string }> {
   const traceId = randomBytes(16).toString('hex')
   const requestId = `observed-${traceId.slice(0, 8)}`
@@ -103,7 +103,7 @@ describe.skipIf(missing !== undefined)('observability', () => {
       status: '201',
       route: '/v1/reservations',
     })
-    // The line says which span of the trace it is of.
+    // The log line says which span of the trace it belongs to.
     expect(trace).toContain(`"spanID":"${line.span_id}"`)
     const now = Date.now() / 1_000
     const range = { start: String(now - 600), end: String(now + 60) }
@@ -122,7 +122,7 @@ describe.skipIf(missing !== undefined)('observability', () => {
   it('goes on while its stores and the collector are away, and the stores get what the collector kept for them', async () => {
     await compose.run('stop', 'jaeger', 'victoria-logs')
     const kept = await reserve()
-    // Until then other traces may wait, and not this one.
+    // Until then, the queue may contain other traces but not this one.
     await sleep(IN_QUEUE_MS)
     const waiting = async () =>
       (await inPrometheus('query', { query: 'min(otelcol_exporter_queue_size)' })).result[0]?.value[1]

@@ -9,24 +9,24 @@ import type { Compose } from './compose.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const RUNBOOKS = 'docs/runbooks/'
-/** What a clone has not, and the link to packages that stands for them. */
+/** Files that a clone does not have, and the packages, which a link replaces. */
 const NOT_CLONED = ['.git', '.local', '.env', 'backup.env', 'dist', 'node_modules']
 /** A roll of every function takes some minutes on two cores, and images may have to be built. */
 const COMMANDS_MS_MAX = 20 * 60_000
 
-/** Somebody in a clone of the project, with secrets of its own in `.env`, who types what the runbooks say. */
+/** An operator in a clone of the project, with its own secrets in `.env`, who types the commands of the runbooks. */
 export interface Operator {
-  /** Runs commands as a shell does, those that every runbook begins with before them, up to the first that fails. Gives what they write. */
+  /** Runs commands in a shell, after those that every runbook begins with. Stops at the first failure. Returns their output. */
   enter: (commands: string) => Promise<string>
-  /** The commands of a page of the runbooks under a heading, or after another line, up to the next heading: a text for each block. */
+  /** Returns the commands of a runbook after a heading or another line, up to the next heading: one text for each code block. */
   commandsOf: (page: string, after: string) => Promise<string[]>
-  /** The value of a variable in `.env`, which commands change. */
+  /** Returns the value of a variable in `.env`. Commands may change that file. */
   settingOf: (name: string) => Promise<string>
-  /** Removes the clone, and all that the project has in the engine. */
+  /** Removes the clone, and everything of the project in the container engine. */
   leave: () => Promise<void>
 }
 
-/** `alsoBefore`: commands of a page that come before every other. */
+/** Makes an operator. `alsoBefore` are commands of a page that run before all others. */
 export async function openOperator(
   { project, settings }: Compose,
   ...alsoBefore: ReadonlyArray<readonly [page: string, after: string]>

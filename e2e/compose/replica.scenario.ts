@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { type Compose, docker, engineMissing, newCompose } from './compose.ts'
 
-// The servers of docker-compose.yml lose each other, their data or their slot in every way, in this order, on a project of its own.
+// The servers of docker-compose.yml lose each other, their data or their slot in every way, in this order, in a separate project.
 
 const missing = await engineMissing()
 if (missing) process.stdout.write(`skipped: no container engine with Compose answers (${missing})\n`)
@@ -17,7 +17,7 @@ const onReplica = (statement: string) => compose.sql(statement, 'postgres-replic
 const logged = (service: Server = 'postgres-replica') => compose.run('logs', '--no-log-prefix', service)
 const timesCopied = async () => (await logged()).split('the primary is copied').length - 1
 const onPrimary = (statement: string) => compose.sql(statement).catch(() => 'it does not answer')
-/** Runs a command in another container of a server's service, while the server is stopped. */
+/** Runs a command in a second container of a server's service, while the server is stopped. */
 const inVolume = (command: string, service: Server = 'postgres-replica') =>
   compose.run('run', '--rm', '--no-deps', '--entrypoint', 'bash', service, '-euc', command)
 const loseData = async (service: Server) => {
@@ -25,7 +25,7 @@ const loseData = async (service: Server) => {
   await inVolume('rm -rf "$PGDATA"', service)
 }
 
-/** Fails unless the replica gets what is written now, and has everything that was written before. */
+/** Fails unless the replica receives new writes, and has all earlier writes. */
 async function expectFollows(): Promise<void> {
   await compose.sql(`insert into marks values (${++marks})`)
   await eventually(() => onReplica('select pg_is_in_recovery(), count(*) from marks')).toBe(`t|${marks}`)
@@ -35,7 +35,7 @@ describe.skipIf(missing !== undefined)('the replica', () => {
   beforeAll(async () => {
     compose = await newCompose()
     await up('postgres-primary')
-    // What is committed is the tests' own.
+    // Only the tests' own transactions commit.
     await compose.sql('alter system set autovacuum = off')
     await compose.sql('select pg_reload_conf()')
     await compose.sql('create table marks (id int)')
@@ -50,7 +50,7 @@ describe.skipIf(missing !== undefined)('the replica', () => {
   })
 
   it('begins anew where its first copy was killed half-way', async () => {
-    // Stops the sender as soon as it has sent something, so that the kill comes before the end.
+    // Stops the WAL sender as soon as it has sent something, so that the kill comes before the end.
     const hold = compose.sql(`do $$ declare sender int; begin
       loop
         select pid into sender from pg_stat_progress_basebackup where backup_streamed > 0;
@@ -127,7 +127,7 @@ describe.skipIf(missing !== undefined)('the replica', () => {
     await compose.script('failover')
     await compose.run('start', 'postgres-replica')
     await eventually(() => onReplica('select pg_is_in_recovery(), min(id) from marks')).toBe('t|-1')
-    // The one that made the database at first, and could make another.
+    // This is the server that made the database at first, and could make another one.
     await loseData('postgres-primary')
     await compose.run('start', 'postgres-primary')
     await eventually(() => logged('postgres-primary')).toContain(refusal('postgres-replica'))

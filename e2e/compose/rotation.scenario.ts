@@ -5,23 +5,23 @@ import { type Compose, engineMissing, newCompose } from './compose.ts'
 import { type Operator, openOperator } from './operator.ts'
 import { expectNothingLost, openShop, SHOP_SERVICES } from './shop.ts'
 
-// docs/runbooks/rotate-secrets.md: its commands as they stand there, while a shop sells. Not one of its requests may fail.
+// Runs the commands of docs/runbooks/rotate-secrets.md exactly as written, while a shop sells. None of the shop's requests may fail.
 
 const missing = await engineMissing()
 if (missing) process.stdout.write(`skipped: no container engine with Compose answers (${missing})\n`)
 
 const PAGE = 'rotate-secrets.md'
 const CONNECTIONS = 64
-/** Not all that there are: each is replaced four times, and takes six seconds or more. */
+/** Not all services: each is replaced four times, and takes six seconds or more. */
 const SERVICES = [...SHOP_SERVICES, 'list-api-keys', 'create-api-key'].join(' ')
-/** Acknowledged reservations before and after a rotation: each process has been asked. */
+/** The number of acknowledged reservations before and after a rotation: enough to reach each process. */
 const RESERVATIONS = 50
 
 let compose: Compose
 let operator: Operator
 let client: ShopClient
 
-/** Follows a section of the page under load, but for what these containers have not: exporters. */
+/** Follows a section of the page under load, except for the exporters, which these containers do not include. */
 async function follow(heading: string): Promise<void> {
   const lines = (await operator.commandsOf(PAGE, heading)).join('').split('\n')
   const shop = await openShop(client)
@@ -33,7 +33,7 @@ async function follow(heading: string): Promise<void> {
   await expectNothingLost(client, shop.ledger)
 }
 
-/** What a login by password over the network meets. */
+/** Returns the result of a login by password over the network. */
 const logIn = (role: string, password: string, database = 'dbname=stock') =>
   compose
     .run(
@@ -97,7 +97,7 @@ describe.skipIf(missing !== undefined)('rotating', () => {
     await expectRotated('replicator', 'REPLICATION_PASSWORD', replication, 'replication=true')
     expect(await logIn('stock', await operator.settingOf('DATABASE_OWNER_PASSWORD'))).toBe('let in')
     expect(await logIn('stock_monitor', await operator.settingOf('DATABASE_MONITOR_PASSWORD'))).toBe('let in')
-    // By the new one, since its container was made anew.
+    // The replica uses the new password, since its container was made anew.
     expect(await compose.sql('select count(*) from pg_stat_replication')).toBe('1')
   })
 

@@ -14,7 +14,7 @@ lock="do 'begin for turn in 1..120 loop lock table products in access exclusive 
 
 sql() { docker compose exec -T postgres-primary psql -U postgres -d stock -XAtqc "$1"; }
 
-# `keep_asking HEADER PATH`: one request after the other.
+# `keep_asking HEADER PATH`: sends one request after the other.
 keep_asking() {
   while [[ -e $going ]] && ((SECONDS < seconds_max)); do
     curl -s -o /dev/null -m 60 "$API/v1/$2" -H "$1" || true
@@ -25,7 +25,7 @@ keep_asking() {
 case ${1-} in
   start)
     mkdir -p .local && touch $going
-    # One key gets three quarters of a function at most, so it takes two.
+    # One key gets at most three quarters of a function's capacity, so two keys are needed.
     key=$(curl -sf "$API/v1/api-keys" -H "$admin" -H 'content-type: application/json' -d '{"name":"'$name'","scopes":["admin"]}' |
       node -pe 'JSON.parse(require("fs").readFileSync(0)).key')
     sql "$lock" &

@@ -4,33 +4,33 @@ import { expect } from 'vitest'
 import { parseToken } from '#database'
 import type { ShopClient, ShopRequest, ShopResponse } from './client.ts'
 
-/** Some hundred requests a second: enough for every restart to hit some, and no load test. */
+/** Some hundred requests a second: enough for every restart to hit some, but not a load test. */
 const SHOPPERS = 12
 const PAUSE_MS = 20
 const STOCK = 1_000_000
-/** Held until long after the test. */
+/** Holds last until long after the test. */
 const TTL_SECONDS = 86_400
-/** Rounds between two checks of the ledger. */
+/** The number of rounds between two checks of the ledger. */
 const CHECK_LEDGER = 40
 
-/** The services that it uses, with what those depend on. */
+/** The services that the shop uses, with their dependencies. */
 export const SHOP_SERVICES = [
   ...['postgres-primary', 'postgres-replica', 'router', 'create-product', 'adjust-stock', 'get-stock', 'audit-stock'],
   ...['reserve-stock', 'confirm-reservation', 'release-reservation', 'get-reservation'],
   ...['submit-job', 'get-job', 'dispatch-jobs', 'process-job'],
 ]
 
-/** What the answers said, to compare with what is there in the end. */
+/** The state that the answers describe, to be compared with the final state. */
 export interface Ledger {
   productId: string
-  /** The state that each reservation was acknowledged in last. */
+  /** The last acknowledged state of each reservation. */
   reservations: Map<string, 'held' | 'confirmed' | 'released'>
-  /** Of the adjustments that were acknowledged. */
+  /** The sum of the acknowledged adjustments. */
   added: number
   jobs: string[]
-  /** Whether what was acknowledged may be gone, as after a fail-over with asynchronous replication. */
+  /** Whether acknowledged writes may be lost, as after a fail-over with asynchronous replication. */
   mayLose: boolean
-  /** When the first and the last write was acknowledged on each timeline of the log, by `performance.now()`. */
+  /** When the first and the last write was acknowledged on each WAL timeline, by `performance.now()`. */
   acknowledged: Map<number, { firstAt: number; lastAt: number }>
   /** The timeline of each reservation's last acknowledgement. */
   timelines: Map<string, number>
@@ -38,9 +38,9 @@ export interface Ledger {
 
 export interface Shop {
   ledger: Ledger
-  /** Resolves when that many more reservations have been acknowledged. Throws what a shopper threw. */
+  /** Resolves when `count` more reservations have been acknowledged. Throws the error of any shopper. */
   more: (count: number) => Promise<void>
-  /** Lets every shopper finish its round. Throws what one of them threw. */
+  /** Lets every shopper finish its round. Throws the error of any shopper. */
   close: () => Promise<void>
 }
 
@@ -57,8 +57,8 @@ export async function newProduct(client: ShopClient, initialStock: number): Prom
 }
 
 /**
- * Shoppers that reserve, confirm, release and read. Each write has a key, and is sent until it is answered. With `mayLose`, a reservation
- * may be gone later; `findLost` tells which.
+ * Starts shoppers that reserve, confirm, release and read. Each write has a key, and is sent until it is answered. With `mayLose`, a
+ * reservation may be lost later; `findLost` tells which.
  */
 export async function openShop(client: ShopClient, { mayLose = false } = {}): Promise<Shop> {
   client.answers.clear()
@@ -80,7 +80,7 @@ export async function openShop(client: ShopClient, { mayLose = false } = {}): Pr
       }
     }),
   )
-  // `more` and `close` throw it.
+  // `more` and `close` throw the error.
   shoppers.catch(() => {})
   return {
     ledger,
@@ -151,25 +151,25 @@ async function end(
   timelines.set(id, timelineOf(token))
 }
 
-/** Answers that a client may get while things restart. */
+/** Answers that a client may get while services restart. */
 const DOCUMENTED =
   /^(20[0124]|409 request_in_progress|502 bad_gateway|503 (unavailable|overloaded|busy)|504 gateway_timeout|none)$/
 
 const GONE = /^404 (reservation|job)_not_found$/
 
-/** Fails unless everything that was acknowledged is there, once, and whatever was answered is documented. */
+/** Fails unless every acknowledged write is there, once, and every answer is documented. */
 export async function expectNothingLost(client: ShopClient, ledger: Ledger): Promise<void> {
   expect(await findLost(client, ledger)).toEqual([])
 }
 
-/** What was acknowledged and is not there: a reservation, or the last change of one, or adjustments. */
+/** An acknowledged write that is missing: a reservation, the last change of one, or adjustments. */
 export interface Lost {
   what: string
-  /** The log's timeline in which it was acknowledged; undefined where that is not known of each. */
+  /** The WAL timeline on which it was acknowledged; undefined if that is not known for each write. */
   timeline: number | undefined
 }
 
-/** Fails unless balances, ledger and reservations agree, and whatever was answered is documented. Gives what of the shop's ledger is not there. */
+/** Fails unless balances, ledger and reservations agree, and every answer is documented. Returns the missing writes of the shop's ledger. */
 export async function findLost(client: ShopClient, ledger: Ledger): Promise<Lost[]> {
   const told = [...client.answers].map(([answer, times]) => `${times} × ${answer}`).join(', ')
   process.stdout.write(`${ledger.reservations.size} reservations acknowledged; answers: ${told}\n`)

@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config'
 
-/** `npm run test:compose`: stories from nothing to nothing. Each step needs the one before, so the first failure ends the run. */
+/** `npm run test:compose`: scenarios from nothing to nothing. Each step needs the previous one, so the first failure ends the run. */
 export default defineConfig({
   test: {
     include: ['e2e/compose/*.scenario.ts'],

@@ -15,7 +15,7 @@ compose() {
   COMPOSE_FILE="${COMPOSE_FILE:-docker-compose.yml}:e2e/compose/receiver/compose.yml" docker compose --progress quiet "$@"
 }
 
-# `certify DAYS`: valid for as long. OpenSSL takes -1 for the sake of such tests.
+# `certify DAYS`: makes a certificate that is valid for that time. OpenSSL accepts -1 for such tests.
 certify() {
   openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=receiver -keyout $certificates/key.pem |
     openssl x509 -req -CA $certificates/authority.pem -CAkey $certificates/authority-key.pem -days "$1" \
