@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Pool } from 'undici'
 import { ADMIN_KEY } from '#testing'
 
-/** A write, as a client would repeat it: the same path, body and key each time. */
+/** A write that a client can repeat: the same path, body and key each time. */
 export interface Write {
   path: string
   body: object
@@ -13,30 +13,30 @@ export interface Write {
 
 export interface Answer {
   status: number
-  /** Of a problem. */
+  /** The code of a problem document. */
   code: string | undefined
   /** The body, byte for byte. */
   text: string
   location: string | undefined
-  /** The consistency token: not the same for the same answer again. */
+  /** The consistency token. It differs if the same answer is given again. */
   token: string | undefined
   isReplay: boolean
 }
 
 export interface Client {
-  /** Undefined where no answer came: the process or the connection is gone, and nobody knows what was done. */
+  /** Returns undefined if no answer came: the process or the connection is gone, and nobody knows what was done. */
   send: (url: string, write: Write) => Promise<Answer | undefined>
-  /** Sends it, each time to where `url` says, until there is an answer that is not "try again". Throws after 20 s. */
+  /** Sends a write, each time to the URL that `url` returns, until an answer does not ask to try again. Throws after 20 s. */
   sendUntilAnswered: (url: () => string, write: Write) => Promise<Answer>
   close: () => Promise<void>
 }
 
-/** A crashed database is back in a second; a client that waits this long has found something that does not mend. */
+/** A crashed database is back in a second. A client that waits this long has found a permanent failure. */
 const PATIENCE_MS = 20_000
 const PAUSE_MS = 50
 const ANSWER_MAX_MS = 20_000
 
-/** A client with at most `connections` to each process that it writes to. */
+/** Makes a client with at most `connections` to each process that it writes to. */
 export function createClient(connections: number): Client {
   const pools = new Map<string, Pool>()
   const poolOf = (url: string) => {

@@ -6,32 +6,32 @@ import { listeningUrl, type Started, startNode } from './processes.ts'
 /** One process of a function's bundle. */
 export interface Member {
   name: string
-  /** Where it listens: elsewhere after each restart. */
+  /** Returns its URL, which changes at each restart. */
   url: () => string
-  /** What it has logged since its last start. */
+  /** Returns its log lines since its last start. */
   lines: () => string[]
-  /** Its own metrics, in the Prometheus text format. */
+  /** Returns its own metrics in the Prometheus text format. */
   metrics: () => Promise<string>
-  /** SIGSTOP, and SIGCONT by what it gives. */
+  /** Sends SIGSTOP. Returns a function that sends SIGCONT. */
   pause: () => () => void
-  /** SIGKILL, and the wait for its end. */
+  /** Sends SIGKILL and waits for its end. */
   kill: () => Promise<void>
-  /** SIGTERM, and the wait for its end. Throws where that is no clean one. */
+  /** Sends SIGTERM and waits for its end. Throws if the process does not end cleanly. */
   drain: () => Promise<void>
-  /** With more settings from then on, if given. */
+  /** Starts it again, from then on with these additional settings, if given. */
   restart: (settings?: Record<string, string>) => Promise<void>
 }
 
 export interface Fleet {
   members: Member[]
-  /** Those that serve one function. */
+  /** Returns the members that serve one function. */
   of: (name: string) => Member[]
   stop: () => Promise<void>
 }
 
 /**
- * Starts a process of a function's bundle for each name, on the database of this test, with more settings if given; a name may come
- * several times. Of another release than this one where its bundles are given.
+ * Starts a process of a function's bundle for each name, on the database of this test, with more settings if given. A name may come
+ * several times. If the bundles of another release are given, starts those.
  */
 export async function startFleet(
   names: string[],
@@ -81,7 +81,7 @@ function createMember(name: string, file: string, settings: Record<string, strin
     async restart(changed = {}) {
       Object.assign(more, changed)
       const { DATABASE_URL = '' } = environment()
-      // A load test is one client to the rate limit.
+      // For the rate limit, a load test is a single client.
       const defaults = { DATABASE_URL, PORT: '0', HOST: '127.0.0.1', RATE_LIMIT: '0', LOG_LEVEL: 'info' }
       started = startNode(file, { ...defaults, ...more })
       url = await listeningUrl(started)

@@ -1,7 +1,7 @@
 import { expect, vi } from 'vitest'
 import { sql } from '#testing'
 
-/** Fails unless, within half a minute, the outbox is empty, these jobs have succeeded, detect-low-stock is at the end, and no event is dead. */
+/** Fails unless within half a minute the outbox is empty, these jobs have succeeded, detect-low-stock has caught up, and no event is dead. */
 export async function expectNothingLeft(jobs: string[]): Promise<void> {
   await vi.waitFor(
     async () => {

@@ -3,24 +3,24 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { bundleOf } from '#testing/builds'
 
-/** A process under test: what it logged, and its end. */
+/** A process under test: its log lines, and its end. */
 export interface Started {
   process: ChildProcess
-  /** Every line that it has written so far. */
+  /** Every line it has written so far. */
   lines: string[]
-  /** Resolves with the first line, past or to come, for which `find` gives something; rejects if the process ends before. */
+  /** Resolves with the first result of `find`, for past or future lines. Rejects if the process ends before that. */
   line: <Found>(find: (line: string) => Found | undefined) => Promise<Found>
   exit: Promise<number | null>
 }
 
-/** Starts `node file` with nothing in its environment but what is given. */
+/** Starts `node file` with only the given environment. */
 export function startNode(file: string, environment: Record<string, string>): Started {
   const child = spawn(process.execPath, [file], {
     env: { PATH: process.env.PATH, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const lines: string[] = []
-  // With all of its lines, which may come after the process has ended.
+  // Waits for all of its lines, some of which may come after the process has ended.
   const exit = once(child, 'close').then(([code]) => code as number | null)
   const listeners = new Set<(line: string) => void>()
   for (const stream of [child.stdout, child.stderr]) {
@@ -42,7 +42,7 @@ export function startNode(file: string, environment: Record<string, string>): St
   return { process: child, lines, line, exit }
 }
 
-/** Starts a source file, bundled. */
+/** Bundles a source file and starts it. */
 export async function startFixture(file: URL, environment: Record<string, string>): Promise<Started> {
   return startNode(await bundleOf(file), environment)
 }

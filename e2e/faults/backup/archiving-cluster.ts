@@ -12,7 +12,7 @@ import type { S3Store } from '../../../infra/local/engines/s3-store.ts'
 import { type Cluster, startCluster } from '../../../infra/local/postgres/cluster.ts'
 import { findPrograms, type PostgresPrograms } from '../../../infra/local/postgres/programs.ts'
 
-/** A repository of backups: a folder of the cluster's, or one of that name in a store, and the key that it is encrypted with. */
+/** A backup repository: a folder beside the cluster, or a folder of that name in a store, and its encryption key. */
 export interface Repository {
   folder: string
   key: string
@@ -21,30 +21,30 @@ export interface Repository {
 
 /** Longer than a test takes. */
 const AWAY_MS = 3_600_000
-/** For which a backup waits for the replica: a minute elsewhere. */
+/** How long a backup waits for the replica. Elsewhere it is a minute. */
 const REPLAY_MAX_S = 5
 
-/** A PostgreSQL that archives its log by pgBackRest. */
+/** A PostgreSQL that archives its WAL with pgBackRest. */
 export interface ArchivingCluster {
   folder: string
   cluster: Cluster
   programs: PostgresPrograms
   run: PgBackRest
-  /** Of pgBackRest, which reads it each time it is run. */
+  /** The configuration of pgBackRest, which reads it at each run. */
   configFile: string
-  /** What a process of ours that makes backups runs with, as the account that the cluster's files belong to. */
+  /** The options for a process that makes backups. It runs as the account that owns the cluster's files. */
   process: { cwd: string; env: Record<string, string | undefined>; uid?: number; gid?: number }
-  /** Fills these repositories from now on. */
+  /** Makes the server archive to these repositories from now on. */
   archiveTo: (...repositories: Repository[]) => Promise<void>
-  /** A folder that the account may fill. */
+  /** Makes a folder that the account may write to. */
   makeFolder: (name: string) => Promise<string>
   stop: () => Promise<void>
 }
 
-/** pgBackRest, which is fetched first where it is missing. Undefined where it can't be had, which a line says; in CI that is an error. */
+/** Finds pgBackRest, and fetches it if it is missing. If that fails, says so and returns undefined; in CI, that is an error. */
 export const findPgBackRest = (say: (line: string) => void) => findProgram(ensurePgBackRest, say)
 
-/** The same of any program. */
+/** The same for any program. */
 export function findProgram(
   ensure: (progress: (line: string) => void) => Promise<string>,
   say: (line: string) => void,
@@ -56,24 +56,24 @@ export function findProgram(
   })
 }
 
-/** Starts one in a folder of its own, with `first` for its repository. With a replica, backups are taken from that where it is there. */
+/** Starts a cluster in its own folder, with `first` as its repository. With a replica, backups are read from the replica if it is available. */
 export async function startArchivingCluster(
   program: string,
   first: Repository,
   { replica = false } = {},
 ): Promise<ArchivingCluster> {
   const folder = await mkdtemp(join(tmpdir(), 'stock-archiving-'))
-  // The server's account, which is not root, passes through it.
+  // The server's account, which is not root, must be able to pass through this folder.
   await chmod(folder, 0o711)
   const configFile = join(folder, 'pgbackrest.conf')
   const dataDir = join(folder, 'postgres')
   await mkdir(dataDir)
   const settings = {
     archive_mode: 'on',
-    // Whichever server it is that archives: it runs this in its own folder.
+    // Either server may archive. It runs this command in its own data folder.
     archive_command: `${program} --config=${configFile} --stanza=${STANZA} --pg1-path=$PWD archive-push %p`,
   }
-  // A server that is killed stays away.
+  // A killed server stays down.
   const cluster = await startCluster({ dataDir, replica, fsync: false, settings, restartAfterMs: AWAY_MS })
   const programs = await findPrograms(dataDir)
   const { uid, gid } = await stat(dataDir)
@@ -106,7 +106,7 @@ ${[cluster.primaryUrl, cluster.replicaUrl].map((url, index) => serverOptions(url
     return `pg${number}-path=${folderOfServer}\npg${number}-port=${new URL(url).port}\npg${number}-user=postgres\n`
   }
   const optionsOf = (repository: Repository, repo: string) => {
-    // What the common settings say of the first one may not be said twice.
+    // The common settings of the first repository may not be repeated.
     const common = repo === 'repo1' ? {} : { 'cipher-type': 'aes-256-cbc', ...FURTHER }
     const place = repository.store ? placeIn(repository.store, repository) : { path: join(folder, repository.folder) }
     const options = { ...common, ...place, 'cipher-pass': repository.key }
@@ -136,7 +136,7 @@ ${[cluster.primaryUrl, cluster.replicaUrl].map((url, index) => serverOptions(url
   return { folder, cluster, programs, run, configFile, process: ofProcess, archiveTo, makeFolder, stop }
 }
 
-/** Migrates the cluster's database and fills it with the demo catalogue. Gives a folder with what the container `backup` runs, which the account may read. */
+/** Migrates the database and adds the demo catalogue. Returns a folder, readable by the account, with the programs of the container `backup`. */
 export async function installBackup({ cluster, programs, makeFolder }: ArchivingCluster): Promise<string> {
   const { dist } = await buildOfAll()
   const settings = { BOOTSTRAP_API_KEY: 'an-admin-key-of-this-test', SEED: '1' }
@@ -148,7 +148,7 @@ export async function installBackup({ cluster, programs, makeFolder }: Archiving
   return app
 }
 
-/** What `npm run backup` prints, and what it fails with, where PGDATA is `folder`. */
+/** Runs `npm run backup` with `folder` as PGDATA. Returns its output and its error. */
 export function runBackup(
   { process: { env, ...account } }: ArchivingCluster,
   app: string,
@@ -164,7 +164,7 @@ export function runBackup(
 
 const FURTHER = { 'retention-full': '2', bundle: 'y', block: 'y' }
 
-/** As docs/runbooks/backup-and-restore.md has it, with what a store that nobody else knows needs besides. */
+/** The settings from docs/runbooks/backup-and-restore.md, with those that a private store needs in addition. */
 const placeIn = (store: S3Store, { folder }: Repository) => ({
   type: 's3',
   path: `/${folder}`,

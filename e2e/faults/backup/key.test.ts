@@ -7,8 +7,8 @@ import { onPrivateServer } from '../../../infra/backup/restore/private-server.ts
 import { withConnection } from '../../../infra/local/postgres/sql.ts'
 import { type ArchivingCluster, findPgBackRest, startArchivingCluster } from './archiving-cluster.ts'
 
-// docs/runbooks/rotate-secrets.md, the key of the backups: a second repository with another key takes the first one's place, while the
-// database is written to and its log is archived. Nothing is restarted.
+// Tests the rotation of the backup key in docs/runbooks/rotate-secrets.md: a second repository with another key replaces the first one, while
+// the database is written to and its WAL is archived. Nothing is restarted.
 
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 900_000 })
 
@@ -26,7 +26,7 @@ afterAll(() => archiving?.stop())
 const onPrimary = <Result>(work: Parameters<typeof withConnection<Result>>[1]) =>
   withConnection(archiving.cluster.primaryUrl, work)
 
-/** Writes a row, and waits until the segment with it is in every repository. */
+/** Writes a row, and waits until its WAL segment is in every repository. */
 async function writeAndArchive(what: string): Promise<void> {
   const segment = await onPrimary(async (sql) => {
     await sql`insert into writes values (${what})`
@@ -47,7 +47,7 @@ async function writeAndArchive(what: string): Promise<void> {
 const backUpAll = async (type: BackupType) =>
   eachRepository(await findRepositories(archiving.run), (repository) => backUp(repository, type, say))
 
-/** What a restore of the newest state brings back. */
+/** Returns the rows that a restore of the newest state brings back. */
 async function restored(): Promise<string[]> {
   const { programs, run } = archiving
   const folder = await archiving.makeFolder('restored')
@@ -79,7 +79,7 @@ describe.skipIf(program === undefined)('the key of the backups', () => {
     await backUpAll('diff')
     await writeAndArchive('3 with both')
 
-    // From now on the second one is all there is.
+    // From now on, only the second repository exists.
     await archiveTo(second)
     await writeAndArchive('4 with the second key')
     await rm(join(archiving.folder, first.folder), { recursive: true })

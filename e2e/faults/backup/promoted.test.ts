@@ -4,7 +4,7 @@ import { ensureStanza, findRepositories, readRepository } from '../../../infra/b
 import { withConnection } from '../../../infra/local/postgres/sql.ts'
 import { type ArchivingCluster, findPgBackRest, startArchivingCluster } from './archiving-cluster.ts'
 
-// A server that has been promoted writes to a new timeline at once, and notes it with its next checkpoint, minutes later if it has much to write.
+// A promoted server writes to a new timeline at once, but records it only at its next checkpoint, minutes later if it has much to write.
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 900_000 })
 

@@ -18,8 +18,8 @@ import {
   startArchivingCluster,
 } from './archiving-cluster.ts'
 
-// A primary with a replica, and two repositories: a folder, and a bucket of a store that speaks S3 over TLS. What the container `backup` runs,
-// as a process, makes the first backup of each and restores it. Then things go wrong, in this order, and the command line is asked.
+// A primary with a replica, and two repositories: a folder, and a bucket in an S3 store over TLS. The program of the container `backup` runs
+// as a process, makes the first backup in each and restores it. Then things go wrong, in this order, and the command line must report them.
 
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 900_000 })
 
@@ -67,7 +67,7 @@ async function startService(): Promise<void> {
 
 const backup = (...args: string[]) => runBackup(archiving, app, join(archiving.folder, 'restored/data'), args)
 
-/** The value of a series of the service's metrics. */
+/** Returns the value of a series in the service's metrics. */
 async function metric(series: string): Promise<number | undefined> {
   const text = await (await fetch(`${url}/metrics`)).text()
   const line = text.split('\n').find((each) => each.startsWith(`${series} `))
@@ -77,14 +77,14 @@ const runsOf = (type: string, repository: number, result: string) =>
   metric(`backup_runs_total{type="${type}",repository="${repository}",result="${result}"}`)
 const runsOfBoth = (type: string, result: string) => Promise.all([runsOf(type, 1, result), runsOf(type, 2, result)])
 
-/** The files in the second repository whose path has this in it. */
+/** Returns the files in the second repository whose path contains this text. */
 async function filesOfSecond(part: string): Promise<string[]> {
   const entries = await readdir(join(store.folder, second.folder), { recursive: true, withFileTypes: true })
   const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name))
   return files.filter((path) => path.includes(part)).sort()
 }
 
-/** Does `work` while the file is gone. */
+/** Does `work` while the file is missing. */
 async function without<Result>(path: string, work: () => Promise<Result>): Promise<Result> {
   const aside = join(archiving.folder, 'aside')
   await rename(path, aside)
@@ -111,7 +111,7 @@ describe.skipIf(storeProgram === undefined)('two repositories', () => {
     for (const repository of [1, 2]) {
       const age = (await metric(`backup_age_seconds{type="full",repository="${repository}"}`)) ?? Number.NaN
       expect(age).toBeLessThan(240)
-      // The drill was after the backup, which itself was after the process knew of the repository.
+      // The drill came after the backup, and the backup came after the process first saw the repository.
       expect(await metric(`backup_drill_age_seconds{repository="${repository}"}`)).toBeLessThan(age)
       expect(await metric(`backup_cluster_bytes{repository="${repository}"}`)).toBeGreaterThan(1_000_000)
       expect(await metric(`backup_archive_gap_segments{repository="${repository}"}`)).toBe(0)
@@ -162,7 +162,7 @@ describe.skipIf(storeProgram === undefined)('two repositories', () => {
     expect(lost.printed).toMatch(/^repository 1: the replica can't be backed up from, so the primary is \(.*query/m)
     expect(lost.printed).toMatch(/^repository 1: \S+ {2}incr, /m)
 
-    // It stays away.
+    // The replica stays down.
     await vi.waitFor(() => expect(cluster.pids().replica).toBe(null))
     const alone = await backUp()
     expect(alone.failed).toBe('')

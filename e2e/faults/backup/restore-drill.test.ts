@@ -9,9 +9,9 @@ import { readRepository } from '../../../infra/backup/repository/repository.ts'
 import { ensurePgBackRest } from '../../../infra/local/engines/pgbackrest.ts'
 import { processesNaming } from '../../../infra/local/processes.ts'
 
-// A database is lost once, with its repository beside it. Each test then restores from that, with something wrong in the repository or not.
+// A database is lost once, with its repository beside it. Each test then restores from that repository, with or without a fault in it.
 
-// pgBackRest is fetched first where it is missing; a restore with all of its checks takes half a minute.
+// pgBackRest is fetched first if it is missing. A restore with all of its checks takes half a minute.
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 900_000 })
 
 /** A day: the backups are some minutes old. */
@@ -40,7 +40,7 @@ afterAll(async () => {
 
 const restore = (ageMaxSeconds = AGE_MAX_SECONDS): Promise<Recovery> => recover(disaster, { ageMaxSeconds, ...drill })
 
-/** The repository's files whose path has this in it. */
+/** Returns the repository's files whose path contains this text. */
 async function filesWith(part: string): Promise<string[]> {
   const entries = await readdir(repository, { recursive: true, withFileTypes: true })
   const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name))
@@ -50,14 +50,14 @@ async function filesWith(part: string): Promise<string[]> {
 const segmentFiles = () =>
   filesWith('archive/stock/18-1/0').then((files) => files.filter((path) => /-[0-9a-f]{40}/.test(path)))
 
-/** Does `work` while the file is gone from the repository. */
+/** Does `work` while the file is missing from the repository. */
 async function without<Result>(path: string, work: () => Promise<Result>): Promise<Result> {
   const aside = join(folder, 'aside')
   await rename(path, aside)
   return work().finally(() => rename(aside, path))
 }
 
-/** Does `work` while the file is other than it was. */
+/** Does `work` while the file is changed. */
 async function withChanged<Result>(
   path: string,
   change: (content: Buffer) => Buffer,

@@ -15,7 +15,7 @@ import {
   startArchivingCluster,
 } from './archiving-cluster.ts'
 
-// A server that archives its log, with one backup in the middle of its writes. Each test restores it by the command line, as a person would.
+// A server that archives its WAL, with one backup in the middle of its writes. Each test restores it by the command line, as a person would.
 
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 900_000 })
 
@@ -27,7 +27,7 @@ let app: string
 let backupName: string
 /** Before the backup, between the writes 2 and 3 after it, and after all of them. */
 const moments = { first: '', between: '', last: '' }
-/** Within the second in which the backup ended. */
+/** A moment within the second in which the backup ended. */
 let asItEnded: string
 
 beforeAll(async () => {
@@ -57,14 +57,14 @@ const onPrimary = <Result>(work: Parameters<typeof withConnection<Result>>[1]) =
 
 const write = (what: string) => onPrimary((sql) => sql`insert into writes values (${what})`)
 
-/** A moment after all that was written, and before all that will be, in the milliseconds that a person can name. */
+/** Returns a moment after all earlier writes and before all later ones, to the millisecond, which is what a person can name. */
 async function moment(): Promise<string> {
   const at = new Date(Date.now() + 1)
   await vi.waitFor(() => expect(Date.now()).toBeGreaterThan(at.getTime()), { timeout: 1_000, interval: 1 })
   return at.toISOString()
 }
 
-/** Waits until all that was written is in the archive. */
+/** Waits until all earlier writes are in the archive. */
 async function archived(): Promise<void> {
   const [{ segment }] = await onPrimary(
     (sql) => sql<[{ segment: string }]>`select pg_walfile_name(pg_switch_wal()) as segment`,
@@ -81,7 +81,7 @@ async function archived(): Promise<void> {
   )
 }
 
-/** An empty folder for a cluster, in one that is the account's. */
+/** Makes an empty folder for a cluster, in a folder that the account owns. */
 async function emptyFolder(name: string): Promise<string> {
   await archiving.makeFolder(name)
   return archiving.makeFolder(`${name}/data`)
@@ -98,7 +98,7 @@ const writesAt = (server: PostgresServer) =>
     return rows.map(({ what }) => what)
   })
 
-/** Each file below a folder, with its size and when it was written. */
+/** Returns each file below a folder, with its size and its time of modification. */
 async function filesIn(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true })
   const files = await Promise.all(
@@ -255,7 +255,7 @@ describe.skipIf(program === undefined)('a drill of the repository', () => {
     const { printed, failed } = await drill()
     expect(failed).toBe('')
     expect(printed).toContain(`${last} is not in the archive or not applied yet`)
-    // As if it had been there, and did not come back.
+    // As if the migration had been applied before, and the restore had lost it.
     await onPrimary((sql) => sql`insert into schema_migrations values (${last}, now() - interval '2 hours')`)
     expect((await drill()).failed).toContain(`the schema lacks ${last}`)
   })

@@ -13,19 +13,19 @@ import { killServerProcesses } from '../../../infra/local/postgres/leftovers.ts'
 import { readStackFile } from '../../../infra/local/stack-file.ts'
 import { openReceiver, type Receiver } from '../../../infra/testing/support/http/receiver.ts'
 
-// A whole stack is set back to a copy of its data, while a receiver of webhooks and a shop remember what came after that copy, and so do
-// Kafka, RabbitMQ and Redis where it has them. The tests are steps of one story.
+// A whole stack is set back to a copy of its data. A webhook receiver and a shop still know the changes after that copy, and so do Kafka,
+// RabbitMQ and Redis if the stack has them. The tests are steps of one scenario.
 
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 })
 
-/** Longer than the story takes on any machine, and less than holds are kept after a restore. */
+/** Longer than the scenario takes on any machine, and shorter than the time for which holds are kept after a restore. */
 const HOLD_SECONDS = 3_600
 const PATIENCE = { timeout: 30_000, interval: 50 }
 const fileOf = (path: string) => bundleOf(new URL(`../../../infra/${path}`, import.meta.url))
 
 let dataDir: string
 let hasEngines = false
-/** Goes on while the stack is down. */
+/** Keeps running while the stack is down. */
 let redis: RunningRedis | undefined
 let receiver: Receiver
 let stack: ChildProcess | undefined
@@ -52,7 +52,7 @@ async function stop(): Promise<void> {
   if (stack?.exitCode === null) await once(stack, 'exit')
 }
 
-/** What the command prints, or what it fails with. */
+/** Returns the command's output, or its error. */
 async function backup(...args: string[]): Promise<string> {
   return run([process.execPath, await fileOf('backup/cli.ts')], args)
 }
@@ -65,7 +65,7 @@ async function run([file, ...words]: [string, ...string[]], args: string[]): Pro
   )
 }
 
-/** The body as it is where the answer is a reservation; of a product, its id alone is read. */
+/** An answer with the body of a reservation. For a product, only the body's id is read. */
 interface Answered {
   status: number
   token: string
@@ -112,7 +112,7 @@ describe.each([
 ])('a stack on $on', ({ engines }) => {
   beforeAll(async () => {
     dataDir = await realpath(await mkdtemp(join(tmpdir(), 'stock-past-')))
-    // As a clone's folder is: under root, PostgreSQL's account may enter it, and none that is closed in it.
+    // Like a clone's folder: under root, PostgreSQL's account may enter it, but no closed folder inside it.
     await chmod(dataDir, 0o755)
     receiver = await openReceiver()
     hasEngines = engines
@@ -167,7 +167,7 @@ describe.each([
     lostTag = renamed.etag
     await vi.waitFor(() => expect(events()).toHaveLength(5), PATIENCE)
     versionsBefore = versions()
-    // What Redis has of it now is of the forgotten time.
+    // Redis now has the product's state from the lost time.
     expect((await ask('GET', `/products/${productId}`)).body.name).toBe('Future')
     await stop()
     expect(await backup('restore', '--to', '2026-01-01T00:00:00Z')).toContain('keeps no archive of its log')
@@ -179,15 +179,15 @@ describe.each([
     await start()
     const before = await ask('GET', `/reservations/${sold}`, undefined, { token: lostToken })
     expect(before.body).toMatchObject({ state: 'held' })
-    // Of the timeline that the restore began.
+    // The second token is of the timeline that the restore began.
     expect([lostToken, before.token].map((token) => token.split('-')[0])).toEqual(['1', '2'])
     const gone = await ask('GET', `/reservations/${forgotten}`, undefined, { token: lostToken })
     expect(gone).toMatchObject({ status: 404, body: { code: 'reservation_not_found' } })
-    // A shop needs longer to find out than its holds last.
+    // A shop needs more time to notice the restore than its holds last.
     const { expiresAt } = (await ask('GET', `/reservations/${kept}`)).body
     expect(Date.parse(expiresAt)).toBeGreaterThan(Date.now() + HOLD_SECONDS * 1_000)
     expect((await hold()).status).toBe(201)
-    // Redis keeps what it was told for ten seconds.
+    // Redis keeps a value for ten seconds.
     await vi.waitFor(async () => expect((await ask('GET', `/products/${productId}`)).body.name).toBe('Past'), PATIENCE)
     const edited = await ask('PATCH', `/products/${productId}`, { name: 'Lost again' }, { ifMatch: lostTag })
     expect(edited).toMatchObject({ status: 412, body: { code: 'version_mismatch' } })
@@ -204,7 +204,7 @@ describe.each([
   it('then goes on with versions that no reader has seen, and tells each product’s readers what there is', async () => {
     expect(await backup('resume')).toContain('1 products are published, and all goes on.')
     await vi.waitFor(() => expect(events()).toHaveLength(7), PATIENCE)
-    // Each delivery is a job of its own, and they come in any order.
+    // Each delivery is a separate job, and deliveries arrive in any order.
     const [reserved, updated] = events()
       .slice(5)
       .sort((a, b) => a.data.version - b.data.version)
@@ -213,7 +213,7 @@ describe.each([
     expect(reserved.data.version).toBeGreaterThan(Math.max(...versionsBefore))
     expect(updated.data.version).toBe(reserved.data.version + 1)
     expect(new Set(events().map(({ id }) => id)).size).toBe(7)
-    // The shop confirms again what it had confirmed.
+    // The shop repeats its lost confirmation.
     expect((await ask('POST', `/reservations/${sold}/confirm`)).status).toBe(200)
     await vi.waitFor(() => expect(events()).toHaveLength(8), PATIENCE)
     expect(Math.max(...versions())).toBe(updated.data.version + 1)

@@ -12,7 +12,7 @@ import { inRedis, redisUrl } from '#testing/redis'
 import { type RunningRedis, startRedis } from '../../../infra/local/engines/redis.ts'
 import { closeBuckets, takeToken } from '../../../shared/access/token-bucket.ts'
 
-// A Redis of its own for each test, which is stopped, paused and started again under those who use it.
+// Each test has its own Redis, which is stopped, paused and started again while it is in use.
 
 const options = { name: 'test', key: 'key', group: 'group', freshMs: 60_000 }
 const context = () => systemContext('function:test')
@@ -25,7 +25,7 @@ const read = (value: string) =>
     return value
   })
 
-/** Resolves once what is read is kept in the cache, and read from there. */
+/** Resolves once a read value is kept in the cache and read from there. */
 const isUsed = () =>
   vi.waitFor(
     async () => {
@@ -41,7 +41,7 @@ async function metric(name: string): Promise<number> {
   return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(await renderMetrics())?.[1] ?? 0)
 }
 
-/** How long the slowest of many takes. */
+/** Returns how long the slowest of many runs takes. */
 async function slowestMs(count: number, work: () => Promise<unknown>): Promise<number> {
   const times = Array.from({ length: count }, async () => {
     const startedAt = performance.now()
@@ -93,11 +93,11 @@ describe.skipIf(redisUrl === undefined)(`a cache ${inRedis}, which fails`, () =>
       overrideEnvironment({ CACHE_URL: network.url })
       await Promise.all([closeCache(), closeBuckets()])
       await isUsed()
-      // For good, for the connection that is there: nobody will ever answer on it, or close it.
+      // The existing connection is frozen for good: nobody will ever answer on it or close it.
       network.freeze()
       for (let round = 0; round < 10; round++) expect(await read(`load ${round}`)).toBe(`load ${round}`)
       expect(await metric('redis_breaker_open')).toBe(1)
-      // It tries by itself to connect anew, for as long as that leads nowhere.
+      // The client keeps trying to reconnect by itself while that fails.
       const patiently = { timeout: 20_000, interval: 50 }
       await vi.waitFor(() => expect(network.swallowed()).toBeGreaterThanOrEqual(2), patiently)
       expect(await read('without')).toBe('without')
@@ -136,7 +136,7 @@ describe.skipIf(redisUrl === undefined)(`a cache ${inRedis}, which fails`, () =>
 })
 
 describe('a Redis that still loads its data', () => {
-  // As a restarted one with gigabytes to read would say, for minutes.
+  // As a restarted Redis with gigabytes to read would answer for minutes.
   const loading = createServer((socket) => {
     socket.on('error', () => {})
     socket.on('data', () => socket.write('$11\r\nloading:1\r\n\r\n'))

@@ -35,7 +35,7 @@ async function use(url: string): Promise<void> {
 const portOf = ({ url }: RunningRedis) => new URL(url).port
 const command = (redis: RunningRedis, ...words: string[]) => run('redis-cli', ['-p', portOf(redis), ...words])
 
-/** Whether a value that was read is read from the cache the next time, and requests are counted in Redis. Neither may fail. */
+/** Whether a value comes from the cache the second time it is read, and requests are counted in Redis. Neither may fail. */
 async function isUsed(): Promise<boolean> {
   let loads = 0
   const key = randomUUID()
@@ -56,7 +56,7 @@ async function isUsed(): Promise<boolean> {
 const becomes = (used: boolean) =>
   vi.waitFor(async () => expect(await isUsed()).toBe(used), { timeout: 15_000, interval: 50 })
 
-/** What was said, one line for each connection: that of the cache, and that of the rate limit. */
+/** Counts the matching warnings. There is one for each connection: the cache's and the rate limit's. */
 const said = (message: RegExp) => warn.mock.calls.filter(([, text]) => message.test(String(text))).length
 
 afterEach(async () => {
@@ -125,7 +125,7 @@ describe.skipIf(redisUrl === undefined)(`a cache ${inRedis}, which refuses`, () 
 
   it('what other nodes of its cluster have is no cache, and that is said', async () => {
     const redis = await start({ 'cluster-enabled': 'yes', databases: '1' })
-    // Another has half of the slots: some keys are moved, and several at once are of different slots.
+    // Another server has half of the slots: some keys are moved, and several keys at once are in different slots.
     await command(redis, 'cluster', 'addslotsrange', '0', '8000')
     await use(redis.url)
     for (let round = 0; round < 10; round++) await isUsed()
@@ -149,7 +149,7 @@ describe.skipIf(redisUrl === undefined)(`a cache ${inRedis}, which refuses`, () 
       await use(url)
       await becomes(false)
       expect(said(/NODE_EXTRA_CA_CERTS/)).toBeGreaterThan(0)
-      // Node reads that at its start alone.
+      // Node reads that variable only at its start.
       const store = new URL('../../../shared/redis/connection.ts', import.meta.url).href
       const code = `const { connectRedis } = await import('${store}'); const redis = connectRedis('${url}')
         console.log(await redis.call('ping', (client) => client.ping())); await redis.close()`

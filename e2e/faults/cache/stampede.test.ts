@@ -39,10 +39,10 @@ describe.skipIf(redisUrl === undefined)(`with a cache ${inRedis}`, () => {
       expect(loaded).toBeLessThanOrEqual(PROCESSES)
       return loaded
     }
-    // Connections and the key are known by then.
+    // After this, connections are open and the API key is known.
     const { id: other } = await newProduct()
     await Promise.all(fleet.members.map((_, index) => get(index, other)))
-    // A process waits 100 ms for the one that loads, and then loads itself: on a busy machine that is not always enough.
+    // A process waits 100 ms for the loading process, and then loads the value itself. On a busy machine, 100 ms is not always enough.
     const counts: number[] = []
     while (counts.at(-1) !== 1 && counts.length < ATTEMPTS) counts.push(await readCold())
     expect(counts).toContain(1)

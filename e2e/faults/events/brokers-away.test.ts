@@ -15,7 +15,7 @@ import { freePort } from '../../../infra/local/ports.ts'
 import { write } from '../../../shared/events/testing/events.ts'
 import { acknowledge, start, stopAll, submit, until } from '../../../shared/jobs/testing/work.ts'
 
-// A broker that is away is no fault of the service: it is refused as `unavailable`, and logged as a warning.
+// An unavailable broker is not a fault of the service: requests are refused as `unavailable`, and a warning is logged.
 
 const tick = async (definition: FunctionDefinition) => {
   const attributes = { id: 'tick', source: 'test', specversion: '1.0', type: 'schedule.tick' } as const

@@ -12,21 +12,21 @@ import { publish } from '../../../shared/events/outbox/outbox.ts'
 import { kafkaSettings, readTopic, withAdmin } from '../../../shared/events/testing/kafka.ts'
 import { startFixture } from '../processes.ts'
 
-// An event kills each process that handles it, which is started again each time, as whatever runs processes does.
+// An event kills each process that handles it. The process is started again each time, as a supervisor would.
 
 const GROUP = 'count-effects'
 const TOPIC = 'stock-events'
-/** A poison message is identified after two or three crashes, and each of them costs the start of a process. */
+/** A poison message is identified after two or three crashes. Each crash costs the start of a process. */
 const DEATHS_MAX = ATTEMPTS_MAX + 2
 const TIMEOUT_MS = 120_000
 
-/** What differs between the logs. */
+/** The parts that differ between the event logs. */
 interface Log {
   name: string
   url: string | undefined
-  /** Lets another have what dead members hold, which would be missed for 10 s and more. */
+  /** Frees the partitions of dead members for another member. Otherwise, they would stay unread for 10 s and more. */
   removeDeadMembers: () => Promise<void>
-  /** Product, version and attempts of the dead letters. */
+  /** Returns product, version and attempts of the dead letters. */
   deadLetters: () => Promise<string[][]>
 }
 
@@ -44,7 +44,7 @@ const effectsOf = async (productId: string) =>
     await sql<Array<{ version: number }>>`select version from effects where product_id = ${productId} order by sequence`
   ).map(({ version }) => version)
 
-/** Starts one member after the other until one lives to see `isDone`. Gives how many died. */
+/** Starts one member after the other until one survives until `isDone`. Returns how many died. */
 async function startUntil(
   isDone: () => Promise<boolean>,
   { url = 'postgres:', removeDeadMembers }: Log,
@@ -65,7 +65,7 @@ async function startUntil(
       return deaths
     }
     await removeDeadMembers()
-    // Nor is the end of a lease waited for.
+    // The test does not wait for the end of a lease either.
     await sql`update dead_events set due_at = now() where due_at is not null`
   }
   throw new Error(`more than ${DEATHS_MAX} processes died`)
@@ -142,7 +142,7 @@ describe.each(logs)('an event that kills whoever handles it, $name,', (events) =
         const others = Array.from({ length: 5 }, () => randomUUID())
         for (const productId of others) await deadEvent({ group: GROUP, productId })
         expect(await redriveDeadEvents({}, systemContext('function:test'))).toBe(6)
-        // The first seven of its attempts.
+        // Simulates the first seven of its attempts.
         await sql`update dead_events set attempts = ${ATTEMPTS_MAX - 3} where id = ${id}`
         const isDone = async () => (await list()).length === 1 && (await sql`select 1 from dead_events`).length === 1
         expect(await startUntil(isDone, events, '')).toBe(3)
@@ -155,7 +155,7 @@ describe.each(logs)('an event that kills whoever handles it, $name,', (events) =
   })
 })
 
-/** Sends the request to leave the group that dead members can not send any more. */
+/** Sends the request to leave the group for dead members, which can no longer send it. */
 async function leaveForMembers(url: string): Promise<void> {
   const { brokers, prefix } = kafkaSettings(url)
   const groupId = `${prefix}${GROUP}`

@@ -8,8 +8,8 @@ import { startStream } from '#function/triggers'
 import { tuneConsumers } from '../../../shared/events/testing/kafka.ts'
 
 /**
- * A consumer whose effect can be counted: a row for each event, which nothing but `oncePerEvent` keeps from being there twice. With BATCH it
- * takes as many events at once, each with an effect of its own.
+ * A consumer whose effects can be counted: it writes a row for each event, and only `oncePerEvent` prevents a second row. With BATCH it
+ * takes that many events at once, each with its own effect.
  */
 const name = 'count-effects'
 const batchMax = Number(process.env.BATCH ?? 0)
@@ -20,7 +20,7 @@ async function countEffect(eventId: string, data: z.infer<typeof Counted>, conte
   await transaction(context, async (tx) => {
     if (!(await oncePerEvent(tx, name, eventId))) return
     await tx`insert into effects (event_id, product_id, version) values (${eventId}, ${data.productId}, ${data.version})`
-    // Long enough to be killed in the middle of it.
+    // Long enough that the process can be killed during an event.
     await sleep(5)
     if (data.kills) process.kill(process.pid, 'SIGKILL')
   })
@@ -41,7 +41,7 @@ const definition = batchMax
     })
   : streamFunction({ ...common, handler: ({ attributes, data, context }) => countEffect(attributes.id, data, context) })
 
-// Its group takes a member that was killed for dead after 3 s rather than 10: that much less to wait for.
+// The group considers a killed member dead after 3 s instead of 10, so the tests wait less.
 tuneConsumers({ sessionTimeout: 3_000, heartbeatInterval: 300, maxWaitTimeInMs: 50 })
 
 await runProcess(() => startHost(definition, startStream))

@@ -7,14 +7,14 @@ import { inKafka, kafkaUrl } from '#testing/kafka'
 import { listeningUrl, type Started, startFixture } from '../processes.ts'
 import { type KafkaStack, planOf, play, seeds, startKafkaStack } from './kafka-stack.ts'
 
-// Two processes of one consumer group write down every event, in the transaction that remembers it, while they, their broker
-// and the network between them fail. In the end every event must have been written down once, in the order of its product.
+// Two processes of one consumer group record every event, in the transaction that marks it as handled, while they, their broker
+// and the network between them fail. In the end, every event must be recorded once, in the order of its product.
 //
-// A cycle's seed is in its name. `KAFKA_SEED=<seed> npx vitest run e2e/faults/events/kafka-consumer-faults.test.ts` plays that
-// cycle alone.
+// A cycle's seed is in its name. `KAFKA_SEED=<seed> npx vitest run e2e/faults/events/kafka-consumer-faults.test.ts` runs only
+// that cycle.
 
 const MEMBERS = 2
-/** A group waits 3 s for a member that was killed, and as long for those that were cut off, and there are two blows. */
+/** A group waits 3 s for a killed member, and the same time for members that were cut off. There are two faults. */
 const TIMEOUT_MS = 120_000
 
 let stack: KafkaStack
@@ -22,7 +22,7 @@ let url: string
 let members: Started[] = []
 let relaying: { stop: () => Promise<void> }
 
-/** One of them takes batches, and one event by event. */
+/** Starts a member. One member takes batches, and the other takes events one by one. */
 async function startMember(index: number): Promise<void> {
   const { DATABASE_URL = '' } = environment()
   const settings = { DATABASE_URL, EVENTS_URL: url, BATCH: index === 0 ? '50' : '', PORT: '0', HOST: '127.0.0.1' }
@@ -36,7 +36,7 @@ async function stopMember(index: number, signal: NodeJS.Signals): Promise<number
   return members[index]?.exit
 }
 
-/** Publishes what is written, until it is stopped; a broker that is away is asked again. */
+/** Publishes written events until it is stopped. Tries again if the broker is away. */
 function startRelaying() {
   let isStopped = false
   const running = (async () => {
@@ -66,7 +66,7 @@ async function expectEffectsOnce(productIds: string[]): Promise<void> {
     timeout: 60_000,
     interval: 100,
   })
-  // The creation of a product is the first of its versions, and told in another topic.
+  // The creation of a product is its first version, and is published in another topic.
   expect([...(await effects())]).toEqual([...expected])
 }
 

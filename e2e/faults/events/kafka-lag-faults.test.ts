@@ -9,7 +9,7 @@ import { closeRelay } from '../../../shared/events/outbox/relay.ts'
 import { log, topic, until } from '../../../shared/events/testing/events.ts'
 import { type KafkaStack, startKafkaStack } from './kafka-stack.ts'
 
-// The connection that the lag of groups is measured on dies: nothing is told meanwhile, and the measure goes on by itself.
+// The connection that measures the lag of groups dies: no lag is reported meanwhile, and the measurement resumes by itself.
 
 let stack: KafkaStack
 

@@ -11,8 +11,8 @@ import { drained, expectAllPublished, type KafkaStack, planOf, play, seeds, star
 // Stock is changed while processes of publish-events, and the broker that they publish to, are killed. In the end every
 // committed event must be in Kafka, in the order of each product's versions.
 //
-// A cycle's seed is in its name. `KAFKA_SEED=<seed> npx vitest run e2e/faults/events/kafka-relay-faults.test.ts` plays that cycle
-// alone.
+// A cycle's seed is in its name. `KAFKA_SEED=<seed> npx vitest run e2e/faults/events/kafka-relay-faults.test.ts` runs only that
+// cycle.
 
 let stack: KafkaStack
 let url: string
@@ -24,7 +24,7 @@ async function startRelays(count = 1): Promise<Fleet> {
   return fleet
 }
 
-/** Runs `work` while a relay has published all there is, and waits to remove a row that another session has locked. */
+/** Runs `work` while a relay has published all events and waits to remove a row that another session has locked. */
 async function whileRemovalWaits(work: (relay: Member) => Promise<void>): Promise<string[]> {
   const products = await Promise.all([1, 2, 3].map(() => newProduct({ initialStock: 5 })))
   for (const { id } of products) await stockAt(id, 'main', 1)
@@ -68,7 +68,7 @@ describe.skipIf(kafkaUrl === undefined)(
       const productIds = await whileRemovalWaits(async (relay) => {
         resume = relay.pause()
       })
-      // Its lock is its transaction's, which the server ends after 10 s of silence, or now.
+      // The lock belongs to the relay's transaction. The server ends that after 10 s of silence, or now.
       await sql`
         select pg_terminate_backend(pid) from pg_stat_activity
         where datname = current_database() and state = 'idle in transaction'`

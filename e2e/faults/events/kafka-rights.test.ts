@@ -10,7 +10,7 @@ import { closeRelay } from '../../../shared/events/outbox/relay.ts'
 import { log, seen, start, stopFollowing, topic, until } from '../../../shared/events/testing/events.ts'
 import { withAdmin } from '../../../shared/events/testing/kafka.ts'
 
-/** By the driver's numbers, whose names would have to be loaded. */
+/** The driver's numeric constants. Using their names would require loading the driver. */
 const TOPIC = 2
 const GROUP = 3
 const [READ, WRITE, CREATE, DESCRIBE, DESCRIBE_CONFIGS] = [3, 4, 5, 8, 10]
@@ -21,10 +21,10 @@ let kafka: RunningKafka
 
 const newUrl = () => `${kafka.url}?partitions=2&prefix=${randomUUID().slice(0, 8)}.`
 
-/** Leads to topics and groups that may be used in these ways alone, as docs/decisions/0009 lists them. */
+/** Makes a URL of topics and groups with only these rights, as docs/decisions/0009 lists them. */
 async function withRights(ofTopics: number[], ofGroups: number[] = [READ], url = newUrl()): Promise<string> {
   const rights = [
-    // What nobody has a right to is everybody's.
+    // A resource without any access control list is open to everybody.
     { resourceType: TOPIC, operation: READ, principal: 'User:another' },
     { resourceType: GROUP, operation: READ, principal: 'User:another' },
     ...ofTopics.map((operation) => ({ resourceType: TOPIC, operation, principal: 'User:*' })),
@@ -53,7 +53,7 @@ const describeCompression = (url: string) =>
     }),
   )
 
-/** The URL of a log with two events. Its topics have no access control list, and a topic without one is open to everybody. */
+/** Returns the URL of a log with two events. Its topics have no access control list, so they are open to everybody. */
 async function withLog(): Promise<string> {
   const url = newUrl()
   overrideEnvironment({ EVENTS_URL: url })
@@ -62,12 +62,12 @@ async function withLog(): Promise<string> {
   return url
 }
 
-/** Publishes and follows, before and after the topics are there; gives what was warned of. */
+/** Publishes and follows, before and after the topics exist. Returns the warnings. */
 async function use(url: string, mayDescribe: boolean): Promise<string[]> {
   const warn = vi.spyOn(logger(), 'warn')
   const productId = randomUUID()
   await log([1], productId)
-  // Until the broker knows of the rights, everybody has all.
+  // Until the broker has applied the rights, everybody has all rights.
   if (!mayDescribe)
     await until(() => expect(describeCompression(url)).rejects.toThrow('Not authorized to access topics'))
   await closeRelay()

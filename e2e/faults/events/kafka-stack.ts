@@ -8,11 +8,11 @@ import { type RunningKafka, startKafka } from '../../../infra/local/engines/kafk
 import { freePort } from '../../../infra/local/ports.ts'
 import { readTopic } from '../../../shared/events/testing/kafka.ts'
 
-/** A broker for one test file alone, to be killed, behind a network that can fail. */
+/** A broker for one test file only, which can be killed, behind a network that can fail. */
 export interface KafkaStack {
   kafka: RunningKafka
   proxy: TcpProxy
-  /** An EVENTS_URL of its own for each test. */
+  /** Returns a new EVENTS_URL for each test. */
   newUrl: () => string
   stop: () => Promise<void>
 }
@@ -37,7 +37,7 @@ export async function startKafkaStack(): Promise<KafkaStack> {
   }
 }
 
-/** A cycle's seeds: one that is drawn and the next ones, or the one that KAFKA_SEED names. */
+/** Returns the seeds of the cycles: a random seed and the following numbers, or only KAFKA_SEED. */
 export function seeds(count: number): number[] {
   const { KAFKA_SEED } = environment()
   const first = KAFKA_SEED === undefined ? Math.floor(Math.random() * 1_000_000_000) : Number(KAFKA_SEED)
@@ -48,7 +48,7 @@ export const PRODUCTS = 8
 const CLIENTS = 6
 const CHANGES = 40
 
-/** What a cycle does: which client changes which products in turn, and when the blows fall. */
+/** The plan of a cycle: which products each client changes in turn, and when the faults happen. */
 export interface Plan {
   clients: number[][]
   blows: Array<{ changesBefore: number; lastsMs: number }>
@@ -79,7 +79,7 @@ export function planOf(seed: number): Plan {
   return drawn
 }
 
-/** Changes stock as the plan says, and strikes when so many changes are committed. Gives the products. */
+/** Changes stock by the plan, and causes each fault after its number of committed changes. Returns the products. */
 export async function play({ clients, blows }: Plan, strike: (lastsMs: number) => Promise<void>): Promise<string[]> {
   const products = await Promise.all(Array.from({ length: PRODUCTS }, () => newProduct({ initialStock: 1 })))
   const productIds = products.map(({ id }) => id)
@@ -93,7 +93,7 @@ export async function play({ clients, blows }: Plan, strike: (lastsMs: number) =
       const next = open[0]
       if (!next || changes < next.changesBefore) continue
       open.shift()
-      // Changes go on meanwhile: they do not depend on Kafka.
+      // Changes continue meanwhile: they do not depend on Kafka.
       striking = striking.then(() => strike(next.lastsMs))
     }
   }
@@ -109,8 +109,8 @@ export const drained = () =>
   })
 
 /**
- * Fails unless each of the products' events is in its topic, from the first version to the last, and each was there before the
- * next one was for the first time. Gives how many are there more than once.
+ * Fails unless each of the products' events is in its topic, from the first version to the last, and each event appeared before the
+ * first appearance of the next one. Returns how many events are there more than once.
  */
 export async function expectAllPublished(url: string, productIds: string[]): Promise<number> {
   const messages = [...(await readTopic(url, 'product-events')), ...(await readTopic(url, 'stock-events'))]

@@ -11,12 +11,12 @@ import { readTopic } from '../../../shared/events/testing/kafka.ts'
 import { type Fleet, startFleet } from '../fleet.ts'
 import { drained, expectAllPublished, type KafkaStack, startKafkaStack } from './kafka-stack.ts'
 
-// From a request to the job that it causes, over both brokers: every function on the way is its bundle in a process of its own.
+// From a request to the job that it causes, through both brokers. Every function on the way runs as a bundle in a separate process.
 
-/** `OUTAGE_SECONDS=240 npx vitest run e2e/faults/events/messaging.test.ts` for brokers that are away for minutes. */
+/** Use `OUTAGE_SECONDS=240 npx vitest run e2e/faults/events/messaging.test.ts` to keep the brokers away for minutes. */
 const OUTAGE_MS = Number(environment().OUTAGE_SECONDS ?? 10) * 1_000
 const PAUSE_MS = 100
-/** After a long outage, those who look for a broker do so every five seconds at least. */
+/** After a long outage, clients look for a broker at least every five seconds. */
 const FAR_MS = 60_000
 
 let kafka: KafkaStack
@@ -49,7 +49,7 @@ const traceOf = (traceparent: unknown) => String(traceparent).split('-')[1]
 const spanOf = (traceparent: unknown) => String(traceparent).split('-')[2]
 const newTrace = (number: number) => number.toString(16).padStart(32, 'a')
 
-/** Fails unless each of the products has been told of as sold out once, by an attempt that succeeded. */
+/** Fails unless each of the products was reported as sold out once, by a successful attempt. */
 async function expectToldOnce(productIds: string[]): Promise<void> {
   await until(async () => {
     const jobs = await sql<Array<{ subject: string; state: string }>>`
@@ -115,7 +115,7 @@ describe.skipIf(kafkaUrl === undefined || rabbitUrl === undefined)(
       expect(new Set(steps.map(spanOf)).size).toBe(steps.length)
       expect([String(change?.tracestate), String(alert?.tracestate), job.tracestate]).toEqual(Array(3).fill('shop=1'))
       expect([String(change?.baggage), String(alert?.baggage), job.baggage]).toEqual(Array(3).fill('channel=web'))
-      // To another company goes nothing of it, and none of it is logged.
+      // No baggage goes to another company, and none is logged.
       expect(delivery?.headers).not.toHaveProperty('baggage')
       for (const { lines } of fleet.members) expect(lines().join('\n')).not.toMatch(/channel=web|4711/)
     })

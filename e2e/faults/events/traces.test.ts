@@ -13,8 +13,8 @@ import createWebhook from '../../../functions/create-webhook/index.ts'
 import { serveFunctions } from '../../../infra/local/serve-functions.ts'
 import { listeningUrl, startNode } from '../processes.ts'
 
-// One reservation that makes a product low, from its client to the receiver of a webhook: each span has the parent and the links that
-// lead there.
+// Follows one reservation that makes a product low on stock, from its client to a webhook receiver. Each span has the parent and the links
+// that connect them.
 
 const FUNCTIONS = [
   'reserve-stock',
@@ -25,10 +25,10 @@ const FUNCTIONS = [
   'process-job',
 ]
 const CLIENT = '00000000000000aa'
-/** What the client says of its customer goes as far as the job, and neither into spans nor to the receiver. */
+/** The client's baggage about its customer goes as far as the job, but neither into spans nor to the receiver. */
 const CUSTOMER = 'customer-4711'
 const SETTINGS = { WEBHOOK_ALLOW_PRIVATE: '1', BAGGAGE_KEYS: 'customer' }
-/** For every process on the way to have sent its spans, on a busy machine. */
+/** How long every process on the way may take to send its spans, on a busy machine. */
 const WAIT_MS = 60_000
 
 let dist: URL
@@ -44,7 +44,7 @@ interface Service {
 }
 
 beforeAll(async () => {
-  // Outside of the repository, so that no node_modules folder can help.
+  // Outside the repository, so that no node_modules folder can be used.
   dist = new URL(`${pathToFileURL(await mkdtemp(join(tmpdir(), 'stock-traces-'))).href}/`)
   await buildAll(dist)
   collector = await openCollector()
@@ -61,7 +61,7 @@ afterAll(async () => {
   await rm(dist, { recursive: true, force: true })
 })
 
-/** All functions and the router in this process. */
+/** Starts all functions and the router in this process. */
 async function startTogether(settings: Settings): Promise<Service> {
   for (const [name, value] of Object.entries(tracingVariables(collector))) vi.stubEnv(name, value)
   const { DATABASE_URL: databaseUrl = '' } = environment()
@@ -81,7 +81,7 @@ async function startTogether(settings: Settings): Promise<Service> {
   })
 }
 
-/** The functions on the way and the router, each in a process of its own. */
+/** Starts the functions on the way and the router, each in a separate process. */
 async function startApart(settings: Settings): Promise<Service> {
   const { DATABASE_URL = '' } = environment()
   const own = { DATABASE_URL, PORT: '0', HOST: '127.0.0.1', METRICS_PORT: '0', ...SETTINGS }
@@ -105,7 +105,7 @@ async function startApart(settings: Settings): Promise<Service> {
   }
 }
 
-/** Reserves so much that the product is low. Gives the id of the client's trace. */
+/** Reserves enough to make the product low on stock. Returns the id of the client's trace. */
 async function reserve(url: string): Promise<string> {
   const product = await newProduct({ lowStockThreshold: 5, initialStock: 6 })
   const traceId = (++traces).toString(16).padStart(32, 'a')
@@ -127,7 +127,7 @@ async function reserve(url: string): Promise<string> {
 
 const idsOf = ({ traceId, spanId }: ReceivedSpan) => ({ traceId, spanId })
 
-/** The one span with this name that `fits`. */
+/** Returns the only span with this name that `fits`. */
 function only(name: string, fits: (span: ReceivedSpan) => boolean): ReceivedSpan {
   const found = collector.spans.filter((span) => span.name === name && fits(span))
   expect(found, `spans ${name}`).toHaveLength(1)
@@ -139,24 +139,24 @@ const childOf = (parent: ReceivedSpan) => (span: ReceivedSpan) =>
 const linkedTo = (target: ReceivedSpan) => (span: ReceivedSpan) =>
   span.links.some(({ traceId, spanId }) => traceId === target.traceId && spanId === target.spanId)
 
-/** The span has these links and no other. */
+/** Checks that the span has exactly these links. */
 function expectLinks({ name, links }: ReceivedSpan, targets: ReceivedSpan[]): void {
   const sorted = (ids: ReceivedSpan['links']) => ids.toSorted((a, b) => a.spanId.localeCompare(b.spanId))
   expect(sorted(links), `links of ${name}`).toEqual(sorted(targets.map(idsOf)))
 }
 
-/** Of a message that came with others: the span of all of them. */
+/** If a message came together with others, finds the span of all of them. */
 const togetherOf = (processed: ReceivedSpan) =>
   collector.spans.filter((span) => span.name.endsWith(' together') && linkedTo(processed)(span))
 
-/** Of the one broker that there is. */
+/** Checks the broker's address in the span, for the one broker there is. */
 function expectServer({ attributes }: ReceivedSpan): void {
   if (attributes['messaging.system'] !== 'rabbitmq') return
   const { hostname, port } = new URL(rabbitUrl ?? '')
   expect(attributes).toMatchObject({ 'server.address': hostname, 'server.port': Number(port) })
 }
 
-/** What becomes of a message: it is sent in a trace of its own, and processed by `group` as a child of what created it. */
+/** Checks the spans of a message: it is sent in its own trace, and processed by `group` as a child of the span that created it. */
 function expectProcessed(created: ReceivedSpan, system: string, group: string): ReceivedSpan {
   const destination = created.attributes['messaging.destination.name']
   const processed = only(
@@ -164,7 +164,7 @@ function expectProcessed(created: ReceivedSpan, system: string, group: string): 
     (span) => childOf(created)(span) && span.attributes['messaging.consumer.group.name'] === group,
   )
   expect(processed).toMatchObject({ kind: 'consumer', failed: false, attributes: { 'messaging.system': system } })
-  // Of an event: the driver does not say it of what it sends.
+  // Only for received events: the driver does not report these for events that it sends.
   const at = { 'messaging.destination.partition.id': expect.any(String), 'messaging.kafka.offset': expect.any(Number) }
   if (system === 'kafka') expect(processed.attributes).toMatchObject(at)
   expectServer(processed)
@@ -183,7 +183,7 @@ function expectSent(
   expectLinks(sent, [created])
 }
 
-/** A message that comes alone is processed in its own trace; those that come together in one that is linked with theirs. */
+/** A message that comes alone is processed in its own trace. Messages that come together are processed in a trace that links to theirs. */
 function expectStatements(processed: ReceivedSpan): void {
   const [together, ...others] = togetherOf(processed)
   expect(others).toEqual([])

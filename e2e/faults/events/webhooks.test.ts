@@ -17,7 +17,7 @@ import redriveDeadLetters from '../../../functions/redrive-dead-letters/index.ts
 import rotateWebhookSecret from '../../../functions/rotate-webhook-secret/index.ts'
 import updateWebhook from '../../../functions/update-webhook/index.ts'
 
-// From a change of stock to a receiver that verifies what it gets: every function on the way, with its own trigger.
+// From a change of stock to a receiver that verifies its deliveries: every function on the way runs with its own trigger.
 
 const triggers: RunningTrigger[] = []
 const receivers: Receiver[] = []
@@ -25,7 +25,7 @@ let answers: number[]
 
 const until = (check: () => unknown) => vi.waitFor(check, { timeout: 20_000, interval: 20 })
 
-/** A receiver that answers with `answers`, one after the other, and then with 204; and a webhook that leads to it. */
+/** Makes a receiver that answers with `answers`, one after the other, and then with 204, and a webhook for it. */
 async function webhookFor(...events: string[]) {
   const receiver = await openReceiver(() => answers.shift() ?? 204)
   receivers.push(receiver)
@@ -43,7 +43,7 @@ async function adjust(productId: string, quantity: number): Promise<void> {
   expect(status).toBe(201)
 }
 
-/** Publishes until nothing is left to follow, and nothing to do for jobs. */
+/** Publishes until no event is left to follow, and no job is left to do. */
 async function settle(): Promise<void> {
   await until(async () => {
     await relayOutbox(systemContext('function:test'))
@@ -62,7 +62,7 @@ function start(): void {
 beforeAll(async () => {
   overrideEnvironment({ WEBHOOK_ALLOW_PRIVATE: '1' })
   start()
-  // Each of the two follows both topics.
+  // Each of the two groups follows both topics.
   await until(async () => expect(await sql`select 1 from event_groups`).toHaveLength(4))
 })
 
@@ -100,7 +100,7 @@ it('events that come again make no second job', async () => {
   const { id } = await newProduct({ lowStockThreshold: 5, initialStock: 6 })
   await adjust(id, -2)
   await settle()
-  // As if a follower had died before it saved how far it had come.
+  // As if a follower had died before it saved its position.
   await Promise.all(triggers.splice(0).map((trigger) => trigger.stop()))
   await sql`update event_groups set position = 0`
   start()
@@ -133,7 +133,7 @@ it('a secret is rotated: each delivery can be verified by the old one and the ne
     const last = received.at(-1)
     return new Webhook(body.secret).verify(last?.body ?? '', last?.headers as Record<string, string>)
   }
-  // The receiver knows the first secret alone, and then the second alone.
+  // The receiver first knows only the first secret, and then only the second.
   expect(verified()).toHaveLength(2)
   expect(byNew()).toMatchObject({ type: 'stock.adjusted', subject: id })
   await sql`update webhooks set previous_secrets_until = now()`

@@ -7,15 +7,15 @@ import { getJob } from '#jobs'
 import { call, expectConsistent, functionNamed, newProduct, sql, uploadProducts } from '#testing'
 import { type Fleet, startFleet } from '../fleet.ts'
 
-// A process that imports a file is killed again and again, each time when it has come as far as the seed says; another goes on. In the end
-// every row must have had its effect, once. `CRASH_SEED=<seed> npx vitest run e2e/faults/jobs/import-crash.test.ts` strikes at the same rows.
+// A process that imports a file is killed again and again, each time at a row that the seed determines; another process continues. In the end,
+// every row must have its effect once. `CRASH_SEED=<seed> npx vitest run e2e/faults/jobs/import-crash.test.ts` kills at the same rows.
 
 const { CRASH_SEED } = environment()
 const seed = CRASH_SEED === undefined ? randomInt(1_000_000_000) : Number(CRASH_SEED)
 const ROWS = 12_000
 /** One fewer than a job has attempts. */
 const KILLS = 4
-/** Of a hundred rows, one is of a product that is there; of ten, one is bad. */
+/** One row in a hundred is of an existing product; one row in ten is bad. */
 const KNOWN = 3
 const BAD = 7
 const STOCK = 5
@@ -26,7 +26,7 @@ const rows = Array.from({ length: ROWS }, (_, index) => ({
   initialStock: STOCK,
 }))
 
-/** How many rows are done when the process is killed. The last batch is left to one that lives. */
+/** How many rows are done when the process is killed. The last batch is left to a process that survives. */
 const moments = fc
   .sample(fc.uniqueArray(fc.integer({ min: 0, max: ROWS - 2_000 }), { minLength: KILLS, maxLength: KILLS }), {
     seed,
@@ -51,7 +51,7 @@ const stateOf = async (id: string) => {
   return job
 }
 
-/** Waits until the import is as far as that, kills its process, and starts another. The killed one's lease is cut short. */
+/** Waits until `done` rows are imported, kills the process, and starts another. Ends the lease of the killed process early. */
 async function killAt(id: string, done: number, attempt: number): Promise<void> {
   await vi.waitFor(
     async () => {
@@ -69,7 +69,7 @@ async function killAt(id: string, done: number, attempt: number): Promise<void> 
   await vi.waitFor(
     async () => {
       const job = await stateOf(id)
-      // It may be so soon that the next attempt has begun before anyone looks.
+      // The next attempt may have begun before this check.
       expect(job?.state !== 'running' || job.attempts > attempt).toBe(true)
     },
     { timeout: 10_000, interval: 10 },

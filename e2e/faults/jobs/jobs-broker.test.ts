@@ -19,7 +19,7 @@ import {
   type Work,
 } from './jobs-fixture.ts'
 
-// The broker, or the network to it, fails under those who use it. `JOBS_SEED=<seed>` draws the same moments again.
+// The broker, or the network to it, fails while it is in use. `JOBS_SEED=<seed>` repeats the same moments.
 
 const processes: JobsProcess[] = []
 let broker: JobsBroker
@@ -61,7 +61,7 @@ describe.skipIf(rabbitUrl === undefined)(`a broker of their own ${inRabbit}, whi
       for (const done of moments.sort((a, b) => a - b)) {
         await succeeded(done)
         await rabbit.kill()
-        // What is submitted meanwhile waits in the database.
+        // Jobs that are submitted meanwhile wait in the database.
         await submitMany(100)
         await rabbit.restart()
       }
@@ -103,7 +103,7 @@ describe.skipIf(rabbitUrl === undefined)(`a network between processes and their 
   })
   afterAll(() => proxy?.close())
   beforeEach(async () => {
-    // With the shortest heartbeat there is, a silent peer is noticed in some seconds rather than half a minute.
+    // With the shortest possible heartbeat, a silent peer is noticed in some seconds instead of half a minute.
     const url = `${proxy.url}?heartbeat=1`
     broker = await useBroker(url, { dispatch: false })
   })
@@ -118,7 +118,7 @@ describe.skipIf(rabbitUrl === undefined)(`a network between processes and their 
 
   it.each([
     ['is cut again and again', () => proxy.cut()],
-    // What was connected before stays so, and never hears anything again.
+    // Existing connections stay open, and never receive anything again.
     ['goes silent', () => proxy.freeze()],
     ['is slow', () => proxy.delay(100)],
   ] as Array<[string, () => void]>)(

@@ -10,7 +10,7 @@ import { listeningUrl, type Started, startFixture } from '../processes.ts'
 
 /** A process of dispatch-jobs or process-job that can be killed. */
 export interface JobsProcess {
-  /** How many jobs it has begun since it was started last. */
+  /** Returns how many jobs it has begun since its last start. */
   begun: () => number
   kill: () => Promise<void>
   restart: () => Promise<void>
@@ -70,7 +70,7 @@ export async function submitMany(count: number): Promise<void> {
 
 const FAR_MS = 90_000
 
-/** Resolves when `count` jobs at least have succeeded. */
+/** Resolves when at least `count` jobs have succeeded. */
 export async function succeeded(count: number): Promise<void> {
   const look = async () => {
     const [row] = await sql<[{ done: number }]>`select count(*) as done from jobs where state = 'succeeded'`
@@ -79,12 +79,12 @@ export async function succeeded(count: number): Promise<void> {
   await vi.waitFor(look, { timeout: FAR_MS, interval: 50 })
 }
 
-/** Fails unless every job has come to its end, with its effect there once, and nothing is left behind that would bring it up again. */
+/** Fails unless every job has ended, with its effect there once, and nothing is left that would start it again. */
 export async function expectAllDone(count: number, broker: JobsBroker): Promise<void> {
   await succeeded(count)
   const states = await sql`select state, count(*) from jobs group by state`
   expect([...states]).toEqual([{ state: 'succeeded', count }])
-  // Two attempts that both count would have left two chunks, or the same one over again.
+  // Two attempts that both took effect would have left two chunks, or the same chunk twice.
   const effects = await sql`
     select count(*) as chunks, count(distinct job_id) as jobs, sum(json_array_length(rows))::int as rows from job_results`
   expect([...effects]).toEqual([{ chunks: count, jobs: count, rows: count }])
@@ -102,7 +102,7 @@ export async function expectAllDone(count: number, broker: JobsBroker): Promise<
   )
 }
 
-/** Seeds for tests that draw: of `JOBS_SEED`, or new ones. */
+/** Returns seeds for randomized tests: from `JOBS_SEED`, or new ones. */
 export function seeds(count: number): number[] {
   const { JOBS_SEED } = environment()
   if (JOBS_SEED !== undefined) return [Number(JOBS_SEED)]

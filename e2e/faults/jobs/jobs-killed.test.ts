@@ -5,10 +5,10 @@ import { inRivalSession, sql } from '#testing'
 import { inRabbit, type JobsBroker, rabbitUrl, useBroker } from '#testing/rabbit'
 import { draw, expectAllDone, type JobsProcess, killAll, seeds, startProcess, submitMany } from './jobs-fixture.ts'
 
-// Processes that take jobs from a broker, or tell it of jobs, are killed in the middle of it. In the end each job is done, once.
+// Processes that take jobs from a broker, or send jobs to it, are killed in the middle of their work. In the end each job is done once.
 //
-// `JOBS_SEED=<seed> npx vitest run e2e/faults/jobs/jobs-killed.test.ts` draws the same kills, deliveries and orders again. What each
-// process is at just then is up to the machine.
+// `JOBS_SEED=<seed> npx vitest run e2e/faults/jobs/jobs-killed.test.ts` repeats the same kills, deliveries and orders. What each
+// process is doing at that moment depends on the machine.
 
 describe.skipIf(rabbitUrl === undefined)(`jobs that wait ${inRabbit} are done once, none lost and none stuck`, () => {
   let broker: JobsBroker
@@ -19,7 +19,7 @@ describe.skipIf(rabbitUrl === undefined)(`jobs that wait ${inRabbit} are done on
     return started
   }
 
-  // Each test has queues of its own: what a killed process had in hand comes back to them.
+  // Each test has its own queues: the jobs of a killed process return to them.
   beforeEach(async () => {
     broker = await useBroker(rabbitUrl ?? '', { dispatch: false })
     await sql`truncate jobs, job_dispatches cascade`
@@ -53,7 +53,7 @@ describe.skipIf(rabbitUrl === undefined)(`jobs that wait ${inRabbit} are done on
         await victim?.restart()
       }
       await expectAllDone(ROUNDS * JOBS, broker)
-      // Otherwise nothing was killed in the middle of anything.
+      // Otherwise no process was killed in the middle of a job.
       expect((await sql`select 1 from jobs where attempts > 1`).length).toBeGreaterThan(0)
     },
     120_000,
@@ -65,7 +65,7 @@ describe.skipIf(rabbitUrl === undefined)(`jobs that wait ${inRabbit} are done on
     const dispatcher = await inRivalSession(async (rival) => {
       await rival`select 1 from job_dispatches for update`
       const started = await start('dispatch-jobs', broker)
-      // All are told of, and none can be removed as long as this session holds them.
+      // All jobs are sent to the broker, and none can be removed as long as this session holds them.
       await vi.waitFor(async () => expect(await queued()).toBe(500), { timeout: 20_000 })
       await started.kill()
       return started

@@ -8,9 +8,9 @@ import { runJob, runner } from '#jobs'
 import { jobTypes } from '#jobs/types'
 import dispatchJobs from '../../../functions/dispatch-jobs/index.ts'
 
-// A process of dispatch-jobs, or of process-job with work that does nothing but take its time, and leave a trace.
+// A process of dispatch-jobs, or of process-job with work that only takes time and leaves a trace.
 
-/** A job takes up to WORK_MS, and so many run at once: its jobs are all of one type. */
+/** A job takes up to WORK_MS, and CONCURRENCY jobs run at once, all of one type. */
 const { WORK_MS = '0', CONCURRENCY = '8', ROLE } = environment()
 
 const work = runner(z.looseObject({}), async (_, { save }) => {

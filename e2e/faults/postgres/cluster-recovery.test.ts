@@ -34,14 +34,14 @@ beforeEach(async () => {
 })
 afterEach(() => ground.clear())
 
-/** The proof that all is well: what was there is there, and what is written now reaches the replica. */
+/** Checks that the cluster is intact: the old data is there, and new writes reach the replica. */
 async function expectWhole({ primaryUrl, replicaUrl }: Cluster, expected: number[]): Promise<void> {
   expect(await values(primaryUrl)).toEqual(expected)
   await add(primaryUrl, 1000)
   expect(await valuesSoon(replicaUrl, [...expected, 1000])).toEqual([...expected, 1000])
 }
 
-/** Ends five segments of WAL, each followed by the checkpoint that lets the one before go. */
+/** Ends five segments of WAL, each followed by the checkpoint that lets the previous segment be removed. */
 async function fillSegments(sql: Connection): Promise<void> {
   for (let segment = 0; segment < 5; segment++) {
     await sql`select pg_logical_emit_message(false, 'fill', 'x')`
@@ -144,7 +144,7 @@ test('a promoted replica keeps its writes: the old primary stays down, and the n
 })
 
 test('a replica that stayed away for too long is copied anew', async () => {
-  // Without a replica the slot is dropped, so the WAL that the replica would need goes with the next checkpoints.
+  // Without a replica the slot is dropped, so the next checkpoints remove the WAL that the replica would need.
   const alone = await ground.start({ replica: false, settings: { min_wal_size: '32MB' } })
   expect(alone.replicaUrl).toBeUndefined()
   await withConnection(alone.primaryUrl, fillSegments)
@@ -156,7 +156,7 @@ test('a replica that stayed away for too long is copied anew', async () => {
 })
 
 test('a replica whose slot was lost is copied anew', async () => {
-  // A slot that nobody reads from, one segment allowed, five filled: the next checkpoint gives it up.
+  // Nobody reads from the slot, one segment is allowed, and five are filled: the next checkpoint invalidates the slot.
   const settings = { min_wal_size: '32MB', max_slot_wal_keep_size: '16MB' }
   const alone = await ground.start({ replica: false, settings })
   await withConnection(alone.primaryUrl, async (sql) => {

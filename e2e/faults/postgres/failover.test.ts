@@ -12,7 +12,7 @@ import { existing, idOf, startLoad, timelineOf } from './reserve-load.ts'
 
 const CLIENTS = 24
 const STOCK = 1_000_000
-/** What the service promises: from the promotion to the first write that is done again. */
+/** The promised time from the promotion to the first write that succeeds again. */
 const FIND_MAX_MS = 10_000
 
 let client: Client
@@ -26,13 +26,13 @@ const offsetOf = (lsn: string) => {
   return (BigInt(`0x${high}`) << 32n) + BigInt(`0x${low}`)
 }
 
-/** Makes the primary wait for its replica. Not by a setting of both: the promoted one would wait for a replica that it has not got. */
+/** Makes the primary wait for its replica. This is not a setting of both servers: the promoted one would wait for a replica that it lacks. */
 async function waitForReplica(): Promise<void> {
   await sql.unsafe("alter system set synchronous_standby_names = '*'")
   await sql`select pg_reload_conf()`
 }
 
-/** Has the primary fail, and promotes the replica, once it has noticed if it can. Gives how far it had received the log. */
+/** Makes the primary fail, and promotes the replica, after it has noticed the failure if it can. Returns how far it had received the WAL. */
 async function failOver({ signalPrimary, onReplica }: Pair, signal: 'SIGKILL' | 'SIGSTOP'): Promise<string> {
   signalPrimary(signal)
   return onReplica(async (replica) => {
@@ -60,7 +60,7 @@ describe.each([
     pair = await startPair({ fsync: true })
     if (wait) await waitForReplica()
     const { primaryUrl, replicaUrl } = pair
-    // Without a replica to watch, a server that stands still fails nothing by itself.
+    // Without a replica to watch, a paused server causes no failure by itself.
     const replica = signal === 'SIGSTOP' ? undefined : replicaUrl
     overrideEnvironment({ DATABASE_URL: urlOfBoth(primaryUrl, replicaUrl), DATABASE_REPLICA_URL: replica })
     fleet = await startFleet(['reserve-stock', 'reserve-stock'], {
@@ -86,11 +86,11 @@ describe.each([
     await load.more(1, FIND_MAX_MS)
     const foundAfterMs = performance.now() - promotedAt
     const before = { sent: load.sent.length + CLIENTS, done: load.done().length }
-    // One that stood still goes on as the primary that it was.
+    // A paused server continues as the primary that it was.
     pair.signalPrimary('SIGCONT')
     await load.more(500, 20_000)
     await load.stop()
-    // Whoever comes to the servers as a stranger is not misled either: another process, and this one.
+    // New clients of the servers are not misled either: another process, and this one.
     await fleet.of('reserve-stock')[1]?.kill()
     await fleet.of('reserve-stock')[1]?.restart()
     await closeDatabase()
@@ -122,7 +122,7 @@ describe.each([
         `${load.done().length} done, ${lost.length} of them lost with the primary\n`,
     )
 
-    // Whoever asks again with the key of what was not answered, or was lost, gets it done: once.
+    // A client that repeats an unanswered or lost write with its key gets it done, once.
     const again = load.sent.filter((each) => each.answer?.status !== 201 || lost.includes(each))
     for (const { write } of again) {
       const answer = await client.sendUntilAnswered(() => fleet.of('reserve-stock')[1]?.url() ?? '', write)

@@ -8,8 +8,8 @@ import { bundleOf } from '#testing/builds'
 import { withConnection } from '../../../infra/local/postgres/sql.ts'
 import { type Pair, startPair, urlOfBoth } from './replica-fixture.ts'
 
-// Commits are acknowledged, and their events published, that the replica never receives; then it is promoted. What has been seen of them is
-// known outside for ever: docs/decisions/0029. The tests are steps of one story.
+// Commits are acknowledged, and their events published, but the replica never receives them. Then it is promoted. Clients have seen these
+// commits and remember them for ever: docs/decisions/0029. The tests are steps of one scenario.
 
 let pair: Pair
 let both: string
@@ -46,7 +46,7 @@ const reserve = async () => {
 const expectBalanced = async () =>
   expect((await call(await functionNamed('audit-stock'))).body).toMatchObject({ consistent: true, discrepancies: [] })
 
-/** Lets the primary send the replica nothing more, without either noticing. */
+/** Stops the primary from sending anything to the replica, without either of them noticing. */
 async function cutOff(): Promise<void> {
   const [row] = await onPrimary((primary) => primary<[{ pid: number }]>`select pid from pg_stat_replication`)
   process.kill(row.pid, 'SIGSTOP')
@@ -90,7 +90,7 @@ it('is settled while it serves: each product is published with a version that no
     select version::text, data from outbox where product_id = ${productId} and type = 'product.updated' order by sequence desc limit 1`
   expect(Number(announced.version)).toBeGreaterThan(Math.max(...seen))
   expect(await editionOf()).toBeGreaterThan(edition)
-  // One of which nothing was lost, and nobody would have heard for a long time.
+  // This product lost nothing, and would otherwise have had no event for a long time.
   expect((await versionsOf(quiet)).at(-1)).toBeGreaterThan(2)
   await reserve()
   expect((await versionsOf(productId)).at(-1)).toBeGreaterThan(Number(announced.version))

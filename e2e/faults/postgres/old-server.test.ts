@@ -5,7 +5,7 @@ import { sql } from '#testing'
 import { openProxy, type TcpProxy } from '#testing/proxy'
 import { startNode } from '../processes.ts'
 
-/** The test's server, which says of itself that it is PostgreSQL 14. */
+/** The test's server, which claims to be PostgreSQL 14. */
 let server: TcpProxy
 
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url))

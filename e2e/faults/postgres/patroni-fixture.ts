@@ -11,15 +11,15 @@ import { type Connection, withConnection } from '../../../infra/local/postgres/s
 import { signalAll } from '../../../infra/local/processes.ts'
 import { waitUntil } from '../../../infra/local/waits.ts'
 
-/** Three PostgreSQL servers that Patroni and one etcd keep as a primary and its replicas, one of them synchronous. */
+/** Three PostgreSQL servers that Patroni and one etcd run as a primary and two replicas, one of them synchronous. */
 export interface PatroniCluster {
-  /** Names all three, as the superuser. */
+  /** Returns a URL that names all three servers, for the superuser. */
   url: (database: string) => string
-  /** Statements on the leader, as the superuser. */
+  /** Runs statements on the leader, as the superuser. */
   onLeader: <Result>(work: (sql: Connection) => Promise<Result>) => Promise<Result>
-  /** SIGKILL to the leader's Patroni and all of its PostgreSQL, as of a machine that is gone. Gives its name. */
+  /** Sends SIGKILL to the leader's Patroni and all of its PostgreSQL, as if its machine was lost. Returns its name. */
   killLeader: () => Promise<string>
-  /** Starts a member again that was killed, and waits until all three are there as at the beginning. */
+  /** Starts a killed member again, and waits until all three work as at the beginning. */
   startAgain: (name: string) => Promise<void>
   stop: () => Promise<void>
 }
@@ -37,7 +37,7 @@ interface MemberState {
   state: string
 }
 
-/** Patroni's least: the lock of a leader that is gone runs out after this. */
+/** Patroni's minimum: the lock of a lost leader expires after this time. */
 const TTL_SECONDS = 20
 const SETTLED_MAX_MS = 120_000
 /** PostgreSQL refuses to run as root. */
@@ -135,12 +135,12 @@ function childrenOf(pid: number | undefined): number[] {
       .split(/\s+/)
       .map(Number)
   } catch {
-    // It has none.
+    // The process has no children.
     return []
   }
 }
 
-/** What the first member that answers says of all three. */
+/** Returns the states of all three members, from the first member that answers. */
 async function statesBy(members: readonly Member[]): Promise<MemberState[]> {
   for (const { restPort } of members) {
     const answer = await fetch(`http://127.0.0.1:${restPort}/cluster`, { signal: AbortSignal.timeout(2_000) }).catch(
@@ -171,7 +171,7 @@ interface Common {
   programs: PatroniPrograms
 }
 
-/** As https://patroni.readthedocs.io/en/latest/yaml_configuration.html has it; JSON is YAML. */
+/** Writes the configuration described at https://patroni.readthedocs.io/en/latest/yaml_configuration.html. JSON is valid YAML. */
 async function writeConfiguration(folder: string, { name, port, restPort }: Member, common: Common): Promise<void> {
   const { etcdPort, password, programs } = common
   const user = (username: string) => ({ username, password })

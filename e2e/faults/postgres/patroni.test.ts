@@ -9,16 +9,16 @@ import { type Fleet, startFleet } from '../fleet.ts'
 import { type PatroniCluster, startPatroni } from './patroni-fixture.ts'
 import { existing, idOf, startLoad, timelineOf } from './reserve-load.ts'
 
-// Three servers under Patroni, whose leader is lost time after time. Nobody does anything about it, and the URL is the same all along.
+// Three servers under Patroni lose their leader again and again. Nobody intervenes, and the URL stays the same.
 
 const CLIENTS = 12
 const STOCK = 1_000_000
 const WRITES = 100
-/** How often the leader is lost: PATRONI_KILLS says otherwise. */
+/** How often the leader is lost. PATRONI_KILLS changes it. */
 const KILLS = Number(environment().PATRONI_KILLS ?? 2)
-/** What is promised, from the loss of the leader to the first write that is done again: mostly the 20 s that its lock lasts. */
+/** The promised time from the loss of the leader to the first write that succeeds again. Most of it is the 20 s that the leader's lock lasts. */
 const SERVED_MAX_MS = 40_000
-/** A member that comes back is rewound, and follows. */
+/** A returning member is rewound, and then follows. */
 const ROUND_MAX_MS = 180_000
 
 vi.setConfig({ testTimeout: KILLS * ROUND_MAX_MS, hookTimeout: 600_000 })

@@ -8,7 +8,7 @@ import { ensurePgBouncer, startPgBouncer } from '../../../infra/local/engines/pg
 const { DATABASE_URL: direct = '' } = environment()
 const name = new URL(direct).pathname.slice(1)
 let why: string | undefined
-/** What is usually written there. */
+/** The usual value of ignore_startup_parameters. */
 const IGNORING =
   'statement_timeout, lock_timeout, idle_in_transaction_session_timeout, random_page_cost, jit, IntervalStyle, bytea_output, extra_float_digits, array_nulls, transform_null_equals, row_security, default_transaction_isolation, default_transaction_read_only, default_transaction_deferrable'
 const bouncers: Array<{ stop: () => Promise<void> }> = []
@@ -20,7 +20,7 @@ try {
   why = (error as Error).message
 }
 
-/** The service goes through a PgBouncer from now on: with its packaged settings, but for these. */
+/** Makes the service use a PgBouncer from now on, with its packaged settings except for these. */
 async function goThrough(settings: Record<string, string>, parameters: string): Promise<void> {
   const bouncer = await startPgBouncer(direct, settings)
   bouncers.push(bouncer)

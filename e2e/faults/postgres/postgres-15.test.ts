@@ -9,7 +9,7 @@ import { type Cluster, startCluster } from '../../../infra/local/postgres/cluste
 import { runEndToEnd } from '../../collection/run.ts'
 import { type Started, startNode } from '../processes.ts'
 
-// It is installed first where it is missing, and the stories take half a minute on a quiet machine.
+// PostgreSQL 15 is installed first if it is missing. The scenarios take half a minute on an idle machine.
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 600_000 })
 
 const KEY = 'an-admin-key-of-this-test'
@@ -31,7 +31,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-/** The URLs of a database on PostgreSQL 15, and on its replica, whose owner may do nothing else. */
+/** Makes a database on PostgreSQL 15 whose owner has no other rights. Returns its URLs on the primary and on the replica. */
 async function ownedDatabase({ primaryUrl, replicaUrl }: Cluster): Promise<{ primary: string; replica: string }> {
   const admin = postgres(primaryUrl, { max: 1, onnotice: () => {} })
   await admin`create role shop login password 'shop-secret' nosuperuser nocreatedb nocreaterole noreplication nobypassrls`
@@ -61,6 +61,6 @@ it('serves every story on PostgreSQL 15, as a role that owns its database and no
   const counts = await runEndToEnd({ stack: { url, key: KEY, disposable: true }, write: (text) => told.push(text) })
   expect({ counts, told: counts.failed > 0 ? told.join('') : '' }).toMatchObject({ counts: { failed: 0 }, told: '' })
   expect(counts.passed).toBeGreaterThan(100)
-  // What it can't ask the replica, it would do without it.
+  // If the service could not query the replica, it would work without it and log that.
   expect(service.lines.filter((line) => line.includes('replica'))).toEqual([])
 })

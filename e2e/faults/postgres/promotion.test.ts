@@ -18,13 +18,13 @@ import { findPrograms } from '../../../infra/local/postgres/programs.ts'
 import { withConnection } from '../../../infra/local/postgres/sql.ts'
 import { type Pair, startPair, urlOfBoth } from './replica-fixture.ts'
 
-// A replica is promoted that has a replica of its own, which follows it onto the new timeline: what a token from before is worth then.
+// A replica with its own replica is promoted, and that one follows it onto the new timeline. Tests whether earlier tokens are still valid then.
 
 let pair: Pair
 let follower: PostgresServer
 const stopping = new AbortController()
 
-/** A standby that is fed by the pair's replica: a copy of the primary, made as it runs. */
+/** Starts a standby that follows the pair's replica. It is a copy of the running primary. */
 async function startFollower({ dataDir, primaryUrl, replicaUrl }: Pair): Promise<PostgresServer> {
   const programs = await findPrograms(dataDir)
   const folder = join(dataDir, 'follower')
@@ -81,7 +81,7 @@ beforeAll(async () => {
   follower = await startFollower(pair)
   overrideEnvironment({
     DATABASE_URL: urlOfBoth(pair.primaryUrl, pair.replicaUrl),
-    // The first of them is promoted: reads leave it for the other.
+    // The first of them is promoted: reads move to the other.
     DATABASE_REPLICA_URL: urlOfBoth(pair.replicaUrl, follower.url('stock')),
     CACHE_URL: 'memory:',
   })

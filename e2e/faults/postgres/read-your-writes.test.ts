@@ -8,13 +8,13 @@ import { call, expectConsistent, functionNamed, newProduct } from '#testing'
 import { inRedis, redisUrl } from '#testing/redis'
 import { type Pair, startPair } from './replica-fixture.ts'
 
-// Writers that read what they have just written, with the token of the write, while the replica has every kind of trouble. And
-// readers beside them without a token: whatever they see, they are answered.
+// Writers read what they have just written, with the token of the write, while the replica has every kind of problem. Other
+// readers have no token: whatever they see, they must get an answer.
 
 const WRITERS = 8
-/** For each trouble. Each pair is a write and its reads. */
+/** The minimum for each problem. Each pair is a write and its reads. */
 const PAIRS_MIN = 200
-/** Of each writer after a pair: what is in trouble needs the machine too. */
+/** The pause of each writer after a pair: the failing part needs the machine too. */
 const PAUSE_MS = 5
 
 const pauseReplay = ({ onReplica }: Pair) => onReplica((sql) => sql`select pg_wal_replay_pause()`)
@@ -75,7 +75,7 @@ for (const { cache, url, isThere } of [
         queryAvailability: await functionNamed('query-availability'),
       }
       pair = await startPair()
-      // A quick machine's writers are more than one client may be.
+      // On a fast machine, the writers exceed the rate limit of one client.
       overrideEnvironment({ CACHE_URL: url, RATE_LIMIT: '0' })
       await closeCache()
     }, 60_000)

@@ -10,27 +10,27 @@ import { type Connection, withConnection } from '../../../infra/local/postgres/s
 import { serverProcesses, signalAll } from '../../../infra/local/processes.ts'
 import { waitUntil } from '../../../infra/local/waits.ts'
 
-/** A primary and its replica, for one test file alone: to be paused, stopped and killed. The service in this process uses them. */
+/** A primary and its replica for one test file only, which can be paused, stopped and killed. The service in this process uses them. */
 export interface Pair {
   cluster: Cluster
-  /** Has the servers' folders, `primary` and `replica`. */
+  /** Contains the servers' folders, `primary` and `replica`. */
   dataDir: string
   primaryUrl: string
   replicaUrl: string
-  /** Statements on the replica itself, whatever the service thinks of it. */
+  /** Runs statements on the replica itself, even if the service does not use it. */
   onReplica: <Result>(work: (sql: Connection) => Promise<Result>) => Promise<Result>
-  /** Sends a signal to every process of the primary: SIGSTOP is what a machine that stands still looks like from outside. */
+  /** Sends a signal to every process of the primary. From outside, SIGSTOP looks like a machine that hangs. */
   signalPrimary: (name: NodeJS.Signals) => void
   stop: () => Promise<void>
 }
 
-/** Names both servers in one URL, in this order: they differ in host and port alone. */
+/** Names both servers in one URL, in this order. They differ only in host and port. */
 export function urlOfBoth(one: string, other: string): string {
   const { host } = new URL(one)
   return one.replace(host, `${host},${new URL(other).host}`)
 }
 
-/** Whether the replica has what was written last. */
+/** Whether the replica has the last write. */
 async function hasKey(replicaUrl: string): Promise<boolean> {
   const found = withConnection(replicaUrl, (sql) => sql`select 1 from api_keys`)
   return found.then(
@@ -69,7 +69,7 @@ export async function startPair(options: Partial<ClusterOptions> = {}): Promise<
     onReplica: (work) => withConnection(replicaUrl, work),
     signalPrimary: (name) => {
       const { roots, children } = serverProcesses(join(dataDir, 'primary'))
-      // The postmaster first: it would start other children.
+      // The postmaster first, since it would start new children.
       signalAll([...roots, ...children], name)
     },
     stop,

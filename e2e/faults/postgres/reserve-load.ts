@@ -11,10 +11,10 @@ export interface Sent {
   answer: Answer | undefined
 }
 
-/** Of each client after each answer, and after none: what comes back meanwhile needs the machine too. */
+/** The pause of each client after each answer or missing answer: servers that come back need the machine too. */
 const PAUSE_MS = 20
 
-/** Clients that reserve one piece after the other, each with a key of its own, until they are told to stop. */
+/** Starts clients that reserve one piece after the other, each with a new key, until they are stopped. */
 export function startLoad(client: Client, clients: number, fleet: Fleet, productId: string) {
   const sent: Sent[] = []
   let isOver = false
@@ -32,7 +32,7 @@ export function startLoad(client: Client, clients: number, fleet: Fleet, product
   return {
     sent,
     done,
-    /** Resolves once this many more have been done. */
+    /** Resolves once this many more reservations have been made. */
     more: async (count: number, timeout: number) => {
       const wanted = done().length + count
       await vi.waitFor(() => expect(done().length).toBeGreaterThanOrEqual(wanted), { timeout, interval: 5 })
@@ -47,7 +47,7 @@ export function startLoad(client: Client, clients: number, fleet: Fleet, product
 export const idOf = ({ answer }: Sent) => (JSON.parse(answer?.text ?? '{}') as Reservation).id
 export const timelineOf = ({ answer }: Sent) => parseToken(answer?.token ?? '').timeline
 
-/** Those of these reservations that the database has. */
+/** Returns which of these reservations exist in the database. */
 export async function existing(ids: string[]): Promise<Set<string>> {
   const rows = await sql<Array<{ id: string }>>`select id from reservations where id = any(${ids}::uuid[])`
   return new Set(rows.map(({ id }) => id))

@@ -16,14 +16,14 @@ import {
 } from '#testing'
 import { expectNothingLeft } from '../nothing-left.ts'
 
-// A deployment that changes tables while the service runs on them: by itself, PostgreSQL only refuses what was prepared before.
+// A deployment changes tables while the service uses them. PostgreSQL itself then only refuses statements that were prepared before.
 
 const KEYS = 30
 const PRODUCTS = 20
 const WORKERS = 6
 const STOCK = 1_000_000
 
-/** Columns that are read, written, or both, by everything that runs below; each is changed there and back. */
+/** Columns that the requests below read, write, or both. Each is changed and changed back. */
 const columns = [
   ['api_keys', 'name', 'text', 'varchar(200)'],
   ['products', 'description', 'text', 'varchar(10000)'],
@@ -76,7 +76,7 @@ it('while tables change, each answer is that of its own question or 503, and eve
   const counts: Record<string, number> = {}
   let isChanging = true
 
-  /** Asks over and over; what is answered must be `right`, or 503. */
+  /** Sends requests over and over. Each answer must be `right`, or 503. */
   const keepAsking = async (name: string, options: (turn: number) => CallOptions, right: RightAnswer) => {
     for (let turn = 0; isChanging; turn++) {
       const asked = options(turn)
@@ -150,7 +150,7 @@ function linesOf(body: unknown): Array<{ productId: string }> {
   return (body as { lines: Array<{ productId: string }> }).lines
 }
 
-/** Waits for what uses the table, as whatever changes one does; of a deadlock with that it may be the victim. */
+/** Changes a column. Like any such change, it waits for sessions that use the table, and may be the victim of a deadlock with them. */
 async function alter(table: string, column: string, type: string): Promise<void> {
   await vi.waitFor(() => sql.unsafe(`alter table ${table} alter column ${column} type ${type}`), {
     timeout: 20_000,

@@ -3,12 +3,12 @@ import { environment } from '#config'
 import { closeDatabase, primary, systemContext, transaction } from '#database'
 import { call, expectConsistent, functionNamed, newProduct, sql } from '#testing'
 
-// A server, a database or a role may have other defaults than PostgreSQL: nothing here may depend on them.
+// A server, a database or a role may have defaults that differ from PostgreSQL's: nothing here may depend on them.
 
 const name = new URL(environment().DATABASE_URL ?? '').pathname.slice(1)
 
 async function setDefault(setting: string, value: string): Promise<void> {
-  // By a connection that may write, whatever the default was before.
+  // Uses a connection that may write, whatever the default was before.
   await sql.unsafe(`alter database ${name} set ${setting} = '${value}'`)
   await closeDatabase()
 }
@@ -64,7 +64,7 @@ it.each([
 
 it('a transaction says itself what it needs', async () => {
   const told = await transaction(systemContext('function:test'), async (tx) => {
-    // What a role or a pooler may do to the session.
+    // A role or a pooler may change these settings of the session.
     const [row] =
       await tx`select current_setting('transaction_isolation') as isolation, current_setting('transaction_read_only') as only`
     return row

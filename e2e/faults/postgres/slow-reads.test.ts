@@ -7,7 +7,7 @@ import { hold, newProduct, sql } from '#testing'
 import { withConnection } from '../../../infra/local/postgres/sql.ts'
 import { type Pair, startPair } from './replica-fixture.ts'
 
-// Reads that take too long must cost nobody else anything: not the servers, once nobody waits for them, nor the reads beside them.
+// Reads that take too long must not affect others: neither the servers, once nobody waits for the read, nor concurrent reads.
 
 let pair: Pair
 beforeAll(async () => {
@@ -17,7 +17,7 @@ afterAll(() => pair.stop())
 
 const context = (): RequestContext => systemContext('function:test')
 
-/** Statements that sleep, on the server at `url`, at this moment. */
+/** Returns how many statements sleep on the server at `url` at this moment. */
 function sleeping(url: string): Promise<number> {
   return withConnection(url, async (connection) => {
     const rows = await connection`
@@ -31,7 +31,7 @@ const sleepFor = (seconds: number) => async (sql: Sql) => {
   return 'slept'
 }
 
-/** The most that slept at once, on each server, until `work` was over. */
+/** Returns the most statements that slept at once on each server until `work` was over. */
 async function mostSleeping<Result>(
   work: Promise<Result>,
 ): Promise<{ result: Result; primary: number; replica: number }> {
@@ -84,7 +84,7 @@ describe.each([
       const [row] = await read(context(), (sql) => sql<Array<{ n: number }>>`select ${index}::int as n, pg_sleep(0.3)`)
       return row?.n
     })
-    // Those that were sent behind it on its connection wait for as long.
+    // Reads that were sent after it on the same connection wait for just as long.
     const answers = await Promise.allSettled(beside)
     expect(await slow).toMatchObject({ code: 'overloaded' })
     const wrong = answers.filter((answer, index) => answer.status === 'fulfilled' && answer.value !== index)

@@ -15,13 +15,13 @@ import createProduct from '../../../functions/create-product/index.ts'
 import createWebhook from '../../../functions/create-webhook/index.ts'
 import { listeningUrl, type Started, startNode } from '../processes.ts'
 
-/** The SDK of OpenTelemetry, which only a process that traces loads. */
+/** The size of OpenTelemetry's SDK, which only a process with tracing loads. */
 const TRACING_BYTES_MAX = 75_000
-/** A function that outgrows this has dragged in something it does not use: the largest has 667 kB, 190 of them the Redis client. */
+/** A larger function has bundled something that it does not use. The largest has 667 kB, of which 190 kB are the Redis client. */
 const BUNDLE_BYTES_MAX = 670_000
-/** What the Kafka client adds to the two that have it. */
+/** The size that the Kafka client adds to the two functions that have it. */
 const KAFKA_BYTES_MAX = 290_000
-/** amqplib, and in process-job what its jobs need besides: a parser of CSV, and the sender of webhooks. */
+/** The size of amqplib, and in process-job also that of its jobs' needs: a CSV parser, and the sender of webhooks. */
 const JOBS_BYTES_MAX = 160_000
 
 let dist: URL
@@ -88,7 +88,7 @@ describe('the bundles', () => {
       ...(files.includes('shared/events/kafka/client.ts') ? ['kafkajs'] : []),
       'postgres',
     ]
-    // The API of OpenTelemetry is a part of prom-client.
+    // OpenTelemetry's API comes with prom-client.
     const isOfSdk = (file: string) => /@opentelemetry\/(?!api\/)/.test(file)
     for (const [name, files] of inputs) {
       expect(files.filter(isOfSdk), name).toEqual([])

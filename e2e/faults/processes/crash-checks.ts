@@ -5,7 +5,7 @@ import type { Client } from '../client.ts'
 import type { Fleet } from '../fleet.ts'
 import type { Answered } from './crash-load.ts'
 
-/** Fails unless every request was answered as an undisturbed service might have: done, or refused for want of stock. */
+/** Fails unless every request got an answer that an undisturbed service might give: done, or refused because of too little stock. */
 export function expectPlainAnswers(answered: Answered[]): void {
   const expected = { reserve: '201', confirm: '200', release: '200', adjust: '201' }
   for (const { kind, write, answer } of answered) {
@@ -15,14 +15,14 @@ export function expectPlainAnswers(answered: Answered[]): void {
   }
 }
 
-/** Fails unless every answer is there still, byte for byte, for whoever asks again with its key. */
+/** Fails unless repeating each request with its key returns the same answer, byte for byte. */
 export async function expectReplays(answered: Answered[], fleet: Fleet, client: Client): Promise<void> {
   const queue = [...answered]
   const ask = async () => {
     for (let next = queue.pop(); next; next = queue.pop()) {
       const { functionName, write, answer } = next
       const again = await client.sendUntilAnswered(() => fleet.of(functionName)[0]?.url() ?? '', write)
-      // The token is of the moment: it covers what was committed meanwhile, too.
+      // The token is of the current moment: it also covers later commits.
       expect({ ...again, token: undefined }, write.key).toEqual({ ...answer, token: undefined, isReplay: true })
     }
   }
@@ -37,7 +37,7 @@ interface Effects {
   ledger: Array<{ cause: string; type: string; rows: number }>
 }
 
-/** Fails unless the products' stock, ledger and reservations are what the answers make them: nothing less, nothing twice. */
+/** Fails unless the products' stock, ledger and reservations match the answers: nothing missing, nothing twice. */
 export async function expectEffects(answered: Answered[], productIds: string[], initialStock: number): Promise<void> {
   expect(await actualEffects(productIds)).toEqual(expectedEffects(answered, productIds, initialStock))
   await expectConsistent()
@@ -58,7 +58,7 @@ async function actualEffects(productIds: string[]): Promise<Effects> {
   return { levels: [...levels], reservations: [...reservations], ledger: [...ledger] }
 }
 
-/** What follows from the answers alone. */
+/** Computes the effects that follow from the answers alone. */
 function expectedEffects(answered: Answered[], productIds: string[], initialStock: number): Effects {
   const levels = [...productIds].sort().map((productId) => ({ productId, onHand: initialStock, reserved: 0 }))
   const reservations = new Map<string, Effects['reservations'][number]>()
@@ -83,7 +83,7 @@ function expectedEffects(answered: Answered[], productIds: string[], initialStoc
     }
     const type = kind === 'reserve' ? 'reserved' : state
     ledger.push({ cause: id, type, rows: lines.length })
-    // A client settles after it has reserved, so the later answer is the later state.
+    // A client confirms or releases after it has reserved, so the later answer is the later state.
     reservations.set(id, { id, reference: reference ?? '', state })
   }
   return {

@@ -8,7 +8,7 @@ type Step =
   | { kind: 'confirm' | 'release' }
   | { kind: 'adjust'; product: number; quantity: number }
 
-/** What a cycle does: all of it follows from its seed, but for the order in which the machine gets to it. */
+/** The plan of a cycle. All of it follows from the seed, except for the order in which the machine executes it. */
 export interface Plan {
   /** The steps of each client, taken one after the other. */
   clients: Step[][]
@@ -16,7 +16,7 @@ export interface Plan {
 }
 
 interface Blow {
-  /** It falls after so many answers, and a moment. */
+  /** The fault happens after this many answers, and a pause. */
   answersBefore: number
   pauseMs: number
   /** Which of several candidates is hit. */
@@ -25,7 +25,7 @@ interface Blow {
 
 export const PRODUCTS = [0, 1, 2]
 const CLIENTS = 12
-/** Some 150 requests with 12 clients: the last blow must find a good part of them still to come. */
+/** Some 150 requests with 12 clients: when the last fault happens, a good part of them must still be to come. */
 const STEPS = 14
 const BLOWS = 2
 const ANSWERS_BEFORE_MAX = 100
@@ -79,7 +79,7 @@ export function planOf(seed: number): Plan {
   return drawn
 }
 
-/** A request that has its answer. The key is its reference too, so that its effects can be found. */
+/** A request with its answer. Its key is also its reference, so that its effects can be found. */
 export interface Answered {
   kind: Step['kind']
   functionName: string
@@ -89,11 +89,11 @@ export interface Answered {
 
 export interface Played {
   answered: Answered[]
-  /** Requests that had to be sent again, since no answer came, or that it can't be done now. */
+  /** The number of requests that had to be sent again, because no answer came or the answer said to try again. */
   disturbed: number
 }
 
-/** Plays all clients of a plan at once, each until every request of its has an answer. */
+/** Runs all clients of a plan at once, each until every one of its requests has an answer. */
 export async function play(
   { clients }: Plan,
   { fleet, client, productIds, prefix }: { fleet: Fleet; client: Client; productIds: string[]; prefix: string },
@@ -104,7 +104,7 @@ export async function play(
 
   async function ask({ kind }: Step, functionName: string, write: Answered['write']): Promise<Answer> {
     const members = fleet.of(functionName)
-    // Each time another process, where there are several: it must not matter which.
+    // Uses another process each time if there are several: it must not matter which.
     const url = () => members[turns++ % members.length]?.url() ?? ''
     const first = await client.send(url(), write)
     if (!first || first.status === 503) played.disturbed++

@@ -15,11 +15,11 @@ import { type Fleet, type Member, startFleet } from '../fleet.ts'
 import { expectEffects, expectPlainAnswers, expectReplays } from './crash-checks.ts'
 import { type Plan, type Played, PRODUCTS, planOf, play } from './crash-load.ts'
 
-// Clients write through processes of the functions' bundles, and in the middle of it something is killed. What has no answer is sent
-// again with its key. In the end the answers, and nothing else, must have happened.
+// Clients write through processes of the functions' bundles, and meanwhile something is killed. Requests without an answer are sent
+// again with their key. In the end, exactly the effects in the answers must have happened, and nothing else.
 //
-// A cycle's seed is in its name. `CRASH_SEED=<seed> npx vitest run e2e/faults/processes/crash.test.ts` plays that cycle alone: the same
-// requests, the same victim, after the same number of answers. What each process is at just then is up to the machine.
+// A cycle's seed is in its name. `CRASH_SEED=<seed> npx vitest run e2e/faults/processes/crash.test.ts` runs only that cycle: the same
+// requests, the same victim, after the same number of answers. What each process is doing at that moment depends on the machine.
 
 const VICTIMS = [
   'a process of reserve-stock',
@@ -29,7 +29,7 @@ const VICTIMS = [
 ] as const
 type Victim = (typeof VICTIMS)[number]
 const CYCLES = 20
-/** Less than is wanted, so that some are refused. */
+/** Less stock than is requested, so that some requests are refused. */
 const STOCK = 40
 /** Crash recovery takes a fraction of a second. */
 const RECOVERY_MAX_MS = 20_000
@@ -47,7 +47,7 @@ let cluster: Cluster
 let fleet: Fleet
 let client: Client
 
-// A cluster of its own, since it is killed, and since the one that all tests share does not wait for the disk.
+// A separate cluster, since it is killed, and since the cluster that all tests share does not wait for the disk.
 const start = () => startCluster({ dataDir, replica: false, fsync: true, ports: { primary: port } })
 
 beforeAll(async () => {
@@ -103,9 +103,9 @@ async function killMember(candidates: Member[], which: number): Promise<void> {
   await member?.restart()
 }
 
-/** The postmaster then ends all others too, and recovers as after a crash. */
+/** Kills a backend. The postmaster then ends all others too, and recovers as after a crash. */
 async function killBackend(which: number): Promise<void> {
-  // The blow before may have ended the connection that this question goes out on, and the answer to it all others.
+  // The previous fault may have ended the connection of this query, and the postmaster's reaction to it all others.
   const rows = await vi.waitFor(
     () => sql<Array<{ pid: number; isBusy: boolean }>>`
       select pid, state <> 'idle' as "isBusy" from pg_stat_activity
@@ -115,12 +115,12 @@ async function killBackend(which: number): Promise<void> {
   const busy = rows.filter(({ isBusy }) => isBusy)
   const candidates = busy.length > 0 ? busy : rows
   const first = which % candidates.length
-  // One that has ended since then is as good as never there.
+  // A backend that has ended since then counts as if it had never been there.
   if (![...candidates.slice(first), ...candidates.slice(0, first)].some(({ pid }) => isKilled(pid)))
     throw new Error('there is nothing to kill')
 }
 
-/** False where there is no such process any more. */
+/** Kills a process. Returns false if it no longer exists. */
 function isKilled(pid: number): boolean {
   try {
     return process.kill(pid, 'SIGKILL')
@@ -130,7 +130,7 @@ function isKilled(pid: number): boolean {
   }
 }
 
-/** Plays the plan, and strikes as often as it says, each time when it has come so far. */
+/** Runs the plan, and kills the victim as often as the plan says, each time after its number of answers. */
 async function playAndStrike(plan: Plan, victim: Victim, productIds: string[], prefix: string): Promise<Played> {
   let answers = 0
   let isOver = false

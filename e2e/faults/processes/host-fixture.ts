@@ -3,7 +3,7 @@ import * as z from 'zod'
 import { httpFunction, ok } from '#function'
 import { runProcess, startHost } from '#function/host'
 
-/** A function that misbehaves on demand, served as a process: what the tests of the host start. */
+/** A function that misbehaves on demand, served as a process. The tests of the host start it. */
 const definition = httpFunction({
   name: 'misbehave',
   route: 'POST /v1/misbehave',

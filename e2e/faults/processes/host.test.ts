@@ -27,7 +27,7 @@ async function stop(): Promise<void> {
   await host.exit
 }
 
-/** Posts over a connection that stays open, and gives the answer's head. */
+/** Posts over a connection that stays open, and returns the answer's head. */
 function post(body: object | Buffer, framing: Record<string, string> = {}): Promise<IncomingMessage> {
   const agent = new Agent({ keepAlive: true })
   const sent = request(`${url}/v1/misbehave`, { method: 'POST', agent, headers: { ...HEADERS, ...framing } })
@@ -108,7 +108,7 @@ describe('a function’s process', () => {
       expect(response.statusCode).toBe(503)
       expect(await bodyOf(response)).toMatchObject({ code: 'overloaded', detail: expect.stringContaining('1500 ms') })
     }
-    // What goes on past its time has its place until it ends.
+    // Work that exceeds its time limit keeps its place until it ends.
     expect((await post({})).statusCode).toBe(503)
     await vi.waitFor(async () => expect((await post({})).statusCode).toBe(200), { timeout: 10_000 })
   })

@@ -19,7 +19,7 @@ const isMissing = [redisUrl, kafkaUrl, rabbitUrl].includes(undefined)
 let dataDir: string
 
 beforeAll(async () => {
-  // A comma ends a path for Kafka, a space a word for a shell, and the C locale of this start knows no other letters than ASCII's.
+  // A comma ends a path for Kafka, a space ends a word for a shell, and this start's C locale only has ASCII letters.
   dataDir = await realpath(await mkdtemp(join(tmpdir(), 'Daten, übrig 库-')))
 })
 
@@ -28,7 +28,7 @@ afterAll(async () => {
   await rm(dataDir, { recursive: true, force: true })
 })
 
-/** `npm start -- --engines`, until it is up. */
+/** Runs `npm start -- --engines`, and waits until it is up. */
 async function start(): Promise<{ child: ChildProcess; stack: Stack }> {
   const env = {
     PATH: process.env.PATH,
@@ -60,7 +60,7 @@ async function ask(stack: Stack, path: string, body?: object) {
   return (await response.json()) as { id: string; state: string }
 }
 
-/** What needs all of them: a change, told by Kafka, that sets off an alert; and a job, told of by RabbitMQ. */
+/** Makes work that needs all engines: a change that raises an alert through Kafka, and a job that goes through RabbitMQ. */
 async function expectAtWork(stack: Stack, sku: string): Promise<void> {
   const product = await ask(stack, '/v1/products', { sku, name: sku, initialStock: 3, lowStockThreshold: 5 })
   const { id } = await ask(stack, '/v1/jobs', { type: 'verify-ledger', payload: {} })
@@ -80,7 +80,7 @@ describe.skipIf(isMissing)(`npm start -- --engines ${[inRedis, inKafka, inRabbit
       const first = await start()
       expect(Object.keys(first.stack.engines ?? {}).sort()).toEqual(['CACHE_URL', 'EVENTS_URL', 'JOBS_URL'])
       await expectAtWork(first.stack, 'BEFORE')
-      // Its engines live on, as after a kill of node alone; and one of them dies, too.
+      // Its engines survive, as after a kill of node only. Then one of them dies too.
       first.child.kill('SIGKILL')
       await once(first.child, 'exit')
       const left = processesNaming(join(dataDir, 'engines'))

@@ -5,9 +5,9 @@ import { ADMIN_KEY, blocked, expectConsistent, inRivalSession, newProduct } from
 import { type Answer, type Client, createClient } from '../client.ts'
 import { type Fleet, startFleet } from '../fleet.ts'
 
-/** More than a function has in flight. */
+/** More requests than a function allows in flight. */
 const REQUESTS = 900
-/** And of them one key has three quarters. */
+/** One key gets three quarters of the requests in flight. */
 const IN_FLIGHT_MAX = 384
 
 let fleet: Fleet
@@ -35,16 +35,16 @@ it('writes past what a function can have in flight are refused at once, and the 
     return answer?.status
   }
 
-  // Opens all connections: on a busy machine that takes longer than those who wait for the row have.
+  // Opens all connections first: on a busy machine, that takes longer than requests may wait for the row.
   const unfit = { path: '/v1/reservations', body: { lines: [] } }
   await Promise.all(Array.from({ length: REQUESTS }, () => client.send(reserve, unfit)))
 
   const statuses = await inRivalSession(async (rival) => {
-    // Nobody can reserve until this session lets go.
+    // Nobody can reserve until this session releases the row.
     await rival`select 1 from stock_levels where product_id = ${productId} for update`
     const answers = Array.from({ length: REQUESTS }, send)
     await blocked()
-    // Within the 4 s that those who are in flight wait for their turn.
+    // Within the 4 s that the requests in flight wait for their turn.
     await expect.poll(() => refused.length, { timeout: 3_500 }).toBe(REQUESTS - IN_FLIGHT_MAX)
 
     for (const path of ['/healthz', '/readyz', '/metrics']) expect((await fetch(`${reserve}${path}`)).status).toBe(200)

@@ -6,16 +6,16 @@ import { expectConsistent, newProduct, sql } from '#testing'
 import { type Answer, type Client, createClient, type Write } from '../client.ts'
 import { type Fleet, startFleet } from '../fleet.ts'
 
-// Everybody wants the same product, and asks four processes that know of each other only through the database. What is
-// sold is then counted twice: by the answers that the clients got, and by the database.
+// All clients want the same product, and send requests to four processes that share only the database. The sold pieces
+// are then counted twice: from the answers that the clients got, and from the database.
 
 const PROCESSES = 4
 const CONNECTIONS_PER_PROCESS = 16
 const WORKERS = PROCESSES * CONNECTIONS_PER_PROCESS
 const STOCK = 1_500
-/** Orders, of which the ninth and tenth of each ten are sent twice: some 4,000 requests in all. */
+/** The number of orders. The ninth and tenth of every ten are sent twice: some 4,000 requests in all. */
 const ORDERS = 3_300
-/** More than what is left over when the last hold has been given back. */
+/** More than the stock that is left when the last hold has been released. */
 const LATE_ORDERS = 400
 const TWINS_MAX = 40
 
@@ -35,22 +35,22 @@ afterAll(async () => {
 
 interface Order {
   write: Write
-  /** How many times it is sent, at once and each time to another process. */
+  /** How many times the order is sent, at the same time and each time to another process. */
   twins: number
 }
 
-/** What the answers say: units of the hot product, and how often each answer was given. */
+/** The counts from the answers: units of the hot product, and how often each answer was given. */
 interface Tally {
   accepted: number
   givenBack: number
   added: number
   answers: Record<string, number>
-  /** What the others did, and with what outcome. */
+  /** The actions of the other requests, with their outcomes. */
   trades: Set<string>
   keyed: Array<{ key: string; answers: Answer[] }>
 }
 
-/** Orders of one unit of the hot product, alone or among others in three orders, every one with a reference of its own. */
+/** Makes orders of one unit of the hot product, alone or with other products in three different orders. Each order has its own reference. */
 function ordersOf(prefix: string, count: number, hot: string, others: string[]): Order[] {
   return Array.from({ length: count }, (_, index) => {
     const key = `${prefix}-${index}`
@@ -63,7 +63,7 @@ function ordersOf(prefix: string, count: number, hot: string, others: string[]):
   })
 }
 
-/** Works through the orders over every connection at once; `afterwards` is done with each that was accepted. */
+/** Sends the orders over all connections at once. Calls `afterwards` for each accepted order. */
 async function serve(
   orders: Order[],
   tally: Tally,
@@ -79,7 +79,7 @@ async function serve(
         const first = await client.send(url(), write)
         const name = first ? `${first.status} ${first.code ?? ''}`.trim() : 'none'
         tally.answers[name] = 1 + (tally.answers[name] ?? 0)
-        // On a machine that is busy with other things a request may have to wait for too long: a client tries again.
+        // On a machine that is busy with other work, a request may wait for too long. Then the client tries again.
         const isToRepeat = first?.status === 503 || first?.code === 'request_in_progress'
         return isToRepeat ? client.sendUntilAnswered(url, write) : first
       }
@@ -96,7 +96,7 @@ async function serve(
   await Promise.all(Array.from({ length: WORKERS }, (_, worker) => work(worker)))
 }
 
-/** What else goes on: holds are confirmed and given back, goods come and go, and stock is counted. */
+/** Makes the other activity: holds are confirmed and released, goods arrive and leave, and stock is counted. */
 function createTrade(hot: string, other: string, tally: Tally) {
   const post = async (name: string, path: string, body: object) => {
     const answer = await client.sendUntilAnswered(() => fleet.of(name)[0]?.url() ?? '', { path, body })
@@ -123,7 +123,7 @@ function createTrade(hot: string, other: string, tally: Tally) {
     if (turn % 150 === 0) {
       const [level] = await sql<[{ counted: number }]>`
         select on_hand as counted from stock_levels where product_id = ${hot}`
-      // Sold since it was counted, some of this comes back as a variance: a count is believed.
+      // If some of this was sold after the count, that becomes a variance: the service trusts a count.
       const counts = [hot, other].map((productId) => ({ productId, counted: level.counted }))
       const { status, code, text } = await post('count-stock', '/v1/stock/counts', { counts })
       if (status === 200) tally.added += (JSON.parse(text) as CountResult).counts[0]?.variance ?? 0
@@ -140,7 +140,7 @@ async function deadlocks(): Promise<number> {
   return counts.reduce((sum, count) => sum + Number(count?.[1] ?? 0), 0)
 }
 
-/** One answer a key, the first of them not a replay, and one reservation or none. */
+/** Checks that each key has one answer, that the first is not a replay, and that there is one reservation or none. */
 async function expectOneEffectPerKey({ keyed }: Tally): Promise<void> {
   const rows = await sql<Array<{ reference: string; id: string }>>`
     select reference, id from reservations where reference = any(${keyed.map(({ key }) => key)}::text[])`
@@ -167,7 +167,7 @@ describe('four processes that sell the same stock', () => {
     }
     const orders = ordersOf('early', ORDERS, hot, [other, another])
     await serve([crowd, ...orders], tally, createTrade(hot, uncounted, tally))
-    // Nothing is given back any more, so what is left now is sold to the last unit.
+    // No hold is released any more, so the remaining stock is sold to the last unit.
     await serve(ordersOf('late', LATE_ORDERS, hot, [other, another]), tally, async () => {})
 
     const { accepted, givenBack, added, answers, trades } = tally

@@ -5,9 +5,9 @@ import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 
-/** The bundles of another release than this one. */
+/** The bundles of a release other than this one. */
 export interface Release {
-  /** Which it is, for a test's title. */
+  /** The name of the release, for a test's title. */
   name: string
   dist: URL
   remove: () => Promise<void>
@@ -18,8 +18,8 @@ const root = fileURLToPath(new URL('../../../', import.meta.url))
 const git = async (...args: string[]) => (await run('git', ['-C', root, ...args])).stdout.trim()
 
 /**
- * The commit of the release before this code: the newest tag that is not this commit's own, or, while there is none, the code from before the
- * last migration. Undefined where that is not in this clone.
+ * Returns the commit of the previous release: the newest tag that is not this commit's own, or, without any tag, the code before the last
+ * migration. Undefined if that is not in this clone.
  */
 export async function previousCommit(): Promise<string | undefined> {
   const tag = await git('describe', '--tags', '--abbrev=0', '--match', 'v*', 'HEAD^').catch(() => undefined)
@@ -30,7 +30,7 @@ export async function previousCommit(): Promise<string | undefined> {
   return added && git('rev-parse', '--verify', '--quiet', '--short', `${added}^`).catch(() => undefined)
 }
 
-/** Builds functions of a commit of this repository, with the packages of this one. */
+/** Builds functions of a commit of this repository, with the packages of the current commit. */
 export async function buildCommit(commit: string, functions: readonly string[]): Promise<Release> {
   return build(commit, functions, async (folder) => {
     const archive = join(folder, 'sources.tar')
@@ -39,7 +39,7 @@ export async function buildCommit(commit: string, functions: readonly string[]):
   })
 }
 
-/** Builds functions of this code with files added, and with what `edits` replaces: each text must be there. */
+/** Builds functions of this code with added files and with the replacements of `edits`. Each replaced text must exist. */
 export async function buildEdited(
   functions: readonly string[],
   files: Record<string, string>,
@@ -57,7 +57,7 @@ export async function buildEdited(
   })
 }
 
-/** Of the sources that `fill` writes, without the functions that nobody starts: each has its bundle, which takes as long as a start. */
+/** Builds the sources that `fill` writes, without the functions that nobody starts: each would need a bundle, which takes as long as a start. */
 async function build(
   name: string,
   functions: readonly string[],

@@ -12,12 +12,12 @@ import { createRouter } from '../../../infra/router/router.ts'
 import { createClient } from '../client.ts'
 import { listeningUrl, type Started, startNode } from '../processes.ts'
 
-// A function that runs several times behind the router, as containers of one name do: one port, an address each.
+// A function runs several times behind the router, like containers of one name: with the same port, and an address each.
 
 const LIMITS = { timeoutMs: 6_000, maxBodyBytes: 1024 * 1024 }
-/** Of each client after an answer: what starts and ends meanwhile needs the machine too. */
+/** The pause of each client after an answer: processes that start and end meanwhile need the machine too. */
 const PAUSE_MS = 10
-/** Of a replica that is told to end: longer than a busy machine leaves the router without a turn, in which it would learn of it. */
+/** The drain delay of a stopping replica: longer than the router can be without CPU time on a busy machine, so that the router notices it. */
 const DRAIN_DELAY_MS = '1000'
 const [ONE, TWO] = ['127.0.0.2', '127.0.0.3'] as const
 
@@ -44,7 +44,7 @@ async function startReplica(address: string, port: string): Promise<{ started: S
   return { started, port: new URL(await listeningUrl(started)).port }
 }
 
-/** Routes reserve-stock to these, of which a name may have any addresses at any time. */
+/** Routes reserve-stock to these upstreams. `resolve` may return any addresses for a name at any time. */
 async function routeTo(upstreams: string[], resolve: () => Promise<readonly string[]> = async () => []) {
   const target = { upstreams: upstreams.map((url) => new URL(url)) }
   const router = createRouter({
@@ -134,7 +134,7 @@ describe('a replica', () => {
   })
 })
 
-/** Stands between the router and a replica; when the first bytes of an answer come, `kill` says whether they are lost. */
+/** A proxy between the router and a replica. When the first bytes of an answer arrive, `kill` decides whether they are lost. */
 async function killOnAnswer(address: string, port: string, kill: () => boolean): Promise<string> {
   const server = createServer((socket) => {
     const replica = connect(Number(port), address)

@@ -15,12 +15,12 @@ import { expectEffects, expectPlainAnswers, expectReplays } from './crash-checks
 import { buildCommit, buildEdited, previousCommit, type Release } from './releases.ts'
 import { LOADED, startSteadyLoad } from './steady-load.ts'
 
-// docs/releasing.md, followed: the functions of two releases at once on one database, under load, forwards and back.
+// Follows docs/releasing.md: the functions of two releases at once on one database, under load, forwards and back.
 
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 })
 
 const STOCK = 100_000
-/** Answers that the clients get in each stage: enough for each function to be asked dozens of times. */
+/** The number of answers in each stage: enough that each function gets dozens of requests. */
 const STAGE = 300
 const BACKGROUND = ['publish-events', 'detect-low-stock', 'process-job', 'expire-reservations']
 const ALL = [...LOADED, 'create-product', 'submit-job', 'get-job', ...BACKGROUND]
@@ -35,7 +35,7 @@ beforeAll(() => {
   home = environment().DATABASE_URL ?? ''
 })
 
-/** An empty database is the service's own from now on. */
+/** From now on, the service uses an empty database. */
 beforeEach(async () => {
   admin = adminOf(home)
   await admin.use(database)
@@ -62,7 +62,7 @@ function adminOf(url: string) {
   }
 }
 
-/** Runs a release's migrations as its deployment does. Gives what they said. */
+/** Runs a release's migrations as its deployment does. Returns their output. */
 async function migrateTo(dist: URL): Promise<string> {
   const env = { PATH: process.env.PATH, DATABASE_URL: environment().DATABASE_URL, BOOTSTRAP_API_KEY: ADMIN_KEY_OF_16 }
   const file = fileURLToPath(new URL('migrate/index.mjs', dist))
@@ -77,7 +77,7 @@ async function start(dist: URL): Promise<Fleet> {
   return fleet
 }
 
-/** All of a fleet end as a deployment ends them. */
+/** Ends all processes of a fleet as a deployment does. */
 const drain = (fleet: Fleet) => Promise.all(fleet.members.map((member) => member.drain()))
 
 const urlOf = (fleet: Fleet, name: string) => fleet.of(name)[0]?.url() ?? ''
@@ -102,15 +102,15 @@ const submitJob = (fleet: Fleet) =>
   postTo(fleet, 'submit-job', '/v1/jobs', { type: 'verify-ledger', payload: {} }).then(({ id }) => id)
 
 interface Steps {
-  /** Run on the new schema, before there are new functions. */
+  /** Runs on the new schema, before there are new functions. */
   fill?: () => Promise<void>
-  /** Run once the old functions have gone for good. */
+  /** Runs once the old functions have ended for good. */
   contract?: () => Promise<void>
 }
 
 /**
- * Takes a database from `old` to `next` and back and forth under load: the schema first, then both releases at once, then the old one
- * alone again, then the new one alone.
+ * Takes a database from `old` to `next` and back and forth under load: first the schema, then both releases at once, then only the old
+ * one again, then only the new one.
  */
 async function rollOut(old: URL, next: URL, { fill, contract }: Steps = {}): Promise<void> {
   await migrateTo(old)
@@ -127,28 +127,28 @@ async function rollOut(old: URL, next: URL, { fill, contract }: Steps = {}): Pro
   })
   try {
     await load.answers(STAGE)
-    // The old functions on the new schema, while it changes and after.
+    // The old functions run on the new schema, while it changes and afterwards.
     const migrating = migrateTo(next)
     jobs.push(await submitJob(oldFleet))
-    // Already so where no migration is newer than the last release.
+    // The schema is already up to date if no migration is newer than the last release.
     expect(await migrating).toMatch(/the schema (was brought|is) up to date/)
     await fill?.()
     await load.answers(STAGE)
 
-    // Both at once.
+    // Both releases at once.
     const nextFleet = await start(next)
     serving = [oldFleet, nextFleet]
     jobs.push(await submitJob(oldFleet), await submitJob(nextFleet))
     await load.answers(2 * STAGE)
     const made = await makeProducts(nextFleet, 'next')
 
-    // Back: what the new functions have made is of use to the old ones.
+    // Back: the old functions can use the data that the new ones have written.
     serving = [oldFleet]
     await drain(nextFleet)
     expect(await descriptionAt(oldFleet, made[0] ?? '')).toBe('of next')
     await load.answers(STAGE)
 
-    // And on again, for good.
+    // Forward again, for good.
     const again = await start(next)
     serving = [again]
     await drain(oldFleet)
@@ -229,7 +229,7 @@ describe('this release beside one that changes more', () => {
   it('serves under load through expand, fill, both at once, back, and contract', async () => {
     const { dist } = await buildOfAll()
     await rollOut(dist, next.dist, {
-      // In bounded steps, as a job would do it.
+      // In bounded steps, like a job.
       fill: async () => {
         for (let filled = 1; filled > 0; ) {
           ;({ count: filled } = await sql`

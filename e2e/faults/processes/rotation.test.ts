@@ -26,13 +26,13 @@ import { listeningUrl, type Started, startNode } from '../processes.ts'
 import { expectEffects, expectPlainAnswers } from './crash-checks.ts'
 import { LOADED, type SteadyLoad, startSteadyLoad } from './steady-load.ts'
 
-// docs/runbooks/rotate-secrets.md, followed: two processes of each function behind the router, and clients that ask all the while. No
-// request of theirs may fail, not even once.
+// Follows docs/runbooks/rotate-secrets.md with two processes of each function behind the router, and clients that send requests all the
+// time. None of their requests may fail, not even once.
 
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 120_000 })
 
 const STOCK = 100_000
-/** Answers in each stage: every process is asked dozens of times. */
+/** The number of answers in each stage: every process gets dozens of requests. */
 const STAGE = 200
 const LIST = 'list-api-keys'
 const KEYS = [LIST, 'create-api-key', 'delete-api-key']
@@ -53,10 +53,10 @@ let router: Started | undefined
 let routerUrl = ''
 let load: SteadyLoad | undefined
 
-/** The URL of the test's database for a role. */
+/** Returns the URL of the test's database for a role. */
 const urlAs = (role: string, password: string) => Object.assign(new URL(databaseUrl), { username: role, password }).href
 
-/** What a deployment runs first: as the owner of the tables, which grants the roles' rights. */
+/** Runs the first step of a deployment: as the owner of the tables, it grants the roles' rights. */
 async function migrate(bootstrapKey = BOOTSTRAP): Promise<void> {
   const file = fileURLToPath(new URL('migrate/index.mjs', (await buildOfAll()).dist))
   const env = {
@@ -99,7 +99,7 @@ afterAll(async () => {
     await sql.unsafe(`drop owned by ${role}; drop role ${role}`).catch(() => {})
 })
 
-/** Two processes of each function that the load asks and of `more`, behind the router, and the load of clients that ask through it. */
+/** Starts two processes of each function in the load and in `more`, the router in front of them, and clients that send requests through it. */
 async function serve(settingsOf: (name: string) => Record<string, string>, more: string[], key = () => apiKey) {
   const names = [...LOADED, ...more]
   const reads = more.includes(LIST) ? [[LIST, '/v1/api-keys'] as const] : []
@@ -116,7 +116,7 @@ async function serve(settingsOf: (name: string) => Record<string, string>, more:
   return load
 }
 
-/** Drains one process after the other, and starts it again with other settings at its old address. */
+/** Drains one process after the other, and starts each again with other settings at its old address. */
 async function roll(settingsOf: (name: string) => Record<string, string>): Promise<void> {
   for (const which of [0, 1]) {
     await Promise.all(
@@ -132,7 +132,7 @@ async function roll(settingsOf: (name: string) => Record<string, string>): Promi
   }
 }
 
-/** The load ends, and nothing has failed in it, nor is anything lost of what it was answered. */
+/** Ends the load. Fails if any request failed, or if any acknowledged write is lost. */
 async function expectUndisturbed(): Promise<void> {
   await load?.stop()
   expect(load?.failures.slice(0, 3)).toEqual([])
@@ -145,7 +145,7 @@ async function expectUndisturbed(): Promise<void> {
 const referencesOf = ({ answered = [] }: Partial<SteadyLoad> = {}) =>
   answered.filter(({ kind }) => kind === 'reserve').map(({ write }) => write.key)
 
-/** What a new connection of a role meets. */
+/** Returns the result of a new connection of a role. */
 async function logIn(role: string, password: string): Promise<string> {
   const other = connect(urlAs(role, password), { max: 1 })
   const met = await other`select 1`.then(
@@ -164,13 +164,13 @@ it('of the database’s roles: no request fails', async () => {
   await roll((name) => ({ DATABASE_URL: urlAs(`${isOfKeys(name) ? keys : run}_2`, 'second') }))
   for (const role of [run, keys]) await sql.unsafe(`alter role ${role} password null`)
   expect([await logIn(run, 'first'), await logIn(`${run}_2`, 'second')]).toEqual([REFUSED, 'let in'])
-  // The owner's is asked for by migrations alone.
+  // Only migrations need the owner's password.
   ownerPassword = 'second'
   await sql.unsafe(`alter role ${owner} password '${ownerPassword}'`)
   await migrate()
   await load?.answers(STAGE)
 
-  // And back, the next time.
+  // Back to the first logins, at the next rotation.
   for (const role of [run, keys]) await sql.unsafe(`alter role ${role} password 'third'`)
   await roll((name) => ({ DATABASE_URL: urlAs(isOfKeys(name) ? keys : run, 'third') }))
   for (const role of [run, keys]) await sql.unsafe(`alter role ${role}_2 password null`)
@@ -196,7 +196,7 @@ describe.skipIf(redisUrl === undefined)(`of the cache ${inRedis}`, () => {
     await operator.acl('SETUSER', 'default', '>second')
     await roll(withPassword('second'))
     await operator.acl('SETUSER', 'default', '<first')
-    // Whoever is in stays in: a new connection needs the new password.
+    // Existing connections stay. A new connection needs the new password.
     await operator.call('client', 'kill', 'type', 'normal', 'skipme', 'yes')
     await load?.answers(STAGE)
     await operator.quit()
@@ -273,7 +273,7 @@ describe('of the database’s certificate and its authority', () => {
   }
   const urlBy = (authority: string) => `${cluster.primaryUrl}?sslmode=verify-full&sslrootcert=${authority}`
 
-  /** Gives the server another certificate, for whoever connects from now on. */
+  /** Gives the server another certificate, for all connections from now on. */
   async function present({ certificate, key }: CertificateFiles): Promise<void> {
     const [{ data }] = await sql<[{ data: string }]>`select current_setting('data_directory') as data`
     const { uid, gid } = await stat(data)
@@ -336,17 +336,17 @@ describe('of API keys', () => {
       KEYS,
       () => current,
     )
-    // A client's own key: another one, and then the first is deleted.
+    // A client's own key: makes a second key, and then deletes the first.
     const first = await post('/v1/api-keys', { name: 'shop', scopes: ['admin'] }, BOOTSTRAP)
     current = first.key
     await load?.answers(STAGE)
-    // The bootstrap key is one value at a time: who uses it moves to a key of their own first.
+    // The bootstrap key has one value at a time, so its users first move to a key of their own.
     await migrate('another-bootstrap-key-of-this-test')
     await load?.answers(STAGE)
     await vi.waitFor(async () => expect(await ask(BOOTSTRAP)).toBe(401), { timeout: 10_000, interval: 100 })
     const second = await post('/v1/api-keys', { name: 'shop', scopes: ['admin'] }, first.key)
     current = second.key
-    // Requests that were sent with the old one are on their way still.
+    // Requests with the old key are still in flight.
     await load?.answers(STAGE)
     const deleted = await fetch(`${routerUrl}/v1/api-keys/${first.id}`, {
       method: 'DELETE',

@@ -5,11 +5,11 @@ import type { Client } from '../client.ts'
 import type { Answered } from './crash-load.ts'
 
 export interface SteadyLoad {
-  /** Every write that has its answer, for crash-checks.ts. */
+  /** Every answered write, for crash-checks.ts. */
   answered: Answered[]
-  /** What was not answered as it should be at the first try: requests that found nobody or 503, and reads of something else. */
+  /** Requests that were not answered correctly at the first try: no answer, 503, or a read of something else. */
   failures: string[]
-  /** Resolves once so many writes more have been answered. Throws after a minute. */
+  /** Resolves once `count` more writes have been answered. Throws after a minute. */
   answers: (count: number) => Promise<void>
   stop: () => Promise<void>
 }
@@ -17,26 +17,26 @@ export interface SteadyLoad {
 interface Options {
   client: Client
   productIds: string[]
-  /** Where the processes of a function are now: asked in turn. */
+  /** Returns the current URLs of a function's processes. Requests go to them in turn. */
   urlsOf: (functionName: string) => string[]
-  /** Fails a read by what it says. */
+  /** Whether the content of a read is right. If not, the read counts as failed. */
   isRight?: (product: { id: string; description: string | null }) => boolean
-  /** Read besides, of these functions: each answer must be 200. */
+  /** Additional reads of these functions. Each answer must be 200. */
   reads?: ReadonlyArray<readonly [functionName: string, path: string]>
   clients?: number
   /** The API key to send. Default: the admin key of every test. */
   key?: () => string
 }
 
-/** Of each client after a write: what starts and ends meanwhile needs the machine too. */
+/** The pause of each client after a write: processes that start and end meanwhile need the machine too. */
 const PAUSE_MS = 10
 const ANSWERS_WAIT_MS = 60_000
-/** No test is under load for so many turns of a client. */
+/** No test lasts for this many turns of a client. */
 const TURNS_MAX = 20_000
 
 /**
- * Holds, sells, receives and reads from now on, each client one request after the other and each request at another process. A write
- * without an answer is sent again with its key, as clients do, and is a failure nevertheless.
+ * Holds, sells, receives and reads from now on. Each client sends one request after the other, each to another process. A write without
+ * an answer is sent again with its key, as clients do, but still counts as a failure.
  */
 export function startSteadyLoad(options: Options): SteadyLoad {
   const { client, productIds, urlsOf, isRight = () => true, reads = [], clients = 4 } = options
@@ -64,7 +64,7 @@ export function startSteadyLoad(options: Options): SteadyLoad {
     return answer
   }
 
-  /** Gives the body, if it is one of a request that has succeeded. */
+  /** Returns the body if the request has succeeded. */
   async function read(functionName: string, path: string): Promise<unknown> {
     const url = `${urlOf(functionName)()}${path}`
     const response = await fetch(url, { headers: { authorization: `Bearer ${apiKey()}` } }).catch((error) => error)
@@ -122,5 +122,5 @@ export function startSteadyLoad(options: Options): SteadyLoad {
   }
 }
 
-/** The functions that the load asks. */
+/** The functions that the load calls. */
 export const LOADED = ['reserve-stock', 'confirm-reservation', 'release-reservation', 'adjust-stock', 'get-product']
