@@ -11,22 +11,22 @@ import type { Connection } from './connection.ts'
 import { generateDataset } from './dataset.ts'
 
 export const API_KEY = 'benchmark-admin-key'
-/** Of the cluster, in its folder. */
+/** The name of the cluster's data folder, inside its folder. */
 export const DATA_FOLDER = 'data'
 
 /** One PostgreSQL, on the project's disk: a temporary folder may be in memory, where a flush costs nothing. */
 export interface BenchCluster {
-  /** A new database of the service with `products` products: a copy of a template, which the first call fills. */
+  /** Makes a database of the service with `products` products: a copy of a template, which the first call fills. */
   createDatabase(products: number): Promise<BenchDatabase>
   /** The same, but without a template: for a database that is too large to have twice. */
   createLargeDatabase(products: number): Promise<BenchDatabase>
-  /** A new database with nothing in it. */
+  /** Makes an empty database. */
   createEmptyDatabase(name: string): Promise<string>
   serverVersion: string
   folder: string
-  /** Of the superuser. */
+  /** The superuser's URL. */
   url: string
-  /** The replica's URL of the database that `url` has on the primary. Throws where there is no replica. */
+  /** Returns the replica's URL for the primary's database at `url`. Throws if there is no replica. */
   replicaUrlOf(url: string): string
 }
 
@@ -37,7 +37,7 @@ export interface BenchDatabase {
   remove(): Promise<void>
 }
 
-/** `settings` are the server's, besides `fsync`, which is on. */
+/** Starts a cluster. `settings` are additional server settings; `fsync` is on. */
 export async function startBenchCluster(
   progress: (line: string) => void,
   { settings = {}, replica = false }: { settings?: Record<string, string>; replica?: boolean } = {},

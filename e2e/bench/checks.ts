@@ -3,8 +3,8 @@ import { type BenchDatabase, useDatabase } from './bench-cluster.ts'
 import { productId } from './dataset.ts'
 
 /**
- * How many of the ids are not in the database: of movements, or of reservations in this state and with their line. The audit checks ledger
- * and balances.
+ * Counts the ids that are not in the database: ids of movements, or of reservations in this state and with their line. The audit checks the
+ * ledger and balances.
  */
 export async function countMissing(
   { sql }: BenchDatabase,
@@ -29,7 +29,7 @@ export async function countMissing(
   return row.missing
 }
 
-/** Ledger rows of an actor. */
+/** Counts the ledger rows of an actor. */
 export async function countByActor({ sql }: BenchDatabase, actor: string): Promise<number> {
   const [row] = await sql<
     [{ count: number }]
@@ -37,14 +37,14 @@ export async function countByActor({ sql }: BenchDatabase, actor: string): Promi
   return row.count
 }
 
-/** Products whose balance differs from their ledger or their holds: the service's own audit. Nothing may run meanwhile. */
+/** Counts the products whose balance differs from their ledger or their holds, by the service's own audit. Nothing else may run meanwhile. */
 export async function countInconsistent({ url }: BenchDatabase): Promise<number> {
   await useDatabase(url)
   const audit = await auditStock()
   return audit.discrepancies.length
 }
 
-/** Pieces of a product in held reservations. */
+/** Counts the pieces of a product in held reservations. */
 export async function countSold({ sql }: BenchDatabase, number: number): Promise<number> {
   const [row] = await sql<[{ sold: number }]>`
     select coalesce(sum(line.quantity), 0)::int as sold

@@ -1,11 +1,11 @@
-/** Closes what has been started, latest last. */
+/** Functions that close everything that was started, the latest last. */
 const open: Array<() => Promise<unknown>> = []
 let isInterrupted = false
 
-/** Has `close` called at the end, whether the work succeeds, fails or is interrupted. Gives a function that does it now. */
+/** Calls `close` at the end, whether the work succeeds, fails or is interrupted. Returns a function that calls it now. */
 export function closeLater(close: () => Promise<unknown>): () => Promise<void> {
   open.push(close)
-  // The loop under way closes what the work starts while it is being interrupted.
+  // The running loop also closes what the work starts during the interruption.
   if (isInterrupted) throw new Error('interrupted')
   return async () => {
     const index = open.indexOf(close)
@@ -15,7 +15,7 @@ export function closeLater(close: () => Promise<unknown>): () => Promise<void> {
   }
 }
 
-/** Runs `work`, and closes afterwards what it has opened, the latest first. Ctrl-C and SIGTERM close it too, and end the process. */
+/** Runs `work`, and afterwards closes everything that it has opened, the latest first. Ctrl-C and SIGTERM do so too, and end the process. */
 export async function withClosing(work: () => Promise<void>): Promise<void> {
   const interrupt = (signal: NodeJS.Signals) => {
     if (isInterrupted) return
@@ -27,7 +27,7 @@ export async function withClosing(work: () => Promise<void>): Promise<void> {
   try {
     await work()
   } catch (error) {
-    // The work fails because what it uses is closed.
+    // The work fails because the resources that it uses are closed.
     if (isInterrupted) return new Promise(() => {})
     throw error
   } finally {

@@ -1,16 +1,16 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import type { BenchDatabase } from './bench-cluster.ts'
 
-/** What one operation costs, the client apart: over the whole load, warming up included. */
+/** The costs of one operation, without the client: over the whole load, including the warm-up. */
 export interface Costs {
-  /** CPU time of the service's processes, and of all of PostgreSQL's. */
+  /** The CPU time of the service's processes, and of all of PostgreSQL's processes. */
   serviceMicroseconds: number
   databaseMicroseconds: number
   walBytes: number
   commitsPerSecond: number
 }
 
-/** Runs a load, and gives with its result what each of its operations has cost. Undefined costs where there is no `/proc`. */
+/** Runs a load, and returns its result with the costs of each operation. The costs are undefined if there is no `/proc`. */
 export async function withCosts<Result>(
   { sql }: BenchDatabase,
   servicePids: readonly number[],
@@ -35,7 +35,7 @@ export async function withCosts<Result>(
   }
   const before = await read()
   const result = await work()
-  // The server's statistics lag behind by a second at most.
+  // The server's statistics lag behind by at most a second.
   await sql`select pg_stat_force_next_flush()`
   const after = await read()
   const operations = Math.max(1, operationsOf(result))
@@ -48,10 +48,10 @@ export async function withCosts<Result>(
   return { result, costs }
 }
 
-/** Of `/proc`: 100 a second on every Linux that Node runs on. */
+/** The length of a tick in `/proc`: there are 100 a second on every Linux that Node runs on. */
 const TICK_MICROSECONDS = 10_000
 
-/** A process's parent and its CPU time; with its children that have ended, in `allTicks`. Undefined where it is gone. */
+/** Returns a process's parent and its CPU time. `allTicks` includes its ended children. Undefined if the process has ended. */
 function statOf(pid: number): { parent: number; ticks: number; allTicks: number } | undefined {
   let stat: string
   try {
@@ -59,14 +59,14 @@ function statOf(pid: number): { parent: number; ticks: number; allTicks: number 
   } catch {
     return undefined
   }
-  // The second field is the name in parentheses. What follows its last ')' is: state, parent, …
+  // The second field is the name in parentheses. After its last ')' come the state, the parent, …
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   const number = (at: number) => Number(fields[at])
   const ticks = number(11) + number(12)
   return { parent: number(1), ticks, allTicks: ticks + number(13) + number(14) }
 }
 
-/** The CPU time of a process and of all its children, also of those that have ended. */
+/** Returns the CPU time of a process and of all its children, including those that have ended. */
 function ticksOfFamily(parent: number): number {
   const children = readdirSync('/proc').flatMap((name) => (/^\d+$/.test(name) ? (statOf(Number(name)) ?? []) : []))
   const living = children.filter((child) => child.parent === parent)

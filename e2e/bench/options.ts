@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
-/** What can be measured, in the order in which it is. */
+/** The parts that can be measured, in the order in which they run. */
 export const parts = [
   'start',
   'rates',
@@ -27,19 +27,19 @@ export type Part = (typeof parts)[number]
 
 export interface Options {
   parts: readonly Part[]
-  /** In each, every contender is measured once. */
+  /** The number of rounds. In each, every contender is measured once. */
   rounds: number
   seconds: number
-  /** Unmeasured, right before each measurement. */
+  /** The unmeasured seconds right before each measurement. */
   warmSeconds: number
-  /** HTTP connections in all. */
+  /** The number of HTTP connections in all. */
   connections: number
   products: number
   largeProducts: number
   /** Whether Medusa's inventory module takes part in the rates. */
   peer: boolean
   folder: string
-  /** Only draws charts and tables from the results that are there. */
+  /** Only draws charts and tables from existing results. */
   render: boolean
 }
 
@@ -79,7 +79,7 @@ parts (--part, repeatable; default: all but large and restore)
   --render            measures nothing: draws charts and tables anew from reservations.json
 `
 
-/** Reads the command line. Ends the process after --help; throws with what is wrong otherwise. */
+/** Reads the command line. Ends the process after --help. If an option is wrong, throws an error that says so. */
 export function readOptions(): Options {
   const { values } = parseArgs({
     options: {

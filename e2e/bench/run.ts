@@ -50,7 +50,7 @@ const measures: Record<Exclude<Part, 'start'>, Measure> = {
   restore: measureRestore,
 }
 
-/** Parts that start a PostgreSQL of their own; the parts after them use it as well. */
+/** Parts that start their own PostgreSQL. The parts after them use it too. */
 const serverOf: Partial<Record<Part, Parameters<typeof startBenchCluster>[1]>> = {
   replica: { replica: true },
   stack: { replica: true },
@@ -80,7 +80,7 @@ async function main(): Promise<void> {
       const machine = { ...describeMachine(), postgresql: cluster.serverVersion, ...(transactions && { transactions }) }
       const { rounds, seconds, warmSeconds, connections, products, largeProducts } = options
       const settings = { rounds, seconds, warmSeconds, connections, products, largeProducts }
-      // After each part, so that an interrupted run leaves what it has.
+      // After each part, so that an interrupted run keeps its results so far.
       await writeResults(options.folder, { [part]: { ...stamp(), machine, settings, ...measured } })
     }
     process.stdout.write(`\n${await publish(options.folder)}\n`)

@@ -10,9 +10,9 @@ import type { RunningServer } from './servers.ts'
 
 export interface Contender {
   name: string
-  /** Reserves one piece at a time of products chosen at random among these, by number. */
+  /** Reserves one piece at a time of products that are chosen at random from these numbers. */
   measure(products: Job['products']): Promise<Measurement>
-  /** Sells a product of few pieces to many at once. */
+  /** Sells a product with few pieces to many clients at once. */
   sellOut(): Promise<SellOut>
 }
 
@@ -26,11 +26,11 @@ interface Run extends Pick<Options, 'connections' | 'seconds' | 'warmSeconds'> {
   audit?: boolean
 }
 
-/** Pieces of the product that is sold out, and requests for them: every server answers all of them within seconds. */
+/** The number of pieces of the product to sell out, and of requests for them: every server answers all of them within seconds. */
 export const PIECES = 200
 export const BUYERS = 400
 
-/** Products that are added for sell-outs, numbered after those that a load may choose. */
+/** The number of products added for sell-outs. Their numbers follow those that a load may choose. */
 let added = 0
 export async function addScarce(database: BenchDatabase, pieces: number): Promise<number> {
   const number = database.products + ++added

@@ -25,5 +25,5 @@ server.listen(0, '127.0.0.1', () => {
   const port = typeof address === 'object' && address ? address.port : 0
   process.stdout.write(`${JSON.stringify({ url: `http://127.0.0.1:${port}` })}\n`)
 })
-// It holds nothing that has to be closed.
+// The consumer holds nothing that has to be closed.
 process.once('SIGTERM', () => process.exit(0))

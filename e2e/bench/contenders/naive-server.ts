@@ -3,7 +3,7 @@ import { Hono } from 'hono'
 import postgres from 'postgres'
 import { reserveAlone } from './one-transaction.ts'
 
-/** What a reservation endpoint usually looks like: a handler, a pool of 16, a transaction a request, and nothing else. */
+/** A typical reservation endpoint: a handler, a pool of 16, one transaction per request, and nothing else. */
 const POOL_MAX = 16
 
 const sql = postgres(process.env.DATABASE_URL ?? '', { max: POOL_MAX, onnotice: () => {} })

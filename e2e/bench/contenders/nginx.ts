@@ -11,14 +11,14 @@ import type { RunningServer } from './servers.ts'
 
 const START_MS = 5_000
 
-/** nginx's version; undefined where it is not installed. It is run with a `PATH` that has the folder where Debian puts it. */
+/** Returns nginx's version, or undefined if it is not installed. Runs it with a `PATH` that includes Debian's folder for it. */
 export async function nginxVersion(): Promise<string | undefined> {
   const found = await promisify(execFile)('nginx', ['-v'], { env: ENV }).catch(() => undefined)
-  // It is written to stderr.
+  // nginx writes its version to stderr.
   return found && /nginx\/\S+/.exec(found.stderr)?.[0]
 }
 
-/** nginx as a reverse proxy before one port: one worker, as the router is one process, that keeps its connections open. */
+/** Starts nginx as a reverse proxy for one port. It has one worker, as the router is one process, and keeps its connections open. */
 export async function startNginx(upstreamPort: number, parent: string): Promise<RunningServer> {
   const [folder, port] = [await mkdtemp(join(parent, 'nginx-')), await freePort()]
   await writeFile(join(folder, 'nginx.conf'), configuration(port, upstreamPort))

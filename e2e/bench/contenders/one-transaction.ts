@@ -1,8 +1,8 @@
 import type { Sql } from 'postgres'
 
 /**
- * One reservation as one transaction, the way that it is usually written: lock the row, check, write, commit, one statement
- * after the other. It writes the same rows as reserve-stock. Undefined when there is too little stock.
+ * Makes one reservation in one transaction, as it is usually written: lock the row, check, write, commit, one statement after
+ * the other. It writes the same rows as reserve-stock. Returns undefined if there is too little stock.
  */
 export async function reserveAlone(sql: Sql, productId: string, quantity: number, actor: string) {
   return sql.begin(async (tx): Promise<{ reservationId: string } | undefined> => {

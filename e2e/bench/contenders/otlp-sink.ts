@@ -1,6 +1,6 @@
 import { createServer } from 'node:http'
 
-/** A collector that takes everything and keeps nothing. */
+/** A collector that accepts everything and keeps nothing. */
 const server = createServer((request, response) => {
   request.resume().once('end', () => response.writeHead(200, { 'content-type': 'application/x-protobuf' }).end())
 })

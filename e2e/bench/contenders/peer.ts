@@ -18,8 +18,8 @@ const INSTALL_MS = 600_000
 const CHUNK = 1_000
 
 /**
- * Medusa's inventory module with its locks in PostgreSQL, in a process and a database of its own on the same server. Its
- * packages are installed beside the project, never in it. Where that fails, the rest is measured without it.
+ * Starts Medusa's inventory module with its locks in PostgreSQL, in a separate process and a separate database on the same server.
+ * Its packages are installed beside the project, never in it. If that fails, the rest is measured without it.
  */
 export async function startPeer(
   cluster: BenchCluster,
@@ -114,7 +114,7 @@ async function countMissing(sql: Connection, ids: string[]): Promise<number> {
   return row.missing
 }
 
-/** Items whose reserved quantity is not the sum of their reservations. */
+/** Counts items whose reserved quantity is not the sum of their reservations. */
 async function countInconsistent(sql: Connection): Promise<number> {
   const [row] = await sql<[{ count: number }]>`
     select count(*)::int as count

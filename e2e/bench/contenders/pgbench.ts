@@ -9,10 +9,10 @@ import { productId } from '../dataset.ts'
 import type { Job } from '../load/load.ts'
 import { reserveAlone } from './one-transaction.ts'
 
-/** A client of the database that runs one transaction a reservation, over 16 connections. */
+/** A client of the database that runs one transaction for each reservation, over 16 connections. */
 export interface Transactions {
   name: string
-  /** The actor of its ledger rows, and how many of them one transaction writes. */
+  /** The actor of its ledger rows, and how many rows one transaction writes. */
   actor: string
   movements: number
   run(url: string, products: Job['products'], until: Until): Promise<{ count: number; perSecond: number }>
@@ -24,7 +24,7 @@ export const PGBENCH_CLIENTS = 16
 /** One thread was as fast, within the noise of two cores. */
 const THREADS = 2
 
-/** pgbench where it is installed, both ways; otherwise the same transaction from the driver, and no `version`. */
+/** Returns pgbench if it is installed, in both variants; otherwise the same transaction from the driver, without a `version`. */
 export async function findTransactions(): Promise<{ all: Transactions[]; version: string | undefined }> {
   const version = await pgbenchVersion()
   if (version === undefined) return { all: [fromDriver], version }
@@ -35,13 +35,13 @@ export async function findTransactions(): Promise<{ all: Transactions[]; version
   return { all, version }
 }
 
-/** Undefined where it is not installed. */
+/** Returns pgbench's version, or undefined if it is not installed. */
 export async function pgbenchVersion(): Promise<string | undefined> {
   const version = await pgbench(['--version']).catch(() => undefined)
   return version?.trim()
 }
 
-/** `files` are run one behind the other, as one script, which writes so many movements. */
+/** Runs `files` one after the other, as one script. The script writes `movements` movements. */
 export const fromPgbench = (name: string, files: string[], movements: number): Transactions => ({
   name,
   actor: 'pgbench',
@@ -61,7 +61,7 @@ export const fromPgbench = (name: string, files: string[], movements: number): T
   },
 })
 
-/** pgbench draws one of several files for each transaction, so what belongs together is one file. */
+/** Joins files into one: with several files, pgbench draws one at random for each transaction. */
 async function joined(files: string[]): Promise<string> {
   const texts = await Promise.all(files.map((file) => readFile(new URL(file, import.meta.url), 'utf8')))
   const folder = await mkdtemp(join(tmpdir(), 'stock-pgbench-'))

@@ -7,7 +7,7 @@ import releaseReservation from '../../../functions/release-reservation/index.ts'
 import reserveStock from '../../../functions/reserve-stock/index.ts'
 import { createRouter } from '../../../infra/router/router.ts'
 
-/** The functions of a sale in one process behind the router, as `npm start` has them, and nothing else. */
+/** The functions of a sale in one process behind the router, as in `npm start`, and nothing else. */
 const functions = [adjustStock, confirmReservation, extendReservation, releaseReservation, reserveStock]
 
 await startTracing({ name: 'sale-server', version: undefined })

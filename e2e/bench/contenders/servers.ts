@@ -18,12 +18,12 @@ export interface RunningServer {
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url))
 
-/** A process that is stopped with SIGTERM, and with SIGKILL where that is not enough. */
+/** How long a process may take to stop after SIGTERM. Then it gets SIGKILL. */
 const STOP_MS = 15_000
 
 const bundles = new Map<string, Promise<string>>()
 
-/** `reserve-stock` in a process of its own. */
+/** Starts `reserve-stock` in a separate process. */
 export function startReserveStock(
   databaseUrl: string,
   folder: string,
@@ -32,7 +32,7 @@ export function startReserveStock(
   return startFunction('reserve-stock', databaseUrl, folder, settings)
 }
 
-/** A function's bundle, as `npm run build` made it, under its own host, in a process of its own. All load comes from one API key, so there is no rate limit. */
+/** Starts a function's bundle from `npm run build`, with its own host, in a separate process. One API key makes all load, so there is no rate limit. */
 export async function startFunction(
   name: string,
   databaseUrl: string,
@@ -44,14 +44,14 @@ export async function startFunction(
   return start(await bundle, databaseUrl, { RATE_LIMIT: '0', ...settings })
 }
 
-/** A copy, so that a build in the middle of a run changes nothing about it. */
+/** Copies a bundle, so that a build in the middle of a run changes nothing. */
 async function copyBundle(name: string, folder: string): Promise<string> {
   const copy = join(folder, name)
   await cp(join(ROOT, 'dist/functions', name), copy, { recursive: true })
   return join(copy, 'index.mjs')
 }
 
-/** The functions of a sale in one process. */
+/** Starts the functions of a sale in one process. */
 export function startSaleServer(
   databaseUrl: string,
   folder: string,
@@ -60,12 +60,12 @@ export function startSaleServer(
   return startContender('sale-server', databaseUrl, folder, { RATE_LIMIT: '0', ...settings })
 }
 
-/** The naive handler of a reservation, bundled as the function is. */
+/** Starts the naive handler of a reservation, bundled like the function. */
 export function startNaive(databaseUrl: string, folder: string): Promise<RunningServer> {
   return startContender('naive-server', databaseUrl, folder)
 }
 
-/** A server of this folder, bundled as the functions are. */
+/** Starts a server of this folder, bundled like the functions. */
 export async function startContender(
   name: string,
   databaseUrl: string,
@@ -78,10 +78,10 @@ export async function startContender(
   return start(outfile, databaseUrl, settings)
 }
 
-/** How the images start a function; others that are measured get the same. */
+/** The options with which the images start a function. All measured servers get the same. */
 const NODE_OPTIONS = '--max-semi-space-size=64'
 
-/** Starts `node file` and waits until it says on which URL it listens. Requests leave no line in its log unless `ACCESS_LOG` is 1. */
+/** Starts `node file` and waits until it logs its URL. Requests leave no line in its log unless `ACCESS_LOG` is 1. */
 export function start(
   file: string,
   databaseUrl: string,
@@ -90,7 +90,7 @@ export function start(
   return launch(file, { ...ownEnvironment(databaseUrl), ...environment }, /"url":"([^"]+)"/)
 }
 
-/** `npm start` with a database that is there, whose key it uses. */
+/** Starts `npm start` with an existing database, and with that database's key. */
 export function startStack(databaseUrl: string, settings: Record<string, string>): Promise<RunningServer> {
   const environment = {
     ...ownEnvironment(databaseUrl),
@@ -114,7 +114,7 @@ const ownEnvironment = (databaseUrl: string) => ({
 
 const START_MS = 60_000
 
-/** Its output goes into a file, as containers' does: read from a pipe, it would cost this process as much as the server. */
+/** The output goes into a file, like a container's: reading it from a pipe would cost this process as much as the server. */
 async function launch(file: string, env: NodeJS.ProcessEnv, urlPattern: RegExp): Promise<RunningServer> {
   const folder = await mkdtemp(join(tmpdir(), 'stock-bench-'))
   const log = join(folder, 'log')

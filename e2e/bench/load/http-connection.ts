@@ -3,19 +3,19 @@ import { createConnection } from 'node:net'
 
 export interface ParsedResponse {
   status: number
-  /** The first member `id` of a body that came with 201. */
+  /** The first member `id` of the body of a 201 answer. */
   id: string | undefined
 }
 
 export interface HttpConnection {
-  /** Sends a whole request and resolves with its response. One at a time. Rejects when the connection ends. */
+  /** Sends a whole request and resolves with its response. Only one request at a time. Rejects when the connection ends. */
   send: (request: string) => Promise<ParsedResponse>
   close: () => void
 }
 
 const HEAD_END = '\r\n\r\n'
 
-/** One kept-alive HTTP/1.1 connection to 127.0.0.1, for servers whose answers have a content-length, or are chunked and small. */
+/** Opens a keep-alive HTTP/1.1 connection to 127.0.0.1, for servers whose answers have a content-length, or are chunked and small. */
 export async function connect(port: number): Promise<HttpConnection> {
   const socket = createConnection({ port, host: '127.0.0.1', noDelay: true })
   await once(socket, 'connect')

@@ -5,8 +5,8 @@ import type { Job, LoadResult } from './load.ts'
 import { quantile } from './statistics.ts'
 
 /**
- * The load, in a process of its own: one job by message, one result by message. Requests are strings made here and answers
- * are cut from the sockets by hand, since the client shares the machine's cores with what it measures.
+ * The load, in a separate process: it receives one job as a message, and sends one result as a message. It builds requests as strings
+ * and parses answers from the sockets by hand, since it shares the machine's cores with the measured server.
  */
 process.once('message', (job: Job) => {
   void run(job).then((result) => process.send?.(result, () => process.disconnect()))
@@ -14,7 +14,7 @@ process.once('message', (job: Job) => {
 // The process that sent the job is gone.
 process.once('disconnect', () => process.exit())
 
-/** How long answers may stay out after the last request. */
+/** How long answers may take after the last request. */
 const DRAIN_MS = 15_000
 
 async function run(job: Job): Promise<LoadResult> {
@@ -102,7 +102,7 @@ function postMaker({ path, products, headers, idempotencyPrefix, body: template 
 
 const RESERVATION = '{"lines":[{"productId":"{productId}","quantity":1}]}'
 
-/** Ends a hold. Gives the answer of its last request, with the status of a reservation that was made where it went well. */
+/** Ends a hold. Returns the answer to the last request. If all went well, its status is that of a created reservation. */
 function endingOf({ headers }: Job, { releasePercent, extendAndConfirmPercent }: NonNullable<Job['ending']>) {
   const lines = Object.entries({ host: '127.0.0.1', ...headers }).map(([name, value]) => `${name}: ${value}\r\n`)
   const request = (id: string, what: string, body: string) =>
@@ -122,7 +122,7 @@ function endingOf({ headers }: Job, { releasePercent, extendAndConfirmPercent }:
 type Connections = Array<Awaited<ReturnType<typeof connect>>>
 type Send = (connection: Connections[number], since: number) => Promise<void>
 
-/** Every connection sends its next request as soon as it has the answer to the last. */
+/** Every connection sends its next request as soon as it has the previous answer. */
 async function closedLoop(connections: Connections, send: Send, until: number, requestsMax = Infinity): Promise<void> {
   let left = requestsMax
   await Promise.all(
@@ -133,8 +133,8 @@ async function closedLoop(connections: Connections, send: Send, until: number, r
 }
 
 /**
- * Requests arrive at random moments, `ratePerSecond` on average, whatever becomes of the ones before. One that finds every
- * connection taken waits for one, and its latency counts from its arrival (no coordinated omission).
+ * Requests arrive at random moments, `ratePerSecond` on average, whatever happens to earlier ones. If all connections are in use, a
+ * request waits for one, and its latency counts from its arrival (no coordinated omission).
  */
 function openLoop(connections: Connections, send: Send, until: number, ratePerSecond: number): Promise<void> {
   const idle = [...connections]
@@ -152,7 +152,7 @@ function openLoop(connections: Connections, send: Send, until: number, ratePerSe
     const tick = () => {
       for (const now = performance.now(); next <= now && next < until; next += gap()) waiting.push(next)
       while (waiting.length > 0 && idle.length > 0) serve(idle.pop() as Connections[number])
-      // One millisecond is the shortest wait that leaves the core to others; it is part of the latencies.
+      // One millisecond is the shortest wait that frees the core for other processes. It is part of the latencies.
       if (next < until) setTimeout(tick, 1)
       else if (idle.length === connections.length) resolve()
     }

@@ -4,9 +4,9 @@ import { fileURLToPath } from 'node:url'
 import { closeLater } from '../closing.ts'
 
 export interface Job {
-  /** Connections are opened to them in turn. */
+  /** The ports, to which connections are opened in turn. */
   ports: number[]
-  /** Each `{productId}` in it stands for a product. */
+  /** The path. Each `{productId}` in it stands for a product. */
   path: string
   method?: 'GET' | 'POST'
   /** Headers that replace `headers` in a share of the requests. */
@@ -15,41 +15,41 @@ export interface Job {
   /** The body of a POST; `{productId}` as in the path. Default: a reservation of one piece. */
   body?: string
   /**
-   * Goes on with each reservation that was made, by its id and over the same connection: in this share of them. A request is then all of
-   * them together, from the reservation to the end of the hold.
+   * Ends this share of the new reservations in each way, by id and over the same connection. Then all requests from the reservation to the
+   * end of the hold count as one request.
    */
   ending?: { confirmPercent: number; releasePercent: number; extendAndConfirmPercent: number }
-  /** Sends an Idempotency-Key of its own with each request. */
+  /** Sends a new Idempotency-Key with each request. */
   idempotencyPrefix?: string
   connections: number
-  /** By number; each request picks one at random. */
+  /** The products by number. Each request picks one at random. */
   products: { first: number; count: number }
   warmSeconds: number
   seconds: number
   /** The status of a successful request. */
   expectedStatus: number
-  /** Arrivals of an open loop. Undefined: a closed loop, as fast as answers come. */
+  /** The arrivals of an open loop. Undefined means a closed loop, as fast as answers come. */
   ratePerSecond?: number
   requestsMax?: number
 }
 
 export interface LoadResult {
-  /** Answers of the expected status, within the measured seconds. */
+  /** Answers with the expected status, within the measured seconds. */
   perSecond: number
   p50Ms: number
   p99Ms: number
   maxMs: number
-  /** How often each status was answered, warming up included. */
+  /** How often each status was answered, including the warm-up. */
   answers: Record<string, number>
-  /** How many of them had another status than expected. */
+  /** How many answers had a status other than expected. */
   unexpected: number
-  /** CPU time of the client for each request: it shares the cores with what it measures. */
+  /** CPU time of the client for each request: the client shares the cores with the measured server. */
   clientMicroseconds: number
-  /** The ids that came with 201, warming up included; with `ending`, those of the reservations that were confirmed. */
+  /** The ids in 201 answers, including the warm-up; with `ending`, the ids of the confirmed reservations. */
   acknowledged: string[]
 }
 
-/** Runs a load in a process of its own. Throws when that fails: a connection is refused, or answers stay out. */
+/** Runs a load in a separate process. Throws if that fails, for example if a connection is refused or answers are missing. */
 export async function runLoad(job: Job): Promise<LoadResult> {
   const child = fork(fileURLToPath(new URL('load-client.ts', import.meta.url)), {
     execArgv: ['--import', import.meta.resolve('tsx')],

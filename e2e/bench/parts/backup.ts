@@ -16,18 +16,21 @@ import type { Measurement } from '../report/measurement.ts'
 import type { Section } from '../report/results.ts'
 import { createRecorder, rotated } from '../report/rounds.ts'
 
-/** Its `archive_command` is set later, without a restart: a part begins with one that costs nothing and keeps nothing. */
+/** `archive_command` is set later, without a restart: a part begins with a command that costs nothing and keeps nothing. */
 export const ARCHIVING_SERVER = { settings: { archive_mode: 'on' } }
 export const ARCHIVE_NOTHING = 'true'
 
-/** 3.6 GB: while sales take the cores, a backup of it lasts longer than a measurement of 20 s. A backup begins with a checkpoint. */
+/**
+ * 3.6 GB: while sales take the cores, one backup of it takes longer than a measurement of 20 s. Each backup begins with a checkpoint, which would
+ * weigh more if a measurement had several.
+ */
 const PRODUCTS = 800_000
 const SAMPLE_MS = 1_000
 const confirmed = { confirmPercent: 100, releasePercent: 0, extendAndConfirmPercent: 0 }
 
 /**
- * What it costs the sales of many products that the log is archived, and that a full backup is made all the while; and how much of the log
- * is not in the archive yet, which is what the loss of the disk would take.
+ * Measures what the archiving of the WAL and a continuous full backup cost the sales of many products. Also measures how much WAL is not
+ * yet in the archive: the loss of the disk would lose that much.
  */
 export async function measureBackup(
   cluster: BenchCluster,
@@ -70,7 +73,7 @@ export async function measureBackup(
   }
 }
 
-/** For what is written from now on. */
+/** Sets the archive command for all WAL from now on. */
 export async function setArchiveCommand({ url }: BenchCluster, command: string): Promise<void> {
   await withConnection(url, async (sql) => {
     await sql.unsafe(`alter system set archive_command = '${command}'`)
@@ -80,7 +83,7 @@ export async function setArchiveCommand({ url }: BenchCluster, command: string):
   await sleep(200)
 }
 
-/** Adds how old the log is that the archive does not have. */
+/** Adds to the measurement how old the WAL is that the archive does not have. */
 async function watchingArchive({ url }: BenchDatabase, measuring: Promise<Measurement>): Promise<Measurement> {
   const behindEachSecond: number[] = []
   const positions = watchPositions(url)
@@ -89,7 +92,7 @@ async function watchingArchive({ url }: BenchDatabase, measuring: Promise<Measur
     const first = await lastArchived(url)
     while (!isOver) {
       const last = await lastArchived(url)
-      // Older ones were archived, or not, before this.
+      // Older segments belong to the time before this measurement.
       if (last > first) behindEachSecond.push((Date.now() - positions.writtenAt(last)) / 1_000)
       await sleep(SAMPLE_MS)
     }

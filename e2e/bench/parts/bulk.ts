@@ -7,7 +7,7 @@ import { createRecorder, rotated } from '../report/rounds.ts'
 
 const ITEMS = 500
 
-/** The latency of a question about 500 products, against one about one product: one client, without others. */
+/** Compares the latency of a query for 500 products with that of one product, with a single client. */
 export async function measureBulk(
   cluster: BenchCluster,
   options: Options,

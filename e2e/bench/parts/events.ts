@@ -13,16 +13,16 @@ import type { Measurement } from '../report/measurement.ts'
 import type { Section } from '../report/results.ts'
 import { createRecorder } from '../report/rounds.ts'
 
-/** A backlog of some seconds, of events as a reservation writes them. */
+/** A backlog of some seconds, with events like those of a reservation. */
 const BACKLOG = 100_000
 const BACKLOG_PRODUCTS = 5_000
 const RESERVATIONS_PER_SECOND = 2_000
-/** Long enough to tell the smallest share of a core from none. */
+/** Long enough to distinguish the smallest share of a core from none. */
 const IDLE_MS = 10_000
 
 /**
- * Events a second from the outbox to Kafka; how old an event is when it reaches a consumer, at 2,000 reservations a second; and
- * what share of a core an idle consumer takes, with the timers of KafkaJS and without.
+ * Measures events a second from the outbox to Kafka, how old an event is when it reaches a consumer at 2,000 reservations a second, and
+ * what share of a core an idle consumer uses, with the timers of KafkaJS and without.
  */
 export async function measureEvents(
   cluster: BenchCluster,
@@ -59,7 +59,7 @@ export async function measureEvents(
   }
 }
 
-/** How fast a running relay empties the outbox, from the commit that fills it on. */
+/** Measures how fast a running relay empties the outbox, starting with the commit that fills it. */
 async function drain({ sql }: BenchDatabase): Promise<Measurement> {
   const data = {
     productId: randomUUID(),
@@ -78,7 +78,7 @@ async function drain({ sql }: BenchDatabase): Promise<Measurement> {
            ${JSON.stringify(data)}::text::json, now(), '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
     from generate_series(1, ${events}::int) as number`
   const isEmpty = async () => (await sql`select 1 from outbox limit 1`).length === 0
-  // Has it connect, and create its topics.
+  // Makes the relay connect and create its topics.
   await fill(1_000)
   while (!(await isEmpty())) await sleep(20)
   await fill(BACKLOG)
@@ -88,10 +88,10 @@ async function drain({ sql }: BenchDatabase): Promise<Measurement> {
   return { perSecond, answers: {}, acknowledged: 0, lost: 0 }
 }
 
-/** A consumer that has just joined its group catches up with some seconds of events first. */
+/** A consumer that has just joined its group first catches up with some seconds of events. */
 const LAG_WARM_SECONDS = 8
 
-/** From the beginning of a reservation's transaction, whose time its event bears, to a consumer in another process than the relay. */
+/** Measures from the beginning of a reservation's transaction, which is the event's time, to a consumer in a process other than the relay. */
 async function measureLag(
   database: BenchDatabase,
   cluster: BenchCluster,
@@ -109,7 +109,7 @@ async function measureLag(
     group: 'lag',
     types: ['stock.reserved'],
     deliver: async ({ occurredAt }) => {
-      // What was there before, and the warming up, are not measured.
+      // Earlier events and the warm-up are not measured.
       if (occurredAt.getTime() >= startedAt + 1_000 * warmSeconds) lags.push(Date.now() - occurredAt.getTime())
       return { verdict: 'acknowledge' }
     },
@@ -141,13 +141,13 @@ async function measureLag(
   }
 }
 
-/** The share of a core that a consumer takes while there is nothing to consume. */
+/** Measures the share of a core that a consumer uses while there is nothing to consume. */
 async function idleCpu({ port, stop }: RunningServer): Promise<Measurement> {
   const cpuSeconds = async () => {
     const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
     return Number(/^process_cpu_seconds_total (\S+)$/m.exec(metrics)?.[1])
   }
-  // It has started, joined its group and compiled by then.
+  // By then, the consumer has started, joined its group and compiled its code.
   await sleep(IDLE_MS / 2)
   const before = await cpuSeconds()
   await sleep(IDLE_MS)

@@ -8,7 +8,7 @@ import processJob from '../../../functions/process-job/index.ts'
 import { startBenchCluster, useDatabase } from '../bench-cluster.ts'
 import { withClosing } from '../closing.ts'
 
-// How fast products are imported: `node --import tsx e2e/bench/parts/imports.ts [--rows 100000]`. In this process, on a PostgreSQL of its own.
+// Measures how fast products are imported, in this process on a separate PostgreSQL: `node --import tsx e2e/bench/parts/imports.ts [--rows 100000]`.
 
 const BLOCK_BYTES = 256 * 1024
 
@@ -32,7 +32,7 @@ function csv(name: string): string {
   return [header, ...Array.from({ length: count }, row)].join('\r\n')
 }
 
-/** Seconds of processor time that the server has used, in the sessions that are open. */
+/** Returns the seconds of CPU time that the server has used in the open sessions. */
 async function serverSeconds(): Promise<number> {
   const sessions = await primary()<Array<{ pid: number }>>`select pid from pg_stat_activity`
   const stats = await Promise.all(sessions.map(({ pid }) => readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')))

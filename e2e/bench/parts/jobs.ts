@@ -11,15 +11,15 @@ import type { Measurement } from '../report/measurement.ts'
 import type { Section } from '../report/results.ts'
 import { createRecorder, rotated } from '../report/rounds.ts'
 
-/** Jobs for each measured second: the rate that is aimed at. All are submitted as fast as possible. */
+/** The number of jobs for each measured second, which is the target rate. All are submitted as fast as possible. */
 const JOBS_PER_SECOND = 4_000
-/** Jobs a transaction, as a change that asks for several has it. */
+/** The number of jobs in a transaction, as for a change that needs several. */
 const SUBMITTED_AT_ONCE = 100
 const END_MAX_MS = 120_000
 
 /**
- * Jobs a second, from the insert of the first to the success of the last, with one worker process and work that does nothing: through
- * RabbitMQ (quorum queues, each message confirmed and acknowledged), or polled from the table.
+ * Measures jobs a second, from the insert of the first job to the success of the last, with one worker process and work that does nothing:
+ * through RabbitMQ (quorum queues, each message confirmed and acknowledged), or polled from the table.
  */
 export async function measureJobs(
   cluster: BenchCluster,

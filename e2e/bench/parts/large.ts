@@ -9,16 +9,16 @@ import type { Section } from '../report/results.ts'
 import { createRecorder, rotated } from '../report/rounds.ts'
 import { measurePages } from './pages.ts'
 
-/** A million products are 6 GB, and the log beside them grows to 1 GB and more. */
+/** A million products are 6 GB, and the WAL in addition grows to 1 GB and more. */
 export const BYTES_A_PRODUCT = 12_000
 
 /**
- * 6 GB of data on a server with its default of 128 MB would measure how fast pages are moved between its memory and the operating
- * system's; and with a checkpoint every 1 GB, each page that is touched would be logged whole again and again.
+ * With 6 GB of data and the default of 128 MB, the benchmark would measure how fast pages move between the server's memory and the
+ * operating system's. With a checkpoint every 1 GB, each changed page would be logged completely again and again.
  */
 export const LARGE_SERVER = { settings: { shared_buffers: '2GB', max_wal_size: '8GB' } }
 
-/** The spread load over many products and a long ledger, against the same load over few. */
+/** Compares the spread load over many products and a long ledger with the same load over few. */
 export async function measureLarge(
   cluster: BenchCluster,
   options: Options,

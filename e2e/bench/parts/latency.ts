@@ -6,8 +6,8 @@ import type { Section } from '../report/results.ts'
 import { createRecorder, rotated } from '../report/rounds.ts'
 
 /**
- * Latency at half of what saturates, on one hot product: the rate is measured first, then requests arrive at random at half
- * of it, and each one's latency counts from its arrival, waiting for a connection included.
+ * Measures the latency at half of the saturation rate, on one hot product. The rate is measured first, then requests arrive at
+ * random at half of it. Each latency counts from the arrival and includes the wait for a connection.
  */
 export async function measureLatency(
   cluster: BenchCluster,

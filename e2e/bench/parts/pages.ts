@@ -6,10 +6,10 @@ import { type createRecorder, rotated } from '../report/rounds.ts'
 
 const PAGE_SIZE = 50
 const PAGE = 10_000
-/** Readers at a time: few, because the cost of a page counts, not the throughput. */
+/** The number of parallel readers: few, because the cost of a page counts, not the throughput. */
 const CONNECTIONS = 2
 
-/** The first page of the catalogue against the ten thousandth, by cursor, both from the database. */
+/** Compares the first page of the catalogue with the ten thousandth, by cursor, both from the database. */
 export async function measurePages(
   database: BenchDatabase,
   cluster: BenchCluster,
@@ -41,7 +41,7 @@ export async function measurePages(
   await server.stop()
 }
 
-/** The cursor after so many products, as `nextCursor` of their last page. To page there would take half a minute. */
+/** Returns the cursor after `skipped` products, like `nextCursor` of their last page. Paging there would take half a minute. */
 async function cursorOf({ sql }: BenchDatabase, skipped: number): Promise<string> {
   const [row] = await sql<[{ createdAt: Date; id: string }]>`
     select created_at as "createdAt", id from products where deleted_at is null

@@ -11,22 +11,22 @@ import type { Measurement } from '../report/measurement.ts'
 import type { Section } from '../report/results.ts'
 import { createRecorder } from '../report/rounds.ts'
 
-/** What follows a sale: the relay to Kafka, and the two that consume what it publishes. */
+/** The stages after a sale: the relay to Kafka, and the two consumers of its events. */
 const STAGES = ['publish-events', 'detect-low-stock', 'notify-webhooks'] as const
 
-/** What tells how far they are behind, every five seconds. */
+/** The function that reports how far the stages are behind, every five seconds. */
 const MEASURE = 'measure-backlog'
 
-/** How long a rate must be kept up with. */
+/** How long the stages must keep up with a rate. */
 const SECONDS = 60
 const confirmed = { confirmPercent: 100, releasePercent: 0, extendAndConfirmPercent: 0 }
 
-/** Shares of the front's own rate that are tried, the highest first. The last is measured whatever comes of it. */
+/** The shares of the front's own rate that are tried, the highest first. The last is measured whatever its result. */
 const SHARES = [0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2]
 
 /**
- * Sales a second that all stages keep up with for a minute, each stage a process, on Kafka; and those that the front takes while no
- * stage runs. The highest share that was kept up with is the one that the next round begins with.
+ * Measures the sales a second that all stages keep up with for a minute, with a process for each stage, on Kafka. Also measures the sales
+ * that the front accepts while no stage runs. The next round begins with the highest share that the stages kept up with.
  */
 export async function measurePipeline(
   cluster: BenchCluster,
@@ -56,7 +56,7 @@ export async function measurePipeline(
       const watching = watch(measure)
       const load = await sales.measure(all, { ratePerSecond, seconds: SECONDS }).catch((error: Error) => error)
       const behindEachSecond = await watching.stop()
-      // Of too high a rate answers are still missing long after its end.
+      // If the rate is too high, answers are still missing long after its end.
       const isKept = !(load instanceof Error) && isKeptUp(load, ratePerSecond, behindEachSecond)
       progress(`pipeline: ${share} of what the front alone takes was ${isKept ? '' : 'not '}kept up with`)
       if (!isKept && share !== shares.at(-1)) continue
@@ -81,7 +81,7 @@ export async function measurePipeline(
   }
 }
 
-/** Whether the arrivals were served, and the events of the load's end were consumed as soon as those of its beginning. */
+/** Whether the arrivals were served, and the events at the end of the load were consumed as quickly as those at its beginning. */
 function isKeptUp(load: Measurement, ratePerSecond: number, behindEachSecond: readonly number[]): boolean {
   const quarter = Math.floor(behindEachSecond.length / 4)
   const early = median(behindEachSecond.slice(quarter, 2 * quarter))
@@ -89,7 +89,7 @@ function isKeptUp(load: Measurement, ratePerSecond: number, behindEachSecond: re
   return load.perSecond >= 0.97 * ratePerSecond && (load.unexpected ?? 0) === 0 && late <= Math.max(1, early)
 }
 
-/** Notes each second how old the oldest event is that some stage has yet to publish or to consume. */
+/** Records each second how old the oldest event is that some stage has not yet published or consumed. */
 function watch(measure: RunningServer) {
   const ages: number[] = []
   const stopping = new AbortController()
@@ -99,7 +99,7 @@ function watch(measure: RunningServer) {
       await sleep(1_000, undefined, { signal: stopping.signal }).catch(() => {})
     }
   })()
-  // Whoever stops it is told. Until then it must not end the process, which has servers to stop.
+  // The caller that stops it gets the error. Until then, the error must not end the process, which has servers to stop.
   noting.catch(() => {})
   return {
     async stop() {
@@ -114,13 +114,13 @@ async function secondsBehind({ port }: RunningServer): Promise<number> {
   const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
   const ages = metrics.matchAll(/^(?:outbox_oldest_age_seconds|stream_lag_seconds\{.*\}) (\S+)$/gm)
   const seconds = Array.from(ages, ([, value]) => Number(value))
-  // Before its first measurement there are none.
+  // Before the first measurement there are no values.
   return seconds.length === 0 ? Number.POSITIVE_INFINITY : Math.max(...seconds)
 }
 
 const CATCH_UP_MS = 120_000
 
-/** Waits until nothing is left to publish and to consume. Throws where that takes longer than two minutes. */
+/** Waits until nothing is left to publish or consume. Throws if that takes longer than two minutes. */
 async function caughtUp(measure: RunningServer): Promise<void> {
   const deadline = performance.now() + CATCH_UP_MS
   while ((await secondsBehind(measure)) > 0) {

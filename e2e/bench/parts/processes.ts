@@ -7,7 +7,7 @@ import { createRecorder, rotated } from '../report/rounds.ts'
 
 const PROCESSES = 4
 
-/** One hot product, and the same number of connections to four processes together as to one. */
+/** Measures one hot product with the same total number of connections to four processes as to one. */
 export async function measureProcesses(
   cluster: BenchCluster,
   options: Options,

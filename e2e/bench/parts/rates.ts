@@ -7,7 +7,7 @@ import type { Options } from '../options.ts'
 import type { Section } from '../report/results.ts'
 import { createRecorder, rotated } from '../report/rounds.ts'
 
-/** Reservations a second, hot and spread, of everyone in turn, each in a fresh copy of the same database a round. */
+/** Measures reservations a second, hot and spread, of all contenders in turn. In each round, each gets a fresh copy of the same database. */
 export async function measureRates(
   cluster: BenchCluster,
   options: Options,
@@ -23,7 +23,7 @@ export async function measureRates(
   for (let round = 1; round <= options.rounds; round++) {
     const database = await cluster.createDatabase(options.products)
     const own = await startReserveStock(database.url, cluster.folder)
-    // A process of its own: code that is compiled for requests with a key is slower for those without.
+    // A separate process: code that was compiled for requests with a key is slower for requests without.
     const keyed = await startReserveStock(database.url, cluster.folder)
     const naive = await startNaive(database.url, cluster.folder)
     const contenders: Contender[] = [
@@ -38,7 +38,7 @@ export async function measureRates(
       ['spread', false],
     ] as const) {
       for (const contender of rotated(contenders, round - 1)) {
-        // Each contender has a hot product of its own, without another's dead row versions.
+        // Each contender has its own hot product, without the dead row versions of another contender.
         const hot = { first: 1 + contenders.indexOf(contender), count: 1 }
         const products = isHot ? hot : { first: 1, count: options.products }
         recorder.note(round, contender.name, scenario, await contender.measure(products))

@@ -8,14 +8,14 @@ import type { Options } from '../options.ts'
 import type { Section } from '../report/results.ts'
 import { createRecorder, rotated } from '../report/rounds.ts'
 
-/** Products that are read. */
+/** The number of products that are read. */
 const PRODUCTS = 100
 /** A limit that is never reached: every request is counted, and none refused. */
 const COUNTED = '1000000'
 
 /**
- * get-product with each kind of cache, and with its requests counted, against a bare Hono handler that answers with the same
- * JSON. `settings` say how the function runs.
+ * Compares get-product with each kind of cache, and with its requests counted, with a bare Hono handler that answers with the same
+ * JSON. `settings` are the function's settings.
  */
 export async function measureReads(
   cluster: BenchCluster,

@@ -5,7 +5,7 @@ import type { Options } from '../options.ts'
 import type { Section } from '../report/results.ts'
 import { createRecorder, rotated } from '../report/rounds.ts'
 
-/** Reservations of one product that is sold out, against those of one that is not. */
+/** Compares reservations of a sold-out product with reservations of one that is not. */
 export async function measureRefused(
   cluster: BenchCluster,
   options: Options,

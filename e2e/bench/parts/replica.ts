@@ -9,16 +9,16 @@ import type { Options } from '../options.ts'
 import type { Section } from '../report/results.ts'
 import { createRecorder, rotated } from '../report/rounds.ts'
 
-/** A token of another timeline, which only the primary may answer. */
+/** A token of another timeline. Only the primary may answer a read with it. */
 const FROM_PRIMARY = { 'consistency-token': '0-0/1' }
 const PERCENT_FROM_PRIMARY = 5
-/** Products that are read. */
+/** The number of products that are read. */
 const PRODUCTS = 1_000
 const STATISTICS_MS = 500
 
 /**
- * What a replica takes off the primary, and what it costs to wait for it: transactions on the primary for each thousand reads, of
- * which 5 % insist on the primary; and reservations whose commits wait until the replica shows them.
+ * Measures how much load a replica takes from the primary, and the cost of waiting for it: transactions on the primary for each thousand
+ * reads, of which 5 % require the primary, and reservations whose commits wait until they are visible on the replica.
  */
 export async function measureReplica(
   cluster: BenchCluster,
@@ -52,7 +52,7 @@ export async function measureReplica(
         seconds: options.seconds,
         expectedStatus: 200,
       })
-      // A session reports its statistics when it ends, else at some later time.
+      // A session reports its statistics when it ends, or otherwise at some later time.
       await server.stop()
       const transactions = (await transactionsOf(database)) - before
       const primaryPerThousand = (1_000 * transactions) / (result.answers['200'] ?? 1)
@@ -97,7 +97,7 @@ async function transactionsOf({ sql }: BenchDatabase): Promise<number> {
   return Number(row.count)
 }
 
-/** To copy a database writes a hundred megabytes of log. */
+/** Waits for the replica: copying a database writes a hundred megabytes of WAL. */
 async function untilReplicaHas({ sql }: BenchDatabase, cluster: BenchCluster): Promise<void> {
   for (let tries = 0; tries < 600; tries++) {
     const [row] = await sql<[{ isBehind: boolean }]>`

@@ -19,8 +19,8 @@ import { BYTES_A_PRODUCT } from './large.ts'
 const ARCHIVED_MAX_MS = 120_000
 
 /**
- * How long it takes from the loss of a database of many products, with reservations since its backup, to the first reservation that a
- * restored one serves. The lost server goes on, idle.
+ * Measures the time from the loss of a database with many products, and with reservations since its backup, to the first reservation that
+ * the restored database serves. The lost server keeps running, idle.
  */
 export async function measureRestore(
   cluster: BenchCluster,
@@ -28,7 +28,7 @@ export async function measureRestore(
   progress: (line: string) => void,
 ): Promise<Pick<Section, 'series' | 'note'>> {
   const { folder } = cluster
-  // The restored one too, and the backup.
+  // Includes the restored database and the backup.
   const needed = 2.5 * options.largeProducts * BYTES_A_PRODUCT
   const { bavail, bsize } = await statfs(folder)
   if (bavail * bsize < needed) {
@@ -89,7 +89,7 @@ async function serveReservation(url: string, folder: string): Promise<void> {
   await server.stop()
 }
 
-/** All that has been written until now. */
+/** Waits until everything written so far is archived. */
 async function untilArchived({ url, sql }: BenchDatabase): Promise<void> {
   const [{ segment }] = await sql<[{ segment: string }]>`select pg_walfile_name(pg_switch_wal()) as segment`
   const deadline = performance.now() + ARCHIVED_MAX_MS

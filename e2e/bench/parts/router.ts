@@ -8,7 +8,7 @@ import type { Section } from '../report/results.ts'
 import { createRecorder, rotated } from '../report/rounds.ts'
 
 const CONNECTIONS = 32
-/** Products that are read and reserved. */
+/** The number of products that are read and reserved. */
 const PRODUCTS = 100
 
 const ROUTER = fileURLToPath(new URL('../../../dist/router/index.mjs', import.meta.url))
@@ -18,7 +18,7 @@ const requests: Record<string, Pick<Job, 'method' | 'path' | 'expectedStatus'>> 
   'reserve-stock': { method: 'POST', path: '/v1/reservations', expectedStatus: 201 },
 }
 
-/** A function's process behind the router's, behind nginx, and without a proxy: answers a second, and how long one client waits. */
+/** Measures a function's process behind the router, behind nginx, and without a proxy: answers a second, and the latency of one client. */
 export async function measureRouter(
   cluster: BenchCluster,
   options: Options,

@@ -7,8 +7,8 @@ import type { Section } from '../report/results.ts'
 import { createRecorder, rotated } from '../report/rounds.ts'
 
 /**
- * Holds of one hot product through `npm start` as a whole, against the function's own process: what the router, the replica, and
- * everything that follows events in the same process take. How far its followers are behind at the end goes with it.
+ * Compares holds of one hot product through all of `npm start` with the function's own process: the difference is the cost of the router,
+ * the replica, and all event consumers in the same process. Also reports how far the consumers are behind at the end.
  */
 export async function measureStack(
   cluster: BenchCluster,
@@ -43,7 +43,7 @@ export async function measureStack(
   return { series: recorder.series, note }
 }
 
-/** The age of the oldest event that is not in the log, or that some consumer group has not had. */
+/** Returns the age of the oldest event that is not in the log, or that some consumer group has not received. */
 async function secondsBehind({ sql }: BenchDatabase): Promise<number> {
   const [row] = await sql<[{ seconds: number }]>`
     select extract(epoch from greatest(

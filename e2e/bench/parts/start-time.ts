@@ -12,7 +12,7 @@ const root = fileURLToPath(new URL('../../../', import.meta.url))
 const ROUNDS = 9
 const START_MAX_MS = 10_000
 
-/** Milliseconds from spawning a process to its first HTTP answer: a function's bundle against the barest bundles there can be. */
+/** Measures milliseconds from spawning a process to its first HTTP answer: a function's bundle against the smallest possible bundles. */
 export async function measureStart(progress: (line: string) => void): Promise<Record<string, number[]>> {
   const folder = await mkdtemp(join(tmpdir(), 'start-time-'))
   const remove = closeLater(() => rm(folder, { recursive: true, force: true }))
@@ -52,7 +52,7 @@ async function bundle(contents: string, outfile: string): Promise<string> {
   return outfile
 }
 
-/** Milliseconds from spawn to the first answer, of whatever status. */
+/** Measures milliseconds from spawn to the first answer, with any status. */
 async function startTime(file: string, settings: Record<string, string> = {}): Promise<number> {
   const port = await freePort()
   const environment = {

@@ -9,13 +9,13 @@ import type { Section } from '../report/results.ts'
 import { createRecorder, rotated } from '../report/rounds.ts'
 
 const SCRAPE_MS = 1_000
-/** Under load, before it is measured: most of a server's code is compiled by then. */
+/** Seconds under load before the measurement: most of a server's code is compiled by then. */
 const COMPILE_SECONDS = 4
 
 /**
- * What each kind of telemetry costs: each adds to the one before. The collector is a process on the same cores that keeps nothing. Each
- * round has servers of its own, which all run all the while and are measured in turn. Of processes with the same code one is some 5 % faster
- * than another for all of its life, so ratios this close to 1 need many processes more than long rounds.
+ * Measures the cost of each kind of telemetry. Each kind adds to the previous one. The collector is a process on the same cores that keeps
+ * nothing. Each round has its own servers. All of them run the whole time and are measured in turn. Of two processes with the same code, one
+ * is some 5 % faster for its whole life, so ratios this close to 1 need many processes more than long rounds.
  */
 export async function measureTelemetry(
   cluster: BenchCluster,
@@ -114,7 +114,7 @@ function scrape({ port }: RunningServer) {
       await sleep(SCRAPE_MS, undefined, { signal: stopping.signal }).catch(() => {})
     }
   })()
-  // Whoever stops it is told. Until then it must not end the process, which has servers to stop.
+  // The caller that stops it gets the error. Until then, the error must not end the process, which has servers to stop.
   scraping.catch(() => {})
   return {
     async stop() {

@@ -21,7 +21,7 @@ const TOP = 64
 const BAR = 22
 const GAP = 34
 
-/** The charts that the results suffice for, by file name. */
+/** Draws the charts for which there are enough results, by file name. */
 export function renderCharts(results: Results): Record<string, string> {
   const charts = { 'rates.svg': ratesChart(results), 'latency.svg': latencyChart(results) }
   return Object.fromEntries(
@@ -73,7 +73,7 @@ function latencyChart({ latency }: Results): Chart {
   }
 }
 
-/** Horizontal bars on a logarithmic axis, so that the shortest can still be read; colours follow the reader's scheme. */
+/** Draws horizontal bars on a logarithmic axis, so that the shortest are still readable. Colours follow the reader's colour scheme. */
 function draw({ title, axis, groups }: Chart): string {
   const all = groups.flatMap(({ bars }) => bars)
   const from = 10 ** Math.floor(Math.log10(Math.min(...all.map(({ min }) => min)) * 0.9))

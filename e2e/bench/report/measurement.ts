@@ -8,24 +8,24 @@ export interface Measurement {
   /** The arrivals a second of an open loop. */
   arrivalsPerSecond?: number
   answers: Record<string, number>
-  /** Answers of another status than expected, which do not count. */
+  /** Answers with a status other than expected. They do not count. */
   unexpected?: number
   clientMicroseconds?: number
-  /** CPU time for each operation, of the service and of PostgreSQL; its write-ahead log; and commits, of the whole load. */
+  /** The CPU time of the service and of PostgreSQL for each operation, its write-ahead log, and commits. All are of the whole load. */
   serviceMicroseconds?: number
   databaseMicroseconds?: number
   walBytes?: number
   commitsPerSecond?: number
-  /** Reservations that were acknowledged, warming up included, and those of them that are not in the database. */
+  /** The number of acknowledged reservations, including the warm-up, and of those that are not in the database. */
   acknowledged: number
   lost: number
   /** Transactions on the primary for each thousand reads. */
   primaryPerThousand?: number
-  /** How old the oldest event is, at the end, that some follower has not had. */
+  /** The age, at the end, of the oldest event that some consumer has not received. */
   behindSeconds?: number
   /** The same, each second of the load. */
   behindEachSecond?: number[]
-  /** Of a core, by a process that has nothing to do. */
+  /** The share of a core that an idle process uses. */
   cpuPercent?: number
   /** Products whose balance is not the sum of the ledger and of the holds, after the run; undefined if there was no audit. */
   inconsistent?: number
@@ -34,7 +34,7 @@ export interface Measurement {
 /** A product with few pieces and many buyers at once. */
 export interface SellOut {
   pieces: number
-  /** Pieces in held reservations afterwards, as the database has them. */
+  /** The pieces in held reservations afterwards, according to the database. */
   sold: number
 }
 

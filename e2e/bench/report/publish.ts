@@ -8,8 +8,8 @@ const BEGIN = '<!-- results: made from reservations.json, see below -->'
 const END = '<!-- /results -->'
 
 /**
- * Draws the charts of a folder's results beside them, and writes the tables into its README.md where it has one with the
- * markers. Gives the tables.
+ * Draws the charts of a folder's results beside them, and writes the tables into its README.md if that exists and has the
+ * markers. Returns the tables.
  */
 export async function publish(folder: string): Promise<string> {
   const results = await readResults(folder)

@@ -11,14 +11,14 @@ export interface Spread {
 export interface Comparison extends Spread {
   label: string
   unit: '×' | '× the time' | 'ms' | '/s'
-  /** The least that must be kept, and the goal. Undefined: reported only. */
+  /** The minimum, and the goal. If undefined, the ratio is only reported. */
   target?: { floor: number; aim: number }
   verdict: 'aim met' | 'floor met' | 'missed' | ''
 }
 
 type Name = [part: Exclude<keyof Results, 'start'>, contender: string, scenario: string]
 
-/** Each kind of telemetry, with what is kept of reserve-stock's rate where there is a target. */
+/** Each kind of telemetry, with the target for the remaining share of reserve-stock's rate, if there is one. */
 const telemetryKinds: Record<string, { floor: number; aim: number } | undefined> = {
   'metrics and access log': { floor: 0.93, aim: 0.97 },
   '1 % of traces': undefined,
@@ -27,7 +27,7 @@ const telemetryKinds: Record<string, { floor: number; aim: number } | undefined>
   'all traces and log records': undefined,
 }
 
-/** Ratios of reservations a second, of the two measurements of each round. In braces: a setting of the run. */
+/** Ratios of reservations a second, between the two measurements of each round. Braces contain a setting of the run. */
 const ratios: Array<{ label: string; of: Name; to: Name; target?: { floor: number; aim: number } }> = [
   ...compared('pgbench', { hot: { floor: 9.5, aim: 12 }, spread: { floor: 1.1, aim: 2 } }),
   ...compared('pgbench, one writing statement', {}),
@@ -37,7 +37,7 @@ const ratios: Array<{ label: string; of: Name; to: Name; target?: { floor: numbe
     to: ['rates', 'reserve-stock', 'hot'],
     target: { floor: 0.8, aim: 0.9 },
   },
-  // Where pgbench is not installed.
+  // If pgbench is not installed.
   ...compared('driver without HTTP', { hot: { floor: 6, aim: 12 }, spread: { floor: 1.1, aim: 2 } }),
   ...compared('naive handler', {}),
   ...compared('Medusa', { hot: { floor: 40, aim: 80 } }),
@@ -154,7 +154,7 @@ const JOBS_TARGET = { floor: 1_500, aim: 4_000 }
 const BULK_TARGET = { floor: 4, aim: 3 }
 const P99_TARGET_MS = { floor: 22, aim: 15 }
 
-/** Every comparison for which there are measurements. */
+/** Makes every comparison for which there are measurements. */
 export function compare(results: Results): Comparison[] {
   const found: Comparison[] = []
   for (const { label, of, to, target } of ratios) {
@@ -180,7 +180,7 @@ export function compare(results: Results): Comparison[] {
   return found
 }
 
-/** How many times the other's operations a second, or its latency, round by round. */
+/** The quotient of the two series' operations a second, or of their latencies, round by round. */
 export function timesOf(above: Series, below: Series, member: 'perSecond' | 'p50Ms' = 'perSecond'): Spread {
   return spreadOf(
     above.measurements.flatMap((measurement, index) => {
@@ -190,7 +190,7 @@ export function timesOf(above: Series, below: Series, member: 'perSecond' | 'p50
   )
 }
 
-/** The milliseconds that one has more than the other, round by round. */
+/** The milliseconds by which one series exceeds the other, round by round. */
 function addedTo(above: Series, below: Series): Spread {
   const p50 = ({ measurements }: Series, index: number) => measurements[index]?.p50Ms ?? Number.NaN
   return spreadOf(above.measurements.map((_, index) => p50(above, index) - p50(below, index)))
@@ -205,7 +205,7 @@ function fill(label: string, section: Section | undefined): string {
 
 function judge(label: string, unit: Comparison['unit'], spread: Spread, target: Comparison['target']): Comparison {
   if (!target) return { label, unit, ...spread, verdict: '' }
-  // Of milliseconds, fewer are better.
+  // For milliseconds, fewer are better.
   const reaches = (bound: number) =>
     unit === 'ms' || unit === '× the time' ? spread.median <= bound : spread.median >= bound
   const verdict = reaches(target.aim) ? 'aim met' : reaches(target.floor) ? 'floor met' : 'missed'

@@ -11,11 +11,11 @@ export interface Machine {
   system: string
   node: string
   postgresql: string
-  /** What ran one transaction a request without HTTP: pgbench's version, or the driver where it is not installed. */
+  /** The program that ran one transaction per request without HTTP: pgbench's version, or the driver if pgbench is not installed. */
   transactions?: string
 }
 
-/** One part's raw numbers, and what they were measured on. */
+/** The raw numbers of one part, and the machine and settings of the measurement. */
 export interface Section {
   measuredAt: string
   machine: Machine
@@ -25,7 +25,7 @@ export interface Section {
   note: string
 }
 
-/** What a start costs, in milliseconds, by contender. */
+/** The time of a start in milliseconds, by contender. */
 export interface StartSection {
   measuredAt: string
   machine: Omit<Machine, 'postgresql'>
@@ -45,16 +45,16 @@ export async function readResults(folder: string): Promise<Results> {
   }
 }
 
-/** Replaces the parts that are given, and leaves the others as they were. */
+/** Replaces the given parts, and leaves the others as they were. */
 export async function writeResults(folder: string, parts: Results): Promise<void> {
   await mkdir(folder, { recursive: true })
   const results = { ...(await readResults(folder)), ...parts }
-  // Numbers on one line, as the formatter of the project wants them.
+  // Puts numbers on one line, as the project's formatter expects.
   const text = JSON.stringify(results, round, 2).replace(/\[[\d.,\s]+\]/g, (list) => list.replace(/\s+/g, ' '))
   await writeFile(join(folder, FILE), `${text.replace(/\[ ([\d., ]+) \]/g, '[$1]')}\n`)
 }
 
-/** Thousandths: less than the noise of any measurement. */
+/** Rounds to thousandths, which are less than the noise of any measurement. */
 function round(_: string, value: unknown): unknown {
   return typeof value === 'number' ? Math.round(value * 1_000) / 1_000 : value
 }

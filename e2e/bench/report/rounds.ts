@@ -30,7 +30,7 @@ function describe({ perSecond, p50Ms, p99Ms, answers, lost, inconsistent = 0, cp
   return `${perSecond.toFixed(0)}/s${latency}, answers ${JSON.stringify(answers)}${wrong}`
 }
 
-/** In another order each round, so that no contender always runs after the same other. */
+/** Rotates the order in each round, so that no contender always runs after the same other one. */
 export function rotated<Item>(items: readonly Item[], round: number): Item[] {
   const shift = round % Math.max(1, items.length)
   return [...items.slice(shift), ...items.slice(0, shift)]

@@ -3,7 +3,7 @@ import type { Measurement } from './measurement.ts'
 import { type Comparison, compare, type Spread, seriesOf, spreadOf, valuesOf } from './ratios.ts'
 import type { Results, Section } from './results.ts'
 
-/** The results as Markdown: what a reader needs to judge them, with their machine. */
+/** Renders the results as Markdown, with the machine and everything that a reader needs to judge them. */
 export function renderTables(results: Results): string {
   const { start, ...sections } = results
   const blocks = [
@@ -25,7 +25,7 @@ export function renderTables(results: Results): string {
   return blocks.filter((block) => block !== undefined && block !== '').join('\n\n')
 }
 
-/** The parts that have no table of their own. */
+/** The parts without their own table. */
 const otherParts = parts.filter(
   (part) => part !== 'start' && part !== 'rates' && part !== 'latency' && part !== 'events',
 )
@@ -108,7 +108,7 @@ function otherRows(part: string, section: Section | undefined): string[][] {
   })
 }
 
-/** What each operation costs whom. */
+/** The costs of each operation for the service, PostgreSQL and the client. */
 function costsTable({ start: _, ...sections }: Results): string {
   const cost = (
     measurements: Measurement[],
@@ -216,7 +216,7 @@ const sum = (values: number[]) => values.reduce((total, value) => total + value,
 
 export const whole = (value: number) => Math.round(value).toLocaleString('en')
 const tenth = (value: number) => value.toFixed(1)
-/** Three digits: more would be noise. */
+/** Formats with three digits: more would be noise. */
 export const short = (value: number) =>
   value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2)
 const range = ({ min, max }: Spread, write: (value: number) => string) => `${write(min)}-${write(max)}`

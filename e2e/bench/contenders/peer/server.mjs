@@ -1,9 +1,9 @@
-// Medusa's inventory module behind the thinnest handler there can be. Runs in a folder of its own, where its packages are.
+// Medusa's inventory module behind the thinnest possible handler. Runs in a separate folder with its packages.
 import { createServer } from 'node:http'
 import { MedusaApp, MedusaAppMigrateUp } from '@medusajs/framework/modules-sdk'
 import { Modules } from '@medusajs/framework/utils'
 
-// Medusa looks for its providers from there.
+// Medusa resolves its providers from the current folder.
 process.chdir(import.meta.dirname)
 
 const LOCATION = 'main'
