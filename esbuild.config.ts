@@ -15,7 +15,7 @@ const root = fileURLToPath(new URL('.', import.meta.url))
 
 const common: BuildOptions = { ...bundleOptions, minify: true, sourcemap: 'linked' }
 
-/** The entry of a function's bundle. It imports only its own kind of trigger, so only that is bundled. */
+/** The entry of a function's bundle. It imports only the function's kind of trigger, so only that trigger is bundled. */
 function entryOf({ name, trigger }: FunctionDefinition): string {
   const starter = trigger.kind === 'outbox' ? outboxStartersOf[trigger.outbox] : startersOf[trigger.kind]
   return `
@@ -38,7 +38,7 @@ const outboxStartersOf = { events: 'startEventOutbox', jobs: 'startJobOutbox' } 
   keyof typeof triggers
 >
 
-/** Bundles functions in one go, so that what they share is read once. Gives, for each, the source files that have code in its bundle. */
+/** Bundles all functions in one run, so that shared files are read once. Returns, for each, the source files with code in its bundle. */
 async function bundleFunctions(definitions: FunctionDefinition[], dist: URL): Promise<Map<string, string[]>> {
   const entries: Plugin = {
     name: 'entries',
@@ -52,7 +52,7 @@ async function bundleFunctions(definitions: FunctionDefinition[], dist: URL): Pr
   }
   const { metafile } = await build({
     ...common,
-    // Only list-functions names it, and has it in its bundle.
+    // Only list-functions uses this name, so only its bundle contains the value.
     define: { BUILT_FUNCTIONS: JSON.stringify(definitions.map(describeFunction)) },
     entryPoints: definitions.map(({ name }) => ({ in: `entry:${name}`, out: `functions/${name}/index` })),
     outdir: fileURLToPath(dist),
@@ -73,7 +73,7 @@ async function bundleFunctions(definitions: FunctionDefinition[], dist: URL): Pr
 
 const bundleOf = ({ name }: FunctionDefinition) => `functions/${name}/index.mjs`
 
-/** Bundles what one file needs to run. Gives the source files that have code in it. */
+/** Bundles one file with everything that it needs. Returns the source files with code in the bundle. */
 async function bundleFile(file: string, outfile: string): Promise<string[]> {
   const { metafile } = await build({ ...common, entryPoints: [file], outfile, plugins: [tracingApart], metafile: true })
   return Object.values(metafile.outputs).flatMap(bundledSources)
@@ -89,7 +89,7 @@ async function bundleRouter(dist: URL): Promise<string[]> {
   return sources
 }
 
-/** The bundle that a deployment runs before its functions, with its SQL files beside it, and what is run after a promotion. */
+/** Makes the bundle that a deployment runs before its functions, with its SQL files beside it, and the bundle that runs after a promotion. */
 async function bundleMigrations(dist: URL): Promise<string[]> {
   const promoted = await bundleFile(
     'infra/backup/restore/promoted.ts',
@@ -100,11 +100,11 @@ async function bundleMigrations(dist: URL): Promise<string[]> {
   return [...promoted, ...migrate]
 }
 
-/** The SQL files, to the bundles that run or read them. */
+/** Copies the SQL files to the bundles that run or read them. */
 const copyMigrations = (to: URL) =>
   cp(new URL('shared/database/migrations/', import.meta.url), new URL('migrations/', to), { recursive: true })
 
-/** What makes backups and tries to restore them, and its command, with the common settings of pgBackRest and the migrations' names beside them. */
+/** Makes the bundles of the backup process and its command, with pgBackRest's common settings and the migrations' names beside them. */
 async function bundleBackup(dist: URL): Promise<string[]> {
   const service = await bundleFile('infra/backup/index.ts', fileURLToPath(new URL('backup/index.mjs', dist)))
   const command = await bundleFile('infra/backup/cli.ts', fileURLToPath(new URL('backup/cli.mjs', dist)))
@@ -113,7 +113,7 @@ async function bundleBackup(dist: URL): Promise<string[]> {
   return [...service, ...command]
 }
 
-/** The manifest of the functions, for the router and for deployments. */
+/** Makes the manifest of the functions, for the router and for deployments. */
 async function manifestOf(functions: FunctionDefinition[], version: string) {
   return {
     version,
@@ -136,7 +136,7 @@ async function manifestOf(functions: FunctionDefinition[], version: string) {
   }
 }
 
-/** Throws if two functions have one route. Names can't clash, since they are folders. */
+/** Throws if two functions have the same route. Names can't clash, since they are folders. */
 function requireUniqueRoutes(functions: FunctionDefinition[]): void {
   createMatcher(
     functions.flatMap(({ trigger }) =>
@@ -145,10 +145,10 @@ function requireUniqueRoutes(functions: FunctionDefinition[]): void {
   )
 }
 
-/** What is no function. */
+/** The folders in `dist` that are not functions. */
 const others = new Set(['router', 'migrate', 'backup'])
 
-/** Builds everything into `dist`, which is emptied first. Gives the source files of each bundle. */
+/** Empties `dist` and builds everything into it. Returns the source files of each bundle. */
 export async function buildAll(dist: URL): Promise<Map<string, string[]>> {
   const functions = await loadFunctions()
   requireUniqueRoutes(functions)

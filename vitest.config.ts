@@ -12,7 +12,7 @@ const project = (name: Project, options: object = {}): TestProjectConfiguration 
     name,
     include: files[name],
     setupFiles: ['infra/testing/setup.ts'],
-    // A test that loads the service anew, as another process would, gets another driver with it: the service changes what it loads.
+    // A test that loads the service anew, like another process, also gets a new driver: the service modifies the driver that it loads.
     server: { deps: { inline: ['postgres'] } },
     testTimeout: 30_000,
     hookTimeout: 60_000,
@@ -23,7 +23,7 @@ const project = (name: Project, options: object = {}): TestProjectConfiguration 
 
 const projects: readonly string[] = ['faults', 'engines', 'pure'] satisfies Project[]
 
-/** What takes longest begins first, so that no worker is left alone with it at the end. */
+/** Runs the longest files first, so that no worker is left alone with one at the end. */
 class LongestFirst extends BaseSequencer {
   override async sort(specifications: TestSpecification[]): Promise<TestSpecification[]> {
     const rank = ({ project: { name } }: TestSpecification) => projects.indexOf(name)
@@ -35,13 +35,13 @@ class LongestFirst extends BaseSequencer {
 export default defineConfig({
   test: {
     globalSetup: ['infra/testing/global-setup.ts'],
-    // More than there are cores: what kills, cuts and pauses things waits for them to come back most of its time.
+    // More workers than cores: tests that kill, cut and pause things spend most of their time waiting for recovery.
     maxWorkers: 4,
     sequence: { sequencer: LongestFirst },
     projects: [
       project('pure', { provide: { enginesUrl: undefined }, isolate: false }),
       project('engines', { isolate: false, setupFiles: ['infra/testing/setup.ts', 'infra/testing/fresh-modules.ts'] }),
-      // What is killed takes several times as long to come back while three other files are at work.
+      // Recovery from a kill takes several times as long while three other files are running.
       project('faults', { testTimeout: 90_000, hookTimeout: 90_000 }),
     ],
   },

@@ -13,17 +13,17 @@ export interface OwnStack {
   key: string
   metricsUrl: string
   databaseUrl: string
-  /** The last lines that it wrote, without those of its log that say nothing of a failure. */
+  /** Returns the last lines that it wrote, without log lines that are irrelevant to a failure. */
   tail: () => string
-  /** The lines of its log, from level debug on. */
+  /** Returns the lines of its log, from level debug on. */
   log: () => string[]
-  /** Stops it and removes its data. Never throws for a stack that has ended already. */
+  /** Stops it and removes its data. Does not throw if the stack has already ended. */
   stop: () => Promise<void>
 }
 
-/** A first start initialises a database and a replica: 5 s on a quiet laptop, several times that on a busy build machine. */
+/** A first start initialises a database and a replica: 5 s on an idle laptop, several times that on a busy build machine. */
 const START_MS_MAX = 120_000
-/** The stack gives itself 30 s. */
+/** The stack's own limit is 30 s. */
 const STOP_MS_MAX = 40_000
 const TAIL_LINES_MAX = 40
 const KEY = 'dev-admin-key'
@@ -33,8 +33,8 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const FOREIGN_SETTINGS = ['DATABASE_URL', 'DATABASE_REPLICA_URL', 'CACHE_URL', 'EVENTS_URL', 'JOBS_URL', 'RATE_LIMIT']
 
 /**
- * Starts a stack on a free port with the demo catalogue, in a folder that is removed with it, with more settings if given. Throws with
- * its output if it does not start.
+ * Starts a stack on a free port with the demo catalogue, with more settings if given. Its folder is removed with it. If it does not start,
+ * throws an error with its output.
  */
 export async function startOwnStack(
   signal: AbortSignal,

@@ -35,7 +35,7 @@ Parts of it:
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 
-/** The exit code of a command of this project's own packages, its output passed through. */
+/** Runs a command of this project's own packages and passes its output through. Returns its exit code. */
 function run(name: string, args: string[]): Promise<number> {
   const bin = join(root, 'node_modules', '.bin', name)
   return new Promise((resolve, reject) => {
@@ -58,7 +58,7 @@ async function check(): Promise<boolean> {
   return true
 }
 
-/** What the suites start. */
+/** The servers that the suites start. */
 const servers: Record<string, (say: (line: string) => void) => Promise<unknown>> = {
   redis: ensureRedis,
   rabbitmq: ensureRabbit,
@@ -71,7 +71,7 @@ const servers: Record<string, (say: (line: string) => void) => Promise<unknown>>
   patroni: ensurePatroni,
 }
 
-/** Fetches what is missing of them. Of one that can't be had the suite that needs it tells, and skips what does. */
+/** Fetches the missing servers. If one can't be fetched, the suite that needs it says so and skips its tests. */
 async function fetchServers(): Promise<void> {
   const fetching = Object.entries(servers).map(([name, ensure]) =>
     ensure((line) => process.stdout.write(`${name}: ${line}\n`)),
@@ -79,7 +79,7 @@ async function fetchServers(): Promise<void> {
   await Promise.allSettled(fetching)
 }
 
-/** Runs vitest's suites. A run that broke before it counted anything is one failure. */
+/** Runs the vitest suites. A run that breaks before it has counted anything is one failure. */
 async function suites(): Promise<Counts> {
   const folder = await mkdtemp(join(tmpdir(), 'stock-report-'))
   const file = join(folder, 'report.json')
@@ -93,7 +93,7 @@ async function suites(): Promise<Counts> {
   }
 }
 
-/** Runs the Postman collection, and writes its lines in one piece. A run that broke is one failure. */
+/** Runs the Postman collection, and writes its lines in one piece. A run that breaks is one failure. */
 async function collection(): Promise<Counts> {
   const lines: string[] = []
   const counts = await runEndToEnd({ write: (text) => lines.push(text) }).catch((error: Error) => {
@@ -114,13 +114,13 @@ async function main(): Promise<void> {
   }
   useScratchFolder()
   const startedAt = performance.now()
-  // The one computes, the other waits for the network.
+  // The first uses the CPU, the second waits for the network.
   const [isFine] = await Promise.all([check(), fetchServers()])
   if (!isFine) {
     process.stdout.write('0 passed, 1 failed\n')
     process.exit(1)
   }
-  // The collection waits most of its time, for holds and keys to expire.
+  // The collection spends most of its time waiting for holds and keys to expire.
   const counts = await Promise.all([suites(), collection()])
   const sum = (name: keyof Counts) => counts.reduce((total, count) => total + count[name], 0)
   process.stdout.write(`all of it took ${seconds(startedAt)} s on Node ${process.version}\n`)

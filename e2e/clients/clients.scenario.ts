@@ -6,13 +6,13 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { type OwnStack, startOwnStack } from '../own-stack.ts'
 
-// Clients that others' generators make from the published OpenAPI document create a product, reserve and confirm, and get a typed
-// problem for a sold-out product. A generator that can't be fetched skips its test, with the reason.
+// Third-party generators make clients from the published OpenAPI document. The clients create a product, reserve and confirm, and get a
+// typed problem for a sold-out product. If a generator can't be fetched, its test is skipped with the reason.
 const OPENAPI_TYPESCRIPT = ['openapi-typescript@7.13.0', 'openapi-fetch']
 const OPENAPI_GENERATOR = 'openapi-generator-cli==7.26.0'
 const OAPI_CODEGEN = 'github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2'
 
-/** What each client prints: two of three were confirmed; five are asked for where one is left. */
+/** The output of each client: two of three pieces were confirmed, and then five are requested while one is left. */
 const PRINTED = 'confirmed 5 1\n'
 const COMMAND_MS_MAX = 10 * 60_000
 
@@ -48,14 +48,14 @@ function run(command: string, args: readonly string[], cwd: string): Ended {
   }
 }
 
-/** Runs a command that has to succeed, and gives what it prints. Throws with all of its output if it fails. */
+/** Runs a command that must succeed, and returns its output. If it fails, throws an error with all of its output. */
 function must(command: string, args: readonly string[], cwd: string): string {
   const { status, printed, output } = run(command, args, cwd)
   if (status !== 0) throw new Error(output)
   return printed
 }
 
-/** Runs a command that needs what a machine may be without, such as a network. Skips the test if it fails. */
+/** Runs a command that needs something that a machine may lack, such as a network. Skips the test if the command fails. */
 function tryTo(context: { skip: (note: string) => void }, command: string, args: readonly string[], cwd: string): void {
   const { status, output } = run(command, args, cwd)
   if (status !== 0) context.skip(output.slice(0, 1_000))

@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config'
 
-/** `npm run test:clients`. The generators come from their registries, which takes minutes the first time. */
+/** For `npm run test:clients`. The generators come from their registries, which takes minutes the first time. */
 export default defineConfig({
   test: {
     include: ['e2e/clients/*.scenario.ts'],

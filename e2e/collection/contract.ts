@@ -2,7 +2,7 @@ import type { Request, Response } from 'newman'
 import { contractOf } from '#testing/contract'
 import { createMatcher } from '../../infra/router/match.ts'
 
-/** How an answer differs from what the stack's own OpenAPI document describes; undefined where it is as described. */
+/** Returns how an answer differs from the stack's own OpenAPI document, or undefined if it does not. */
 export type Contradiction = (request: Request, response: Response) => string | undefined
 
 /** Reads the document that the stack itself publishes. */
@@ -16,7 +16,7 @@ export async function readContract(url: string): Promise<Contradiction> {
   )
   return (request, response) => {
     const found = match(request.method, request.url.getPath())
-    // An unknown path or method is no operation of the document.
+    // An unknown path or method is not an operation of the document.
     if (found.kind !== 'found' || request.method === 'HEAD') return undefined
     const headers = new Headers(response.headers.toObject())
     try {

@@ -1,12 +1,12 @@
 import type { Emitter, Request, Response } from 'newman'
 
-/** Shorter ones, such as an invalid key that is one word, may be in a line by chance. */
+/** Shorter secrets, such as an invalid key of one word, may be in a line by chance. */
 const SECRET_LENGTH_MIN = 12
 
-/** What has no line. */
+/** Paths that have no line in the log. */
 const PROBES = ['/healthz', '/readyz']
 
-/** Notes what a run sends and gets. Gives a function that says what is wrong with the log of the stack that has answered it. */
+/** Records the requests and answers of a run. Returns a function that finds faults in the log of the stack that answered. */
 export function watchLog(run: Emitter): (lines: readonly string[]) => string[] {
   const secrets = new Map<string, string>()
   const requestIds = new Set<string>()

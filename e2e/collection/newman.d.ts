@@ -1,4 +1,4 @@
-/** The part of Newman that is used here; the package brings no types. */
+/** The part of Newman that is used here. The package has no types. */
 declare module 'newman' {
   import type { EventEmitter } from 'node:events'
 
@@ -11,10 +11,10 @@ declare module 'newman' {
     collection: object
     /** The name of the one folder to run. */
     folder?: string
-    /** Comes before the collection's own variables. */
+    /** Takes precedence over the collection's own variables. */
     envVar: Variable[]
     reporters: string[]
-    /** Of the whole run, a request and a script, in milliseconds. */
+    /** The time limits of the whole run, a request and a script, in milliseconds. */
     timeout: number
     timeoutRequest: number
     timeoutScript: number

@@ -2,7 +2,7 @@ import type { Emitter, Item, Response } from 'newman'
 import type { Contradiction } from './contract.ts'
 
 export interface Counts {
-  /** Assertions. Each answer adds one: that it is as the OpenAPI document says. No answer, or a script that throws, counts as one that failed. */
+  /** Assertions. Each answer adds one: that it matches the OpenAPI document. A missing answer or a script that throws counts as a failed one. */
   passed: number
   failed: number
   skipped: number
@@ -10,12 +10,12 @@ export interface Counts {
 
 export type Write = (text: string) => void
 
-/** Failures of a story that are shown; the others, which usually follow from them, are only counted. */
+/** The most failures of a story that are shown. The others usually follow from them and are only counted. */
 const FAILURES_SHOWN_MAX = 20
-/** Enough of a body to see the code and the detail of a problem document. */
+/** Enough of a body to show the code and the detail of a problem document. */
 const EXCERPT_MAX = 600
 
-/** Reports a run story by story: what failed, with the request and its answer, and what was skipped. After `end` it reports nothing more. */
+/** Reports a run story by story: failures, each with the request and its answer, and skipped tests. After `end` it reports nothing more. */
 export function reportOn(
   run: Emitter,
   write: Write,
@@ -23,7 +23,7 @@ export function reportOn(
 ): { counts: Counts; end: () => void } {
   const counts = { passed: 0, failed: 0, skipped: 0 }
   let story: { name: string; startedAt: number; before: Counts } | undefined
-  /** Of the request under way; `isShown` once a failure has shown it. */
+  /** The answer to the current request. `isShown` is true once a failure has shown it. */
   let answer: { response: Response | undefined; isShown: boolean } | undefined
   let hasEnded = false
 
@@ -38,7 +38,7 @@ export function reportOn(
     if (answer?.response && !answer.isShown) write(indent(excerptOf(answer.response)))
     if (answer) answer.isShown = true
   }
-  /** Without an answer every check fails: one failure is reported for all. */
+  /** Without an answer, every check fails: one failure is reported for all of them. */
   const isUnanswered = () => answer !== undefined && answer.response === undefined
 
   run.on('beforeItem', (_, { item }) => {

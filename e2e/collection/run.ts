@@ -9,12 +9,12 @@ import { type Counts, reportOn, type Write } from './report.ts'
 export type { Counts }
 
 export interface EndToEndOptions {
-  /** A stack that runs already, with an admin's key; without it one is started and stopped. A disposable one, with no other admin, gets more stories. */
+  /** A running stack, with an admin key. Without it, a stack is started and stopped. A disposable stack, without another admin, gets more stories. */
   stack?: { url: string; key: string; disposable?: boolean }
   /** The name of the one story to run. */
   folder?: string | undefined
   write?: Write
-  /** Ends the run early; a stack that was started for it is stopped then, too. */
+  /** Ends the run early, and then also stops a stack that was started for it. */
   signal?: AbortSignal
 }
 
@@ -24,7 +24,7 @@ const USAGE = `npm run e2e: the stories of stock-management.postman_collection.j
   npm run e2e -- --url URL --key KEY       on a stack that runs already; KEY is an admin's (npm start: dev-admin-key)
 `
 
-/** Usually it takes half a minute, a third of it to wait for holds and keys to expire. */
+/** A run usually takes half a minute. A third of it is spent waiting for holds and keys to expire. */
 const RUN_MS_MAX = 10 * 60_000
 /** Twice the time-out of a function. */
 const REQUEST_MS_MAX = 10_000
@@ -44,7 +44,7 @@ export async function runEndToEnd(options: EndToEndOptions = {}): Promise<Counts
   const own = await startOwnStack(signal)
   try {
     const { counts, faultsOf } = await runStories({ collection, folder, ...own, disposable: true }, write, signal)
-    // The log's last lines may still be under way.
+    // The last lines of the log may not have arrived yet.
     await own.stop()
     checkLog(faultsOf(own.log()), counts, write)
     if (counts.failed > 0) write(`the stack’s output ended with:\n${own.tail()}\n`)
@@ -54,7 +54,7 @@ export async function runEndToEnd(options: EndToEndOptions = {}): Promise<Counts
   }
 }
 
-/** Its log is one more assertion. */
+/** Counts the check of the log as one more assertion. */
 function checkLog(faults: readonly string[], counts: Counts, write: Write): void {
   counts[faults.length === 0 ? 'passed' : 'failed']++
   for (const fault of faults.slice(0, LOG_FAULTS_SHOWN_MAX)) write(`  FAILED  the stack’s log: ${fault}\n`)
@@ -72,7 +72,7 @@ async function readCollection(folder: string | undefined): Promise<Collection> {
   return collection
 }
 
-/** Throws one clear line where every story would fail for the same reason. */
+/** Throws one clear line if every story would fail for the same reason. */
 async function checkThatItAnswers({ url, key }: { url: string; key: string }): Promise<void> {
   const headers = { authorization: `Bearer ${key}` }
   const signal = AbortSignal.timeout(REQUEST_MS_MAX)
@@ -92,13 +92,13 @@ interface Run {
 
 interface Result {
   counts: Counts
-  /** What is wrong with the log of the stack. */
+  /** Returns the faults in the log of the stack. */
   faultsOf: (lines: readonly string[]) => string[]
 }
 
 async function runStories(run: Run, write: Write, signal: AbortSignal): Promise<Result> {
   const { collection, folder, url, key, disposable } = run
-  // Loaded here because it takes a second, which --help and a stack that does not start should not have to wait for.
+  // Loaded here because it takes a second. --help and a stack that does not start should not wait for that.
   const { default: newman } = await import('newman')
   keepFromProxy(url)
   const contradiction = await readContract(url)
@@ -121,7 +121,7 @@ async function runStories(run: Run, write: Write, signal: AbortSignal): Promise<
     })
     const report = reportOn(emitter, write, contradiction)
     const faultsOf = watchLog(emitter)
-    // Newman can't be stopped half-way: it runs on against a stack that stops, and its results are ignored.
+    // Newman can't be stopped half-way: it continues against a stopping stack, and its results are ignored.
     const leave = () => {
       report.end()
       reject(signal.reason)
@@ -130,7 +130,7 @@ async function runStories(run: Run, write: Write, signal: AbortSignal): Promise<
   })
 }
 
-/** Newman obeys HTTP_PROXY, which on many a company's machine would send even 127.0.0.1 elsewhere. */
+/** Newman uses HTTP_PROXY, which on many companies' machines would send even requests to 127.0.0.1 elsewhere. */
 function keepFromProxy(url: string): void {
   const others = process.env.NO_PROXY ?? process.env.no_proxy
   process.env.NO_PROXY = [others, new URL(url).hostname].filter(Boolean).join(',')

@@ -1,4 +1,4 @@
-// Compiled and run beside the client that oapi-codegen makes, by clients.scenario.ts.
+// clients.scenario.ts compiles and runs this beside the client that oapi-codegen makes.
 package main
 
 import (

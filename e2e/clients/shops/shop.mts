@@ -1,4 +1,4 @@
-// Compiled and run beside the client that openapi-typescript makes, by clients.scenario.ts.
+// clients.scenario.ts compiles and runs this beside the client that openapi-typescript makes.
 import createClient from 'openapi-fetch'
 import type { paths } from './api.js'
 
@@ -13,6 +13,6 @@ if (!held.data) throw new Error(held.error.detail)
 const reservationId = held.data.id
 const confirmed = await client.POST('/v1/reservations/{reservationId}/confirm', { params: { path: { reservationId } } })
 const { error } = await client.POST('/v1/reservations', { body: { lines: [{ sku, quantity: 5 }] } })
-// The compiler knows from the code what other members there are.
+// From the code, the compiler knows which other members exist.
 if (error?.code !== 'insufficient_stock') throw new Error(`not short: ${JSON.stringify(error)}`)
 for (const { requested, available } of error.shortages) console.log(confirmed.data?.state, requested, available)

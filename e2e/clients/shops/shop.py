@@ -1,4 +1,4 @@
-# Run with the client that openapi-generator makes, by clients.scenario.ts.
+# clients.scenario.ts runs this with the client that openapi-generator makes.
 import sys
 import time
 
