@@ -6,9 +6,9 @@ import { expectConsistent } from '#testing'
 import { type Line, LOCATIONS, openShop, type Request, type Shop } from './testing/history.ts'
 import { expectLinearizable } from './testing/linearize.ts'
 
-// Several clients at once, each with a random list of commands, on two instances of the stock module: what two processes
-// would be. Nobody can say beforehand in which order the commands take effect. But the ledger says it afterwards, and then
-// the rules say what each must have been answered. See `expectLinearizable`.
+// Several clients at once, each with a random list of commands, on two instances of the stock module, which stand for two processes. The order in
+// which the commands take effect is not known beforehand. But the ledger shows it afterwards, and then the rules determine what each answer must
+// have been. See `expectLinearizable`.
 //
 // A failure prints its seed and the shortest lists that failed. `MODEL_SEED=<seed> npx vitest run shared/stock/clients.test.ts`
 // draws the same lists again; how they interleave is up to the machine, so it may take more than one attempt.
@@ -18,7 +18,7 @@ const COMMANDS_MAX = 10
 const RUNS = 100
 const { MODEL_SEED } = environment()
 
-/** What a client knows: which answers it must get again. */
+/** What a client knows: the answers that it must get again. */
 interface View {
   shop: Shop
   client: number
@@ -36,7 +36,7 @@ function command(describe: string, requestOf: (shop: Shop) => Request | undefine
       if (request.kind === 'expire') shop.overdue.add(request.id)
       const { code } = await shop.ask(client, request)
       if (request.kind !== 'confirm' && request.kind !== 'release') return
-      // However it ended, it ended for good.
+      // A settled hold stays settled: a repeated request must get the same answer.
       const name = `${request.kind} ${request.id}`
       expect(code, name).toBe(told.get(name) ?? code)
       told.set(name, code)
@@ -71,7 +71,7 @@ const reserve = fc.record({ lines, cart }).map((wanted) =>
   })),
 )
 
-/** What is asked for follows from the key, so that whoever uses it asks for the same. */
+/** The request follows from the key, so that all users of a key send the same request. */
 const reserveUnderKey = fc.constantFrom(1, 2).map((quantity) =>
   command(`reserve under key ${quantity}`, (shop) => ({
     kind: 'reserve',
@@ -86,7 +86,7 @@ const adjustment = fc.record({
   location: place,
   quantity: fc.integer({ min: -5, max: 4 }).filter((quantity) => quantity !== 0),
 })
-/** One, or several at once, of which none names a place that another does. */
+/** One adjustment, or several at once, each at a different place. */
 const adjust = fc
   .uniqueArray(adjustment, {
     minLength: 1,
@@ -131,7 +131,7 @@ const commands = fc.commands<View, Shop, false>(
   { maxCommands: COMMANDS_MAX, size: 'max' },
 )
 
-/** The module with its queue and its connections once more, as another process has them. */
+/** A second instance of the module, with its own queue and connections, as in another process. */
 async function anotherInstance(): Promise<{ stock: typeof stock; close: () => Promise<void> }> {
   const settings = environment()
   vi.resetModules()

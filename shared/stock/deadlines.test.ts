@@ -8,7 +8,7 @@ import { EXPIRED_MAX } from './balances/lock-stock.ts'
 const context = () => systemContext('function:test')
 const codeOf = (work: Promise<unknown>) => work.then(() => 'done').catch((error: { code: string }) => error.code)
 
-/** How far off the deadline is: confirmations come from now until as long after it. */
+/** The time until the deadline. Confirmations are sent from now until as long after the deadline. */
 const DEADLINE_MS = 250
 const HOLDS = 16
 const ATTEMPTS_MAX = 2_000
@@ -74,7 +74,7 @@ describe('a hold that is overdue', () => {
     const made = await Promise.all(Array.from({ length: EXPIRED_MAX + 3 }, () => hold([{ productId, quantity: 1 }])))
     const [confirming, releasing, extending, ...others] = made.map(({ id }) => id) as [string, string, string]
     await expire(...others)
-    // Later than all others, which are ended first.
+    // These deadlines are later than all others, whose holds are ended first.
     for (const id of [confirming, releasing, extending]) {
       await sql`update reservations set expires_at = now() - interval '1 second' where id = ${id}`
       await sql`update reservation_lines set held_until = now() - interval '1 second' where reservation_id = ${id}`

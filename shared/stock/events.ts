@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import type { eventTypes } from '#events'
 
-/** The events of a change of stock. */
+/** The types of event that report a change of stock. */
 export const stockChanges = [
   'stock.adjusted',
   'stock.reserved',
@@ -15,7 +15,7 @@ const Quantity = z.number().int()
 const Version = z.number().int().positive().describe('Counts the events of this product; +1 each time.')
 const Stock = z.object({ onHand: Quantity, reserved: Quantity, available: Quantity }).meta({ id: 'StockAfter' })
 
-/** Marks stock that no reader ever saw: of several changes in one transaction, only the last leaves its stock behind. */
+/** Marks stock that no reader ever saw: when one transaction makes several changes, only the stock after the last one becomes visible. */
 export const Intermediate = z
   .literal(true)
   .optional()
@@ -23,10 +23,10 @@ export const Intermediate = z
     'Another change of the product’s stock followed in the same transaction: `stock` was never there for anyone.',
   )
 
-/** The members of every event: its product, and the product's stock over all locations after it. */
+/** The members of every event: its product, and the product's stock over all locations after the event. */
 const ChangedProduct = z.object({ productId: z.uuid(), version: Version, stock: Stock })
 
-/** What changes of a product and of its stock have in common. A change of the product alone moves no stock. */
+/** The members that a change of a product and a change of its stock have in common. A change of the product alone moves no stock. */
 export const ProductChange = ChangedProduct.extend({
   intermediate: Intermediate,
   onHandDelta: Quantity.default(0),
@@ -47,8 +47,8 @@ export const StockEvent = ChangedProduct.extend({
 export type StockEvent = z.infer<typeof StockEvent>
 
 /**
- * `stock.low`, `stock.out` or `stock.back`. `stock` is the product's stock at the alert, which may come after further changes. `cause`
- * is the change that the alert is about, with the availability that it left.
+ * `stock.low`, `stock.out` or `stock.back`. `stock` is the product's stock at the time of the alert, which may follow further changes. `cause` is
+ * the change that triggered the alert, with the quantity that was available after it.
  */
 export const StockAlert = ChangedProduct.extend({
   sku: z.string(),

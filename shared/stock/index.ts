@@ -1,6 +1,6 @@
-// More names than a front door should have: one for each operation of the domain.
+// This index exports more names than is usual here: one for each operation of the domain.
 
-// And what #products builds its own changes of stock on.
+// It also exports the functions with which #products makes its own changes of stock.
 export { cacheGroup } from './balances/cache-group.ts'
 export { totalsOf } from './balances/change.ts'
 export { lockStock } from './balances/lock-stock.ts'

@@ -10,7 +10,7 @@ const context = () => systemContext('function:test')
 const reserveLines = (lines: object[], more: object = {}) =>
   reserve(ReserveRequest.parse({ lines, ...more }), context())
 
-/** Reserves one piece of a product that a rival has locked; once that one waits, `more` comes, and the lock is given back. */
+/** Reserves one piece of a product that a rival has locked. Once the reservation waits, starts `more`; then the rival releases the lock. */
 function whileLocked<Made>(productId: string, more: () => Array<Promise<Made>>): Promise<[Reservation, ...Made[]]> {
   return inRivalSession(async (rival) => {
     await rival`select 1 from stock_levels where product_id = ${productId} for update`

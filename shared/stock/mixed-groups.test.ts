@@ -20,8 +20,8 @@ async function codeOf(work: Promise<unknown>): Promise<Code> {
 }
 
 /**
- * Makes changes that wait for one transaction: that of another product, which is before them in the queue, waits for a lock. `during` is
- * called with what happens from then on.
+ * Makes changes that wait for one transaction: a change of another product is before them in the queue, and waits for a lock. `during` is called
+ * with the work that happens from then on.
  */
 async function together(
   changes: () => Array<Promise<unknown>>,
@@ -183,7 +183,7 @@ describe('a group', () => {
       await together(() => changes.map((change) => change(context())), during)
     }
     expect(counts[1]).toBe(counts[0])
-    // Those of the change that the others wait behind, and the rival's commit, among them.
+    // This includes the statements of the change that the others wait behind, and the rival's commit.
     expect(counts[0]).toBeLessThan(40)
   })
 
@@ -194,11 +194,11 @@ describe('a group', () => {
     const { id } = await hold([{ productId, quantity: 1 }])
     const extending = await statementsOf(() => extend(id, { ttlSeconds: 60 }, context()))
     const confirming = await statementsOf(() => confirm(id, {}, context()))
-    // Begin, four that lock, one that looks for overdue holds, three that write stock, commit, and the position.
+    // Begin, four statements that lock, one that looks for overdue holds, three that write stock, commit, and the position.
     expect(adjusting).toBe(11)
-    // Two that write reservations.
+    // Two more statements write reservations.
     expect(reserving).toBe(adjusting + 2)
-    // It looks the reservation up, locks it, and writes it with its lines, but no stock.
+    // An extension looks the reservation up, locks it, and writes it with its lines, but writes no stock.
     expect(extending).toBe(adjusting + 4 - 3)
     expect(confirming).toBe(adjusting + 4)
   })

@@ -5,8 +5,8 @@ import { adjustStock, confirm, extend, getReservation, getStock, release, sweepR
 import type { ReservationState } from '#stock/schema'
 import { expectConsistent, expire, hold, newProduct, stockAt } from '#testing'
 
-// Random histories, played to the service and to the plain model below, which knows the rules and nothing of SQL. After
-// every step the two must have answered alike and stand alike. A failure prints its seed and the shortest history.
+// Random histories, applied to the service and to the plain model below, which knows the rules but no SQL. After every step, both must have given
+// the same answer and be in the same state. A failure prints its seed and the shortest history.
 
 const context = () => systemContext('function:test')
 const LOCATIONS = ['front', 'main', 'back'] as const
@@ -75,7 +75,7 @@ interface ModelReservation {
   cart: string | undefined
 }
 
-/** The rules of the service, in memory. Every method gives `ok` or the code of the refusal. */
+/** The rules of the service, in memory. Every method returns `ok` or the code of the refusal. */
 function createModel() {
   const onHand = PRODUCTS.map(() => ({ front: 0, main: 0, back: 0 }))
   const reservations: ModelReservation[] = []
@@ -88,7 +88,7 @@ function createModel() {
   const stockOf = (product: number) => onHand[product] as Record<Location, number>
   const free = (product: number, location: Location) => stockOf(product)[location] - held(product, location)
 
-  /** Lines of one product and location are one; those with a location are served first. Undefined if any is short. */
+  /** Lines of one product and location are summed; those with a location are served first. Undefined if any line is short. */
   function allocate(lines: Line[]): ModelReservation['lines'] | undefined {
     const demands: Line[] = []
     for (const line of [...lines].sort((a, b) => Number(!a.location) - Number(!b.location))) {
@@ -175,7 +175,7 @@ function createModel() {
 
 type Model = ReturnType<typeof createModel>
 
-/** The service, seen as the model is: products and reservations by number. */
+/** The service with the model's interface: products and reservations by number. */
 async function createSystem() {
   const products = [await newProduct(), await newProduct()]
   const idOf = (index: number) => products[index]?.id ?? ''
@@ -233,7 +233,7 @@ async function createSystem() {
 
 type System = Awaited<ReturnType<typeof createSystem>>
 
-/** Plays a step to both; gives what each answered. */
+/** Applies a step to both, and returns both answers. */
 async function play(model: Model, system: System, step: Step): Promise<[expected: string, actual: string]> {
   switch (step.kind) {
     case 'adjust':
@@ -243,7 +243,7 @@ async function play(model: Model, system: System, step: Step): Promise<[expected
     case 'sweep':
       return ['ok', await system.sweep()]
   }
-  // One past the end stands for a reservation that never was.
+  // The index after the last one stands for a reservation that never existed.
   const index = step.which % (model.reservations.length + 1)
   const id = system.reservation(index)
   switch (step.kind) {

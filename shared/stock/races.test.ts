@@ -6,7 +6,7 @@ import { blocked, expectConsistent, expire, hold, inRivalSession, newProduct, sq
 
 const context = () => systemContext('function:test')
 
-/** What came of each: `done`, or the code of the refusal. */
+/** The outcome of each: `done`, or the code of the refusal. */
 async function outcomes(work: Array<Promise<unknown>>): Promise<string[]> {
   const settled = await Promise.allSettled(work)
   return settled.map((result) =>
@@ -14,7 +14,7 @@ async function outcomes(work: Array<Promise<unknown>>): Promise<string[]> {
   )
 }
 
-/** A hold by a client that comes back when it is told that too much is going on, as `Retry-After` asks. */
+/** A hold by a client that tries again after `overloaded` or `busy`, as `Retry-After` asks. */
 async function patiently(...request: Parameters<typeof hold>): ReturnType<typeof hold> {
   for (let attempt = 1; ; attempt++) {
     try {
@@ -184,14 +184,14 @@ describe('a reservation ends in one way only', () => {
     const { id, productId } = await held()
     await inRivalSession(async (rival) => {
       await rival`select 1 from stock_levels where product_id = ${productId} for update`
-      // It has begun before the deadline, and looks again once it has its locks.
+      // The request began before the deadline, and checks the deadline again once it has its locks.
       const settling = outcomes([settle(id, {}, context())])
       await blocked()
       await expire(id)
       await rival`rollback`
       expect(await settling).toEqual([code])
     })
-    // It has ended the hold, which it has locked.
+    // The request has ended the hold, which it had locked.
     expect(await stateOf(id)).toBe('expired')
   })
 
@@ -215,7 +215,7 @@ describe('a reservation ends in one way only', () => {
         expire(id).then(() => sweepReservations(context())),
       ])
       expect(['done', 'not_held']).toContain(extended)
-      // The first sweep may have passed over it, while it was locked.
+      // The first sweep may have skipped the reservation while it was locked.
       await sweepReservations(context())
       expect(await stateOf(id)).toBe('expired')
     }

@@ -14,13 +14,13 @@ function contextWith(key: string): RequestContext & { idempotency: IdempotencyKe
   return { ...context(), idempotency }
 }
 
-/** Transactions that were run again, by reason. */
+/** Numbers of transactions that were run again, by reason. */
 async function retries(): Promise<Record<string, number>> {
   const counts = (await renderMetrics()).matchAll(/database_transaction_retries_total\{reason="(\w+)"\} (\d+)/g)
   return Object.fromEntries([...counts].map(([, reason, count]) => [reason, Number(count)]))
 }
 
-/** At least one more for this reason, and none for another: what a rival waits for can be taken again before it wakes. */
+/** Expects at least one more retry for this reason, and none for another: the lock can be taken again before the waiting rival wakes. */
 async function expectRetries(before: Record<string, number>, reason: string): Promise<void> {
   const { [reason]: count, ...others } = await retries()
   const { [reason]: countBefore = 0, ...othersBefore } = before
@@ -28,7 +28,7 @@ async function expectRetries(before: Record<string, number>, reason: string): Pr
   expect(others).toEqual(othersBefore)
 }
 
-/** Two products, in the order in which everybody locks them. */
+/** Two products, in the order in which all transactions lock them. */
 async function pair(): Promise<[string, string]> {
   const products = [await newProduct({ initialStock: 10 }), await newProduct({ initialStock: 10 })]
   const [first = '', second = ''] = products.map(({ id }) => id).sort()
@@ -38,7 +38,7 @@ async function pair(): Promise<[string, string]> {
 const lock = (rival: Sql, productId: string) => rival`
   select 1 from stock_levels where product_id = ${productId} for update`
 
-/** Runs `work` into a deadlock with a session that locks the pair from behind, and looks for deadlocks later, so `work` is what is ended. */
+/** Runs `work` into a deadlock with a session that locks the pair in reverse order. That session checks for deadlocks later, so `work` is aborted. */
 async function intoDeadlock<Result>([first, second]: [string, string], work: () => Promise<Result>): Promise<Result> {
   return inRivalSession(async (rival) => {
     await rival`set local deadlock_timeout = '30s'`
@@ -75,7 +75,7 @@ describe('after a deadlock with a session that locks in the opposite order', () 
     const lines = products.map((productId) => ({ productId, quantity: 1 }))
     const before = await retries()
     const made = await intoDeadlock(products, async () => {
-      // The first goes alone. The rest share the next transaction, which is the one that is retried.
+      // The first goes alone. The rest share the next transaction, which is retried.
       const alone = hold([{ productId: (await newProduct({ initialStock: 1 })).id, quantity: 1 }])
       const rest = Array.from({ length: 8 }, (_, index) => hold(index % 2 ? lines : [...lines].reverse()))
       await alone

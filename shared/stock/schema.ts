@@ -10,7 +10,7 @@ export { ProductLimits, SetLimitRequest } from './schemas/limit.ts'
 
 const label = lineOfText(200).min(1)
 
-/** Lines of one product are summed, and served whole from one location. */
+/** The quantities of a product's lines are summed, and one location serves the whole sum. */
 const HeldQuantity = z.number().int().min(1).max(ON_HAND_MAX)
 
 export const ProductStock = z

@@ -2,9 +2,9 @@ import * as z from 'zod'
 import { defineSettings, integerSetting } from '#config'
 
 const settingsSchema = z.object({
-  /** The most that a hold can last, from its creation, with all its extensions. At most ten years. */
+  /** The longest that a hold can last from its creation, in seconds, including all extensions. At most ten years. */
   RESERVATION_LIFE_MAX_SECONDS: integerSetting({ min: 5, max: 315_360_000, default: 604_800 }),
 })
 
-/** How long a reservation may hold, from its creation. Throws a ConfigError. */
+/** The longest that a reservation may hold stock, in seconds from its creation. Throws a ConfigError. */
 export const holdLifeMaxSeconds = defineSettings(settingsSchema, (settings) => settings.RESERVATION_LIFE_MAX_SECONDS)

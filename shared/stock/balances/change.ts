@@ -22,7 +22,7 @@ export interface Change {
 /** The quantity that a line of a reservation holds. */
 type HeldPieces = Pick<LineRow, 'reservationId' | 'productId' | 'location' | 'quantity'>
 
-/** The change that ends a hold, or a part of it, and leaves what is on hand as it is. */
+/** The change that ends a hold, or a part of it, without changing the quantity on hand. */
 export function endOfHold(
   type: 'released' | 'expired',
   { reservationId, productId, location, quantity }: HeldPieces,
@@ -48,7 +48,7 @@ export function totalsOf({ levels }: LockedProduct): StockTotals {
   return { onHand, reserved, available: onHand - reserved }
 }
 
-/** Applies a change to a product's balance. Throws `validation_failed` for more than a location can hold. */
+/** Applies a change to a product's balance. Throws `validation_failed` if it would leave more than a location can hold. */
 export function apply(
   product: LockedProduct,
   context: RequestContext,

@@ -27,8 +27,8 @@ export async function findOverdue(tx: Sql, productIds: string[], max: number): P
 }
 
 /**
- * Ends those of the reservations that are held and overdue, in memory, and gives their ids. Their products are locked in `stock`.
- * A reservation's row that another transaction has locked, such as an extension, is waited for, or skipped with `skipLocked`.
+ * Ends, in memory, the given reservations that are held and overdue, and returns their ids. Their products must be locked in `stock`. If another
+ * transaction, such as an extension, has locked a reservation's row, this waits for it, or skips the row with `skipLocked`.
  */
 export async function expireOverdue(
   tx: Sql,

@@ -23,7 +23,7 @@ export interface LockedProduct {
   /** The number of its last event. */
   version: number
   levels: Level[]
-  /** Null for a product without terms, as nearly all are. */
+  /** Null for a product without terms. Nearly all products have none. */
   terms: HoldingTerms | null
 }
 
@@ -38,9 +38,9 @@ interface LevelRow {
 }
 
 /**
- * Locks products, in the order of their ids, and reads their balances; `lockedAt` is the database's time then. Products that
- * don't exist are left out. The first statement is for stocktakes, which lock the table: waiting for them here, before any
- * row is locked, can't deadlock. Each has a snapshot of its own, so the third sees all that was committed under the locks.
+ * Locks products in the order of their ids, and reads their balances. `lockedAt` is the database's time after that. Products that don't exist are
+ * left out. The first statement waits for stocktakes, which lock the table: no row is locked yet, so this wait can't deadlock. Each statement has
+ * its own snapshot, so the third sees everything that earlier holders of the locks committed.
  */
 export async function lockProducts(tx: Sql, productIds: string[]) {
   const [, , rows, [clock]] = await pipeline([
@@ -52,7 +52,7 @@ export async function lockProducts(tx: Sql, productIds: string[]) {
   return { products: toProducts(rows), lockedAt: clock.lockedAt }
 }
 
-/** Locks those of the products that no other transaction has locked. It never waits, so it can't deadlock, whatever its order. */
+/** Locks the products that no other transaction has locked. It never waits, so it can't deadlock, whatever the order of its locks. */
 export async function tryLockProducts(tx: Sql, productIds: string[]): Promise<Map<string, LockedProduct>> {
   const locked = await lockRows(tx, productIds, { skipLocked: true })
   const ids = locked.map(({ id }) => id)
@@ -60,8 +60,8 @@ export async function tryLockProducts(tx: Sql, productIds: string[]): Promise<Ma
 }
 
 /**
- * It does not join the ids: while the statistics are those of a small table, as for a minute after an import, a join was planned as
- * one scan of the table for each id.
+ * The query compares with an array and does not join the ids. While the planner's statistics are those of a small table, for example in the minute
+ * after an import, it planned a join as one scan of the table for each id.
  */
 function lockRows(tx: Sql, productIds: string[], { skipLocked = false } = {}) {
   return tx<Array<{ id: string }>>`
@@ -90,14 +90,14 @@ function toProducts(rows: readonly LevelRow[]): Map<string, LockedProduct> {
   for (const { productId, sku, location, onHand, reserved, version, terms } of rows) {
     const product = products.get(productId) ?? { id: productId, sku, version: 0, levels: [], terms }
     products.set(productId, product)
-    // Only the row at 'main' counts.
+    // Only the row at 'main' carries the version.
     product.version += version
     product.levels.push({ location, onHand, reserved, isNew: false, isTouched: false })
   }
   return products
 }
 
-/** Writes the balances that changed, and each product's version: one statement for existing rows, one for new ones. */
+/** Writes the changed balances and each product's version: one statement for existing rows, one for new rows. */
 export async function saveLevels(tx: Sql, products: LockedProduct[]): Promise<void> {
   const rows = products.flatMap(({ id, version, levels }) =>
     levels

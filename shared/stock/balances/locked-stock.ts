@@ -11,13 +11,13 @@ import { countMovements } from './movement-metrics.ts'
 import { insertMovements, type NewMovement } from './movements.ts'
 
 /**
- * The locked stock of some products, in memory. Changes are decided and applied here, in order, and `save` writes all of them at once,
- * each with its ledger row and its event. What is not saved leaves no trace. Every change of stock goes through it.
+ * The locked stock of some products, in memory. Changes are decided and applied here, in order, and `save` writes all of them at once, each with
+ * its ledger row and its event. Changes that are not saved leave no trace. Every change of stock goes through this object.
  */
 export interface LockedStock {
   /** The database's time when all products were locked. */
   lockedAt: Date
-  /** The overdue holds that it ends, and whether there may be more on its products. */
+  /** The ids of the overdue holds that are ended with it. `isCutOff`: there may be more overdue holds on its products. */
   expiredIds: readonly string[]
   isCutOff: boolean
   /** Whether the product exists and is locked. */
@@ -26,7 +26,7 @@ export interface LockedStock {
   product: (productId: string) => LockedProduct
   /** Applies a change. The caller ensures that it leaves `0 <= reserved <= onHand`; the database would refuse it otherwise. */
   change: (context: RequestContext, change: Change) => NewMovement
-  /** Adds an event of the product that is not a change of its stock. `data` gets the product's next version, and its stock. */
+  /** Adds an event of the product that is not a change of its stock. Adds the product's next version and its stock to `data`; returns the version. */
   announce: (context: RequestContext, type: NewEvent['type'], productId: string, data: object) => number
   /** How many changes there are to save. */
   changes: () => number
@@ -34,8 +34,8 @@ export interface LockedStock {
 }
 
 /**
- * The stock of products that `tx` adds: none, at `main`. No other transaction sees them yet, so nothing needs a lock; but other stock
- * must have been locked before, since that waits for stocktakes. `save` writes their levels with everything else.
+ * The stock of products that `tx` adds: 0 at `main`. No other transaction sees these products yet, so they need no lock. But `tx` must have locked
+ * other stock before, because that waits for stocktakes. `save` writes their levels with everything else.
  */
 export function stockOfNewProducts(
   tx: Sql,
@@ -102,7 +102,7 @@ export function createLockedStock(tx: Sql, products: Map<string, LockedProduct>,
 
 const changes: ReadonlySet<string> = new Set(stockChanges)
 
-/** Marks the events whose stock a later change of the same transaction has replaced: no one has ever seen that stock. */
+/** Marks the events whose stock a later change of the same transaction has replaced: nobody ever saw that stock. */
 function markIntermediate(events: NewEvent[]): NewEvent[] {
   const replaced = new Set<string>()
   for (let at = events.length - 1; at >= 0; at--) {

@@ -15,7 +15,7 @@ function counts(): Promise<number[]> {
   return Promise.all(series.map(metric))
 }
 
-/** What `work` has added to them: `[reservations, pieces]` of each outcome that it has changed. */
+/** What `work` has added to the counts: `[reservations, pieces]` of each outcome that it has changed. */
 async function added(work: () => Promise<unknown>) {
   const before = await counts()
   await work()

@@ -1,7 +1,7 @@
 import { counter } from '#telemetry'
 import type { NewMovement } from './movements.ts'
 
-/** What becomes of a reservation, by the type of its movements. */
+/** The outcome of a reservation, by the type of its movements. */
 const outcomes = { reserved: 'held', confirmed: 'confirmed', released: 'released', expired: 'expired' } as const
 type Outcome = (typeof outcomes)[keyof typeof outcomes]
 
@@ -16,7 +16,7 @@ const units = counter(
   ['outcome'],
 )
 
-/** Counts what a committed transaction has done to reservations. None is held and ended in one transaction. */
+/** Counts the outcomes of reservations in a committed transaction. No transaction both holds and ends the same reservation. */
 export function countMovements(movements: readonly NewMovement[]): void {
   const became = new Map<string, Outcome>()
   for (const { type, reservationId, reservedDelta } of movements) {

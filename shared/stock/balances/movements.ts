@@ -38,7 +38,7 @@ interface MovementRow extends Omit<Movement, 'occurredAt'> {
   occurredAt: Date
 }
 
-/** A product's ledger, also a deleted one's: newest first, in the order in which the balances changed. Throws `product_not_found`. */
+/** A product's ledger, even of a deleted product: newest first, in the order in which the balances changed. Throws `product_not_found`. */
 export async function listMovements(
   productId: string,
   page: PageRequest,

@@ -4,8 +4,8 @@ import { expiredMaxOf, lockStock } from './lock-stock.ts'
 import type { LockedStock } from './locked-stock.ts'
 
 /**
- * Runs `work` in a transaction, with the function that locks stock in it. If it refuses the request while overdue holds are left on its
- * products, it runs again with more of them ended: an overdue hold must never cost a request its stock.
+ * Runs `work` in a transaction and passes it the function that locks stock. If `work` refuses the request while overdue holds are left on its
+ * products, it runs again and more of them are ended: an overdue hold must never cost a request its stock.
  *
  * @example
  * stockTransaction(context, async (tx, lock) => {

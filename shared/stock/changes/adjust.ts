@@ -8,8 +8,8 @@ import { type AdjustLine, type AdjustRequest, type AdjustStocksRequest, type Mov
 type Adjustment = z.infer<typeof AdjustRequest> & { productId: string; location: string }
 
 /**
- * Changes what is on hand at one location (default `main`) by a signed quantity. Throws `product_not_found`, `location_not_found`,
- * `stale_quantity` if what is on hand is not what the request expects, or `insufficient_stock` if less is available than is taken away.
+ * Changes the quantity on hand at one location (default `main`) by a signed quantity. Throws `product_not_found`, `location_not_found`,
+ * `stale_quantity` if the quantity on hand is not the expected one, or `insufficient_stock` if the request takes away more than is available.
  */
 export async function adjustStock(
   productId: string,
@@ -23,8 +23,8 @@ export async function adjustStock(
 }
 
 /**
- * Makes all of the adjustments, or none. Throws as `adjustStock`, with every stale and every short one, and `validation_failed` for one
- * product and location twice.
+ * Makes all of the adjustments, or none. Throws like `adjustStock`, with every stale and every short adjustment; also `validation_failed` if a
+ * product and location occur twice.
  */
 export function adjustStocks(
   { adjustments }: z.infer<typeof AdjustStocksRequest>,
@@ -35,7 +35,7 @@ export function adjustStocks(
   return changeStock({ refersTo: { lines: adjustments }, decide }, context)
 }
 
-/** `pathOf` gives where the request has the quantity of a line. */
+/** `pathOf` returns the path of a line's quantity in the request. */
 function adjust(
   group: StockGroup,
   lines: ReadonlyArray<Omit<z.infer<typeof AdjustLine>, 'sku'> & { sku?: string | undefined }>,

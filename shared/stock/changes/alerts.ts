@@ -4,11 +4,11 @@ import { oncePerEvent } from '#events'
 import { lockStock } from '../balances/lock-stock.ts'
 import type { ProductChange, StockAlert } from '../events.ts'
 
-/** The state that a product's last alert left it in: `low` and `out` last until a `stock.back` ends them. */
+/** A product's state after its last alert: `low` and `out` last until a `stock.back` ends them. */
 type AlertState = 'none' | 'low' | 'out'
 type AlertType = 'stock.low' | 'stock.out' | 'stock.back'
 
-/** A change as an event brought it. */
+/** A change as received in an event. */
 export interface SeenChange {
   change: ProductChange
   eventId: string
@@ -17,27 +17,27 @@ export interface SeenChange {
 
 type Result = PromiseSettledResult<AlertType | undefined>
 
-/** Edges that are taken at once, each in a transaction of its own: the process has ten connections. */
+/** Edges, that is changes of a product's state, that are handled at once, each in its own transaction: the process has ten connections. */
 const EDGES_AT_ONCE = 4
 
 /**
- * Derives `stock.low`, `stock.out` or `stock.back` from changes of products or of their stock, on behalf of `consumer`: once,
- * however often a change is delivered. The changes of one product come in order, and each is seen before the next. Gives each one's alert,
- * if there is one, or why it has to be delivered again. Throws where all of them do.
+ * Derives `stock.low`, `stock.out` or `stock.back` from changes of products or of their stock, on behalf of `consumer`: once, however often a
+ * change is delivered. The changes of one product must be in order, and each is handled before the next. Returns, for each change, its alert if
+ * there is one, or the reason to deliver it again. Throws if all of them have to be delivered again.
  *
- * By what a change leaves available, a product is `out` (nothing), `low` (no more than its threshold; never without one) or
- * neither, which is the first state. An alert is a transition between these, so the same alert never comes twice in a row:
+ * After a change, a product is `out` (nothing is available), `low` (no more than its threshold is available; never without a threshold) or neither,
+ * which is its first state. An alert is a transition between these states, so the same alert never comes twice in a row:
  *
- *   to `out`, from wherever:     stock.out
+ *   to `out`, from any state:    stock.out
  *   to `low`, from neither:      stock.low
- *   to `low`, from `out`:        stock.back; it is low still, and the next rise above the threshold is another stock.back
+ *   to `low`, from `out`:        stock.back; the product is still low, and the next rise above the threshold is another stock.back
  *   to neither, from `out`:      stock.back
- *   to neither, from `low`:      stock.back, if more is available than the threshold was by which it was low; a threshold that is
- *                                lowered below what is there brings nothing back
+ *   to neither, from `low`:      stock.back, if more is available than the threshold that made the product low; lowering the threshold
+ *                                below the available quantity gives no stock.back
  *
- * Only what a transaction leaves counts, since no one could see a state between two of its changes. A product that never had stock is
- * not out. A change older than one seen before is ignored. The threshold is the current one: a new threshold counts at once, since
- * setting it is a change that is evaluated, too.
+ * Only the state after a transaction counts, since nobody could see a state between two of its changes. A product that never had stock is not out.
+ * A change older than one seen before is ignored. The current threshold applies: a new threshold counts at once, since setting it is also a change
+ * that is evaluated.
  */
 export async function detectAlerts(changes: readonly SeenChange[], consumer: string): Promise<Result[]> {
   const results = new Map<SeenChange, Result>()
@@ -66,15 +66,15 @@ export async function detectAlerts(changes: readonly SeenChange[], consumer: str
 
 const productOf = ({ change }: SeenChange) => change.productId
 
-/** The result of a change whose product has one before it that has to be delivered again. */
+/** The result of a change that follows another change of the same product which has to be delivered again. */
 const BEHIND: Result = {
   status: 'rejected',
   reason: new ServiceError('busy', 'An earlier change of the product has not been seen yet.'),
 }
 
 /**
- * Sees the changes that leave their products' states as they are, up to the first that does not: nearly all changes, for which this one statement
- * is enough, and no product is locked. Gives the number of them by product.
+ * Handles each product's changes up to the first one that alters the product's state. Nearly all changes alter no state: this one statement is
+ * enough for them, and no product is locked. Returns the number of handled changes by product.
  */
 async function passWithoutEdge(changes: readonly SeenChange[]): Promise<Map<string, number>> {
   const [first] = changes
@@ -137,7 +137,7 @@ interface AlertTransition {
   next: AlertState
 }
 
-/** The alert takes the product's next version, so it is made under the product's lock, as all of its events are. */
+/** An alert takes the product's next version, so it is made under the product's lock, like all of the product's events. */
 async function takeEdge(
   tx: Sql,
   { productId, version, stock, onHandDelta, reservedDelta }: ProductChange,
@@ -161,12 +161,12 @@ async function takeEdge(
     const data: Omit<StockAlert, 'version' | 'stock'> = { productId, sku, lowStockThreshold, cause }
     lockedStock.announce(context, alert, productId, data)
   }
-  // Needed also without an alert: locking the stock may have ended overdue holds.
+  // Saved even without an alert: locking the stock may have ended overdue holds.
   await lockedStock.save()
   return alert || undefined
 }
 
-/** False if a later change has been seen already. */
+/** Saves the product's state. Returns false if a later change has been seen already. */
 async function remember(
   tx: Sql,
   productId: string,

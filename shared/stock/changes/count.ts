@@ -14,13 +14,13 @@ interface Counted {
 }
 
 /**
- * Sets balances to what was counted (by default at `main`), under a lock of the whole table: reads go on, changes of stock
- * wait. All counts are applied, or none. Throws `product_not_found`, `location_not_found`, `count_below_reserved`,
- * `validation_failed` for one product and location twice, or `busy` if it does not get the lock.
+ * Sets balances to the counted quantities (by default at `main`) under a lock of the whole table: reads continue, changes of stock wait. Applies
+ * all counts, or none. Throws `product_not_found`, `location_not_found`, `count_below_reserved`, `validation_failed` if a product and location
+ * occur twice, or `busy` if it does not get the lock.
  */
 export function countStock({ counts }: z.infer<typeof CountRequest>, context: RequestContext): Promise<CountResult> {
   return transaction(context, async (tx) => {
-    // Changes of stock queue behind a stocktake that waits for the table, so it waits for half a second only.
+    // Changes of stock queue behind a stocktake that waits for the table, so the stocktake waits for half a second only.
     await pipeline([tx`set local lock_timeout = 500`, tx`lock table stock_levels in share row exclusive mode`])
     const counted = await resolve(tx, counts)
     requireDistinct(counted)
@@ -57,7 +57,7 @@ function requireDistinct(counted: Counted[]): void {
   })
 }
 
-/** What is held has been promised, so people must resolve a count below it, hold by hold. */
+/** Held stock has been promised, so people must resolve a count below it, hold by hold. */
 function requireCovered(stock: LockedStock, counted: Counted[]): void {
   const short = counted.flatMap(({ productId, location, counted: quantity }) => {
     const { sku } = stock.product(productId)

@@ -4,8 +4,8 @@ import { lockStock } from '../balances/lock-stock.ts'
 import type { ProductLimits, SetLimitRequest } from '../schema.ts'
 
 /**
- * Sets how much of a product may be held, under the product's lock: no reservation made after the answer exceeds it. A limit that is not
- * named stays as it is, and so does what is held already. Throws `product_not_found`.
+ * Sets how much of a product may be held, under the product's lock: no reservation made after the answer exceeds the limits. A limit that the
+ * request does not name stays unchanged, and so do existing holds. Throws `product_not_found`.
  */
 export function setLimit(
   productId: string,

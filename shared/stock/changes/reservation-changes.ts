@@ -10,9 +10,9 @@ import type { ConfirmRequest, ExtendRequest, Reservation, ReservationState } fro
 import { holdLifeMaxSeconds } from '../settings.ts'
 
 /**
- * Takes the held goods out of stock; with `lines`, only the named quantity of each product, and the rest is released.
- * A confirmed reservation is returned as it is. Throws `reservation_not_found`, `not_held`, `reservation_expired`, or
- * `validation_failed` for more than is held.
+ * Takes the held goods out of stock. With `lines`, it takes only the named quantity of each product and releases the rest. Returns a reservation
+ * that is already confirmed unchanged. Throws `reservation_not_found`, `not_held`, `reservation_expired`, or `validation_failed` for more than is
+ * held.
  */
 export function confirm(
   id: string,
@@ -36,7 +36,7 @@ export function confirm(
   })
 }
 
-/** Gives the held goods back. A released reservation is returned as it is. Throws `reservation_not_found`, `not_held`. */
+/** Gives the held goods back. Returns a reservation that is already released unchanged. Throws `reservation_not_found`, `not_held`. */
 export function release(id: string, context: RequestContext): Promise<Reservation> {
   return changeReservation(id, context, (group, reservation, by) => {
     const { row, lines } = reservation
@@ -48,8 +48,8 @@ export function release(id: string, context: RequestContext): Promise<Reservatio
 }
 
 /**
- * Makes the hold end `ttlSeconds` from now. Throws `reservation_not_found`, `not_held`, or `hold_limit_reached` if a hold
- * may not last that long from its creation.
+ * Makes the hold end `ttlSeconds` from now. Throws `reservation_not_found`, `not_held`, or `hold_limit_reached` if the hold would then last longer
+ * from its creation than is allowed.
  */
 export function extend(
   id: string,
@@ -83,13 +83,13 @@ function changeReservation(
   )
 }
 
-/** Throws `not_held`; `reservation_expired` if it was to be confirmed; `product_not_found` if a product is gone. */
+/** Throws `not_held`, or `reservation_expired` for an expired hold that was to be confirmed; `product_not_found` if a product is gone. */
 function requireHeld({ stock }: StockGroup, { row, lines }: LockedReservation, wanted?: ReservationState): void {
   if (row.state !== 'held' || row.isOverdue) throw notHeld(row, wanted)
   for (const { productId } of lines) stock.product(productId)
 }
 
-/** How much of each line is confirmed: all of it, or its part of the quantity asked for its product, in the order of the lines. */
+/** Sets how much of each line is confirmed: all of it, or its share of the quantity asked for its product. Lines are served in order. */
 function share(lines: LineRow[], asked: z.infer<typeof ConfirmRequest>['lines']): LineRow[] {
   if (!asked) return lines.map((line) => ({ ...line, confirmedQuantity: line.quantity }))
   const left = new Map<string, number>()

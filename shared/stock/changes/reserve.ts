@@ -14,9 +14,9 @@ import { holdLifeMaxSeconds } from '../settings.ts'
 type Request = z.infer<typeof ReserveRequest>
 
 /**
- * Holds stock for every line, or for none. A held reservation with the same holder and reference is replaced: what it
- * holds counts as free. Throws, in this order, `product_not_found`, `location_not_found`, `product_archived`, `validation_failed` if
- * a product needs a holder, `limit_exceeded` with every limit that is exceeded, `insufficient_stock` with every short line.
+ * Holds stock for every line, or for none. A held reservation with the same holder and reference is replaced: the stock that it holds counts as
+ * free. Throws, in this order, `product_not_found`, `location_not_found`, `product_archived`, `validation_failed` if a product needs a holder,
+ * `limit_exceeded` with every exceeded limit, `insufficient_stock` with every short line.
  */
 export function reserve(request: Request, context: RequestContext): Promise<Reservation> {
   return changeStock({ refersTo: request, decide: (group, by) => place(group, request, by) }, context)

@@ -1,10 +1,10 @@
 import { askPrimary, type RequestContext, transaction } from '#database'
 import { EXPIRED_MAX, lockStock } from '../balances/lock-stock.ts'
 
-/** 10,000 holds, in a run of some seconds: the rest is for the next one. */
+/** 20 batches are 10,000 holds, and take some seconds. The next run ends the rest. */
 const BATCHES_MAX = 20
 
-/** Ends overdue holds, a batch per transaction, until none is left or 20 batches are done. Gives the number ended. */
+/** Ends overdue holds, a batch per transaction, until none is left or 20 batches are done. Returns the number of ended holds. */
 export async function sweepReservations(context: RequestContext): Promise<number> {
   let expired = 0
   for (let batch = 0; batch < BATCHES_MAX; batch++) {
@@ -19,7 +19,7 @@ export async function sweepReservations(context: RequestContext): Promise<number
     )
     if (rows.length === 0) break
     const ended = await transaction(context, async (tx) => {
-      // Locking the stock ends them.
+      // Locking the stock ends the overdue holds.
       const stock = await lockStock(
         tx,
         context,
@@ -30,7 +30,7 @@ export async function sweepReservations(context: RequestContext): Promise<number
       return stock.expiredIds.length
     })
     expired += ended
-    // If another sweep ended a full batch first, it goes on, so this one need not.
+    // If another sweep ended a full batch first, that sweep continues, so this one can stop.
     if (rows.length < EXPIRED_MAX || ended === 0) break
   }
   return expired

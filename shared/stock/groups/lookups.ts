@@ -3,9 +3,9 @@ import { findSkus } from '../reads/skus.ts'
 import { makerFor } from '../reservations/ownership.ts'
 import { type LineRow, lineColumns, linesOf } from '../reservations/reservation-rows.ts'
 
-/** The rows that a change of stock refers to. They are looked up, and locked, before it is decided. */
+/** The rows that a change of stock refers to. They are looked up, and locked, before the change is decided. */
 export interface References {
-  /** Products, at one location or at any. */
+  /** Products, each at one location or at any. */
   lines?: ReadonlyArray<{ productId?: string | undefined; sku?: string | undefined; location?: string | undefined }>
   /** The reservation that is changed. */
   reservationId?: string
@@ -17,9 +17,9 @@ export interface References {
 export interface Lookups {
   idOfSku: Map<string, string>
   locations: Set<string>
-  /** The reservations that are changed, with their lines; those that are replaced among them. */
+  /** The lines of each reservation that is changed or replaced, by its id. */
   linesOfReservation: Map<string, LineRow[]>
-  /** The ids of the holds that are replaced, by `holdName`. Several if API keys own, or owned, their reservations. */
+  /** The ids of the holds that are replaced, by `holdName`. There can be several if API keys own, or once owned, their reservations. */
   replaced: Map<string, string[]>
   /** Every product that may need a lock. */
   productIds: string[]
@@ -30,19 +30,19 @@ interface Referring {
   context: RequestContext
 }
 
-/** The name of a shopper's one hold; undefined for a change that replaces none. */
+/** The name of a shopper's only hold; undefined for a change that replaces no hold. */
 export function holdName({ holder, reference }: References): string | undefined {
   return holder == null || reference == null ? undefined : JSON.stringify([holder, reference])
 }
 
-/** What no two changes of one transaction may share: a shopper's hold, or a reservation. */
+/** The keys that two changes of one transaction must not share: a shopper's hold, or a reservation. */
 export function keysOf(refersTo: References): string[] {
   const { reservationId } = refersTo
   const name = holdName(refersTo)
   return [...(name === undefined ? [] : [`hold ${name}`]), ...(reservationId ? [`reservation ${reservationId}`] : [])]
 }
 
-/** Looks up what the changes refer to, before anything is locked. What is unknown is left out. Sends nothing for what no change refers to. */
+/** Looks up the rows that the changes refer to, before anything is locked. Unknown rows are left out. Sends no query that no change needs. */
 export async function lookUp(tx: Sql, changes: readonly Referring[]): Promise<Lookups> {
   const lines = changes.flatMap(({ refersTo }) => refersTo.lines ?? [])
   const reservationIds = changes.flatMap(({ refersTo }) => refersTo.reservationId ?? [])
@@ -55,7 +55,7 @@ export async function lookUp(tx: Sql, changes: readonly Referring[]): Promise<Lo
   const linesOfReservation = new Map<string, LineRow[]>()
   for (const line of [...changed, ...[...replaced.values()].flat()]) {
     const others = linesOfReservation.get(line.reservationId)
-    // A reservation may be changed by one and replaced by another.
+    // One change may change a reservation that another change replaces.
     if (!others) linesOfReservation.set(line.reservationId, [line])
     else if (!others.some((other) => other.line === line.line)) others.push(line)
   }
@@ -80,9 +80,9 @@ async function findLocations(tx: Sql, codes: string[]): Promise<Array<{ code: st
 }
 
 /**
- * The lines of the held reservations that are replaced, by the holds' names. Twins pass here one at a time, before any product is locked:
- * each sees, in the second statement's snapshot, the hold of the twin before it, so no shopper is refused because of their own hold.
- * The locks are taken in one order, so that two batches that share twins can't deadlock. No two changes of a batch have one name.
+ * The lines of the held reservations that are replaced, by the holds' names. Requests for the same hold pass here one at a time, before any product
+ * is locked: each sees, in the second statement's snapshot, the hold of the request before it, so no shopper is refused because of their own hold.
+ * The locks are taken in one order, so two batches that share holds can't deadlock. No two changes of a batch have the same name.
  */
 async function findReplaced(tx: Sql, changes: readonly Referring[]): Promise<Map<string, LineRow[]>> {
   const named = changes.filter(({ refersTo }) => holdName(refersTo) !== undefined)

@@ -17,16 +17,16 @@ import {
 import type { Reservation } from '../schema.ts'
 import { holdName, type Lookups, lookUp, type References } from './lookups.ts'
 
-/** A change of stock, which is decided under the locks of what it refers to. */
+/** A change of stock. It is decided while everything that it refers to is locked. */
 export interface StockChange<Result> {
   refersTo: References
-  /** Gives, or throws, a refusal before it changes anything. */
+  /** Returns or throws a refusal before it changes anything. */
   decide: (group: StockGroup, context: RequestContext) => Decision<Result>
 }
 
 /**
- * All that the changes of one transaction refer to, locked and in memory. Each change sees what those before it have done; `write` writes
- * the sum of all, and what is not written leaves no trace.
+ * Everything that the changes of one transaction refer to, locked and in memory. Each change sees the effects of those before it. `write` writes
+ * the combined result; anything not written leaves no trace.
  */
 export interface StockGroup {
   readonly stock: LockedStock
@@ -36,18 +36,18 @@ export interface StockGroup {
   productIdOf: (line: { productId?: string | undefined; sku?: string | undefined }) => string
   /** Throws `location_not_found`. */
   requireLocation: (code: string | undefined) => void
-  /** Throws `reservation_not_found`, also for one that the request may not see. */
+  /** Throws `reservation_not_found`, also for a reservation that the request may not see. */
   reservation: (id: string, context: RequestContext) => LockedReservation
-  /** The holds that a new one replaces, as they are now. */
+  /** The holds that a new hold replaces, in their current state. */
   replacedBy: (refersTo: References) => LockedReservation[]
-  /** What holders hold now of products with a limit per holder. */
+  /** The lines that holders hold now of products with a limit per holder. */
   heldLines: () => HeldLine[]
-  /** Records what has changed in a reservation's row, or in its lines. */
+  /** Records changes of a reservation's row, or of its lines. */
   change: (reservation: LockedReservation, changed: Partial<LockedReservation['row']>) => Reservation
   add: (hold: NewHold) => void
 }
 
-/** Looks up and locks what the changes refer to: first the products, in the order of their ids, then the reservations. */
+/** Looks up and locks the rows that the changes refer to: first the products, in the order of their ids, then the reservations. */
 export async function openGroup(
   tx: Sql,
   context: RequestContext,
@@ -74,7 +74,7 @@ export async function openGroup(
   return createGroup(tx, stock, lookups, reservations, held)
 }
 
-/** What was confirmed between the look-up and the lock. */
+/** Reads again the lines of reservations that were confirmed between the look-up and the lock. */
 async function readConfirmed(tx: Sql, reservations: readonly LockedReservation[]): Promise<void> {
   const confirmed = reservations.filter(({ row }) => row.state === 'confirmed')
   if (confirmed.length === 0) return
@@ -132,7 +132,7 @@ function createGroup(
 
   return {
     group,
-    /** Whether all that a change refers to has been looked up and locked, its shopper's hold included. */
+    /** Whether everything that a change refers to, including its shopper's hold, has been looked up and locked. */
     covers(refersTo: References): boolean {
       if (refersTo.reservationId !== undefined || holdName(refersTo) !== undefined) return false
       return (refersTo.lines ?? []).every(({ productId, sku, location }) => {
@@ -144,7 +144,7 @@ function createGroup(
     async write(decisions: Iterable<Decision<unknown>>): Promise<void> {
       // An overdue hold must never cost a request its stock.
       if (stock.isCutOff && [...decisions].some(isShort)) throw new StaleRead('overdue holds were left')
-      // Sent together, and run in this order: a shopper's old hold must have ended before the new one meets it in the unique index.
+      // Sent together, and run in this order: a shopper's old hold must end before the new one is inserted, because of the unique index.
       await pipeline([saveReservations(tx, [...changed]), stock.save(), insertHolds(tx, holds)])
     },
   }

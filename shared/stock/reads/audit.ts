@@ -5,12 +5,12 @@ import { noteAudit } from './audit-metrics.ts'
 
 /** Products per statement: some milliseconds of work, or a second if each has a long ledger. */
 const CHUNK_MAX = 1_000
-/** More are of no use to a person: the first ones show where to look. */
+/** More would not help a person: the first discrepancies show where to look. */
 const DISCREPANCIES_MAX = 100
 
 /**
- * Checks every product, deleted ones too, at one moment: what is on hand is the sum of the ledger; what is reserved is the
- * sum of the ledger, and of the lines of held reservations. Reports its progress after each chunk.
+ * Checks every product, including deleted ones, at one moment. The quantity on hand must be the sum of the ledger; the reserved quantity must be
+ * the sum of the ledger, and of the lines of held reservations. Reports its progress after each chunk.
  */
 export function auditStock(
   onProgress: (done: number, total: number) => Promise<void> = async () => {},
@@ -21,7 +21,7 @@ export function auditStock(
     const discrepancies: Audit['discrepancies'] = []
     let consistent = true
     let done = 0
-    // Bounded: the snapshot's products don't change, and each chunk passes some of them.
+    // Bounded: the snapshot's products don't change, and each chunk covers some of them.
     for (let chunk = await next(undefined); chunk.length > 0; chunk = await next(chunk.at(-1))) {
       const found = await findDiscrepancies(sql, chunk)
       consistent &&= found.length === 0
@@ -34,7 +34,7 @@ export function auditStock(
   })
 }
 
-/** The same for a client. It ends when the client disconnects or times out, since it can take minutes. */
+/** The same audit for a client. It ends when the client disconnects or times out, since an audit can take minutes. */
 export function auditFor(context: RequestContext): Promise<Audit> {
   return auditStock(async () => {
     if (context.isGone())
@@ -47,14 +47,14 @@ export async function countProducts(sql: Sql): Promise<number> {
   return count
 }
 
-/** The products after this one, by id, at most `max`. */
+/** At most `max` products after this one, by id. */
 export async function nextProducts(sql: Sql, after: string | undefined, max: number): Promise<string[]> {
   const rows = await sql<Array<{ id: string }>>`
     select id from products where ${after === undefined ? sql`true` : sql`id > ${after}`} order by id limit ${max}`
   return rows.map(({ id }) => id)
 }
 
-/** Where the balances of these products differ from the ledger or from what is held. */
+/** Finds where the balances of these products differ from the ledger or from the held quantities. */
 export function findDiscrepancies(sql: Sql, productIds: string[]) {
   return sql<Audit['discrepancies']>`
     with level as (

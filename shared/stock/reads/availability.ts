@@ -8,8 +8,8 @@ type Request = z.infer<typeof AvailabilityRequest>
 type Item = Request['items'][number]
 
 /**
- * The stock of each product that is asked for, at one moment: one statement reads all of it. What an overdue hold still reserves counts
- * as available. `notFound` has the ids and skus that name no product. Throws `location_not_found`.
+ * The stock of each requested product, at one moment: one statement reads all of it. Stock that an overdue hold still reserves counts as available.
+ * `notFound` has the ids and skus that name no product. Throws `location_not_found`.
  */
 export async function queryAvailability({ items }: Request, context: RequestContext): Promise<AvailabilityResult> {
   const { products, locations } = await read(
@@ -27,7 +27,7 @@ export async function queryAvailability({ items }: Request, context: RequestCont
   return answer
 }
 
-/** What an item names its product by. A sku may look like an id. */
+/** The name by which an item refers to its product. A sku may look like an id. */
 const nameOf = ({ productId, sku }: Item) => (productId === undefined ? `sku ${sku}` : productId.toLowerCase())
 
 const isKnown = ({ location }: Item, locations: ReadonlySet<string>) =>
@@ -36,7 +36,7 @@ const isKnown = ({ location }: Item, locations: ReadonlySet<string>) =>
 interface Product {
   id: string
   sku: string
-  /** The most that a reservation may hold by the product's terms. */
+  /** The most that the product's terms allow a reservation to hold. */
   heldMax: number
   version: number
   levels: Array<{ location: string; onHand: number; reserved: number }>
@@ -61,7 +61,7 @@ function availabilityOf(product: Product, { location, quantity }: Item): Availab
   }
 }
 
-/** Whether one location has all of it: a line is served whole. */
+/** Whether one location has the whole quantity: a line is never split between locations. */
 function canServe(levels: Product['levels'], quantity: number): boolean {
   return levels.some(({ onHand, reserved }) => onHand - reserved >= quantity)
 }
@@ -74,10 +74,10 @@ interface StockRow {
 }
 
 /**
- * Reads the products, by `nameOf`, and which of the locations exist. It finds rows by arrays and joins none, so each index is read once
- * whatever the planner believes; and the arrays are sub-selects, so it has one plan for any number, and doesn't plan each request anew.
- * A row comes as text, its values with spaces between: of 500 products, the driver would take longer to read columns, and the server to
- * make JSON, than it takes to find them. No value has a space or a comma in it.
+ * Reads the products, by `nameOf`, and which of the locations exist. It finds rows with arrays instead of joins, so each index is read once
+ * whatever the planner estimates. The arrays are sub-selects, so one plan serves any number of items, and no request is planned anew. Each row is
+ * returned as text with spaces between its values: for 500 products, the driver would take longer to read columns, and the server longer to make
+ * JSON, than it takes to find the rows. No value contains a space or a comma.
  */
 async function findStock(sql: Sql, items: readonly Item[]) {
   const ids = items.flatMap(({ productId }) => (productId !== undefined && isId(productId) ? productId : []))
@@ -117,7 +117,7 @@ function toProducts({ products, levels, overdue }: StockRow): Map<string, Produc
   for (const [productId = '', location = '', onHand, reserved, version] of rowsOf(levels)) {
     const product = found.get(productId)
     if (!product) continue
-    // Only the row at 'main' counts.
+    // Only the row at 'main' carries the version.
     product.version += Number(version)
     product.levels.push({ location, onHand: Number(onHand), reserved: Number(reserved) })
   }

@@ -15,8 +15,8 @@ interface ExportedStock {
 const columns = ['productId', 'sku', 'onHand', 'reserved', 'available'] satisfies Array<keyof ExportedStock>
 
 /**
- * Saves the stock of every product in the catalogue at one moment, chunk by chunk, with the progress. What an overdue hold still
- * reserves counts as available. Gives the columns, and the number of rows.
+ * Saves the stock of every product in the catalogue at one moment, chunk by chunk, with the progress. Stock that an overdue hold still reserves
+ * counts as available. Returns the columns and the number of rows.
  */
 export function exportStock(
   onChunk: (rows: ExportedStock[], done: number, total: number) => Promise<void>,
@@ -24,7 +24,7 @@ export function exportStock(
   return snapshot(async (sql) => {
     const total = await countProducts(sql)
     let done = 0
-    // Bounded: the snapshot's products don't change, and each chunk passes some of them.
+    // Bounded: the snapshot's products don't change, and each chunk covers some of them.
     for (let rows = await nextChunk(sql, undefined); rows.length > 0; rows = await nextChunk(sql, rows.at(-1))) {
       done += rows.length
       await onChunk(rows, done, total)

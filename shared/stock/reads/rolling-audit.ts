@@ -3,18 +3,18 @@ import { logger } from '#telemetry'
 import { countProducts, findDiscrepancies, nextProducts } from './audit.ts'
 import { noteAudit, notePartOfAudit } from './audit-metrics.ts'
 
-/** Products a statement: some ten milliseconds, and more where they have long ledgers. */
+/** Products per statement: some ten milliseconds of work, or more if they have long ledgers. */
 const CHUNK_MAX = 100
-/** A run begins no further chunk after this: a fiftieth of a connection, at a run each 30 s. */
+/** A run begins no further chunk after this time: a run each 30 s then uses a fiftieth of a connection. */
 const RUN_MS = 500
-/** Of a chunk, in the log. An audit by a client names more. */
+/** The most discrepancies of a chunk that are logged. An audit by a client names more. */
 const LOGGED_MAX = 10
 
 /** An audit of all products in parts. */
 interface RollingAudit {
   /** The last product that was audited; undefined before the first by id. */
   after: string | undefined
-  /** Products until it is over, by the number of them at its beginning. */
+  /** Products left until the audit is over, counted from the number of products at its beginning. */
   left: number
   consistent: boolean
 }
@@ -22,16 +22,17 @@ interface RollingAudit {
 let audit: RollingAudit | undefined
 
 /**
- * Audits the next products after those of the run before, for half a second, each chunk at one moment; after the last product comes the first
- * again. Discrepancies go to the log and the metrics at once, and an audit counts as consistent once it has found none in all products. A
- * process begins at a random product, so that one which is often restarted gets to all of them too. Gives the number of audited products.
+ * Audits the products after those of the previous run, for half a second, each chunk at one moment. After the last product it continues with the
+ * first. Discrepancies go to the log and the metrics at once. An audit counts as consistent when it has covered all products and found no
+ * discrepancy. A process begins at a random product, so that a process that often restarts gets to all of them too. Returns the number of audited
+ * products.
  */
 export function auditNextProducts(): Promise<number> {
   return snapshot(async (sql) => {
     const endAt = performance.now() + RUN_MS
     audit ??= { after: await randomProduct(sql), ...(await newAudit(sql)) }
     let audited = 0
-    // Bounded: each turn audits products, and `left` is of those that there are.
+    // Bounded: each turn audits products, and `left` counts products that exist.
     while (audit.left > 0) {
       audited += await auditChunk(sql, audit)
       if (performance.now() >= endAt) break
@@ -58,12 +59,12 @@ async function auditChunk(sql: Sql, audit: RollingAudit): Promise<number> {
     )
   audit.consistent &&= found.length === 0
   audit.after = chunk.at(-1)
-  // Products are never deleted as rows, so there are some.
+  // Rows of products are never deleted, so a chunk is never empty.
   audit.left -= Math.max(1, chunk.length)
   return chunk.length
 }
 
-/** Any product; undefined where there is none. */
+/** The id of a random product; undefined if there is no product. */
 async function randomProduct(sql: Sql): Promise<string | undefined> {
   const [row] = await sql<Array<{ id: string }>>`
     select id from products order by id offset floor(random() * (select count(*) from products)) limit 1`

@@ -13,7 +13,7 @@ export async function findSkus(
   return new Map(rows.map(({ id, sku }) => [sku, id]))
 }
 
-/** The id of the product that a line names. An id is not checked here, but by `lockStock`. Throws `product_not_found` for an unknown sku. */
+/** The id of the product that a line names. `lockStock` checks an id, not this function. Throws `product_not_found` for an unknown sku. */
 export function productIdOf(
   { productId, sku = '' }: { productId?: string | undefined; sku?: string | undefined },
   idOfSku: ReadonlyMap<string, string>,

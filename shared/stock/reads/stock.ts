@@ -4,7 +4,7 @@ import { invalid, notFound } from '#errors'
 import { cacheGroup } from '../balances/cache-group.ts'
 import type { ProductStock } from '../schema.ts'
 
-/** Throws `product_not_found` unless the product exists, or did before it was deleted: its ledger is kept. */
+/** Throws `product_not_found` unless the product exists, or existed before it was deleted: its ledger is kept. */
 export async function requireKnownProduct(productId: string, context: RequestContext): Promise<void> {
   const find = async (sql: Sql) => (await sql`select 1 from products where id = ${productId}`).length > 0
   if (!(await read(context, find, (found) => !found))) throw notFound('product', productId)
@@ -16,7 +16,7 @@ interface BalanceRow {
   reserved: number
 }
 
-/** A product's stock, over all locations and at each. What an overdue hold still reserves counts as available. */
+/** A product's stock, in total and at each location. Stock that an overdue hold still reserves counts as available. */
 export async function getStock(productId: string, context: RequestContext): Promise<ProductStock> {
   const rows = await cached(stockCache(productId), context, async (sql) => {
     const found = await balances(sql, productId)
@@ -27,14 +27,14 @@ export async function getStock(productId: string, context: RequestContext): Prom
 }
 
 /**
- * A product's stock after its last movement until `at`, a time of RFC 3339. An overdue hold counts until its `expired` movement. Throws
+ * A product's stock after its last movement until `at`, an RFC 3339 time. An overdue hold counts as reserved until its `expired` movement. Throws
  * `product_not_found`, or `validation_failed` for a time in the future.
  */
 export async function getStockAt(productId: string, at: string, context: RequestContext): Promise<ProductStock> {
   const rows = await read(
     context,
     (sql) => balancesAt(sql, productId, dateOf(at)),
-    // The replica's clock may be behind the one that the ledger's times are from.
+    // The replica's clock may be behind the clock that the ledger's times come from.
     (found) => found.length === 0 || found.some(({ isFuture }) => isFuture),
   )
   if (rows.length === 0) throw notFound('product', productId)
@@ -43,7 +43,7 @@ export async function getStockAt(productId: string, at: string, context: Request
   return { ...toStock(productId, balances), at }
 }
 
-/** PostgreSQL reads only years of four digits from 1 on. There is no ledger before 1970, and none after 9999. */
+/** PostgreSQL reads only years of four digits from 1 on. The ledger has no times before 1970 or after 9999. */
 const dateOf = (at: string) => new Date(Math.min(Math.max(Date.parse(at), 0), Date.UTC(9999, 0)))
 
 function toStock(productId: string, rows: readonly BalanceRow[]): ProductStock {
@@ -53,7 +53,7 @@ function toStock(productId: string, rows: readonly BalanceRow[]): ProductStock {
   return { productId, onHand, reserved, available: onHand - reserved, locations }
 }
 
-/** A hold that becomes overdue changes the stock without a write, and so without an invalidation: so entries live for a short time. */
+/** A hold that becomes overdue changes the stock without a write, so nothing is invalidated. Therefore entries live for a short time. */
 const stockCache = (productId: string) => ({
   name: 'stock',
   key: `stock ${productId}`,
@@ -76,12 +76,12 @@ function balances(sql: Sql, productId: string) {
 }
 
 /**
- * Movements behind the last one by time that are looked through for later ones of the ledger with an earlier time: a clock may step back,
- * and a transaction reads the clock before it locks the further products whose overdue holds it ends.
+ * After the last movement by time, this many movements are searched for one that is later in the ledger but has an earlier time. A clock may step
+ * back, and a transaction reads the clock before it locks the further products whose overdue holds it ends.
  */
 const REORDERED_MAX = 1_000
 
-/** The balances after the last movement until `at`, in the order of the ledger; zeros before the first. */
+/** The balances after the last movement until `at`, in the order of the ledger; zeros before the first movement. */
 function balancesAt(sql: Sql, productId: string, at: Date) {
   return sql<Array<BalanceRow & { isFuture: boolean }>>`
     select level.location, coalesce(last.on_hand_after, 0) as "onHand", coalesce(last.reserved_after, 0) as reserved,

@@ -3,7 +3,7 @@ import type { LockedStock } from '../balances/locked-stock.ts'
 import type { ReserveRequest } from '../schema.ts'
 import type { LineRow } from './reservation-rows.ts'
 
-/** The quantity wanted of one product, at one location, or at any that has all of it. */
+/** The quantity wanted of one product, at one location, or at any location that has the whole quantity. */
 interface Demand {
   productId: string
   quantity: number
@@ -12,7 +12,7 @@ interface Demand {
 
 export type AllocatedLine = Omit<LineRow, 'reservationId' | 'line' | 'confirmedQuantity'>
 
-/** Lines of one product and location are one demand. Demands with a location come first, since the others can go elsewhere. */
+/** Sums the lines of one product and location to one demand. Demands with a location come first, since the others can go elsewhere. */
 export function sumDemands(lines: z.infer<typeof ReserveRequest>['lines'], productIds: readonly string[]): Demand[] {
   const demands = new Map<string, Demand>()
   lines.forEach(({ quantity, location }, index) => {
@@ -33,8 +33,8 @@ export interface Shortage {
 }
 
 /**
- * Chooses the location that serves each demand, counting what `replaced` holds as available; or gives every demand that can't be
- * served, if there is one. Changes nothing. Throws `product_not_found`.
+ * Chooses the location that serves each demand, counting the stock of `replaced` holds as available; or returns every demand that can't be served,
+ * if there is one. Changes nothing. Throws `product_not_found`.
  */
 export function allocate(
   stock: LockedStock,

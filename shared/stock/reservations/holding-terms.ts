@@ -18,8 +18,8 @@ export interface HeldLine {
 }
 
 /**
- * Reads what the changes' holders hold already of the products with a limit per holder, without overdue holds. The products are
- * locked in `stock`, so no other transaction adds holds to them. Without such a product it sends no query.
+ * Reads what the changes' holders already hold of the products with a limit per holder, without overdue holds. These products are locked in
+ * `stock`, so no other transaction adds holds to them. Sends no query if there is no such product.
  */
 export async function findHeld(
   tx: Sql,
@@ -56,8 +56,8 @@ export function isLimitedByHolder(stock: LockedStock, productId: string): boolea
 }
 
 /**
- * The error if a product's terms forbid a request: the product is archived, needs a holder, or a limit is exceeded; undefined if they
- * allow it. `held` has what is held already, without what the request replaces. Throws `product_not_found`.
+ * The error if a product's terms forbid a request: the product is archived, needs a holder, or a limit is exceeded; undefined if they allow it.
+ * `held` returns the quantity already held, without the holds that the request replaces. Throws `product_not_found`.
  */
 export function refusalByTerms(
   stock: LockedStock,
@@ -91,7 +91,7 @@ export function refusalByTerms(
   return new ServiceError('limit_exceeded', detail, { extra: { limits } })
 }
 
-/** How much of a product a holder holds, in holds that the request may see, without `replaced` ones. */
+/** How much of a product a holder holds, in holds that the request may see, without the `replaced` holds. */
 export function sumHeld(
   held: readonly HeldLine[],
   holder: string | null | undefined,

@@ -3,7 +3,7 @@ import { createDemand } from './hot-products.ts'
 
 const MINUTE_MS = 60_000
 
-/** Counts lines in the first minute: so many of each product, mixed. */
+/** Counts lines in the first minute: the given number for each product, mixed. */
 function demandOf(counts: Record<string, number>) {
   const demand = createDemand()
   const left = new Map(Object.entries(counts))

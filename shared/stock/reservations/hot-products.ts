@@ -1,12 +1,12 @@
 import { gauge } from '#telemetry'
 
-/** A hot product has this share of a minute's lines, or more. So there are 20 at most, and with even demand none. */
+/** A hot product has at least this share of a minute's lines. So there are 20 hot products at most, and none if demand is even. */
 const SHARE_MIN = 0.05
-/** Fewer than one a second wait for no lock. */
+/** At fewer than one line a second, requests wait for no lock. */
 const LINES_MIN = 60
-/** Hot products that are told of. */
+/** Hot products that the metric reports. */
 const RANKS = 5
-/** Products that are counted. Each product with 1 % of the lines is among them, with a count at most that much too low. */
+/** Products that are counted. They include each product with 1 % of the lines, and its count is at most 1 % of the lines too low. */
 const COUNTED_MAX = 100
 const MINUTE_MS = 60_000
 
@@ -16,7 +16,7 @@ const lines = gauge(
   ['rank', 'sku'],
   () => {
     lines.reset()
-    // There is always one of each rank, so that the number of series does not depend on what is asked for.
+    // There is always one series for each rank, so that the number of series does not depend on the demand.
     const hot = demand.hot(Date.now())
     for (let rank = 1; rank <= RANKS; rank++) {
       const { sku, count } = hot[rank - 1] ?? { sku: '', count: 0 }
@@ -27,7 +27,7 @@ const lines = gauge(
 
 const demand = createDemand()
 
-/** Counts a line of a reservation that was decided on. */
+/** Counts a line of a decided reservation request. */
 export function countLine(sku: string): void {
   demand.count(sku, Date.now())
 }
@@ -39,7 +39,7 @@ interface Minute {
 }
 
 /**
- * Finds the products that most lines are of, by the algorithm of Misra and Gries, in bounded memory whatever is asked for:
+ * Finds the products with the most lines by the algorithm of Misra and Gries, in bounded memory whatever the demand:
  * https://doi.org/10.1016/0167-6423(82)90012-0
  */
 export function createDemand() {

@@ -4,7 +4,7 @@ function seesAll(context: RequestContext): boolean {
   return !context.ownsReservations || hasScope(context, 'admin')
 }
 
-/** The only maker whose reservations the request may see and change; null if it may all. Others' reservations do not exist for it. */
+/** The only maker whose reservations the request may see and change; null if it may all. For the request, others' reservations do not exist. */
 export function makerFor(context: RequestContext): string | null {
   return seesAll(context) ? null : context.actor
 }
@@ -13,7 +13,7 @@ export function mayTouch(context: RequestContext, { madeBy }: { madeBy: string |
   return seesAll(context) || madeBy === context.actor
 }
 
-/** The same, as a condition on rows of `reservations`. */
+/** The same check, as a condition on rows of `reservations`. */
 export function isTouchable(sql: Sql, context: RequestContext) {
   return seesAll(context) ? sql`true` : sql`made_by = ${context.actor}`
 }

@@ -4,7 +4,7 @@ import type { Reservation, ReservationState } from '../schema.ts'
 export interface ReservationRow {
   id: string
   state: ReservationState
-  /** By the database's clock when the row is read, not at the transaction's start, since it may have waited for locks. */
+  /** By the database's clock when the row is read, not at the transaction's start, since the transaction may have waited for locks. */
   isOverdue: boolean
   reference: string | null
   holder: string | null
@@ -31,7 +31,7 @@ function columns(sql: Sql) {
              created_at as "createdAt", updated_at as "updatedAt"`
 }
 
-/** Reservations that meet a condition, newest first, with their lines: in one statement, so that the two are of one moment. */
+/** Reservations that meet a condition, newest first, with their lines. One statement reads both, so that they are from one moment. */
 export function readReservations(sql: Sql, condition: ReturnType<typeof columns>, limit: number) {
   return sql<Array<ReservationRow & { lines: LineRow[] }>>`
     select ${columns(sql)}, (
@@ -44,7 +44,7 @@ export function readReservations(sql: Sql, condition: ReturnType<typeof columns>
     from reservations where ${condition} order by id desc limit ${limit}`
 }
 
-/** Locks reservations in the order of their ids. Every transaction locks their products' stock before. */
+/** Locks reservations in the order of their ids. Every transaction locks the stock of their products first. */
 export function lockReservations(tx: Sql, ids: string[], { skipLocked = false } = {}) {
   return tx<ReservationRow[]>`
     select ${columns(tx)} from reservations where id = any(${ids}::uuid[])
@@ -107,7 +107,7 @@ export interface LockedReservation {
   lines: LineRow[]
 }
 
-/** Writes reservations that were changed in memory: their states, their deadlines, and what of their lines is confirmed. */
+/** Writes reservations that were changed in memory: their states, their deadlines, and the confirmed quantities of their lines. */
 export async function saveReservations(tx: Sql, changed: readonly LockedReservation[]): Promise<void> {
   if (changed.length === 0) return
   const rows = changed.map(({ row }) => row)

@@ -59,7 +59,7 @@ export function listReservations(
       toItem: (reservation) => reservation,
     })
   const { reference, holder, state, productId } = query
-  // Reference and holder have an index. By other filters, a rare match may need a scan of all reservations.
+  // Reference and holder have an index. With other filters, a rare match may need a scan of all reservations.
   const isSelective = (state ?? productId ?? makerFor(context) ?? undefined) !== undefined
   const isScan = isSelective && (reference ?? holder) === undefined
   return isScan ? scan(context, find) : read(context, find)
@@ -75,7 +75,7 @@ function conditionOf(sql: Sql, filter: z.infer<typeof ReservationFilter>, after:
     and ${productId === undefined ? sql`true` : sql`id in (select reservation_id from reservation_lines where product_id = ${productId})`}`
 }
 
-/** By the state that clients see: an overdue hold is expired. */
+/** Filters by the state that clients see: an overdue hold is expired. */
 function inState(sql: Sql, state: string) {
   if (state === 'held') return sql`(state = 'held' and expires_at > now())`
   if (state === 'expired') return sql`(state = 'expired' or (state = 'held' and expires_at <= now()))`

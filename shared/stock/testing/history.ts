@@ -25,21 +25,21 @@ export type Answer =
   | { code: 'done' }
   | { code: string; shortages: unknown }
 
-/** One call, from its start to its end on a clock that ticks once for each of either. */
+/** One call. `start` and `end` are times on a clock that ticks once at each start and at each end. */
 export interface Operation {
   request: Request
   start: number
   end: number
   answer: Answer
-  /** The answer is an earlier one's, by their common key. */
+  /** Whether the answer is that of an earlier operation with the same key. */
   isReplay: boolean
 }
 
-/** The service as several processes would offer it, with a record of everything that was asked and answered. */
+/** The service as several processes would offer it, with a record of all requests and answers. */
 export interface Shop {
   productIds: string[]
   operations: Operation[]
-  /** Every reservation that any client has been told of, and those whose deadline has been moved into the past. */
+  /** Every reservation that was returned to any client, and those whose deadline has been moved into the past. */
   known: string[]
   overdue: Set<string>
   ask: (instance: number, request: Request) => Promise<Answer>
@@ -51,7 +51,7 @@ export const LOCATIONS = ['main', 'back'] as const
 export const STOCK_AT = { main: 6, back: 4 } as const
 const API_KEY_ID = randomUUID()
 
-/** Opens a shop of two products; `instances` are the stock module, once for each process that it stands for. */
+/** Opens a shop of two products. `instances` are copies of the stock module, one for each simulated process. */
 export async function openShop(instances: ReadonlyArray<typeof stockModule>): Promise<Shop> {
   const products = [await newProduct(), await newProduct()]
   const run = randomUUID()
@@ -80,7 +80,7 @@ export async function openShop(instances: ReadonlyArray<typeof stockModule>): Pr
   return shop
 }
 
-/** Every request of a client has a key, of its own where it does not share one: each is answered by what is stored under it, or is done. */
+/** Every request of a client has a key: a shared one, or one of its own. Each gets the answer stored under its key, or is executed. */
 function contextFor(request: Request, run: string): RequestContext {
   const context = systemContext('function:test')
   if (['expire', 'sweep', 'look'].includes(request.kind)) return context

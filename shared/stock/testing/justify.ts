@@ -3,12 +3,12 @@ import type { ProductStock } from '../schema.ts'
 import type { Operation, Shop } from './history.ts'
 import { allocate, free, heldFor, reserved, type State } from './rules.ts'
 
-/** Whether its answer says something of the state that it met, so that some state must explain it. */
+/** Whether the operation's answer depends on the state that it met, so that some state must explain the answer. */
 export function hasLooked({ answer, isReplay }: Operation): boolean {
   return !isReplay && answer.code !== 'done' && answer.code !== 'request_in_progress'
 }
 
-/** The products that it locks, or looks at. */
+/** The products that the operation locks or reads. */
 export function productsOf({ request }: Operation, { operations }: Shop): string[] {
   switch (request.kind) {
     case 'reserve':
@@ -25,7 +25,7 @@ export function productsOf({ request }: Operation, { operations }: Shop): string
   return made.find((reservation) => reservation.id === id)?.lines.map(({ productId }) => productId) ?? []
 }
 
-/** Whether an operation that changed nothing may have been answered so in this state. */
+/** Whether this state explains the answer of an operation that changed nothing. */
 export function justifies(state: State, operation: Operation, shop: Shop): boolean {
   const { request, answer } = operation
   switch (request.kind) {
@@ -61,7 +61,7 @@ export function justifies(state: State, operation: Operation, shop: Shop): boole
   }
 }
 
-/** What a client that settles a hold may be told, when that changes nothing. */
+/** The codes that a client may get for settling a hold when that changes nothing. */
 function codesFor(state: State, operation: Operation, request: { kind: string; id: string }, shop: Shop): string[] {
   const hold = state.holds.get(request.id)
   const isOverdue = hold?.state === 'held' && overdue(operation, shop).some(({ id }) => id === request.id)
@@ -71,14 +71,14 @@ function codesFor(state: State, operation: Operation, request: { kind: string; i
   return [hold?.state === repeated ? repeated : 'not_held'].flatMap((code) => code ?? [])
 }
 
-/** Holds whose deadline passed before the operation had ended; for sure, if it was before it began. */
+/** Holds whose deadline passed before the operation ended. `isSure`: it passed before the operation began. */
 function overdue({ start, end }: Operation, { operations }: Shop): Array<{ id: string; isSure: boolean }> {
   return operations.flatMap((other) =>
     other.request.kind === 'expire' && other.start < end ? [{ id: other.request.id, isSure: other.end < start }] : [],
   )
 }
 
-/** Overdue holds count as free: those that were so for sure, with any of those that became so meanwhile. */
+/** Sets of overdue holds that may count as free: all that were surely overdue, with any of those that became overdue during the operation. */
 function freedSets(state: State, operation: Operation, shop: Shop): Array<Set<string>> {
   const held = overdue(operation, shop).filter(({ id }) => state.holds.get(id)?.state === 'held')
   const sure = held.filter(({ isSure }) => isSure).map(({ id }) => id)
@@ -104,10 +104,10 @@ function shortagesOf({ answer }: Operation): unknown {
 
 const isEqual = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b)
 
-/** Requests with one key: one is done, or refused, and the others get its answer or are told that it runs. */
+/** Of the requests with one key, one is executed or refused. The others get its answer, or are told that it is in progress. */
 export function expectOneAnswerPerKey({ operations }: Shop): void {
   const keyOf = ({ request }: Operation) => (request.kind === 'reserve' ? request.key : undefined)
-  // Nobody has asked under their keys before.
+  // Other keys are used by one request only, so no request is a replay under them.
   expect(operations.filter((operation) => operation.isReplay && keyOf(operation) === undefined)).toEqual([])
   for (const key of new Set(operations.flatMap((operation) => keyOf(operation) ?? []))) {
     const twins = operations.filter((operation) => keyOf(operation) === key)

@@ -10,20 +10,20 @@ interface Row extends Pick<Movement, 'id' | 'productId' | 'location' | 'type' | 
   transaction: string
 }
 
-/** What one operation did, or the end of an overdue hold, which needs nobody to ask for it. */
+/** The effect of one operation, or the end of an overdue hold, which needs no operation. */
 interface Effect {
   rows: Row[]
   owner: Operation | undefined
-  /** It can't have come earlier. */
+  /** The effect can't have come earlier. */
   since: number
   state: State
 }
 
 /**
- * Fails unless the ledger's order explains every answer. Played to the rules in that order, each effect does what its
- * operation was told, and comes neither before the operation began nor after it ended. An operation without effect (a
- * refusal, a repeat, a look) is explained by one of the states that lay between its start and its end, and not by an
- * older one than an operation before it has seen. What two operations share no product is in no order.
+ * Fails unless the ledger's order explains every answer. When the rules are applied in that order, each effect must match its operation's answer,
+ * and come neither before the operation began nor after it ended. An operation without effect (a refusal, a repeat, a look) must be explained by
+ * one of the states between its start and its end, and not by an older state than an earlier operation has seen. Operations that share no product
+ * have no order.
  */
 export async function expectLinearizable(shop: Shop): Promise<void> {
   const effects = replay(shop, await readLedger(shop))
@@ -51,7 +51,7 @@ export async function expectLinearizable(shop: Shop): Promise<void> {
 
 const stateAt = (shop: Shop, effects: Effect[], index: number) => effects[index]?.state ?? firstState(shop.productIds)
 
-/** A transaction's rows stand together: another that runs at the same time, on other products, may have drawn numbers in between. */
+/** Keeps a transaction's rows together: a concurrent transaction on other products may have taken numbers in between. */
 function readLedger({ productIds, sequenceBefore }: Shop): Promise<Row[]> {
   return sql<Row[]>`
     select id, product_id as "productId", location, type, on_hand_delta as "onHandDelta",
@@ -61,7 +61,7 @@ function readLedger({ productIds, sequenceBefore }: Shop): Promise<Row[]> {
     order by min(sequence) over (partition by xmin::text), sequence`
 }
 
-/** Rows of one cause and type stand together: a reservation is made, and ends, as a whole, and adjustments that were asked for at once. */
+/** Groups rows of one cause and type, which must be adjacent: a reservation is made and ends as a whole, and so do adjustments of one request. */
 function group(ledger: Row[], { operations }: Shop): Row[][] {
   const groups: Row[][] = []
   const firstOf = new Map(
@@ -80,7 +80,7 @@ function group(ledger: Row[], { operations }: Shop): Row[][] {
   return groups
 }
 
-/** Plays the ledger to the rules. */
+/** Applies the ledger to the rules. */
 function replay(shop: Shop, ledger: Row[]): Effect[] {
   const effects: Effect[] = []
   let state = firstState(shop.productIds)
@@ -95,11 +95,11 @@ function replay(shop: Shop, ledger: Row[]): Effect[] {
     const by = next?.type === 'reserved' ? ownerOf(shop, next, next.reservationId ?? '') : undefined
     const cart = by?.request.kind === 'reserve' ? by.request.cart : undefined
     const isOfCart = cart !== undefined && state.holds.get(id)?.cart === cart
-    // Whoever has asked for its release at the same time was told that of a released one.
+    // A client that asked for its release at the same time was answered as for a reservation that is already released.
     const isReplaced = row.type === 'released' && isOfCart && next?.transaction === row.transaction
     const owner = isReplaced ? by : asked
     state = apply(state, shop, rows, id, owner)
-    // It is released and its successor made in one step, which nobody sees the middle of.
+    // The hold's release and its successor are one step, and nobody sees the state between them.
     if (isReplaced) replaced = rows
     else {
       effects.push({ rows: [...replaced, ...rows], owner, since: owner?.start ?? deadlineOf(shop, id).start, state })
@@ -114,7 +114,7 @@ function replay(shop: Shop, ledger: Row[]): Effect[] {
   return effects
 }
 
-/** Of several that were told of it the one that began first: they were all told the same, so any order of them is one. */
+/** The operation that caused the row. If several got that answer, the one that began first: their answers are equal, so any order is valid. */
 function ownerOf({ operations }: Shop, { type }: Row, id: string): Operation | undefined {
   const code = type === 'adjustment' ? 'adjusted' : type
   const owners = operations.filter(({ answer, isReplay }) => {
@@ -126,7 +126,7 @@ function ownerOf({ operations }: Shop, { type }: Row, id: string): Operation | u
   return owners.sort((a, b) => a.start - b.start)[0]
 }
 
-/** When its deadline passed: some time between start and end. */
+/** When the hold's deadline passed: some time between start and end. */
 function deadlineOf({ operations }: Shop, id: string): { start: number; end: number } {
   const never = { start: Number.POSITIVE_INFINITY, end: Number.POSITIVE_INFINITY }
   return operations.find(({ request }) => request.kind === 'expire' && request.id === id) ?? never
@@ -161,7 +161,7 @@ function apply(state: State, shop: Shop, rows: Row[], id: string, owner: Operati
   return end(state, id, row.type)
 }
 
-/** No effect comes after one whose operation had not begun when its own had ended. */
+/** Fails if an effect follows another effect although its own operation ended before the other's operation began. */
 function expectRealTimeOrder(effects: Effect[]): void {
   let latestStart = 0
   for (const { owner, since } of effects) {

@@ -7,7 +7,7 @@ interface Hold {
   cart: string | undefined
 }
 
-/** All that the service knows of the products, at one moment. */
+/** Everything that the service knows about the products, at one moment. */
 export interface State {
   /** By product and location. */
   onHand: ReadonlyMap<string, number>
@@ -41,7 +41,7 @@ export function end(state: State, id: string, how: ReservationState): State {
   return { ...after, holds: new Map(after.holds).set(id, { ...held, state: how }) }
 }
 
-/** What is held at a place, but for the holds in `freed`. */
+/** The quantity that is held at a place, without the holds in `freed`. */
 export function reserved({ holds }: State, place: Line, freed: ReadonlySet<string> = new Set()): number {
   return [...holds]
     .filter(([id, { state }]) => state === 'held' && !freed.has(id))
@@ -58,7 +58,7 @@ export function heldFor({ holds }: State, cart: string | undefined): string[] {
   return [...holds].flatMap(([id, each]) => (cart && each.cart === cart && each.state === 'held' ? [id] : []))
 }
 
-/** Where an order is served from, or every line that is short. Lines of one product and location are one; those with a location go first. */
+/** The locations that serve an order, and every line that is short. Lines of one product and location are summed; those with a location go first. */
 export function allocate(state: State, lines: readonly Line[], freed: ReadonlySet<string>) {
   const demands: Line[] = []
   for (const line of [...lines].sort((a, b) => Number(!a.location) - Number(!b.location))) {
