@@ -7,8 +7,8 @@ const STATEMENT = /^create (?:unique )?index concurrently\b/i
 const NAMED = /^create (?:unique )?index concurrently if not exists ([a-z0-9_]+) on [^;]+;?$/i
 
 /**
- * The name of the index where a migration is a `create index concurrently`, which can't run in a transaction; undefined for any other.
- * Throws where it is one that could not be repeated after a failure, or not alone in its file.
+ * The name of the index if a migration is a `create index concurrently`, which can't run in a transaction; undefined for any other migration.
+ * Throws if the statement could not be repeated after a failure, or is not alone in its file.
  */
 export function concurrentIndexIn(migration: string): string | undefined {
   const statement = migration.replaceAll(/^\s*--.*$/gm, '').trim()
@@ -20,8 +20,9 @@ export function concurrentIndexIn(migration: string): string | undefined {
 }
 
 /**
- * Builds an index while rows are read and written. What a build that failed has left behind is removed first: PostgreSQL keeps it, unfit
- * for use. Waits for transactions that were there before, each `waitMaxMs` at most. Throws a ConfigError behind a pooler, where a session's settings are anybody's.
+ * Builds an index while rows are read and written. First removes what a failed build has left behind: PostgreSQL keeps such an index, unfit for
+ * use. Waits for transactions that began earlier, each for `waitMaxMs` at most. Throws a ConfigError behind a pooler, where sessions share their
+ * settings.
  */
 export async function buildIndex(name: string, statement: string, waitMaxMs: number): Promise<void> {
   const [url = ''] = serverUrls(databaseSettings().DATABASE_URL)
@@ -37,7 +38,7 @@ export async function buildIndex(name: string, statement: string, waitMaxMs: num
     if (unfit) await lease.sql.unsafe(`drop index concurrently ${name}`)
     await lease.sql.unsafe(statement)
   } finally {
-    // Ends the session, and its settings with it.
+    // Ends the session, together with its settings.
     lease.abandon()
     lease.release()
   }

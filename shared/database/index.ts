@@ -1,4 +1,4 @@
-// More than fifteen names: all modules above read, write and page through this door, and each name is a promise of its own.
+// More than fifteen names: all modules above read, write and page through this index, and each name is a separate promise.
 export { closeDatabase } from './close.ts'
 export type { Sql } from './connections/connect.ts'
 export { primary } from './connections/connections.ts'

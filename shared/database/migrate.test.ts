@@ -12,7 +12,7 @@ let home = ''
 let fresh = ''
 let directory: URL
 
-/** An empty database, which the code under test takes for its own. */
+/** An empty database, which the code under test uses as its own. */
 beforeEach(async () => {
   home = environment().DATABASE_URL as string
   fresh = `${new URL(home).pathname.slice(1)}_fresh`
@@ -136,7 +136,7 @@ describe('migrate', () => {
       await write('0002_column.sql', 'alter table products add column sku text')
     })
 
-    /** Reads the table in a transaction that is open until `work` is done. */
+    /** Reads the table in a transaction that stays open until `work` is done. */
     const duringRead = <Result>(work: (pid: number) => Promise<Result>) =>
       inRivalSession(async (rival) => {
         const [row] = await rival<
@@ -150,7 +150,7 @@ describe('migrate', () => {
       const { running, pid } = await duringRead(async (pid) => {
         const running = migrate(directory)
         await blocked()
-        // Behind the migration in the queue: it fails where that waits for longer than a read may.
+        // This read queues behind the migration. It fails if the migration waits for longer than a read may.
         expect(await sql`select name from products`).toEqual([{ name: 'Tea pot' }])
         await vi.waitFor(() => expect(warn).toHaveBeenCalled(), { timeout: 10_000 })
         return { running, pid }
@@ -179,7 +179,7 @@ describe('migrate', () => {
     await write('0002_columns.sql', 'alter table holds add column at date; alter table sales add column at date')
     const warn = vi.spyOn(logger(), 'warn')
     const { running } = await inRivalSession(async (rival) => {
-      // The migration finds out first.
+      // With this, the migration detects the deadlock first.
       await rival`set local deadlock_timeout = '1h'`
       await rival`insert into sales values (1)`
       const running = migrate(directory)

@@ -13,15 +13,15 @@ const FILE_NAME = /^\d{4}_[a-z0-9_]+\.sql$/
 const MIGRATION_LOCK = 0x746f636b
 
 /**
- * A statement that waits for a lock on a table blocks all later ones on that table. So it waits for less than the 3 s of theirs, and lets
- * them pass before it tries again.
+ * A statement that waits for a lock on a table blocks all later ones on that table. So it waits for less than their 3 s, and lets them pass before
+ * it tries again.
  */
 const LOCK_WAIT_MS = 2_000
 const HOLDERS_MS = 700
 const PAUSE_MS = 2_000
 /** The service itself locks a table for 5 minutes at most, for an export. A longer lock needs an operator. */
 const LOCK_TRIES_MS = 10 * 60_000
-/** Between two looks whether another process is through with its file. */
+/** Time between two checks whether another process has finished its file. */
 const TURN_MS = 200
 
 const FOLDER = new URL('./migrations/', import.meta.url)
@@ -32,11 +32,11 @@ export async function migrationFiles(directory = FOLDER): Promise<string[]> {
 }
 
 /**
- * Migrates the schema to the newest version: runs every file in `migrations/` once, in the order of their names, each in a transaction of
- * its own, except one that is a `create index concurrently`. Several processes may call it at once: an advisory lock lets one work while
- * the others wait. A file that needs a locked table is retried for `lockTriesMs`, and blocks other statements for 2 s at most each time.
- * Gives the names of the files that it ran. Throws where the database has a file that the code lacks, since the code is then older, and a ConfigError where the server is too old, or not
- * what its URL says.
+ * Migrates the schema to the newest version. Runs every file in `migrations/` once, in the order of their names, each in a transaction of its own,
+ * except a file that is a `create index concurrently`. Several processes may call it at once: an advisory lock lets one work while the others wait.
+ * A file that needs a locked table is retried for `lockTriesMs`, and blocks other statements for 2 s at most each time. Returns the names of the
+ * files that it ran. Throws if the database has a file that the code lacks, since the code is then older. Throws a ConfigError if the server is too
+ * old, or is not what its URL says.
  */
 export async function migrate(directory = FOLDER, lockTriesMs = LOCK_TRIES_MS): Promise<string[]> {
   const lease = await leaseWriter()
@@ -50,7 +50,7 @@ export async function migrate(directory = FOLDER, lockTriesMs = LOCK_TRIES_MS): 
       applied.push(file)
     }
   } finally {
-    // Ends the session, and with it a failed transaction.
+    // Ends the session, and a failed transaction with it.
     lease.abandon()
     lease.release()
   }
@@ -68,7 +68,7 @@ class LockedOut extends Error {
   }
 }
 
-/** Does `work`, and again while it is locked out, for `triesMs`. Throws the last LockedOut. */
+/** Runs `work`, and runs it again while it is locked out, for `triesMs`. Throws the last LockedOut. */
 async function untilUnlocked<Result>({ sql }: Lease, triesMs: number, work: () => Promise<Result>): Promise<Result> {
   const until = performance.now() + triesMs
   for (;;) {
@@ -83,7 +83,10 @@ async function untilUnlocked<Result>({ sql }: Lease, triesMs: number, work: () =
   }
 }
 
-/** Runs the first missing file, and gives its name; undefined where none is missing. The lock is the transaction's, since a pooler has no sessions. */
+/**
+ * Runs the first missing file, and returns its name; undefined if none is missing. The lock belongs to the transaction, since a pooler has no
+ * sessions.
+ */
 async function applyNext({ sql, opening }: Lease, directory: URL, files: string[]): Promise<string | undefined> {
   await beginTurn({ sql, opening })
   await sql`create table if not exists schema_migrations (name text primary key, applied_at timestamptz not null default now())`
@@ -96,7 +99,7 @@ async function applyNext({ sql, opening }: Lease, directory: URL, files: string[
     const text = await readFile(new URL(missing, directory), 'utf8')
     const index = concurrentIndexIn(text)
     if (index) {
-      // A simple statement ends the portal of the last one, whose snapshot the index would wait for.
+      // A simple statement ends the portal of the last one, whose snapshot the building of the index would wait for.
       await sql.unsafe('select 1')
       await buildIndex(index, text, LOCK_TRIES_MS)
     }
@@ -107,8 +110,8 @@ async function applyNext({ sql, opening }: Lease, directory: URL, files: string[
 }
 
 /**
- * Begins a transaction that holds the migrations' lock. It waits by asking again: a statement that waits in the server keeps a snapshot
- * there, and the index that the lock's holder may be building would wait for that one.
+ * Begins a transaction that holds the migrations' lock. It waits by trying again: a statement that waits in the server keeps a snapshot there, and
+ * the index that the lock's holder may be building would wait for that snapshot.
  */
 async function beginTurn({ sql, opening }: Pick<Lease, 'sql' | 'opening'>): Promise<void> {
   for (;;) {
@@ -123,12 +126,12 @@ async function beginTurn({ sql, opening }: Pick<Lease, 'sql' | 'opening'>): Prom
   }
 }
 
-/** Throws LockedOut once a statement has waited too long, or in a circle. */
+/** Throws LockedOut once a statement has waited too long, or in a deadlock. */
 async function run(sql: Sql, file: string, text: string): Promise<void> {
   const [{ pid }] = await sql<[{ pid: number }]>`select pg_backend_pid() as pid`
   await sql.unsafe(`set local lock_timeout = ${LOCK_WAIT_MS}`)
   let holders: number[] = []
-  // During the wait: afterwards the holders are unknown.
+  // Found during the wait: afterwards the holders are unknown.
   const finding = setInterval(async () => {
     const found = await holdersBefore(pid)
     if (found.length > 0) holders = found
@@ -142,7 +145,7 @@ async function run(sql: Sql, file: string, text: string): Promise<void> {
   }
 }
 
-/** The sessions that block a session; empty where that is unknown. */
+/** The sessions that block a session; empty if they are unknown. */
 async function holdersBefore(pid: number): Promise<number[]> {
   const find = primary()<[{ pids: number[] }?]>`select pg_blocking_pids(${pid}) as pids`
   const [row] = await find.catch(() => [])

@@ -7,9 +7,9 @@ import { concurrentIndexIn } from './concurrent-index.ts'
 import { connect, type Sql } from './connections/connect.ts'
 import { effectsOf } from './testing/migration-effects.ts'
 
-/** The last migration before there was the rule that this file holds later ones to: docs/releasing.md. */
+/** The last migration before the rule that this file checks for later ones: see docs/releasing.md. */
 const LAST_BEFORE = '0027'
-/** Tables that hold some hundreds of rows at most: to read or fill one takes a moment. */
+/** Tables with some hundreds of rows at most: reading or filling one takes a moment. */
 const SMALL = ['event_groups', 'locations', 'restores', 'schema_migrations', 'webhooks']
 const CONTRACT = /^\d{4}_contract_/
 const UNUSED_SINCE = /^-- Unused since (\d+)\.(\d+)\.(\d+)[.:]/m

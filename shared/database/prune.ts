@@ -2,14 +2,14 @@ import type { Sql } from './connections/connect.ts'
 import type { RequestContext } from './request-context.ts'
 import { transaction } from './transactions/transaction.ts'
 
-/** Rows a statement, and statements a run: locks are short, and one run deletes a backlog of 200,000 rows. */
+/** Rows per statement, and statements per run. Locks are short, and one run deletes a backlog of 200,000 rows. */
 const BATCH_MAX = 10_000
 const BATCHES_MAX = 20
 
 /**
- * Repeats a statement that deletes up to `limit` rows, each time in a transaction of its own, until none are left or the run's bound is
- * reached. Gives the number of deleted rows. Select the rows as an array (`ctid = any(array(select …))`): a join that is planned for few
- * rows reads all for each.
+ * Repeats a statement that deletes up to `limit` rows, each time in a transaction of its own, until no rows are left or the run's bound is reached.
+ * Returns the number of deleted rows. Select the rows as an array (`ctid = any(array(select …))`): a join that is planned for few rows reads all
+ * rows for each one.
  *
  * @example
  * await prune(context, (tx, limit) => tx`delete from inbox where ctid = any(array(select ctid from inbox limit ${limit}))`)

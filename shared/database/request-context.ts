@@ -2,13 +2,13 @@ import { childTrace, currentTrace, type TraceContext } from '#telemetry'
 import type { Scope } from './scopes.ts'
 import type { IdempotencyKey } from './transactions/idempotency.ts'
 
-/** Who sent a request, what it may do and under which promises: one object a request, passed to every call of the domain. */
+/** Who sent a request, what it may do, and which guarantees it has. There is one object per request, passed to every call of the domain. */
 export interface RequestContext {
-  /** Who is written into the ledger: `api-key:<id>`, or `function:<name>` where no client sent the request. */
+  /** The actor for the ledger: `api-key:<id>`, or `function:<name>` if no client sent the request. */
   readonly actor: string
   /** What the request may do: some operations need more than the scope of their route. */
   readonly scopes: readonly Scope[]
-  /** True where a request sees and changes only the reservations of its own key, unless it has the scope `admin`. */
+  /** True if a request sees and changes only the reservations of its own key, unless it has the scope `admin`. */
   readonly ownsReservations: boolean
   readonly trace: TraceContext
   readonly idempotency: IdempotencyKey | undefined
@@ -18,11 +18,11 @@ export interface RequestContext {
   readonly isGone: () => boolean
 }
 
-/** What the calls of a request leave for its response. */
+/** What the calls of a request set for its response. */
 export interface ResponseState {
   /**
-   * The position that a read must have reached: at first the one that the client sent. Each commit replaces it by its own, so the
-   * request's next read sees the commit, and so does a later request that brings the token.
+   * The log position that a read must have reached. At first it is the client's token. Each commit replaces it with its own position, so that the
+   * request's next read sees the commit, and so does a later request that sends the token.
    */
   consistencyToken: string | undefined
   /** The id of the first request with this idempotency key, if the response repeats its stored answer. */

@@ -22,7 +22,7 @@ export function hasScope({ scopes: granted }: Granted, scope: Scope): boolean {
   return granted.includes(scope) || granted.includes('admin')
 }
 
-/** Throws `forbidden` for a request without the scope. `what` begins the detail: what needs the scope. */
+/** Throws `forbidden` for a request without the scope. `what` is the thing that needs the scope; the error's detail begins with it. */
 export function requireScope(context: Granted, scope: Scope, what = 'This'): void {
   if (!hasScope(context, scope)) throw lacking(scope, what)
 }

@@ -36,7 +36,7 @@ export function connect(url: string, options: ConnectOptions): Sql {
     ofSingles: !holdsTransactions,
     connect_timeout: 5,
     idle_timeout: 60,
-    // Seconds before another attempt to connect. The driver's own grow to 20, longer than a request waits for a server that has returned.
+    // Seconds before another attempt to connect. The driver's own delays grow to 20 s, longer than a request waits for a server that has returned.
     backoff: (failures: number) => fullJitter(failures, { baseMs: 10, maxMs: 500 }) / 1_000,
     types: { bigint: { to: 20, from: [20], parse: Number, serialize: String }, ...arrayTypes },
     fetch_types: false,
@@ -57,7 +57,7 @@ export function addressOf({ host, port, user, password, database, tls, isPooled 
     port: [port],
     user,
     database,
-    // A function: the driver would replace an empty password by a variable's.
+    // A function: the driver would replace an empty password by that of an environment variable.
     password: () => password,
     ssl: tls,
     // Behind a pooler, the next statement may run on another server connection, which has not prepared it.

@@ -47,7 +47,7 @@ describe('a connection that is killed', () => {
       await terminate(pid as number)
       await failing
     })
-    // The statement held back would need a connection and a moment; a whole transaction takes longer.
+    // If the statement that was held back ran, it would need only a connection and a moment; a whole transaction takes longer.
     await transaction(context(), async (tx) => tx`lock table locations in share row exclusive mode`)
     expect(await sql`select name from locations where name = 'changed'`).toEqual([])
     expect(await codes()).toEqual([])

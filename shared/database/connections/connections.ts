@@ -8,7 +8,7 @@ import { findPrimary } from './servers/find-primary.ts'
 import { parseServerUrl } from './servers/server-url.ts'
 import { databaseSettings, serverUrls } from './settings.ts'
 
-/** Between two checks of the primary: half as much again or less, at random, so that processes do not check in step. */
+/** Time between two checks of the primary, varied at random by up to half, so that processes do not check in step. */
 const CHECK_MS = 1_000
 const ANSWER_MAX_MS = 1_000
 /** As long as a request may take: nothing waits for the answer after that. */
@@ -16,9 +16,9 @@ const PRIMARY_STATEMENT_MAX_MS = 5_000
 /** More than any look-up by index takes, and little enough to leave time for the primary. */
 export const REPLICA_STATEMENT_MAX_MS = 2_000
 const RETIRED_MAX_SECONDS = 10
-/** Exports and audits of a process, which keep the database busy for minutes: two for requests and two for jobs. */
+/** Exports and audits that a process runs at once. They keep the database busy for minutes: two for requests and two for jobs. */
 const SNAPSHOTS_MAX = 4
-/** Only jobs and audits wait, and they have the time. */
+/** Only jobs and audits wait for such a connection, and they have the time. */
 const SNAPSHOT_WAIT_MS = 30_000
 
 let writers: LeasePool | undefined
@@ -26,34 +26,34 @@ let snapshots: LeasePool | undefined
 let toPrimary: Readers | undefined
 let toReplica: Readers | undefined
 let replicaProbes: Sql | undefined
-/** How often another server of DATABASE_REPLICA_URL was turned to. */
+/** How often reads have turned to another server of DATABASE_REPLICA_URL. */
 let replicaTurns = 0
 let primaryUrl: string | undefined
-/** The search for the primary under way. */
+/** The search for the primary that is under way. */
 let searching: Promise<void> | undefined
-/** Aborted when the connections are closed: results of searches before that are ignored. */
+/** Aborted when the connections are closed: the results of earlier searches are ignored. */
 let session = new AbortController()
-/** Checks the primary, where there are other servers. */
+/** Checks the primary if DATABASE_URL names other servers. */
 let checks: Loop | undefined
-/** The latest timeline of a primary that was found; 0 before the first. */
+/** The latest timeline of a primary that was found; 0 before the first one. */
 let timeline = 0
 let epoch = 0
 
-/** The URL of the server to write to: the first of DATABASE_URL, until the search, which begins here, finds another. */
+/** The URL of the server to write to. It is the first of DATABASE_URL until the search, which the first call starts, finds another. */
 function currentPrimary(): string {
   if (primaryUrl === undefined) {
     onShutdown(closeConnections)
     primaryUrl = serverUrls(databaseSettings().DATABASE_URL)[0] ?? ''
     suspectPrimary()
-    // Only where there is a second server.
+    // Only if there is a second server.
     if (searching) checks = checkPrimary()
   }
   return primaryUrl
 }
 
 /**
- * Queries the primary about once a second, one query at a time, however long its answer takes. Without it, a primary whose machine stands
- * still would not fail before a statement's time-out, and that is longer than a fail-over may take.
+ * Queries the primary about once a second, one query at a time, however long its answer takes. Without these checks, a primary whose machine hangs
+ * would be noticed only at a statement's time-out, which is longer than a fail-over may take.
  */
 function checkPrimary(): Loop {
   let asked: Promise<unknown> | undefined
@@ -69,7 +69,7 @@ function checkPrimary(): Loop {
   )
 }
 
-/** Resolves when the first search has ended, whether or not it has found the primary; undefined after that. */
+/** Resolves when the first search has ended, whether it has found the primary or not; undefined after that. */
 export function primaryKnown(): Promise<void> | undefined {
   currentPrimary()
   return timeline === 0 ? searching : undefined
@@ -83,7 +83,7 @@ export async function leaseWriter(): Promise<Lease> {
   return writers.lease()
 }
 
-/** The same for long reads, in a small pool of their own: reservations do not wait for them. Waits at most 30 s. */
+/** The same for long reads, in a small pool of their own, so that reservations do not wait for them. Waits at most 30 s. */
 export async function leaseSnapshot(): Promise<Lease> {
   await primaryKnown()
   const waiting = { max: SNAPSHOTS_MAX, waitMs: SNAPSHOT_WAIT_MS }
@@ -103,8 +103,8 @@ export function primaryReaders(): Readers {
 }
 
 /**
- * Makes later reads open new connections to the primary, after a read on `stalled` had no answer: a connection may be dead without a sign.
- * Other reads in flight on the old connections get 10 s to finish.
+ * Makes later reads open new connections to the primary, after a read on `stalled` got no answer: a connection may be dead without a sign. Other
+ * reads in flight on the old connections get 10 s to finish.
  */
 export function retirePrimaryReaders(stalled: Readers): void {
   if (toPrimary !== stalled) return
@@ -113,8 +113,8 @@ export function retirePrimaryReaders(stalled: Readers): void {
 }
 
 /**
- * Searches the servers of DATABASE_URL for the primary, where there are several, because the last one has failed. If it finds another, all
- * connections move there, and what is in flight fails. One search runs at a time.
+ * Searches the servers of DATABASE_URL for the primary, if there are several, because the current one has failed. If it finds another, all
+ * connections move there, and statements in flight fail. One search runs at a time.
  */
 export function suspectPrimary(): void {
   if (primaryUrl === undefined || searching) return
@@ -148,7 +148,7 @@ function currentReplica(): string | undefined {
   return urls[replicaTurns % urls.length]
 }
 
-/** Connections to the replica; undefined where none is configured. */
+/** Connections to the replica; undefined if none is configured. */
 export function replicaReaders(): Readers | undefined {
   if (toReplica) return toReplica
   const url = currentReplica()
@@ -157,7 +157,7 @@ export function replicaReaders(): Readers | undefined {
   return toReplica
 }
 
-/** A connection to the replica for probes alone: they are answered however busy the others are. */
+/** A connection to the replica for probes only: they are answered however busy the other connections are. */
 export function replicaForProbes(): Sql {
   if (replicaProbes) return replicaProbes
   const url = currentReplica()
@@ -167,8 +167,7 @@ export function replicaForProbes(): Sql {
 }
 
 /**
- * Changes whenever a connection to the replica ends: from then on its address may lead to another server, which has not replayed as
- * much.
+ * Changes whenever a connection to the replica ends. After that, the replica's address may lead to another server, which has not replayed as much.
  */
 export function replicaEpoch(): number {
   return epoch
@@ -179,8 +178,8 @@ function nextEpoch(): void {
 }
 
 /**
- * Drops the replica's connections and the statements on them. The next use opens new ones, to the next server of DATABASE_REPLICA_URL
- * where that names several.
+ * Drops the replica's connections and the statements on them. The next use opens new connections, to the next server of DATABASE_REPLICA_URL if
+ * that names several.
  */
 export function resetReplica(): void {
   nextEpoch()

@@ -2,11 +2,11 @@ import { connect, type Sql } from './connect.ts'
 import { createLeasePool, type LeasePool } from './pool/lease-pool.ts'
 import { databaseSettings } from './settings.ts'
 
-/** One server's connections for reads. Each kind of read has its own, so that none waits for another kind. */
+/** One server's connections for reads. Each kind of read has its own connections, so that no kind waits for another. */
 export interface Readers {
   /** For statements that find some rows by an index. They are pipelined. */
   rows: Sql
-  /** For the look-ups of API keys, with which every request begins. */
+  /** For look-ups of API keys, with which every request begins. */
   keys: Sql
   /** For statements that may scan a table: one at a time on each connection. */
   scans: LeasePool
@@ -17,13 +17,13 @@ export interface Readers {
 interface ReadersOptions {
   isPrimary?: boolean
   onclose?: () => void
-  /** The server ends a statement that takes longer, so that it does not go on when nothing waits for it. */
+  /** The server ends a statement that takes longer, so that it does not run on when nothing waits for it. */
   statementMaxMs: number
 }
 
-/** A scan keeps a core of the database's machine busy. Two leave most machines some for reservations. */
+/** A scan keeps one core of the database's machine busy. With two scans, most machines have cores left for reservations. */
 const SCANS_MAX = 2
-/** Scans that may wait, and how long: the wait and the scan fit into a request's time. */
+/** How many scans may wait, and how long: the wait and the scan fit into a request's time. */
 const SCANS_WAITING_MAX = 50
 const SCAN_WAIT_MS = 1_500
 

@@ -17,12 +17,12 @@ const serverUrl = z.string({ error: `must be a postgres:// URL, such as the data
 const replicaUrl = serverUrl.refine((url) => !isPooled(url), 'must name the replica itself, without pgbouncer=true')
 
 const settingsSchema = z.object({
-  /** May name several servers, `postgres://user:password@one:5432,two:5432/stock`: the primary among them is used. */
+  /** May name several servers, `postgres://user:password@one:5432,two:5432/stock`: the service uses the primary among them. */
   DATABASE_URL: serverUrl,
-  /** May name several servers in the same way: the first standby that answers is used. */
+  /** May name several servers in the same way: the service uses the first standby that answers. */
   DATABASE_REPLICA_URL: replicaUrl.optional(),
   DATABASE_POOL_MAX: integerSetting({ min: 1, max: 100, default: 10 }),
-  /** Reads avoid a replica that lags by more than either. Look-ups of API keys avoid one that lags by more than 2 s. */
+  /** Reads avoid a replica that lags by more than either limit. Look-ups of API keys avoid one that lags by more than 2 s. */
   DATABASE_REPLICA_LAG_MAX_BYTES: integerSetting({ min: 0, max: Number.MAX_SAFE_INTEGER, default: 64 * 1024 * 1024 }),
   DATABASE_REPLICA_LAG_MAX_MS: integerSetting({ min: 0, max: 60_000, default: 2_000 }),
   /** What a commit waits for. The server's own setting by default. */
@@ -49,7 +49,7 @@ export function isPooled(url: string): boolean {
   return serverUrls(url).some((each) => parseServerUrl(each).isPooled)
 }
 
-/** A URL for each server that `url` names, in their order. They differ in host and port only. */
+/** A URL for each server that `url` names, in the same order. They differ in host and port only. */
 export function serverUrls(url: string): string[] {
   const [, before = '', hosts = '', after = ''] = /^([^/]+\/\/(?:[^/?#]*@)?)([^/?#@]*)(.*)$/s.exec(url) ?? []
   return hosts.split(',').map((host) => `${before}${host}${after}`)

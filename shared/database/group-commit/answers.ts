@@ -16,7 +16,7 @@ export interface Member<Request> {
 
 export type Decision<Result> = { result: Result } | { error: ServiceError }
 
-/** The members that are decided already: by the answer stored under their key, or because the key can't be used now. */
+/** The members that are already decided: by the answer stored under their key, or because their key can't be used now. */
 export async function claim<Request, Result>(tx: Sql, batch: ReadonlyArray<Member<Request>>) {
   const decided = new Map<Member<Request>, Decision<Result>>()
   const keyed = batch.flatMap((member) => {
@@ -39,7 +39,7 @@ export async function claim<Request, Result>(tx: Sql, batch: ReadonlyArray<Membe
   return decided
 }
 
-/** Stores the answers of members with a key, except for refusals that the same request may not meet again. */
+/** Stores the answers of members with a key, except for refusals that an equal request may not get again. */
 export function store<Request, Result>(sql: Sql, decisions: Map<Member<Request>, Decision<Result> | undefined>) {
   const entries = [...decisions].flatMap(([{ context }, decision]) => {
     const answer = decision && answerOf(decision)

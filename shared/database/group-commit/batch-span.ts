@@ -4,9 +4,9 @@ import type { Entry } from './queue.ts'
 type Member = Pick<Entry<unknown, never>, 'span'>
 
 /**
- * Does the work of a batch in a trace of its own, which is recorded if one of its requests is. The batch links to its recorded requests, late
- * joiners too, and each of them links to the batch. Where the first one to be recorded joins late, the batch's span has no statements: they
- * went without one. `work` may change `batch`.
+ * Runs the work of a batch in a trace of its own, which is recorded if one of its requests is. The batch links to its recorded requests, including
+ * late joiners, and each of them links to the batch. If the first recorded request joins late, the batch's span has no statements, because they
+ * were sent without a span. `work` may change `batch`.
  */
 export async function inBatchSpan<Result>(
   group: string,
@@ -16,13 +16,13 @@ export async function inBatchSpan<Result>(
   const on = tracing()
   if (!on) return work()
   const links = recorded(batch)
-  // Not in the context that this happens to run in, which is that of a request of an earlier batch.
+  // Not in the current context, which belongs to a request of an earlier batch.
   if (links.length === 0) return thenInSpan(on, group, batch, () => on.run(undefined, work))
   const span = on.start(nameOf(group), { parent: null, links })
   return endWith(on, span, () => work().finally(() => link(span, batch, links)))
 }
 
-/** Does the work without a span, and makes one afterwards if a late joiner is recorded. */
+/** Runs the work without a span, and creates one afterwards if a late joiner is recorded. */
 async function thenInSpan<Result>(
   on: Tracing,
   group: string,

@@ -9,9 +9,9 @@ export type Batch<Item> = [Item, ...Item[]]
 
 /** Decides a batch, while its locks are held. */
 export interface Group<Request, Result> {
-  /** Whether a late joiner, which arrived during the wait for the locks, can be decided under them. */
+  /** Whether a late joiner, which arrived during the wait for the locks, can be decided under these locks. */
   covers: (request: Request) => boolean
-  /** Decides one request, in the order of arrival. A refusal is a decision, and leaves no write. */
+  /** Decides one request, in the order of arrival. A refusal is a decision, and must write nothing. */
   decide: (member: Member<Request>) => Decision<Result>
   /** Sends the writes of all decisions. The commit is sent right behind them. */
   write: (decisions: Iterable<Decision<Result>>) => Promise<unknown>
@@ -19,7 +19,7 @@ export interface Group<Request, Result> {
 
 type Decisions<Request, Result> = Map<Member<Request>, Decision<Result>>
 
-/** Decides a batch and its late joiners from the queue, and commits it. It adds the late joiners to `batch`, even where it fails. */
+/** Decides a batch and its late joiners from the queue, and commits it. Adds the late joiners to `batch`, even if it fails. */
 export async function commitBatch<Request, Result>(
   lease: Lease,
   batch: Batch<Entry<Request, Result>>,
@@ -28,7 +28,7 @@ export async function commitBatch<Request, Result>(
 ): Promise<{ decisions: Decisions<Request, Result>; token: string }> {
   const { tx, close } = begin(lease)
   try {
-    // Sent together. The locks for members whose answer is stored already are not needed, and do no harm.
+    // Sent together. Members whose answer is already stored do not need their locks, but the locks do no harm.
     const [claimed, group] = await pipeline([claim<Request, Result>(tx, batch), open(tx)])
     const decided: Decisions<Request, Result> = new Map()
     for (const member of batch) if (!claimed.has(member)) decided.set(member, group.decide(member))
@@ -38,7 +38,7 @@ export async function commitBatch<Request, Result>(
       for (const [member, decision] of late.decided) decided.set(member, decision)
     }
     const written = group.write(decided.values())
-    // Where the connection has dropped by now, nothing awaits this.
+    // If the connection has dropped by now, nothing awaits this promise.
     written.catch(() => {})
     close()
     const token = await commit(lease, tx, () => pipeline([written, store(lease.sql, decided)]))
@@ -50,7 +50,7 @@ export async function commitBatch<Request, Result>(
   }
 }
 
-/** Adds the requests that have arrived since the batch was taken and that its locks cover, and decides them. */
+/** Adds the requests that have arrived since the batch was taken and whose rows its locks cover, and decides them. */
 async function addLateJoiners<Request, Result>(
   tx: Sql,
   batch: Batch<Entry<Request, Result>>,
@@ -58,7 +58,7 @@ async function addLateJoiners<Request, Result>(
   queue: Queue<Request, Result>,
 ) {
   const late = queue.take(batch, ({ request }) => group.covers(request))
-  // Before anything can fail: every member of the batch gets an answer.
+  // Added before anything can fail, since every member of the batch gets an answer.
   batch.push(...late)
   const claimed = await claim<Request, Result>(tx, late)
   const decided: Decisions<Request, Result> = new Map()
@@ -69,7 +69,7 @@ async function addLateJoiners<Request, Result>(
     if ('result' in decision) decided.set(entry, decision)
     else refused.push(entry)
   }
-  // The cause of a refusal may have ended between the batch's reads and their arrival: the next batch reads again.
+  // The cause of a refusal may have ended between the batch's reads and the arrival of the late joiner. The next batch reads again.
   for (const entry of refused) batch.splice(batch.indexOf(entry), 1)
   queue.giveBack(refused)
   return { claimed, decided }

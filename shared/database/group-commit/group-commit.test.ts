@@ -16,7 +16,7 @@ interface Request {
 await sql`create table effects (name text not null)`
 beforeEach(() => sql`truncate effects`)
 
-/** The batches that were decided, in order; a gate that holds the first one back. */
+/** The batches that were decided, in order, and a gate that holds the first one back. */
 function recorder(
   more: Partial<GroupCommitOptions<Request, string>> = {},
   covers: (request: Request) => boolean = () => false,
@@ -236,7 +236,7 @@ describe('a group commit', () => {
     const first = submit({ name: 'a' }, systemContext('test'))
     await isHeld
     const poison = submit({ name: 'b', behaviour: 'poison' }, systemContext('test'))
-    // Goes while the one before is run alone, which is the third transaction.
+    // This client disconnects while the request before it is run alone, in the third transaction.
     const gone = submit({ name: 'c' }, { ...systemContext('test'), isGone: () => batches.length > 2 })
     const last = submit({ name: 'd' }, systemContext('test'))
     open()

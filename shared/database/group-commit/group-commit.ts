@@ -11,8 +11,8 @@ import { createQueue, type Entry, type Queue, type QueueOptions, refusalOf } fro
 
 export interface GroupCommitOptions<Request, Result> extends QueueOptions<Request> {
   /**
-   * Takes the locks that the members' requests need, within `tx`, and reads what deciding on them needs. `attempt` is 1 for the
-   * first. What it or the group throws fails the whole batch: then each member gets a transaction of its own.
+   * Takes, within `tx`, the locks that the members' requests need, and reads what is needed to decide them. `attempt` is 1 for the first attempt.
+   * An error that it or the group throws fails the whole batch. Then each member gets a transaction of its own.
    */
   open: (tx: Sql, members: Batch<Member<Request>>, attempt: number) => Promise<Group<Request, Result>>
 }
@@ -27,10 +27,10 @@ const commitTime = histogram('group_commit_transaction_seconds', 'Time that a tr
 const singles = counter('group_commit_failed_batches_total', 'Batches whose members were run one by one.', ['group'])
 
 /**
- * Runs the requests that arrive while a transaction is in flight together, as the next one: it locks a hot row, and flushes the log, once
- * for many. Late joiners, which arrive during the wait for the locks, are added where the locks cover them. Each request is answered after
- * the commit of its effect, under its own idempotency key, as by `transaction`. Rejects with `overloaded` where the queue is full or the
- * wait too long, and with `client_closed_request`, without an effect, where the client is gone by then.
+ * Runs all requests that arrive while a transaction is in flight together, in the next transaction: it locks a hot row, and flushes the log, once
+ * for many. Late joiners, which arrive during the wait for the locks, are added if the locks cover them. Each request is answered after the commit
+ * of its effect, under its own idempotency key, as by `transaction`. Rejects with `overloaded` if the queue is full or the wait too long, and with
+ * `client_closed_request`, without an effect, if the client is gone by then.
  */
 export function groupCommit<Request, Result>(options: GroupCommitOptions<Request, Result>) {
   const queue = createQueue<Request, Result>(options)
@@ -42,8 +42,8 @@ export function groupCommit<Request, Result>(options: GroupCommitOptions<Request
       const [first, ...others] = queue.take([])
       if (!first) continue
       const settle = await runBatch([first, ...others], options, queue)
-      // Sends the next batch's statements first (the driver sends at the end of a turn of the event loop), so that the database works
-      // while this batch's answers are written.
+      // Sends the next batch's statements first (the driver sends at the end of a turn of the event loop), so that the database works while this
+      // batch's answers are written.
       if (queue.length() === 0) settle()
       else setImmediate(setImmediate, settle)
     }
@@ -57,7 +57,7 @@ export function groupCommit<Request, Result>(options: GroupCommitOptions<Request
   }
 }
 
-/** Runs a batch, with late joiners from the queue. Gives a function that answers every member. */
+/** Runs a batch, with late joiners from the queue. Returns a function that answers every member. */
 async function runBatch<Request, Result>(
   batch: Batch<Entry<Request, Result>>,
   options: GroupCommitOptions<Request, Result>,
@@ -75,7 +75,7 @@ async function runBatch<Request, Result>(
       for (const entry of batch) settle(entry, decisions.get(entry), token)
     }
   } catch (error) {
-    // Without a database, single runs would fail too, and take longer.
+    // Without a database, single runs would fail too, and would take longer.
     if (batch.length === 1 || isUnavailable(error)) {
       return () => {
         for (const entry of batch) entry.reject(error)

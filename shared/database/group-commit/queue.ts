@@ -5,13 +5,13 @@ import { nameOf } from '../transactions/idempotency.ts'
 import type { Member } from './answers.ts'
 
 export interface Entry<Request, Result> extends Member<Request> {
-  /** What no other member of its transaction may have. */
+  /** Keys that no other member of its transaction may have. */
   keys: readonly string[]
   weight: number
   enqueuedAt: number
   /** Its place in the order of arrival. */
   number: number
-  /** The request's, if it is recorded. */
+  /** The request's span, if it is recorded. */
   span: Span | undefined
   resolve: (result: Result) => void
   reject: (error: unknown) => void
@@ -20,19 +20,22 @@ export interface Entry<Request, Result> extends Member<Request> {
 export interface QueueOptions<Request> {
   /** For the metrics. */
   name: string
-  /** Requests in one transaction. */
+  /** The most requests in one transaction. */
   batchMax: number
-  /** What one transaction may weigh, by `weightOf`. A request that weighs more has a transaction of its own. */
+  /** The most weight in one transaction, by `weightOf`. A request that weighs more has a transaction of its own. */
   weightMax?: number
-  /** What a request adds to the cost of its transaction. By default all weigh nothing. */
+  /** What a request adds to the cost of its transaction. By default, all requests weigh nothing. */
   weightOf?: (request: Request) => number
-  /** Requests that may wait for the next one. */
+  /** The most requests that may wait for the next transaction. */
   queueMax: number
   /** Keys that no two requests of one transaction may share. */
   keysOf?: (request: Request) => string[]
 }
 
-/** A function's default time-out is 5 s: past this, the client has almost given up, and its place in the batch is better used. */
+/**
+ * A function's default time-out is 5 s. After this wait, the client has almost given up, and another request makes better use of the place in the
+ * batch.
+ */
 const WAIT_MAX_MS = 4_000
 
 const queueWait = histogram('group_commit_wait_seconds', 'Time from a request until it is in a transaction.', ['group'])
@@ -55,7 +58,7 @@ export function createQueue<Request, Result>(options: QueueOptions<Request>) {
 
   return {
     length: () => waiting.length,
-    /** Gives the result once the request's transaction has committed. */
+    /** Resolves with the result once the request's transaction has committed. */
     add: (request: Request, context: RequestContext) =>
       new Promise<Result>((resolve, reject) => {
         if (waiting.length >= queueMax) {
@@ -75,12 +78,12 @@ export function createQueue<Request, Result>(options: QueueOptions<Request>) {
           span: tracing()?.current(),
         })
       }),
-    /** Puts requests back to where they were, by their arrival. */
+    /** Puts requests back to their places in the order of arrival. */
     giveBack(entries: readonly Waiting[]): void {
       if (entries.length > 0) waiting = [...entries, ...waiting].sort((a, b) => a.number - b.number)
     },
     /**
-     * Takes the requests that fit into a batch, up to its bounds. A request that shares a key with one of the batch, or with one before it in
+     * Takes the requests that fit into a batch, up to its bounds. A request that shares a key with a request of the batch, or with one before it in
      * the queue, stays for the next batch. Rejects requests whose client is gone, or that have waited for too long.
      */
     take(batch: readonly Waiting[], fits: (entry: Waiting) => boolean = () => true): Waiting[] {
@@ -104,7 +107,7 @@ export function createQueue<Request, Result>(options: QueueOptions<Request>) {
           taken.push(entry)
           weight += entry.weight
         }
-        // Also those of requests that stay, so that requests with the same key keep their order.
+        // Also the keys of requests that stay, so that requests with the same key keep their order.
         for (const key of entry.keys) seen.add(key)
       }
       for (const { enqueuedAt } of taken) wait.observe((now - enqueuedAt) / 1000)
@@ -115,7 +118,7 @@ export function createQueue<Request, Result>(options: QueueOptions<Request>) {
   }
 }
 
-/** Why a request is no longer worth running; undefined if it is. */
+/** Why a request is no longer worth running; undefined if it still is. */
 export function refusalOf({ context, enqueuedAt }: Entry<unknown, never>, now: number): ServiceError | undefined {
   if (context.isGone())
     return new ServiceError('client_closed_request', 'The client disconnected before the work began.')

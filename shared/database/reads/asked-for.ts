@@ -2,8 +2,8 @@ import { ServiceError } from '#errors'
 import { logger } from '#telemetry'
 
 /**
- * Throws `unavailable` for a row other than the requested one. The driver has been seen to give one query the answer of another: this is
- * the second defence, for rows that decide identity or ownership.
+ * Throws `unavailable` for a row other than the requested one. The driver has been seen to give one query the answer of another. This is the second
+ * defence, for rows that decide identity or ownership.
  */
 export function requireAskedFor(isAskedFor: boolean, what: string): void {
   if (isAskedFor) return

@@ -3,12 +3,12 @@ import { gauge } from '#telemetry'
 import { databaseSettings } from '../connections/settings.ts'
 
 /**
- * Reads in flight on the primary while it stands in for the replica, for each connection (the driver pipelines them), and reads that wait
- * for that: at 1 ms a read, the queue takes 50 ms.
+ * While the primary stands in for the replica: reads in flight for each connection (the driver pipelines them), and reads that wait for their turn.
+ * At 1 ms a read, the queue takes 50 ms.
  */
 const STAND_IN_MAX = 4
 const STAND_IN_WAITING_MAX = 500
-/** The same without a replica, where the primary serves all reads. A function's own limit is lower. */
+/** The same bounds without a replica, where the primary serves all reads. A function's own limit is lower. */
 const ALONE_MAX = 50
 const ALONE_WAITING_MAX = 10_000
 
@@ -26,7 +26,7 @@ const readsLimit = gauge(
   },
 )
 
-/** A bulkhead for reads of the primary: a replica that lags must not overload it. `of` is what they read, for the metrics. */
+/** A bulkhead for reads of the primary: a lagging replica must not overload the primary. `of` is what the reads are of, for the metrics. */
 export function boundOfPrimary(of: 'rows' | 'keys'): BulkheadPolicy {
   const { DATABASE_REPLICA_URL, DATABASE_POOL_MAX } = databaseSettings()
   const [each, waiting] =

@@ -19,9 +19,9 @@ interface Waiting {
 }
 
 /**
- * Bounds the work in progress and the work that waits, in all and for one actor, so that one actor leaves some for the others. Work waits in
- * order, except that an actor whose share is in use is passed over. It is not begun where the client is gone by then. Throws `overloaded`
- * where too much waits, in all or for the actor.
+ * Bounds the running work and the waiting work, in total and for one actor, so that one actor leaves some for the others. Work waits in order,
+ * except that an actor whose share is in use is passed over. It is not begun if the client is gone by then. Throws `overloaded` if too much work
+ * waits, in total or for the actor.
  */
 export function createFairLimit({ atOnceMax, waitingMax, tooMany }: FairLimitOptions) {
   const running = createShares(atOnceMax)

@@ -19,22 +19,22 @@ export function createLagMeter() {
   }
 }
 
-/** At a probe a second, ten minutes. Older samples are thinned out. */
+/** At one probe a second, ten minutes. Older samples are thinned out. */
 const SAMPLES_MAX = 600
 
 /**
- * Measures a replica's lag in time: how long ago the primary's log was first seen beyond what the replica has replayed. The time of the
+ * Measures a replica's lag in time: how long ago the primary's log was first seen to be longer than what the replica has replayed. The age of the
  * replica's last transaction would include the time in which the primary was idle.
  */
 export function createLagClock(now: () => number = () => performance.now()) {
-  /** Ends of the primary's log, each beyond the one before. */
+  /** Ends of the primary's log, each later than the one before. */
   const samples: Array<{ at: number; offset: number }> = []
   return {
     /** The lag in milliseconds, given the ends of the replica's and the primary's log as offsets in bytes. */
     measure(here: number, there: number): number {
       const at = now()
       const last = samples.at(-1)?.offset ?? -1
-      // A shorter log belongs to another primary, which was promoted without all of the old one's.
+      // A shorter log belongs to another primary, which was promoted without all of the old primary's log.
       if (there < last) samples.length = 0
       if (there !== last) samples.push({ at, offset: there })
       while (samples.length > 1 && (samples[0]?.offset ?? 0) <= here) samples.shift()

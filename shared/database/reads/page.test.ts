@@ -56,7 +56,7 @@ describe('readPage', () => {
 })
 
 describe('a page of large items', () => {
-  /** Each item's `text` takes as many bytes. */
+  /** `bytesOfItem` gives the bytes that each item's `text` takes. */
   async function sizesOf(limit: number, bytesOfItem: (number: number) => number) {
     const fetched: number[] = []
     const pages: number[] = []
@@ -106,7 +106,7 @@ describe('a page of large items', () => {
 describe('pages that are read at a time', () => {
   const contextOf = (actor: string) => ({ ...context, actor })
 
-  /** Each page's reading waits for `finish`. Pages are named in the order in which they begin. */
+  /** Each page's reading waits for `finish`. `begun` has the names of the pages in the order in which they begin. */
   function reader() {
     const begun: string[] = []
     const open: Array<() => void> = []
@@ -122,7 +122,7 @@ describe('pages that are read at a time', () => {
         keysOf: (): [number] => [0],
         toItem: () => 0,
       })
-    /** Ends the oldest that is being read, and lets whoever comes next begin. */
+    /** Ends the oldest page that is being read, and lets the next one begin. */
     const finish = async () => {
       open.shift()?.()
       await new Promise(setImmediate)
@@ -154,7 +154,7 @@ describe('pages that are read at a time', () => {
     const reading = names.map((name) => read(name))
     await new Promise(setImmediate)
     expect(begun).toEqual([...'aaaaaabc'])
-    // A place of a's own is a's again; with none of theirs free, others wait for their turn.
+    // The freed place was a's, and goes to a again. No place of the others is free, so they wait for their turn.
     await finish()
     expect(begun.slice(8)).toEqual(['a'])
     await finishAll()

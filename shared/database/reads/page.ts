@@ -20,14 +20,14 @@ export const PageQuery = z.strictObject({
   cursor: Cursor.optional().describe('`nextCursor` of the page before.'),
 })
 
-/** The size of a page as JSON. It ends before the item that would exceed it: 200 products may be 12 MB. */
+/** The largest size of a page as JSON. A page ends before the item that would exceed it: 200 products may be 12 MB. */
 const PAGE_BYTES_MAX = 1024 * 1024
-/** The size of a page's JSON besides its items: a cursor and some names. */
+/** The largest size of a page's JSON without its items: a cursor and some names. */
 const FRAME_BYTES_MAX = 2_048
-/** Rows of the first statement, when their size is unknown, and of any statement: 2 and 4 MB of the largest products, of 60 kB. */
+/** Rows of the first statement, when their size is unknown, and of any later one: 2 and 4 MB for the largest products, which have 60 kB. */
 const FIRST_ROWS_MAX = 32
 const ROWS_MAX = 64
-/** Pages that are read at once, which take 50 MB at worst with their rows, items and JSON, and pages that wait for that. */
+/** Pages that are read at once, and pages that may wait for that. Those being read take 50 MB at worst, with their rows, items and JSON. */
 const PAGES_MAX = 8
 const WAITING_MAX = 500
 
@@ -51,15 +51,15 @@ export interface List<Row, Item, Keys extends z.ZodType> {
   /** Names the list and its order: a cursor works only for the list that it comes from. */
   kind: string
   keys: Keys
-  /** Gives up to `limit` rows behind the row with the keys `after`, or the first rows where that is undefined. */
+  /** Returns up to `limit` rows after the row with the keys `after`, or the first rows if `after` is undefined. */
   fetch: (after: z.infer<Keys> | undefined, limit: number) => Promise<Row[]>
   keysOf: (row: Row) => z.infer<Keys>
   toItem: (row: Row) => Item
 }
 
 /**
- * Reads one page by keyset pagination: up to `limit` items, and fewer where they would exceed 1 MiB. Throws `validation_failed` for a cursor
- * of another list, `overloaded` where too many pages are being read, and `client_closed_request` where the client is gone before its turn.
+ * Reads one page by keyset pagination: up to `limit` items, or fewer if they would exceed 1 MiB. Throws `validation_failed` for a cursor of another
+ * list, `overloaded` if too many pages are being read, and `client_closed_request` if the client is gone before its turn.
  */
 export async function readPage<Row, Item, const Keys extends z.ZodType>(
   request: PageRequest,
@@ -81,7 +81,7 @@ async function collect<Row, Item, Keys extends z.ZodType>(
   let bytesLeft = PAGE_BYTES_MAX - FRAME_BYTES_MAX
   let rowsMax = FIRST_ROWS_MAX
   for (;;) {
-    // One more than the page has, to learn whether there is another page.
+    // One row more than the page has, to learn whether there is another page.
     const wanted = Math.min(limit + 1 - items.length, rowsMax)
     const rows = await list.fetch(after, wanted)
     for (const row of rows) {

@@ -21,13 +21,13 @@ import { boundOfPrimary } from './bound-of-primary.ts'
 import { monitorReplica, type ReplicaMonitor } from './replica-monitor.ts'
 import { inScan } from './scan.ts'
 
-/** The server ends a statement, and one ahead of it on its connection, after 5 s each. This ends the wait for a silent server. */
+/** The server ends a statement, and a statement ahead of it on its connection, after 5 s each. This limit ends the wait for a silent server. */
 const PRIMARY_READ_MAX_MS = 11_000
 /** A scan's wait for a connection, its own time, and some slack. */
 const SCAN_READ_MAX_MS = 7_000
 /** For look-ups of API keys, whatever lag the settings allow: a revoked key must soon be refused. */
 const KEY_LAG_MAX_MS = 2_000
-/** How long a position of the primary's log is reused for reads without a token: what they read can only be newer. */
+/** How long a position of the primary's log is reused for reads without a token: the rows that they read can only be newer. */
 const POSITION_MS = 100
 
 const reads = counter('database_reads_total', 'Reads, by the server that answered and why.', ['server', 'reason'])
@@ -62,10 +62,10 @@ export function stopReading(): void {
 }
 
 /**
- * Runs a query that finds some rows by an index: on the replica if that is in rotation and, for a request with a consistency token, has
- * replayed that far; else on the primary. `query` may run again, but never because it was slow. An answer of the replica for which
- * `unless` holds is confirmed on the primary: a missing row may only be late. Throws ServiceErrors only, except for defects: `overloaded`
- * where too many reads wait for the primary, or the query takes too long.
+ * Runs a query that finds some rows by an index. It runs on the replica if the replica is in rotation and, for a request with a consistency token,
+ * has replayed that far; else on the primary. `query` may run again, but never because it was slow. If `unless` holds for the replica's answer, the
+ * query runs on the primary too: a missing row may only be late. Throws ServiceErrors only, except for defects: `overloaded` if too many reads wait
+ * for the primary, or the query takes too long.
  *
  * @example
  * const product = await read(context, (sql) => findProduct(sql, id), (found) => found === undefined)
@@ -78,12 +78,12 @@ export async function read<Result>(
   return readBy('rows', context, query, unless)
 }
 
-/** The same for a query that may scan a table. Two run at once on a server; the rest wait, or are refused. */
+/** The same for a query that may scan a table. Two such queries run at once on a server; the others wait, or are refused. */
 export async function scan<Result>(context: RequestContext, query: Query<Result>): Promise<Result> {
   return readBy('scans', context, query, () => false)
 }
 
-/** The same for the look-up of an API key, on connections of its own, and from no replica that lags by more than 2 s. */
+/** The same for the look-up of an API key, on connections of its own. It uses no replica that lags by more than 2 s. */
 export async function readKey<Result>(query: Query<Result>, unless: (result: Result) => boolean): Promise<Result> {
   return readBy('keys', systemContext('function:auth'), query, unless)
 }
@@ -109,7 +109,7 @@ function hasOldTimeline({ response: { consistencyToken: token } }: RequestContex
   return token !== undefined && known !== undefined && parseToken(token).timeline < known.timeline
 }
 
-/** As `read`, and gives a token that the answer covers: the answer may be newer, but not older. */
+/** Like `read`, but also returns a token that the answer covers: the answer may be newer, but not older. */
 export async function readAsOf<Result>(
   context: RequestContext,
   query: Query<Result>,
@@ -119,12 +119,12 @@ export async function readAsOf<Result>(
   if (fromReplica?.asOf && !unless(fromReplica.result)) return { result: fromReplica.result, asOf: fromReplica.asOf }
   const position = await primaryPosition(context)
   const result = await onPrimary('rows', query, fromReplica ? 'missing_on_replica' : 'not_replayed_or_down')
-  // One byte less: a commit is in the log before it is visible, and with synchronous replication long before. A transaction that the query
-  // has not seen has a token of at least this position, since that is read after its commit.
+  // One byte less: a commit is in the log before it is visible, and with synchronous replication long before. A transaction that the query has not
+  // seen has a token of at least this position, since its token is read after its commit.
   return { result, asOf: formatToken(justBefore(position)) }
 }
 
-/** The end of the primary's log; for a request without a token, as it was up to 100 ms ago. */
+/** The end of the primary's log. For a request without a token, the position may be up to 100 ms old. */
 async function primaryPosition({ response }: RequestContext): Promise<LogPosition> {
   routing ??= openRouting()
   const { lastPosition } = routing
@@ -136,7 +136,7 @@ async function primaryPosition({ response }: RequestContext): Promise<LogPositio
   return position
 }
 
-/** The replica's answer; undefined where the primary has to answer instead. */
+/** The replica's answer; undefined if the primary has to answer instead. */
 async function onReplica<Result>(
   lane: Lane,
   context: RequestContext,
@@ -156,7 +156,7 @@ async function onReplica<Result>(
   try {
     const limitMs = lane === 'scans' ? SCAN_READ_MAX_MS : REPLICA_STATEMENT_MAX_MS
     const result = await withServerTimeout(limitMs, () => ask(readers, lane, query))
-    // A connection has ended meanwhile: the answer may come from another server, which has replayed less.
+    // If a connection has ended meanwhile, the answer may come from another server, which has replayed less.
     if (position && replicaEpoch() !== epoch) return undefined
     reads.inc({ server: 'replica', reason: position ? 'replayed' : 'no_token' })
     return { result, asOf: replicaEpoch() === epoch && replayed ? formatToken(replayed) : undefined }

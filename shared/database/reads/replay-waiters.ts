@@ -4,7 +4,7 @@ import type { ReplicaProbe } from './replica-probe.ts'
 
 /** How long a read with a token waits for the replica to catch up before it goes to the primary. */
 export const REPLAY_WAIT_MS = 150
-/** Reads that may wait for that. The rest go to the primary, whose queue is bounded too. */
+/** Reads that may wait for the replica. The others go to the primary, whose queue is bounded too. */
 const WAITERS_MAX = 1_000
 const POLL_MAX_MS = 20
 

@@ -12,12 +12,12 @@ export interface ReplicaHealth {
   lagMs: number
 }
 
-/** After this much silence of the primary, a replica that lags is better than nothing. */
+/** Once the primary has been silent for this long, a lagging replica is better than nothing. */
 const PRIMARY_SILENCE_MAX_MS = 5_000
 
 /**
- * Evaluates what a probe of the replica found, beside the end of the primary's log at that moment (undefined while the primary does
- * not answer). It remembers the primary's last answer, and how its log grew.
+ * Evaluates the result of a probe of the replica together with the end of the primary's log at that moment (undefined while the primary does not
+ * answer). It remembers the primary's last answer, and how its log grew.
  */
 export function createHealthEvaluator(): (here: ReplicaStatus, there: LogPosition | undefined) => ReplicaHealth {
   const { DATABASE_REPLICA_LAG_MAX_BYTES, DATABASE_REPLICA_LAG_MAX_MS } = databaseSettings()

@@ -9,7 +9,7 @@ import { createHealthEvaluator, type UnhealthyReason } from './replica-health.ts
 import { createReplicaProbe, type ReplicaStatus } from './replica-probe.ts'
 import { createRotation } from './replica-rotation.ts'
 
-/** Between two checks: half as much again or less, at random, so that processes do not probe in step. */
+/** Time between two checks, varied at random by up to half, so that processes do not probe in step. */
 const CHECK_MS = 1_000
 /** A replica whose probe takes longer is unreachable. */
 const PROBE_MAX_MS = 1_000
@@ -23,7 +23,7 @@ export interface ReplicaMonitor {
   replayed: () => LogPosition | undefined
   /** Waits, at most 150 ms, until the replica has replayed `position`. */
   hasReplayed: (position: LogPosition) => Promise<boolean>
-  /** Checks the replica now, because a read on it has failed or was slow: the check decides, not the read. Gives whether it is in rotation. */
+  /** Checks the replica now, because a read on it has failed or was slow: the check decides, not the read. Returns whether it is in rotation. */
   suspect: () => Promise<boolean>
   stop: () => void
 }
@@ -64,8 +64,8 @@ export function monitorReplica(): ReplicaMonitor {
   }
 
   /**
-   * Takes the replica out of rotation, and ends the statements and waits on it, until a check finds it healthy. Where DATABASE_REPLICA_URL
-   * names several servers, the next check is of the next one.
+   * Takes the replica out of rotation until a check finds it healthy, and ends the statements and waits on it. If DATABASE_REPLICA_URL names
+   * several servers, the next check is of the next server.
    */
   function turnAway(reason: UnhealthyReason): void {
     rotation.remove(reason)

@@ -2,16 +2,16 @@ import { counter } from '#telemetry'
 import { replicaEpoch, replicaForProbes } from '../connections/connections.ts'
 import type { LogPosition } from '../transactions/token.ts'
 
-/** What a probe found: how far the replica had replayed the log, and on which connections it was asked. */
+/** The result of a probe: how far the replica had replayed the log, and the epoch of the connections that the probe used. */
 export interface ReplicaStatus extends LogPosition {
   isInRecovery: boolean
   epoch: number
 }
 
 export interface ReplicaProbe {
-  /** Asks the replica for its status. Throws where it does not answer. */
+  /** Asks the replica for its status. Throws if it does not answer. */
   probe: () => Promise<ReplicaStatus>
-  /** The status that the last probe found, while the connections are still those that it was asked on. */
+  /** The result of the last probe, as long as the replica's connections are still the same. */
   lastKnown: () => ReplicaStatus | undefined
   forget: () => void
 }
@@ -24,7 +24,7 @@ export function createReplicaProbe(): ReplicaProbe {
     async probe() {
       probes.inc()
       const epoch = replicaEpoch()
-      // While it streams, the timeline is the stream's. Its control file knows only the last restart point.
+      // While the replica streams, its timeline is that of the stream. Its control file has only the timeline of the last restart point.
       const [row] = await replicaForProbes()<[LogPosition & { isInRecovery: boolean }]>`
         select pg_is_in_recovery() as "isInRecovery", coalesce(pg_last_wal_replay_lsn(), '0/0')::text as lsn,
                coalesce((select received_tli from pg_stat_wal_receiver), timeline_id) as timeline

@@ -29,7 +29,7 @@ export function createRotation(): Rotation {
       inRotation.set(1)
     },
     remove(reason) {
-      // Once out, it is not removed again: of several servers, the one may be away, and the other the primary.
+      // Once it is out, no further removal is reported: of several servers, one may be away, and another one the primary.
       if (state === 'in' || state === 'undecided') {
         removals.inc({ reason })
         logger().warn({ reason }, 'replica removed from rotation')

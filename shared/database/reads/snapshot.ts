@@ -8,8 +8,8 @@ const SNAPSHOT_MAX_MS = 300_000
 const STATEMENT_MAX_MS = 60_000
 
 /**
- * Runs `work` on one snapshot of the primary, read-only: all of its statements see the same moment. It waits for one of a few connections of
- * their own, and is cut off after 5 minutes. Throws ServiceErrors only, except for defects.
+ * Runs `work` on one snapshot of the primary, read-only: all of its statements see the same moment. It waits for one of a few connections that are
+ * only for snapshots, and is cut off after 5 minutes. Throws ServiceErrors only, except for defects.
  *
  * @example
  * const levels = await snapshot((sql) => sql`select product_id, on_hand from stock_levels`)
@@ -27,7 +27,7 @@ export async function snapshot<Result>(work: (sql: Sql) => Promise<Result>): Pro
     throw toPublicError(error)
   } finally {
     clearTimeout(watchdog)
-    // Fails only where the connection is lost, and the transaction with it.
+    // Fails only if the connection is lost, and the transaction with it.
     if (!lease.isLost()) await lease.sql.unsafe('rollback').catch(() => {})
     lease.release()
   }

@@ -1,14 +1,14 @@
 import type { Sql } from '../connections/connect.ts'
 
-/** What a migration does to those who use the database meanwhile. */
+/** The effects of a migration on others that use the database meanwhile. */
 export interface MigrationEffects {
-  /** Tables that were there before and whose rows it reads, writes or copies while writers wait for it. */
+  /** Existing tables whose rows the migration reads, writes or copies while writers wait for it. */
   blocked: string[]
-  /** What the code of the version before may still use, and finds no more, or other than it was. */
+  /** Parts of the schema that the code of the previous version may still use, and that are now missing or changed. */
   missed: string[]
 }
 
-/** Runs a migration in the transaction that is open on `sql`, and says what it has done. */
+/** Runs a migration in the transaction that is open on `sql`, and returns its effects. */
 export async function effectsOf(sql: Sql, migration: string): Promise<MigrationEffects> {
   const [scansBefore, shapeBefore] = [await scans(sql), await shape(sql)]
   await sql.unsafe(migration)
@@ -21,7 +21,7 @@ export async function effectsOf(sql: Sql, migration: string): Promise<MigrationE
   }
 }
 
-/** How often each table has been scanned in this transaction: by a query, or to check, copy or index its rows, be there any or none. */
+/** How often each table has been scanned in this transaction: by a query, or to check, copy or index its rows, even if it has none. */
 async function scans(sql: Sql): Promise<Map<string, number>> {
   const rows = await sql<Array<{ table: string; scans: number }>>`
     select relname as table, (seq_scan + coalesce(idx_scan, 0))::int as scans
@@ -29,7 +29,7 @@ async function scans(sql: Sql): Promise<Map<string, number>> {
   return new Map(rows.map(({ table, scans }) => [table, scans]))
 }
 
-/** The tables that this transaction keeps from writers, or of whose rows it may keep some: each waits for its end. */
+/** The tables that this transaction has locked against writers, or in which it may have locked rows: writers wait for its end. */
 async function withheldTables(sql: Sql): Promise<string[]> {
   const rows = await sql<Array<{ table: string }>>`
     select distinct relname as table from pg_locks join pg_class on pg_class.oid = relation
@@ -50,7 +50,7 @@ async function shape(sql: Sql): Promise<Set<string>> {
   return new Set(rows.map(({ part }) => part))
 }
 
-/** Columns of tables that were there before without which no row can be added any more. */
+/** New columns of existing tables without which no row can be added any more. */
 function newlyRequired(before: ReadonlySet<string>, after: ReadonlySet<string>): string[] {
   return [...after].filter(
     (part) => part.endsWith(' required') && !before.has(part) && before.has(part.slice(0, part.indexOf('.'))),

@@ -9,10 +9,10 @@ import { isConnectionFailure, retryReason, toPublicError } from './failures.ts'
 import { allHandedOver } from './pipeline.ts'
 import { currentPosition, formatToken } from './token.ts'
 
-/** Six attempts back off for half a second in all, the median life of a pile-up. After that, the client has to retry. */
+/** Six attempts back off for half a second in total, the median duration of a pile-up. After that, the client has to retry. */
 const ATTEMPTS_MAX = 6
 const BACKOFF = { baseMs: 10, maxMs: 400 }
-/** The server ends a statement after 10 s. This ends the wait for a silent server. */
+/** The server ends a statement after 10 s. This limit ends the wait for a silent server. */
 const TRANSACTION_MAX_MS = 12_000
 
 const retries = counter('database_transaction_retries_total', 'Transactions run again, by reason.', ['reason'])
@@ -44,9 +44,9 @@ export async function withRetries<Result>(attempt: (lease: Lease, count: number)
 }
 
 /**
- * Begins a transaction. `tx` refuses statements that would run outside of it: after `close`, or on a new connection. They fail when they are
- * awaited, as all do: thrown from between the statements of a `pipeline`, it would leave those before without anybody who awaits them. BEGIN is
- * not awaited: it is sent together with the first statement, which fails if BEGIN does.
+ * Begins a transaction. `tx` refuses statements that would run outside of it: after `close`, or on a new connection. Like all statements, these
+ * fail when they are awaited: an error thrown between the statements of a `pipeline` would leave those before it unawaited. BEGIN is not awaited:
+ * it is sent together with the first statement, which fails if BEGIN fails.
  */
 export function begin(lease: Lease): { tx: Sql; close: () => void } {
   lease.sql.unsafe(lease.opening).catch(() => {})
@@ -68,8 +68,8 @@ export function begin(lease: Lease): { tx: Sql; close: () => void } {
 const afterwards = new WeakMap<Sql, Array<(token: string) => void>>()
 
 /**
- * Registers `work` to run after the commit of `tx`, before its answer, with the token that covers it. It must be quick. What it throws is logged, and
- * changes nothing: `tx` is committed.
+ * Registers `work` to run after the commit of `tx` and before its answer, with the token that covers the commit. `work` must be quick. An error
+ * that it throws is logged, and changes nothing: `tx` is committed.
  */
 export function afterCommit(tx: Sql, work: (token: string) => void): void {
   const works = afterwards.get(tx)
@@ -78,9 +78,10 @@ export function afterCommit(tx: Sql, work: (token: string) => void): void {
 }
 
 /**
- * Sends the last statements, if any, together with COMMIT. Gives the consistency token that covers the commit. Throws the error of a failed
- * statement. COMMIT of a failed transaction succeeds as ROLLBACK, which its command tag shows; of a statement that could not be sent the server
- * knows nothing, and would commit the others, so COMMIT is not sent behind one. Once it is committed, nothing is thrown that has it run again.
+ * Sends the last statements, if any, together with COMMIT. Returns the consistency token that covers the commit. Throws the error of a failed
+ * statement. COMMIT of a failed transaction succeeds as ROLLBACK, which its command tag shows. The server does not know of a statement that could
+ * not be sent, and would commit the others, so COMMIT is not sent after such a statement. After the commit, no error is thrown that would make the
+ * transaction run again.
  */
 export async function commit(lease: Lease, tx: Sql, lastStatements: () => unknown): Promise<string> {
   if (lease.isLost()) throw connectionLost('the connection dropped before the commit')
@@ -107,22 +108,22 @@ export async function commit(lease: Lease, tx: Sql, lastStatements: () => unknow
   return token
 }
 
-/** Never throws: it fails only where the connection is lost, and the transaction with it. */
+/** Never throws: it fails only if the connection is lost, and the transaction with it. */
 export async function rollback(lease: Lease): Promise<void> {
   if (!lease.isLost()) await lease.sql.unsafe('rollback').catch(() => {})
 }
 
-/** A statement that is not sent. */
+/** A statement that fails without being sent. */
 function refuse(sql: Sql, error: Error): Query {
   const query = newQuery(sql)
   query.executed = true
   query.reject(error)
-  // Nobody may come to await it: it is a part of another statement, or behind one that has failed.
+  // Perhaps nothing will await it: it may be a part of another statement, or follow one that has failed.
   ;(query as unknown as Promise<unknown>).catch(() => {})
   return query
 }
 
-/** The client is told that the database does not answer, and to repeat its request under its key. */
+/** The error that tells the client that the database does not answer, and to repeat its request with its key. */
 function connectionLost(message: string, cause?: unknown): Error {
   return Object.assign(new Error(message, { cause }), { code: 'CONNECTION_CLOSED' })
 }

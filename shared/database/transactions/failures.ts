@@ -9,15 +9,15 @@ const RETRY_REASONS: Record<string, string> = {
   '55P03': 'lock_not_available',
 }
 
-/** The server answers but can't run the statement now: shutting down, starting up, a standby, or without the database. */
+/** The server answers but can't run the statement now: it is shutting down, starting up, a standby, or lacks the database. */
 const UNAVAILABLE_STATES = new Set(['57P01', '57P02', '57P03', '25006', '25P03', '25P02', '55000', '3D000'])
-/** Classes that mean the same: connection, authorization, insufficient resources, system error. */
+/** Classes of codes that mean the same: connection, authorization, insufficient resources, system error. */
 const UNAVAILABLE_CLASSES = new Set(['08', '28', '53', '58'])
 /** Codes of the system, the driver and TLS: https://nodejs.org/api/tls.html#x509-certificate-error-codes */
 const UNAVAILABLE_CODES =
   /^(CONNECT|ECONN|EPIPE|ENOTFOUND|ENOENT|EACCES|EAI_|ETIMEDOUT|EHOST|ENET|EADDRNOTAVAIL|EMFILE|ENFILE|SASL_|ERR_TLS|ERR_SSL|ERR_OSSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|HOSTNAME_)/
 
-/** Thrown by a transaction that has read outdated rows, to be retried. */
+/** Thrown by a transaction that has read outdated rows, so that it is retried. */
 export class StaleRead extends Error {
   override readonly name = 'StaleRead'
 }
@@ -29,7 +29,7 @@ export function retryReason(error: unknown): string | undefined {
   return error instanceof postgres.PostgresError ? RETRY_REASONS[error.code] : undefined
 }
 
-/** Whether a statement did not get a lock: it has waited until `lock_timeout`, or for a session that waited for its own. */
+/** Whether a statement did not get a lock: it has waited until `lock_timeout`, or in a deadlock. */
 export function isLockedOut(error: unknown): boolean {
   return error instanceof postgres.PostgresError && ['55P03', '40P01'].includes(error.code)
 }
@@ -48,14 +48,14 @@ export function isConnectionFailure(error: unknown): boolean {
   return 'code' in error && typeof error.code === 'string' && UNAVAILABLE_CODES.test(error.code)
 }
 
-/** Whether the connection ended under a statement that was sent on it. A new one may be made at once. */
+/** Whether the connection ended while it carried a statement. The server itself may still be there. */
 export function isDropped(error: unknown): boolean {
   return (
     error instanceof Error && 'code' in error && ['CONNECTION_CLOSED', 'ECONNRESET', 'EPIPE'].includes(`${error.code}`)
   )
 }
 
-/** The ServiceError for a database error that a client may see. Gives any other error back unchanged. */
+/** The ServiceError for a database error that a client may see. Returns any other error unchanged. */
 export function toPublicError(error: unknown): unknown {
   if (isConnectionFailure(error)) {
     return new ServiceError(
@@ -82,13 +82,13 @@ export function toPublicError(error: unknown): unknown {
   return error
 }
 
-/** The level to log a failure at that is retried: a database that is away or busy is no fault of ours. */
+/** The level at which to log a failure that is retried: a database that is away or busy is not this service's fault. */
 export function levelOf(error: unknown): 'warn' | 'error' {
   const shown = toPublicError(error)
   return shown instanceof ServiceError && isRefusal(shown.code) ? 'warn' : 'error'
 }
 
-/** Public messages for errors of class 22. The server's own name columns, functions and types. */
+/** Public messages for errors of class 22. The server's own messages name columns, functions and types. */
 const REFUSALS: Record<string, string> = {
   '22001': 'a text is too long',
   '22003': 'a number is too large',
@@ -100,8 +100,8 @@ const REFUSALS: Record<string, string> = {
 }
 
 /**
- * Why a server can't be used, for the public readiness check: the code of the failure, by which an operator finds the rest, without role,
- * database or address.
+ * Why a server can't be used, for the public readiness check. It gives the code of the failure, with which an operator can find the rest, but no
+ * role, database or address.
  */
 export function failureReason(error: unknown): string {
   const code = error instanceof Error && 'code' in error ? String(error.code) : 'an unknown failure'
@@ -121,7 +121,7 @@ export function refusedInput(error: unknown): ServiceError | undefined {
   })
 }
 
-/** Whether the server can't store a value as it is (class 22), or one that is nested so deeply (class 54). */
+/** Whether the server can't store a value as it is (class 22), or because it is nested too deeply (class 54). */
 export function isRefusedData(error: unknown): boolean {
   return error instanceof postgres.PostgresError && ['22', '54'].includes(error.code.slice(0, 2))
 }

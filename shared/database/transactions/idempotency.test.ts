@@ -180,7 +180,7 @@ describe('equal requests at the same time', () => {
 
   it('can end in one way only, when one fails and the other succeeds', async () => {
     const outcomes = await inRivalSession(async (rival) => {
-      // Both records wait here: the failed one has given up its locks before it can be stored.
+      // Both records wait here: the failed request has given up its locks before its answer can be stored.
       await rival`lock table idempotency_keys in share row exclusive mode`
       const failing = fail()
       await blocked(1)
@@ -205,7 +205,7 @@ describe('equal requests at the same time', () => {
         const failing = fail()
         await blocked(1)
         const succeeding = succeed()
-        // It waits for the rival's 'a', unless it has been refused.
+        // The request waits for the rival's 'a', unless it has been refused.
         await Promise.race([blocked(2), succeeding])
         await record`commit`
         const outcome = await failing
@@ -225,7 +225,7 @@ describe('equal requests at the same time', () => {
   const succeed = () =>
     transaction(contextWith('k'), (tx) => add(tx, 'a').then(() => 'the answer')).catch((error) => error.code)
 
-  /** Whatever was answered, no two answers contradict each other, and they agree with what was done. */
+  /** Whatever the answers were, no two of them contradict each other, and they agree with the effects. */
   async function expectOneEnding(outcomes: string[]) {
     const replay = await transaction(contextWith('k'), async () => 'another').catch((error) => error.code)
     const final = outcomes.filter((outcome) => outcome !== 'request_in_progress')

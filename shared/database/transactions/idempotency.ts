@@ -34,9 +34,9 @@ export function nameOf({ apiKeyId, key }: IdempotencyKey): string {
 }
 
 /**
- * Takes each key for this transaction, unless it has an answer. A key is an advisory lock rather than a row, so that a second request learns
- * at once that the first still runs, instead of waiting for its row. Both statements are sent together. The second has a snapshot of its
- * own, so it sees what the last holder of the lock committed.
+ * Takes each key for this transaction, unless the key has an answer. A key is an advisory lock rather than a row, so that a second request learns
+ * at once that the first still runs, instead of waiting for its row. Both statements are sent together. The second has its own snapshot, so it sees
+ * what the last holder of the lock committed.
  */
 export async function claimKeys(tx: Sql, keys: readonly IdempotencyKey[]): Promise<Claim[]> {
   const [locks, answers] = await pipeline([
@@ -53,7 +53,7 @@ export async function claimKeys(tx: Sql, keys: readonly IdempotencyKey[]): Promi
   const answerAt = new Map(answers.map((answer) => [answer.line - 1, answer]))
   return keys.map((key, index) => {
     const answer = answerAt.get(index)
-    // A stored answer is final, whoever holds the lock: it may be another replay.
+    // A stored answer is final, whoever holds the lock: the holder may be another replay.
     if (answer) return replay(answer, key)
     return locks[index]?.taken ? { kind: 'taken' } : { kind: 'refused', error: inProgress() }
   })
@@ -81,8 +81,8 @@ function inProgress(): ServiceError {
 export type ResultOrFailure = { result: unknown } | { failure: StoredFailure }
 
 /**
- * Stores answers, in the transactions of their effects. Gives no row for a key that has an answer already, or that a concurrent equal request
- * has taken since: a failure is stored after its transaction has ended, and without that transaction's lock.
+ * Stores answers, in the transactions of their effects. Returns no row for a key that already has an answer, or that a concurrent equal request has
+ * taken since: a failure is stored after its transaction has ended, and without that transaction's lock.
  */
 export function storeAnswers(sql: Sql, entries: ReadonlyArray<{ key: IdempotencyKey; answer: ResultOrFailure }>) {
   const results = entries.map(({ answer }) => ('result' in answer ? JSON.stringify(answer.result ?? null) : null))

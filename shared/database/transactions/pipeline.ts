@@ -1,8 +1,9 @@
 type Results<Sent extends readonly unknown[]> = { -readonly [Index in keyof Sent]: Awaited<Sent[Index]> }
 
 /**
- * The results of statements of one transaction that are sent in this order without waiting in between. Throws the first failure, which is the
- * cause: the server refuses the statements behind it. Of one that could not be sent the server knows nothing, so that is thrown at once.
+ * Sends statements of one transaction in this order, without waiting in between, and returns their results. Throws the first failure, which is the
+ * cause: the server refuses the statements after it. The failure of a statement that could not be sent is thrown at once, since the server does not
+ * know of it.
  *
  * @example
  * const [levels, [product]] = await pipeline([readLevels(tx, id), tx`select name from products where id = ${id}`])
@@ -18,7 +19,7 @@ export async function pipeline<const Sent extends readonly unknown[]>(sent: Sent
 }
 
 /**
- * Resolves when each statement of this turn of the event loop is with the driver, or has failed, as has all that waits for it. The driver sends
- * the last of them after that, so what follows travels with them.
+ * Resolves when each statement of this turn of the event loop has been passed to the driver or has failed, and whatever waits for a failed one has
+ * failed too. The driver sends the last of these statements after that, so the next statements are sent together with them.
  */
 export const allHandedOver = () => new Promise<void>((resolve) => process.nextTick(resolve))

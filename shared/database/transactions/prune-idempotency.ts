@@ -1,7 +1,7 @@
 import { prune } from '../prune.ts'
 import type { RequestContext } from '../request-context.ts'
 
-/** Deletes idempotency records that have expired. Gives their number. */
+/** Deletes idempotency records that have expired. Returns their number. */
 export function pruneIdempotencyKeys(context: RequestContext): Promise<number> {
   return prune(
     context,

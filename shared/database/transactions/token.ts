@@ -20,14 +20,14 @@ export function parseToken(token: string): LogPosition {
   return { timeline: Number.parseInt(timeline, 16), lsn }
 }
 
-/** The bytes of log before a position. Their difference is the distance of two positions of one timeline. */
+/** The bytes of log before a position. The difference of two offsets is the distance between two positions of one timeline. */
 export function offsetOf(lsn: string): number {
   const [high = '', low = ''] = lsn.split('/')
   // Exact below 2^53: eight pebibytes of log.
   return Number.parseInt(high, 16) * 2 ** 32 + Number.parseInt(low, 16)
 }
 
-/** Whether a server at `here` has all that the log had at `there`. False between timelines, where that is unknown. */
+/** Whether a server at `here` has everything that the log had at `there`. False between timelines, because it is unknown then. */
 export function covers(here: LogPosition, there: LogPosition): boolean {
   return here.timeline === there.timeline && offsetOf(here.lsn) >= offsetOf(there.lsn)
 }
@@ -40,7 +40,7 @@ export function justBefore({ timeline, lsn }: LogPosition): LogPosition {
 }
 
 /**
- * The end of the log at this moment. Sent right behind a COMMIT on its connection, it is at or past that commit. The timeline is the first
+ * The end of the log at this moment. If sent right behind a COMMIT on the same connection, it is at or past that commit. The timeline is the first
  * eight digits of the log file's name.
  */
 export function currentPosition(sql: Sql) {

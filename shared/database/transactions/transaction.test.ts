@@ -27,7 +27,7 @@ describe('a transaction that loses a race', () => {
     const before = await retries('deadlock_detected')
     let attempts = 0
     await inRivalSession(async (rival) => {
-      // Who waits for so long looks for a deadlock, and is ended by it: not the rival, then.
+      // A session that waits for `deadlock_timeout` looks for a deadlock, and is aborted if it finds one. With this, that is not the rival.
       await rival`set local deadlock_timeout = '1h'`
       await rename(rival, 'b', 'rival')
       const running = transaction(context(), async (tx) => {
@@ -123,7 +123,7 @@ describe('a transaction', () => {
     ).rejects.toThrow('failed')
     await expect(rename(escaped as Sql, 'a', 'escaped')).rejects.toThrow('after its transaction had ended')
     expect(await name('a')).toBe('a')
-    // From between the statements of a pipeline: nothing is left that nobody awaits, which would end the process.
+    // Refused between the statements of a pipeline: no promise is left that nothing awaits, which would end the process.
     const several = async (tx: Sql) => {
       await tx`select 1`
     }
@@ -155,7 +155,7 @@ describe('a transaction', () => {
   })
 
   it.each(['commits', 'fails'])('refuses a straggler of its own work while it %s', async (ending) => {
-    // A branch that nobody awaits goes on sending; what it sends behind COMMIT or ROLLBACK would be outside.
+    // A branch that nothing awaits goes on sending. A statement that it sends after COMMIT or ROLLBACK would run outside of the transaction.
     let sent = 0
     let refused: unknown
     const straggle = async (tx: Sql) => {
@@ -207,7 +207,7 @@ describe('connections for transactions', () => {
     })
     const first = transaction(context(), async (tx) => {
       await add(tx, 'first')
-      // However long 2,000 transactions take here, none waits for its connection too long.
+      // However long 2,000 transactions take here, none of them waits too long for its connection.
       vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
       begin()
       return finished

@@ -10,10 +10,10 @@ import { claimKeys, storableFailure, storeAnswers, toFailure } from './idempoten
 type Outcome<Result> = { result: Result } | { failure: ServiceError }
 
 /**
- * Runs `work` in one transaction on the primary, and returns after its commit, which the context's consistency token then covers. After a
- * deadlock, a serialisation failure or a lock time-out it runs all of `work` again, six times at most. Under an idempotency key the result
- * (which must be JSON) is stored in the same commit, and an equal request gets it without running `work`. So are `work`'s final failures.
- * Throws ServiceErrors only, except for defects.
+ * Runs `work` in one transaction on the primary, and returns after its commit, which the context's consistency token then covers. After a deadlock,
+ * a serialisation failure or a lock time-out, it runs all of `work` again, six times at most. Under an idempotency key, the result (which must be
+ * JSON) is stored in the same commit, and an equal request gets it without running `work`. `work`'s final failures are stored too. Throws
+ * ServiceErrors only, except for defects.
  *
  * @example
  * const location = await transaction(context, (tx) => insertLocation(tx, 'north'))
@@ -53,7 +53,7 @@ async function attempt<Result>(
     close()
     await rollback(lease)
     const failure = key && storableFailure(error)
-    // Where a concurrent equal request has taken the key meanwhile, the retry finds its answer.
+    // If a concurrent equal request has taken the key meanwhile, the retry finds its answer.
     if (failure && (await storeAnswers(lease.sql, [{ key, answer: { failure } }])).length === 0) {
       throw new StaleRead('an equal request took the key first')
     }

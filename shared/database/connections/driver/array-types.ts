@@ -1,16 +1,16 @@
 type Element = string | number | null | undefined
 
 /**
- * PostgreSQL's literal of a one-dimensional array, each element by `write`. A batch's statements consist mostly of such literals, one a
- * column, and the driver's own function took several times as long: it quotes every element, and makes a Date of every time. Throws a
- * TypeError for an undefined element.
+ * PostgreSQL's literal of a one-dimensional array; `write` writes each element. A batch's statements consist mostly of such literals, one for each
+ * column. The driver's own function took several times as long: it quotes every element, and makes a Date of every time. Throws a TypeError for an
+ * undefined element.
  */
 function toArrayLiteral(values: readonly Element[], write: (element: string | number) => string): string {
   let literal = ''
   let last: Element
   let written = ''
   for (const value of values) {
-    // All values of a batch's column are often the same.
+    // The values of a batch's column are often all the same.
     if (value !== last) {
       last = value
       written = value === null || value === undefined ? 'NULL' : write(value)
@@ -32,7 +32,7 @@ function quote(element: string | number): string {
 
 const ELEMENTS = /"((?:[^"\\]|\\.)*)"|[^{},]+/gs
 
-/** The elements of a one-dimensional array literal, each by `parse`. */
+/** The elements of a one-dimensional array literal; `parse` reads each one. */
 function fromArrayLiteral<Value>(literal: string, parse: (element: string) => Value): Array<Value | null> {
   return [...literal.matchAll(ELEMENTS)].map(([element, quoted]) => {
     if (quoted !== undefined) return parse(quoted.replaceAll(/\\(.)/gs, '$1'))
@@ -40,7 +40,7 @@ function fromArrayLiteral<Value>(literal: string, parse: (element: string) => Va
   })
 }
 
-/** Writes an element of a type without special characters. One with a comma is quoted, so that the server refuses it as one element. */
+/** Writes an element of a type without special characters. An element with a comma is quoted, so that the server refuses it as one element. */
 function keepWhole(element: string | number): string {
   const text = String(element)
   return text.includes(',') ? quote(text) : text
@@ -56,8 +56,8 @@ function arrayType(oid: number, parse: (element: string) => unknown, write = kee
 }
 
 /**
- * The array types in use, for the driver's `types`, with their oids (pg_type.dat in PostgreSQL's source). Without these the driver would
- * query the server's types on every new connection.
+ * The array types in use, for the driver's `types`, with their oids (pg_type.dat in PostgreSQL's source). Without them, the driver would query the
+ * server's types on every new connection.
  */
 export const arrayTypes = {
   texts: arrayType(1009, String, quote),

@@ -1,41 +1,41 @@
 import postgres from 'postgres'
 
-/** What is used of a query of the driver's, of version 3.4.9. */
+/** The parts of the driver's queries that are used here, as of version 3.4.9. */
 export interface Query {
   args: unknown[]
-  /** Hands a query to its client's connections. */
+  /** Passes a query to its client's connections. */
   handler: (query: Query) => void
-  /** Cancels a query of its client's. */
+  /** Cancels a query of its client. */
   canceller: unknown
   handle: () => unknown
   resolve: (result: unknown) => void
   reject: (error: unknown) => void
   cancel: () => unknown
   executed: boolean
-  /** True while the next answer on its connection is for this one. */
+  /** True while the next answer on its connection belongs to this query. */
   active: boolean
-  /** The connection that it was written to. */
+  /** The connection that the query was written to. */
   state: object | null
-  /** As they were written. */
+  /** The parameters as they were written. */
   parameters: unknown[] | null
   [SIGNATURE]?: string | false
 }
 
 const SIGNATURE = Symbol('signature')
 
-/** Where the server finds that a prepared statement can't be run any more, since its tables have changed, or that it has no such one. */
+/** Routines in which the server finds that a prepared statement can't run any more because its tables have changed, or that it does not exist. */
 const OUTDATED = new Set(['FetchPreparedStatement', 'RevalidateCachedQuery', 'transformAssignedExpr'])
 
 const outdated = new WeakSet<object>()
 
-/** Grows with every statement that is found to be outdated: what was prepared before is used no more, on any connection. */
+/** Grows with every statement that is found to be outdated. Statements that were prepared before are not used any more, on any connection. */
 let generation = 0
 
 let isMended = false
 
 /**
- * Mends the driver, once for all of its clients: see docs/decisions/0016-whose-answer-it-is.md. From then on `prepareToSend` has each query
- * before it is sent. Throws where the driver is of another version than this one knows.
+ * Mends the driver, once for all of its clients: see docs/decisions/0016-whose-answer-it-is.md. From then on, `prepareToSend` gets each query
+ * before it is sent. Throws if the driver is of another version than this module knows.
  */
 export function mend(newQuery: () => Query, prepareToSend: (query: Query) => void): void {
   if (isMended) return
@@ -51,7 +51,7 @@ export function mend(newQuery: () => Query, prepareToSend: (query: Query) => voi
         return handle.call(this)
       },
     },
-    // Of a query that has others ahead of it on its connection, the driver would take the answer for that of the one behind.
+    // If other queries are ahead of a cancelled query on its connection, the driver would take its answer for that of the next query.
     cancel: {
       value(this: Query) {
         return this.state === null || this.active ? cancel.call(this) : undefined
@@ -63,8 +63,8 @@ export function mend(newQuery: () => Query, prepareToSend: (query: Query) => voi
 }
 
 /**
- * The driver asks for the routine of the error of a prepared statement, and of no other, to learn whether to send it again: at once,
- * behind all that is on its way already, but taking the next answer for its own (https://github.com/porsager/postgres/issues/120).
+ * The driver reads the routine only of an error of a prepared statement, to learn whether to send the statement again. It sends it at once, behind
+ * everything that is already on its way, but takes the next answer for its own (https://github.com/porsager/postgres/issues/120).
  */
 const routine: PropertyDescriptor & ThisType<{ serverRoutine?: string }> = {
   set(name: string) {
@@ -79,7 +79,7 @@ const routine: PropertyDescriptor & ThisType<{ serverRoutine?: string }> = {
   },
 }
 
-/** What a connection knows a prepared statement by. */
+/** The name by which a connection knows a prepared statement. */
 const signature: PropertyDescriptor & ThisType<Query> = {
   set(text: string | false) {
     this[SIGNATURE] = text && generation > 0 ? `${generation} ${text}` : text
@@ -89,17 +89,19 @@ const signature: PropertyDescriptor & ThisType<Query> = {
   },
 }
 
-/** The driver counts the rows of an answer, and does not begin anew after one that an error has ended: the next would have holes. */
+/**
+ * The driver counts the rows of an answer, and does not reset the count after an answer that an error has ended: the next answer would have holes.
+ */
 function append(row: unknown, rows: unknown[]): void {
   rows.push(row)
 }
 
-/** Whether a statement has failed, without effect, only because it was prepared before its tables changed: run again, it is prepared anew. */
+/** Whether a statement has failed, without effect, only because it was prepared before its tables changed. If run again, it is prepared anew. */
 export function isOutdated(error: unknown): boolean {
   return typeof error === 'object' && error !== null && outdated.has(error)
 }
 
-/** Throws where another version of the driver does not work as this module takes it to. */
+/** Throws if this version of the driver does not work as this module expects. */
 function requireMended(query: Query): void {
   const error: { routine?: string } = Reflect.construct(postgres.PostgresError, [{ routine: 'a routine' }])
   const own: Array<keyof Query> = ['args', 'handler', 'canceller', 'resolve', 'reject', 'executed', 'active', 'state']

@@ -166,7 +166,7 @@ describe('an answer', () => {
     const echo = (text: string) => sql`select ${text}::text as text, pg_sleep(0.05) is null as slept`
     await echo('warm')
     const queries = ['a', 'b', 'c'].map((text) => echo(text).execute())
-    // They are written at the end of the event loop's turn.
+    // The queries are written at the end of the event loop's turn.
     await sleep(20)
     queries[1]?.cancel()
     const answers = await Promise.all(queries)

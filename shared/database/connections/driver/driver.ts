@@ -3,31 +3,31 @@ import { type Attributes, tracing } from '#telemetry'
 import { isOutdated, mend, type Query } from './driver-mends.ts'
 import { traceStatement } from './statement-spans.ts'
 
-/** A connection's tagged template. `bigint` columns arrive as numbers: every one of ours stays below 2^53. */
+/** A connection's tagged template. `bigint` columns arrive as numbers: all of this service's values stay below 2^53. */
 export type Sql = postgres.Sql<{ bigint: number }>
 
 type Options = postgres.Options<Record<string, postgres.PostgresType>>
 
 export interface ClientOptions extends Omit<Options, 'host' | 'port' | 'max'> {
-  /** Lists, which the driver takes as they are: a colon in a name would be taken for the one before a port. */
+  /** Lists, which the driver takes as they are. In a single name, it would take a colon for the one before a port. */
   host: string[]
   port: number[]
-  /** Each statement is a transaction of its own: one that is outdated has done nothing, and is run again. */
+  /** Each statement is a transaction of its own. If it is outdated, it has done nothing, and is run again. */
   ofSingles: boolean
 }
 
-/** The clients whose every statement is a transaction of its own. */
+/** The clients whose statements are each a transaction of their own. */
 const ofSingles = new WeakSet<Query['handler']>()
 
-/** The server of each client, as spans have it. */
+/** The server of each client, as attributes for spans. */
 const servers = new WeakMap<Query['handler'], Attributes>()
 
-/** What is called with each query of a client, right before it is sent. */
+/** The function that is called with each query of a client right before it is sent. */
 const beforeSending = new WeakMap<Query['handler'], (query: Query) => void>()
 
 /**
- * A client of one connection, opened when it is first used; `createPool` gives more. Mends what makes postgres.js give one query's
- * answer to another: see docs/decisions/0016-whose-answer-it-is.md.
+ * A client of one connection, opened when it is first used; `createPool` gives more connections. Mends the defects that make postgres.js give one
+ * query's answer to another: see docs/decisions/0016-whose-answer-it-is.md.
  */
 export function createClient({ ofSingles: isOfSingles, types, ...options }: ClientOptions): Sql {
   const written = Object.entries({ ...ownTypes, ...types }).map(([name, type]) => [name, neverThrowing(type)])
@@ -55,12 +55,12 @@ export function newQuery(sql: Sql): Query {
   return sql`` as unknown as Query
 }
 
-/** Has `work` done with each query of this client, right before it is sent. */
+/** Calls `work` with each query of this client right before it is sent. */
 export function onSending(sql: Sql, work: (query: Query) => void): void {
   beforeSending.set(newQuery(sql).handler, work)
 }
 
-/** The driver's own, said aloud: for what it is not given it looks for variables, PGSSL, PGMAX and the like. */
+/** The driver's own defaults, given explicitly: for a missing option it reads environment variables such as PGSSL and PGMAX. */
 const defaults = {
   sslnegotiation: null,
   max_lifetime: 45 * 60,
@@ -71,7 +71,7 @@ const defaults = {
   publications: 'alltables',
 }
 
-/** For this variable there is no value that says none. */
+/** This variable is removed instead, because no value of its option means "none". */
 function openWithoutVariables(options: object): unknown {
   const { env } = process
   const { PGTARGETSESSIONATTRS: given } = env
@@ -83,7 +83,7 @@ function openWithoutVariables(options: object): unknown {
   }
 }
 
-/** Those of the driver's types whose own writing throws for what it can't write. */
+/** The driver's types whose own `serialize` throws for a value that it can't write. */
 const ownTypes: Record<string, postgres.PostgresType> = {
   time: {
     to: 1184,
@@ -94,7 +94,7 @@ const ownTypes: Record<string, postgres.PostgresType> = {
   json: { to: 114, from: [114, 3802], parse: JSON.parse, serialize: (value: unknown) => JSON.stringify(value) },
 }
 
-/** What can't be written is sent as what the server refuses, for the reason that `hasUndefined` tells. */
+/** A value that can't be written is sent as a text that the server refuses, for the reason that `hasUndefined` tells. */
 function neverThrowing(type: postgres.PostgresType): postgres.PostgresType {
   const serialize = (value: unknown): string => {
     try {
@@ -119,8 +119,8 @@ function prepareToSend(query: Query): void {
 }
 
 /**
- * Whether the driver would fail at a parameter. It fails then what is on its way, and leaves the query in the line of those that
- * wait for an answer, though it has not been sent.
+ * Whether the driver would fail at a parameter. It would then fail the queries that are on their way, and would leave this query in the line of
+ * those that wait for an answer, though it has not been sent.
  */
 function hasUndefined(args: readonly unknown[], prototype: Query): boolean {
   return args.some((arg) => {
@@ -130,7 +130,7 @@ function hasUndefined(args: readonly unknown[], prototype: Query): boolean {
   })
 }
 
-/** Once, behind all that is on its way: the caller is told of a table that keeps changing. */
+/** Once only, behind everything that is on its way. If the table keeps changing, the caller gets the error. */
 function runAgainOnce(query: Query): void {
   const { reject } = query
   query.reject = (error) => {
@@ -138,15 +138,15 @@ function runAgainOnce(query: Query): void {
     if (!isOutdated(error) && !isOfEarlierSession(error, query)) return reject(error)
     query.active = false
     query.parameters = null
-    // Not within the connection's turn: it has still to go on to its next query.
+    // Not within the connection's turn, in which the connection still has to go on to its next query.
     queueMicrotask(() => query.handler(query))
   }
 }
 
-/** PostgreSQL's codes for the end of a session that was open: terminated, crashed, idle for too long. */
+/** PostgreSQL's codes for the end of an open session: terminated, crashed, idle for too long. */
 const SESSION_ENDED = new Set(['57P01', '57P02', '57P05', '25P03', '25P04'])
 
-/** The driver keeps what a server said as it ended a session, and fails the query with it that opens the next one, unsent. */
+/** The driver keeps the error with which a server ended a session, and fails with it the unsent query that opens the next session. */
 function isOfEarlierSession(error: unknown, { state }: Query): boolean {
   return state === null && error instanceof postgres.PostgresError && SESSION_ENDED.has(error.code)
 }

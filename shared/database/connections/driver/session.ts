@@ -1,7 +1,7 @@
 import type { ServerUrl } from '../servers/server-url.ts'
 
 /**
- * Settings that this service relies on, whatever the defaults of the server, the database and the role are: for statements outside of a
+ * Settings that this service relies on, whatever the defaults of the server, the database and the role. They are for statements outside of a
  * transaction, and for the text format of values.
  */
 const pinned = {
@@ -24,12 +24,12 @@ const bounds = {
   statement_timeout: '10s',
   lock_timeout: '3s',
   idle_in_transaction_session_timeout: '10s',
-  // Hot pages are in memory, where a random page costs hardly more than the next one.
+  // Hot pages are in memory, where reading a random page costs hardly more than reading the next one.
   random_page_cost: '1.1',
   jit: 'off',
 }
 
-/** The parameters of a connection's start-up message. A pooler refuses those that it does not know. */
+/** The parameters of a connection's start-up message. A pooler refuses parameters that it does not know. */
 export function startupParameters(
   { applicationName, options, schema, isPooled }: ServerUrl,
   { statementMaxMs, synchronousCommit }: { statementMaxMs: number; synchronousCommit: string | undefined },
@@ -58,12 +58,12 @@ export function openingOf({ isPooled }: Pick<ServerUrl, 'isPooled'>, synchronous
   return [begin, ...locals].join('; ')
 }
 
-/** Settings that the role must have where a pooler passes none on: other values break reads or writes. */
+/** Settings that the role must have if a pooler does not pass any on: other values break reads or writes. */
 export const needed: Record<string, string> = {
   default_transaction_read_only: pinned.default_transaction_read_only,
   bytea_output: pinned.bytea_output,
   array_nulls: pinned.array_nulls,
 }
 
-/** The setting that shows whether the server has got the start-up parameters. */
+/** The setting that shows whether the server has received the start-up parameters. */
 export const probe = { name: 'lock_timeout', value: bounds.lock_timeout }

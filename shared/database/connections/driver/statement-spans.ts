@@ -1,14 +1,14 @@
 import { type Attributes, failSpan, type Tracing } from '#telemetry'
 
-/** What is used of a query of the driver's. */
+/** The parts of the driver's queries that are used here. */
 interface Statement {
-  /** With `$1` for each value; set when it is written to the server. */
+  /** The text with `$1` and so on for the values. Set when the statement is written to the server. */
   string?: string
   resolve: (result: unknown) => void
   reject: (error: unknown) => void
 }
 
-/** Of a statement's text in its span. The longest of ours has 2,500 characters. */
+/** Characters of a statement's text in its span. This service's longest statement has 2,500. */
 const TEXT_MAX = 4_000
 /** Texts whose descriptions are kept: ten times as many as the service has statements. */
 const TEXTS_MAX = 2_000
@@ -16,8 +16,8 @@ const TEXTS_MAX = 2_000
 const described = new Map<string, Attributes & { 'db.query.summary': string }>()
 
 /**
- * Records a span of the statement once it has ended, if that of the current work is recorded: of the statement without its values, as
- * https://opentelemetry.io/docs/specs/semconv/database/postgresql/ has it.
+ * Records a span of the statement once it has ended, if the span of the current work is recorded. It has the statement without its values, as
+ * https://opentelemetry.io/docs/specs/semconv/database/postgresql/ asks.
  */
 export function traceStatement(on: Tracing, statement: Statement, server: Attributes): void {
   const parent = on.current()
@@ -40,7 +40,7 @@ export function traceStatement(on: Tracing, statement: Statement, server: Attrib
   statement.reject = (error) => {
     const span = begin()
     const { name, code } = error as Partial<NodeJS.ErrnoException>
-    // Not the message, which may have a value in it.
+    // Not the message, which may contain a value.
     failSpan(span, { name, code, message: '' })
     if (code) span.setAttribute('db.response.status_code', code)
     span.end(performance.now())
@@ -65,10 +65,10 @@ function describe(text: string) {
   return description
 }
 
-/** What names a table, or may. */
+/** A keyword before a table's name, or a possible one. */
 const TABLE = /\b(?:from|join|into|using)\b|(?<!\b(?:for|do) )\bupdate\b/g
 
-/** Whether a statement is of this table and of no other. Where that is not plain, it is not. */
+/** Whether a statement uses this table and no other. If that is not plain, the answer is no. */
 export function isOnly(table: string, query: string): boolean {
   const hasOthers = (query.match(TABLE)?.length ?? 0) > 1 || /\bfrom \w+(?: (?:as )?\w+)?,/.test(query)
   return !hasOthers && !query.includes(`${table}(`)
@@ -77,7 +77,7 @@ export function isOnly(table: string, query: string): boolean {
 /** A change in a statement, but not `for update` or `do update`. */
 const CHANGE = /\b(insert) into (\w+)|\b(delete) from (\w+)|(?<!\b(?:for|do) )\b(update) (\w+)/g
 
-/** What a statement does, and to which tables: `INSERT outbox`, `DELETE outbox INSERT event_log`, `SELECT jobs`, `COMMIT`. */
+/** The operations of a statement and their tables: `INSERT outbox`, `DELETE outbox INSERT event_log`, `SELECT jobs`, `COMMIT`. */
 export function summaryOf(query: string): string {
   const changes = Array.from(query.matchAll(CHANGE), (match) => {
     const [operation = '', table] = match.slice(1).filter((part) => part !== undefined)

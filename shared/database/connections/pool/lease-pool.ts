@@ -4,12 +4,12 @@ import { parseServerUrl, type ServerUrl } from '../servers/server-url.ts'
 import { watchPool } from './pool-metrics.ts'
 import { createWaitQueue } from './wait-queue.ts'
 
-/** A connection held by one transaction and by nothing else. */
+/** A connection that only one transaction uses. */
 export interface Lease {
   sql: Sql
   /** The statements that begin a transaction on it. */
   opening: string
-  /** True once the connection has dropped: its transaction is gone, and the next statement would run outside of it. */
+  /** True once the connection has dropped: its transaction is gone, and the next statement would run outside of the transaction. */
   isLost: () => boolean
   /** Cuts the connection: every statement in flight on it fails at once. */
   abandon: () => void
@@ -17,11 +17,11 @@ export interface Lease {
 }
 
 export interface LeasePool {
-  /** Waits for a connection. Throws `overloaded` where too many wait, or the wait is too long. */
+  /** Waits for a connection. Throws `overloaded` if too many transactions wait, or the wait is too long. */
   lease: () => Promise<Lease>
-  /** Cuts every connection, with what is in flight on it; the next ones go to another server. */
+  /** Cuts every connection and the statements in flight on it. The next connections go to another server. */
   moveTo: (url: string) => void
-  /** Ends idle connections at once and leased ones on their release; without `seconds` left (default 5), all at once. */
+  /** Ends idle connections at once, and leased ones on their release. With 0 `seconds` (default 5), ends all at once. */
   end: (seconds?: number) => Promise<unknown>
 }
 
@@ -32,15 +32,15 @@ interface LeasePoolOptions {
   synchronousCommit?: string | undefined
   isPrimary?: boolean
   onclose?: () => void
-  /** Transactions that may wait for a connection. The next one gets 503 at once rather than a time-out later. */
+  /** Transactions that may wait for a connection. The next one gets 503 at once instead of a time-out later. */
   waitersMax?: number
   waitMs?: number
 }
 
-/** A client of one connection, and its replacement as soon as that connection has dropped. */
+/** A client of one connection. It is replaced as soon as that connection has dropped. */
 interface Slot {
   sql: Sql
-  /** When its statements were last planned anew, by `performance.now()`. */
+  /** When the slot's statements were last planned anew, by `performance.now()`. */
   plannedAt: number
 }
 
@@ -51,8 +51,8 @@ interface Target {
 }
 
 /**
- * A prepared statement keeps the plan of its first runs, perhaps for empty tables, until the statistics change: for minutes every
- * reservation read a whole table that had grown since. Planning anew takes a millisecond or two.
+ * A prepared statement keeps the plan of its first runs, perhaps made for empty tables, until the statistics change: for minutes, every reservation
+ * read a whole table that had grown since. Planning anew takes a millisecond or two.
  */
 const PLANS_MAX_AGE_MS = 10_000
 
@@ -60,8 +60,8 @@ const WAITERS_MAX = 2_000
 const LEASE_WAIT_MS = 5_000
 
 /**
- * A server's connections for transactions: one single-connection client a slot, so that BEGIN and what follows share a connection by
- * construction, and a dropped connection is known before its next statement. postgres.js's own pool promises neither: see
+ * A server's connections for transactions. Each slot is a client with a single connection, so that BEGIN and the statements after it are sure to
+ * share a connection, and a dropped connection is known before its next statement. postgres.js's own pool promises neither: see
  * docs/decisions/0002-leased-connections.md.
  */
 export function createLeasePool(url: string, options: LeasePoolOptions): LeasePool {
@@ -120,8 +120,8 @@ export function createLeasePool(url: string, options: LeasePoolOptions): LeasePo
 const targetOf = (url: string): Target => ({ url, server: parseServerUrl(url) })
 
 /**
- * Gives the slot a client for one connection. It ends the client before, whose statements that are still queued would otherwise run
- * on that client's next connection, outside of their transaction.
+ * Gives the slot a client for one connection, and ends the slot's previous client. Otherwise that client's queued statements would run on its next
+ * connection, outside of their transaction.
  */
 function connectSlot(slot: Partial<Slot>, target: Target, options: LeasePoolOptions): Slot {
   const { isPrimary = false, synchronousCommit } = options
@@ -134,10 +134,10 @@ function connectSlot(slot: Partial<Slot>, target: Target, options: LeasePoolOpti
   return Object.assign(slot, { sql, plannedAt: performance.now() })
 }
 
-/** Behind a pooler nothing is prepared. */
+/** Does nothing behind a pooler, where no statement is prepared. */
 function discardOldPlans(slot: Slot, { server }: Target): void {
   if (server.isPooled || performance.now() - slot.plannedAt <= PLANS_MAX_AGE_MS) return
   slot.plannedAt = performance.now()
-  // Not awaited: it travels ahead of the next statement, which fails if it does.
+  // Not awaited: it is sent ahead of the next statement, which fails if this one does.
   slot.sql.unsafe('discard plans').catch(() => {})
 }

@@ -1,9 +1,9 @@
 import { gauge, histogram } from '#telemetry'
 
-/** What a pool says of itself. */
+/** The numbers that a pool reports. */
 interface Usage {
   limit: number
-  /** Open connections, idle ones among them. */
+  /** Open connections, including idle ones. */
   open: number
   idle: number
   waiting: number
@@ -31,7 +31,7 @@ function collect(): void {
   }
 }
 
-/** Has the metrics tell of a pool, in place of one before it with the same name. Gives what observes a wait, in milliseconds. */
+/** Makes the metrics report a pool, in place of an earlier one with the same name. Returns the function that observes a wait, in milliseconds. */
 export function watchPool(name: string, usage: () => Usage): (waitMs: number) => void {
   pools.set(name, usage)
   const observer = wait.labels(name)

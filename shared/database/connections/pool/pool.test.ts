@@ -42,7 +42,7 @@ describe('createPool', () => {
     for (let turn = 0; turn < 20; turn++) used.add(await processOf(fast(sql)))
     expect(used.size).toBe(1)
     expect(blocked).toContain([...used][0])
-    // What comes before the query has begun cancels nothing.
+    // A request to cancel that comes before the query has begun cancels nothing.
     await expect
       .poll(() =>
         admin`select 1 from pg_stat_activity where pid = any(${blocked.map(Number)}::int[]) and wait_event = 'PgSleep'`.then(

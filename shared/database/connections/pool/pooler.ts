@@ -6,14 +6,14 @@ import { databaseSettings, isPooled } from '../settings.ts'
 const INSTEAD = 'add pgbouncer=true to it, or name the server itself'
 
 /**
- * Throws a ConfigError, in one line, where a pooler stands before the server and DATABASE_URL does not say so: a pooler refuses or drops the
- * settings of a connection, and runs statements where they are not prepared. Also throws where DATABASE_URL says so and the settings of
- * the role are not those that this service needs.
+ * Throws a ConfigError, in one line, if a pooler stands before the server and DATABASE_URL does not say so: a pooler refuses or drops a
+ * connection's settings, and runs statements on connections where they are not prepared. Also throws if DATABASE_URL names a pooler and the role's
+ * settings are not those that this service needs.
  */
 export async function requireNoHiddenPooler(sql: Sql): Promise<void> {
   const names = [probe.name, ...Object.keys(needed)].map((name) => `('${name}')`)
   const rows = await sql
-    // Without parameters, so that nothing is prepared.
+    // Without parameters, so that no statement is prepared.
     .unsafe<Setting[]>(`select name, current_setting(name) as value from (values ${names.join()}) as setting (name)`)
     .catch((error) => {
       // PgBouncer's message.

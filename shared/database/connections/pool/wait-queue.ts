@@ -2,9 +2,9 @@ import { overloaded, type ServiceError } from '#errors'
 
 export interface WaitQueue<Item> {
   length: () => number
-  /** Resolves with an item, first come, first served. Throws or rejects with `overloaded` where the queue is full, or the wait too long. */
+  /** Resolves with an item, first come, first served. Throws or rejects with `overloaded` if the queue is full, or the wait is too long. */
   wait: () => Promise<Item>
-  /** Gives an item to the first that waits. There must be one. */
+  /** Gives an item to the first one that waits. At least one must wait. */
   give: (item: Item) => void
 }
 

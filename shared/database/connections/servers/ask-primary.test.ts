@@ -15,7 +15,7 @@ it.each([
   try {
     await askPrimary((sql) => sql`select 1`)
     proxy.freeze()
-    // Whether a restore waits is believed for a second.
+    // The answer whether a restore waits is reused for a second.
     const clock = vi.spyOn(performance, 'now').mockReturnValue(performance.now() + 1_001)
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
     const silent = ask().catch(({ message }: Error) => message)

@@ -3,7 +3,7 @@ import { createClient } from '../driver/driver.ts'
 import { withServerTimeout } from '../driver/server-timeout.ts'
 import { parseServerUrl } from './server-url.ts'
 
-/** A server that takes longer to answer would be no good as a primary. */
+/** A server that takes longer to answer would be of no use as a primary. */
 const ANSWER_MAX_MS = 1_000
 
 export interface FoundPrimary {
@@ -12,9 +12,9 @@ export interface FoundPrimary {
 }
 
 /**
- * The server that takes writes; undefined if there is none now. It asks all servers at once. Two primaries, as after the return of one that
- * was replaced, differ in their timelines: the latest was promoted last. A primary below `timelineMin` was replaced, and writes to it
- * would be lost.
+ * The server that takes writes; undefined if there is none now. It asks all servers at once. Two primaries, for example after the return of one
+ * that was replaced, differ in their timelines: the one with the latest timeline was promoted last. A primary below `timelineMin` was replaced, and
+ * writes to it would be lost.
  */
 export async function findPrimary(urls: readonly string[], timelineMin: number): Promise<FoundPrimary | undefined> {
   const answers = await Promise.all(urls.map(async (url) => ({ url, timeline: await timelineOfPrimary(url) })))
@@ -24,7 +24,7 @@ export async function findPrimary(urls: readonly string[], timelineMin: number):
   return latest
 }
 
-/** The timeline that a server writes; undefined for a standby, and for one that does not answer. */
+/** The timeline that a server writes; undefined for a standby, and for a server that does not answer. */
 async function timelineOfPrimary(url: string): Promise<number | undefined> {
   const sql = createClient({
     ...addressOf(parseServerUrl(url)),
@@ -42,7 +42,7 @@ async function timelineOfPrimary(url: string): Promise<number | undefined> {
     )
     return row.timeline ?? undefined
   } catch {
-    // A server that fails is no primary.
+    // A server that fails is not the primary.
     return undefined
   } finally {
     void sql.end({ timeout: 0 })

@@ -5,7 +5,7 @@ import { primary, primaryKnown, replicaReaders, suspectPrimary } from '../connec
 
 const ANSWER_MAX_MS = 2_000
 
-/** The failures of the database, by server; empty while the primary answers: without a replica, reads go there. */
+/** The failures of the database, by server. Empty while the primary answers, since reads go to the primary if there is no replica. */
 export async function checkDatabase(): Promise<Record<string, string>> {
   await primaryKnown()
   const primaryFailure = await failureOf(primary())

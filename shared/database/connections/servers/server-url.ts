@@ -12,7 +12,7 @@ export interface ServerUrl {
   database: string
   tls: false | 'prefer' | ConnectionOptions
   applicationName: string | undefined
-  /** Prisma's: the schema of the tables, if it is not in the server's search path. */
+  /** Prisma's parameter: the schema of the tables, if it is not in the server's search path. */
   schema: string | undefined
   /** Settings of the session, as on the server's command line. */
   options: string | undefined
@@ -22,7 +22,7 @@ export interface ServerUrl {
   ignored: string[]
 }
 
-/** Parameters of other clients that this service has own settings for, or does not need. */
+/** Parameters of other clients that this service has its own settings for, or does not need. */
 const IGNORED = new Set(
   `connect_timeout connection_limit pool_timeout socket_timeout statement_cache_size max_connection_lifetime
   max_idle_connection_lifetime fallback_application_name keepalives keepalives_idle keepalives_interval keepalives_count
@@ -84,7 +84,7 @@ function isTrue(name: string, value: string): boolean {
   throw new Error(`must have ${name}=true or ${name}=false`)
 }
 
-/** As https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION, except that the default is no TLS. */
+/** Follows https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION, except that the default is no TLS. */
 function tlsOf(host: string, take: (name: string) => string): ServerUrl['tls'] {
   const [root, cert, key] = [take('sslrootcert'), take('sslcert'), take('sslkey')]
   const mode = take('sslmode') || (root === 'system' ? 'verify-full' : '')
@@ -109,7 +109,7 @@ function tlsOf(host: string, take: (name: string) => string): ServerUrl['tls'] {
     case 'verify-ca':
       return { ...files, rejectUnauthorized: true, checkServerIdentity: () => undefined }
     case 'verify-full':
-      // The driver sets the server name only for names. For an address, Node would verify the certificate for localhost.
+      // The driver sets the server name only for host names. For an address, Node would verify the certificate for localhost.
       return { ...files, rejectUnauthorized: true, host }
     default:
       throw new Error('must have one of disable, allow, prefer, require, verify-ca and verify-full as its sslmode')
@@ -124,7 +124,7 @@ function readPem(name: string, path: string): Buffer {
   }
 }
 
-/** A verified certificate proves what channel binding would: that there is no man in the middle. */
+/** A verified certificate proves the same as channel binding: that there is no man in the middle. */
 function channelBinding(value: string, tls: ServerUrl['tls']): string[] {
   const isVerified = typeof tls === 'object' && tls.rejectUnauthorized === true
   if (value === 'require' && !isVerified) {

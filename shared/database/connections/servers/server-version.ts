@@ -3,7 +3,7 @@ import type { Sql } from '../connect.ts'
 import { primary } from '../connections.ts'
 import { requireNoHiddenPooler } from '../pool/pooler.ts'
 
-/** The oldest supported major version that has all that the schema uses. */
+/** The oldest supported major version that has every feature that the schema uses. */
 const VERSION_MIN = 15
 
 /** Throws a ConfigError, in one line, for a server that is too old, a database that is not in UTF8, or a pooler that the URL does not mention. */
