@@ -6,10 +6,10 @@ import { type Scope, scopes } from '#database'
 import { eventRequest, type FunctionDefinition } from '#function'
 import { allFunctions, call, expectNoEffect, hold, newKey, newProduct, sql } from '#testing'
 
-// Every webhook that is made waits for this.
+// Every webhook that is created waits for this time.
 vi.mock('../webhooks/list-age.ts', () => ({ LIST_AGE_MAX_MS: 10 }))
 
-// What docs and clients may expect of every function, whatever it does: the functions are read from their folder.
+// What docs and clients may expect of every function, whatever it does. The functions are read from their folder.
 const definitions = await allFunctions()
 const withTrigger = (kind: string) => definitions.filter(({ trigger }) => trigger.kind === kind)
 const httpFunctions = withTrigger('http')
@@ -29,7 +29,7 @@ const missing: Record<string, string> = {
   apiKeyId: 'api_key_not_found',
 }
 
-/** The scope that docs promise for a route that names none. */
+/** The scope that the docs promise for a route whose scope they do not name. */
 function scopeByPath(definition: FunctionDefinition): Scope | undefined {
   const path = pathOf(definition)
   const kind = methodOf(definition) === 'GET' ? 'read' : 'write'
@@ -287,7 +287,7 @@ describe.each(httpFunctions.map((definition) => ({ name: definition.name, defini
   },
 )
 
-/** Ids of things that are there, where the route has a parameter for one, and JSON texts that are valid for a required member. */
+/** Ids of existing things, if the route has a parameter for one, and JSON texts that are valid for a required member. */
 async function existing(definition: FunctionDefinition) {
   const product = await newProduct({ initialStock: 1_000 })
   const { id } = await hold([{ productId: product.id, quantity: 2 }])

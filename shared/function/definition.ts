@@ -17,7 +17,7 @@ export type Tag =
   | 'api-keys'
   | 'operations'
 
-/** Headers that only some functions send. All others go with a status, or with every answer. */
+/** Headers that only some functions send. All other headers depend on the status, or come with every answer. */
 export type AnswerHeader = 'ETag' | 'Content-Disposition' | 'Vary'
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
@@ -28,7 +28,7 @@ export type ParamsOf<Path extends string> = Path extends `${string}{${infer Name
   ? { [Key in Name]: string } & ParamsOf<Rest>
   : unknown
 
-/** For each parameter of a path, the resource that it is the id of. */
+/** For each parameter of a path, the resource whose id it is. */
 export type ParamsOption<Path extends string> =
   unknown extends ParamsOf<Path>
     ? { params?: never }
@@ -44,7 +44,7 @@ export interface Limits {
 
 export const defaultLimits: Limits = { inFlight: 512, timeoutMs: 5_000, maxBodyBytes: 1024 * 1024 }
 
-/** What a handler answers. `body` is sent as JSON; a string or a stream as it is. */
+/** A handler's answer. `body` is sent as JSON; a string or a stream is sent as it is. */
 export interface HandlerResult {
   status: number
   body?: unknown
@@ -70,15 +70,15 @@ export interface HttpOptions<
   /** One sentence for the API reference. */
   summary: string
   scope: Scope
-  /** Of a POST that only reads: like a GET, it takes a Consistency-Token and ignores an Idempotency-Key. */
+  /** For a POST that only reads: like a GET, it takes a Consistency-Token and ignores an Idempotency-Key. */
   isRead?: boolean
-  /** `description`: what the schema of the body can't say, in Markdown. */
+  /** `description`: what the schema of the body can't express, in Markdown. */
   request?: { query?: Query; body?: Body; contentTypes?: readonly string[]; description?: string }
-  /** By status, the schema of the answer, or the codes of the errors. */
+  /** For each status, the schema of the answer, or the codes of the errors. */
   responses: Record<number, z.ZodType | readonly string[] | null>
   /** The media types of its answers, if not `application/json` alone. */
   produces?: readonly string[]
-  /** Headers that its answers have besides the common ones. */
+  /** Headers that its answers have in addition to the common ones. */
   sends?: readonly AnswerHeader[]
   /** The types of the events that it publishes. */
   emits?: readonly EventType[]
@@ -90,13 +90,13 @@ export interface HttpOptions<
 
 /** How a function takes several events at once. */
 export interface Batch {
-  /** Events a batch, 1,000 at most. */
+  /** The most events in a batch; at most 1,000. */
   max: number
-  /** How long the trigger waits after a batch that was not full, so that the next one has more events. Delays an event by as much. */
+  /** How long the trigger waits after a batch that was not full, so that the next batch has more events. Delays an event by as much. */
   waitMs: number
 }
 
-/** What calls a function. All kinds but `http` send a CloudEvent, `POST /`. */
+/** The cause of a function's calls. All kinds but `http` send a CloudEvent, `POST /`. */
 export type Trigger =
   | { kind: 'http'; method: Method; path: string }
   | { kind: 'queue'; queue: string; batch?: Batch | undefined }
@@ -105,14 +105,14 @@ export type Trigger =
       topics: readonly string[]
       group: string
       types?: readonly string[] | undefined
-      /** Called before an event is delivered. An event for which it gives false is skipped, at the cost of the call. */
+      /** Called before an event is delivered. If it returns false, the event is skipped, at the cost of the call. */
       wants?: ((type: string) => Promise<boolean>) | undefined
       batch?: Batch | undefined
     }
   | { kind: 'schedule'; everyMs: number }
   | { kind: 'outbox'; outbox: 'events' | 'jobs'; everyMs: number }
 
-/** A function: plain data, and a Hono app. Importing one does nothing but declare it. */
+/** A function: plain data, and a Hono app. Importing a function only declares it. */
 export interface FunctionDefinition {
   name: string
   summary: string
@@ -121,7 +121,7 @@ export interface FunctionDefinition {
   scope: Scope | undefined
   /** Whether it answers GET, or a POST that only reads. */
   isRead?: boolean
-  /** The resources that the parameters of its path are the ids of. */
+  /** The resources whose ids are the parameters of its path. */
   params: Readonly<Record<string, Resource>>
   request: { query?: z.ZodType; body?: z.ZodType; contentTypes: readonly string[]; description?: string }
   responses: Record<number, z.ZodType | readonly string[] | null>
@@ -131,7 +131,7 @@ export interface FunctionDefinition {
   sends?: readonly AnswerHeader[]
   emits: readonly EventType[]
   app: { fetch: (request: Request, env?: unknown) => Response | Promise<Response> }
-  /** Requests being worked on at the moment, also past their time-out. */
+  /** Requests that are being worked on at the moment, including those past their time-out. */
   inFlight: () => number
   /** What this process has answered lately. */
   recent: () => RecentTraffic

@@ -1,5 +1,5 @@
-// A name for each kind of function and each kind of answer, and what declarations are made of. Parts of the host and the router, which
-// no declaration needs, have names of their own (`#function/…`).
+// Exports a name for each kind of function and each kind of answer, and the parts of declarations. Parts of the host and the router, which no
+// declaration needs, have their own import names (`#function/…`).
 export { pruneIdempotencyKeys } from '#database'
 export { accepted, created, type FunctionDefinition, noContent, ok } from './definition.ts'
 export { eventRequest } from './events/cloud-event.ts'

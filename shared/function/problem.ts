@@ -3,12 +3,12 @@ import { isRefusal, ServiceError } from '#errors'
 import { counter, logFault, logRefusal } from '#telemetry'
 
 export interface ProblemContext {
-  /** The path that was asked for. */
+  /** The requested path. */
   instance: string
   requestId: string
 }
 
-/** The problem document (RFC 9457) of an error. `type` is `about:blank`: `code` is what a client switches on. */
+/** The problem document (RFC 9457) of an error. `type` is `about:blank`: clients switch on `code`. */
 export function problemDocument(error: ServiceError, { instance, requestId }: ProblemContext): Record<string, unknown> {
   return {
     type: 'about:blank',
@@ -34,8 +34,8 @@ export function countProblem(name: string, { code }: ServiceError): void {
 }
 
 /**
- * Counts and logs that an event, a run of a schedule or an attempt at a job failed: as a warning where something is away or busy, a receiver
- * of webhooks among it, and otherwise as a fault of ours.
+ * Counts and logs that an event, a run of a schedule or an attempt at a job failed: as a warning if something, such as a receiver of webhooks, is
+ * away or busy, and otherwise as this service's fault.
  */
 export function noteEventFailure(
   name: string,
@@ -56,7 +56,7 @@ export function problemHeaders(error: ServiceError): Record<string, string> {
   return {
     'content-type': 'application/problem+json',
     'cache-control': 'no-store',
-    // The rest of the request may still arrive, and must not be taken for the next one.
+    // The rest of the request may still arrive, and must not be taken for the next request.
     ...(error.status === 408 && { connection: 'close' }),
     ...(error.status === 401 && { 'www-authenticate': 'Bearer' }),
     ...(error.retryAfterSeconds !== undefined && { 'retry-after': String(Math.ceil(error.retryAfterSeconds)) }),

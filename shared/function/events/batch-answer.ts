@@ -13,8 +13,8 @@ const FailedEvent = z.strictObject({
 })
 
 /**
- * The answer to a batch. Events that it does not name are done. One to retry is delivered again, and so is all that is behind it of its subject.
- * One to reject is dead-lettered.
+ * The answer to a batch. Events that it does not name are done. An event to retry is delivered again, and so are all later events of its subject.
+ * An event to reject is dead-lettered.
  */
 export const BatchAnswer = z
   .strictObject({ retry: z.array(FailedEvent), reject: z.array(FailedEvent) })
@@ -34,7 +34,9 @@ export function isOutage(status: number): boolean {
   return status === 503 || status === 429
 }
 
-/** The outcome of each event. Undefined where the answer can't be read, or names what was not in the batch: then none of it counts. */
+/**
+ * The outcome of each event. Undefined if the answer can't be read, or names an event that was not in the batch: then no part of the answer counts.
+ */
 export function outcomesOf(answer: unknown, ids: readonly string[]): Outcome[] | undefined {
   const parsed = BatchAnswer.safeParse(answer)
   if (!parsed.success) return undefined

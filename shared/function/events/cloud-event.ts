@@ -12,7 +12,7 @@ export const CloudEventAttributes = z.object({
 })
 export type CloudEventAttributes = z.infer<typeof CloudEventAttributes>
 
-/** The attributes in the headers of an event in binary mode. Unchecked. */
+/** The attributes in the headers of an event in binary mode, unchecked. */
 export function attributesOf(headers: Headers): Record<string, string> {
   const attributes: Record<string, string> = {}
   for (const name of Object.keys(CloudEventAttributes.shape)) {
@@ -31,7 +31,7 @@ function decodeURIComponentSafely(value: string): string {
   }
 }
 
-/** The request that brings an event to a function's app, from a trigger or from a test. */
+/** The request that carries an event to a function's app, from a trigger or from a test. */
 export function eventRequest(attributes: CloudEventAttributes, data: unknown, trace?: CarriedTrace): Request {
   const headers = new Headers({ 'content-type': 'application/json', ...(trace?.traceparent && traceHeaders(trace)) })
   for (const [name, value] of Object.entries(attributes)) {
@@ -42,7 +42,7 @@ export function eventRequest(attributes: CloudEventAttributes, data: unknown, tr
 
 /**
  * An event as JSON: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md. Its trace is in the attributes of
- * https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/distributed-tracing.md, and its baggage in one beside them.
+ * https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/distributed-tracing.md, and its baggage in an additional attribute.
  */
 export function structuredEvent(attributes: CloudEventAttributes, data: unknown, trace: CarriedTrace): string {
   return JSON.stringify({ ...attributes, datacontenttype: 'application/json', ...traceHeaders(trace), data })

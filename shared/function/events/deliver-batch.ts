@@ -14,8 +14,8 @@ export interface OutgoingEvent extends Message {
 type Failure = Exclude<Outcome, { verdict: 'acknowledge' }>
 
 /**
- * Sends events to a function, in process, in as few requests as its limit of bytes allows, and derives each event's outcome from the answers; or
- * the one outcome of all of them, where a request failed as a whole. Never throws.
+ * Sends events to a function, in process, in as few requests as its limit of bytes allows. Derives each event's outcome from the answers, or
+ * returns one outcome for all events if a request failed as a whole. Never throws.
  */
 export function deliverBatch(
   definition: FunctionDefinition,
@@ -48,7 +48,7 @@ async function deliverParts(
 
 const BEHIND: Outcome = { verdict: 'retry', error: 'an earlier event of its subject is to be retried', isOutage: true }
 
-/** The indexes of bodies that go together: as few parts as a limit of bytes allows, of one body at least. */
+/** The indexes of the bodies that go into each request: as few requests as a limit of bytes allows, each with at least one body. */
 function partsOf(bodies: readonly string[], bytesMax: number): number[][] {
   const parts: number[][] = []
   let rest = 0
@@ -69,7 +69,7 @@ async function send(definition: FunctionDefinition, body: string, ids: string[])
     const headers = { 'content-type': BATCH_TYPE }
     const response = await definition.app.fetch(new Request('http://function/', { method: 'POST', headers, body }))
     if (response.status === 204) return ids.map(() => ({ verdict: 'acknowledge' }))
-    // A batch is never rejected: its events get their own answers, one by one.
+    // A batch is never rejected as a whole: its events are then delivered one by one, and each gets its own answer.
     if (!response.ok) return { verdict: 'retry', error: await reasonOf(response), isOutage: isOutage(response.status) }
     const outcomes = outcomesOf(await response.json(), ids)
     return outcomes ?? { verdict: 'retry', error: 'the answer does not say what became of each event' }

@@ -93,7 +93,7 @@ describe('a function that takes events', () => {
     const fail = async () => {
       throw thrown
     }
-    // Under a name of its own: a failure that repeats is only counted.
+    // Under a name of its own, because a repeated failure is only counted.
     const definition = queueOf(fail, {}, 'test-log')
     await definition.app.fetch(eventRequest(attributes, { n: 1 }))
     expect([written.warn.mock.calls.length, written.error.mock.calls.length]).toEqual(

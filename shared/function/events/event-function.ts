@@ -16,7 +16,7 @@ import type { BatchOptions, EventOptions, ReceivedEvent } from './event-options.
 import { handleBatch } from './handle-batch.ts'
 
 /**
- * Declares a function that works a queue's messages: one effect a message, tried again with backoff, then dead-lettered.
+ * Declares a function that works on a queue's messages. Each message has one effect, is tried again with backoff, and is then dead-lettered.
  *
  * @example
  * export default queueFunction({
@@ -40,9 +40,9 @@ export function queueFunction<Data extends z.ZodType>(
 }
 
 /**
- * Declares a function that follows the events of some topics as the consumer group `name`: events of all types, or of `types`, or of
- * those for which `wants` gives true at the moment. Within a topic, one product's events come in order. With `batch` its handler gets
- * several events at once (docs/decisions/0022-batches-of-events.md).
+ * Declares a function that follows the events of some topics as the consumer group `name`: events of all types, or of `types`, or of those for
+ * which `wants` returns true at the moment. Within a topic, one product's events come in order. With `batch`, its handler gets several events at
+ * once (docs/decisions/0022-batches-of-events.md).
  *
  * @example
  * export default streamFunction({
@@ -97,9 +97,9 @@ const Tick = z.strictObject({})
 
 const BATCH_MAX = 1_000
 
-/** A batch is split where it has more bytes. Nearly all events have less than 1 kB. */
+/** A batch with more bytes is split. Nearly all events have less than 1 kB. */
 const BATCH_BYTES_MAX = 4 * 1024 * 1024
-/** Elements and members of a batch. Nearly all events have less than 30. */
+/** The most elements and members of a batch. Nearly all events have less than 30. */
 const BATCH_VALUES_MAX = 100_000
 
 type Options<Data extends z.ZodType> = EventOptions<Data> | BatchOptions<Data>
@@ -141,7 +141,7 @@ function eventFunction<Data extends z.ZodType>(options: Options<Data>, trigger: 
 const JSON_TYPE = 'application/json'
 
 /**
- * Takes a CloudEvent in HTTP binary mode, which 204 or 200 acknowledges, or a batch of them, if the function declares that:
+ * Takes a CloudEvent in HTTP binary mode, or a batch of CloudEvents if the function declares batches. 204 or 200 acknowledges it:
  * https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md
  */
 async function receive<Data extends z.ZodType>(
@@ -184,7 +184,7 @@ function isBatchType(contentType: string | null): boolean {
   return contentType?.split(';')[0]?.trim().toLowerCase() === BATCH_TYPE
 }
 
-/** The result for an event that came alone. Throws what its handler threw. */
+/** The result of an event that came alone. Throws the error of its handler. */
 async function handleOne<Data extends z.ZodType>(
   options: Options<Data>,
   event: ReceivedEvent<unknown>,

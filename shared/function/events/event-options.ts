@@ -22,16 +22,16 @@ interface CommonOptions<Data extends z.ZodType> {
 
 export interface EventOptions<Data extends z.ZodType> extends CommonOptions<Data> {
   batch?: never
-  /** Returns once the effect is committed. An error of 4xx dead-letters the event; any other has it tried again. */
+  /** Returns once the effect is committed. An error with a 4xx status dead-letters the event; after any other error the event is tried again. */
   handler: (event: ReceivedEvent<z.infer<Data>>) => Promise<unknown>
 }
 
 export interface BatchOptions<Data extends z.ZodType> extends CommonOptions<Data> {
   batch: Batch
   /**
-   * Gives the result of each event, in their order, once the effects of those that succeeded are committed. A rejection stands for what a
-   * handler of one event would throw. Once an event of a subject is to be tried again, it leaves the later ones of that subject alone: they
-   * come again, whatever their result. A throw has all events tried again, one by one.
+   * Returns the result of each event, in their order, once the effects of those that succeeded are committed. A rejection stands for an error that
+   * a handler of one event would throw. Once an event of a subject is to be tried again, the handler skips the later events of that subject: they
+   * come again, whatever their result. If it throws, all events are tried again, one by one.
    */
   handler: (events: Array<ReceivedEvent<z.infer<Data>>>) => Promise<Array<PromiseSettledResult<unknown>>>
 }

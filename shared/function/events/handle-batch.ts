@@ -17,8 +17,8 @@ const StructuredEvent = CloudEventAttributes.extend({
 })
 
 /**
- * Hands the events of a batch over to the function, without those that are unfit, and says which are to be delivered again and which never.
- * Throws `validation_failed` where it is not a batch, and what the handler throws.
+ * Passes the events of a batch to the function, except for unfit ones, and returns which are to be delivered again and which never. Throws
+ * `validation_failed` if the content is not a batch, and whatever the handler throws.
  */
 export async function handleBatch<Data extends z.ZodType>(
   definition: BatchOptions<Data>,
@@ -59,7 +59,7 @@ function toReceived<Data extends z.ZodType>(
 ): ReceivedEvent<z.infer<Data>> {
   const { traceparent, tracestate, baggage: header, data: content, ...attributes } = validate(StructuredEvent, item)
   const baggage = baggageOf(header)
-  // A span is made for each event before it comes here.
+  // A span is made for each event before it arrives here.
   const context = systemContext(
     `function:${name}`,
     tracing() && traceparent ? { traceparent, tracestate, baggage } : childTrace(traceparent, tracestate, baggage),

@@ -14,8 +14,8 @@ import type { FunctionDefinition } from '../definition.ts'
 type Failure = Exclude<Outcome, { verdict: 'acknowledge' }>
 
 /**
- * Has a function handle an event in a span: of the message that brought it, or of a schedule's run. The run of an outbox has none, since
- * most find nothing: what they send has.
+ * Runs a function's handling of an event in a span: a span of the event's message, or of a schedule's run. The run of an outbox has no span, since
+ * most runs find nothing. The messages that it sends have spans.
  */
 export async function inEventSpan(
   { name, trigger }: FunctionDefinition,
@@ -33,8 +33,8 @@ export async function inEventSpan(
 }
 
 /**
- * Has a function handle messages together, in a span, and each in one of its own if its trace is recorded. `work` gets the messages with
- * the traces of their spans.
+ * Runs a function's handling of several messages in one span, and gives each message a span of its own if its trace is recorded. `work` gets the
+ * messages with the traces of their spans.
  */
 export async function inBatchSpans<Event extends Message>(
   { name }: FunctionDefinition,

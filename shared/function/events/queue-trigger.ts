@@ -5,7 +5,7 @@ import type { FunctionDefinition } from '../definition.ts'
 import { deliverBatch } from './deliver-batch.ts'
 import { deliver, type RunningTrigger } from './trigger.ts'
 
-/** Works a queue function's queue. Throws a ConfigError. */
+/** Works on a queue function's queue. Throws a ConfigError. */
 export function startQueue(definition: FunctionDefinition): RunningTrigger {
   const { trigger } = definition
   if (trigger.kind !== 'queue') throw new Error(`${definition.name} is not a queue function`)
@@ -22,7 +22,7 @@ export function startQueue(definition: FunctionDefinition): RunningTrigger {
     )
     return 'verdict' in outcomes ? claims.map(() => outcomes) : outcomes
   })
-  // A job that has failed comes alone: it may have failed for another, or the others for it.
+  // A job that has failed is delivered alone: another job may have made it fail, or it the others.
   return work({ queue, deliver: (claim) => (claim.attempts > 1 ? deliverOne(claim) : deliverTogether(claim)) })
 }
 

@@ -9,7 +9,7 @@ export function startStream(definition: FunctionDefinition): RunningTrigger {
   const { trigger } = definition
   if (trigger.kind !== 'stream') throw new Error(`${definition.name} is not a stream function`)
   const { topics, group, types, wants, batch } = trigger
-  // If that fails, the function gets the event, and its answer says what is wrong.
+  // If `wants` fails, the function gets the event, and its answer says what is wrong.
   const isWanted = async (type: string) => (await wants?.(type).catch(() => true)) ?? true
   return follow({
     topics,
@@ -39,7 +39,7 @@ export function startStream(definition: FunctionDefinition): RunningTrigger {
   })
 }
 
-/** The events of those types that are wanted now: asked once a type. */
+/** The events whose types are wanted now. Asks once for each type. */
 async function eventsOf(
   events: readonly LoggedEvent[],
   isWanted: ((type: string) => Promise<boolean>) | undefined,

@@ -15,8 +15,8 @@ export interface RunningTrigger {
 }
 
 /**
- * Sends one event to a function, in process, and derives the event's outcome from the answer. `message` brought it, if not the clock. Never
- * throws.
+ * Sends one event to a function, in process, and derives the event's outcome from the answer. `message` is the message that carried the event, if
+ * it did not come from the clock. Never throws.
  */
 export function deliver(
   definition: FunctionDefinition,
@@ -74,12 +74,12 @@ export function startClock(definition: FunctionDefinition): RunningTrigger {
 }
 
 /**
- * Whether the database was restored and nothing may run that no client asks for. Where that can't be asked, the function can't do anything
- * either, and says so itself.
+ * Whether the database was restored and only work that clients ask for may run. If this can't be asked, the function can't work either, and reports
+ * that itself.
  */
 export const waitsForResume = () => isPaused().catch(() => false)
 
-/** What becomes of an event meanwhile. */
+/** The outcome of an event while the database waits. */
 export const untilResumed = {
   verdict: 'retry',
   error: 'the database was restored: npm run backup -- resume lets consumers go on',

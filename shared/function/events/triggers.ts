@@ -1,4 +1,4 @@
-// Apart from the host, so that a bundle contains only the trigger of its own kind of function.
+// Separate from the host, so that a bundle contains only the trigger for its own kind of function.
 export { startEventOutbox, startJobOutbox } from './outbox-trigger.ts'
 export { startQueue } from './queue-trigger.ts'
 export { startStream } from './stream-trigger.ts'

@@ -3,15 +3,15 @@ import type { Socket } from 'node:net'
 import type { ErrorCode, ServiceError } from '#errors'
 import { childTrace, logger, logSettings, type TraceContext, traceIdOf, writeAccessLine } from '#telemetry'
 
-/** What the access line of a request says of it, besides what the connection knows. Read when the request has ended. */
+/** The parts of a request's access line that the connection does not know. Read when the request has ended. */
 export interface AccessNotes {
   function: string
-  /** The route's template, never the path: that has ids, and whatever a client puts there. */
+  /** The route's template, never the path: a path has ids, and anything that a client puts there. */
   route: string | undefined
   requestId: string
   trace?: TraceContext
   identity?: { apiKeyId: string } | undefined
-  /** Of a problem document. */
+  /** The code of a problem document. */
   code?: ErrorCode
 }
 
@@ -21,8 +21,8 @@ interface Noted {
 }
 
 /**
- * Names who answers a request, which gets it a line in the log. A request that nobody answers in this process, being forwarded or a probe,
- * has none here.
+ * Names the function that answers a request, and so gives the request a line in the log. A request that is not answered in this process, because it
+ * is forwarded or a probe, has no line here.
  */
 export function noteAccess(res: object, notes: AccessNotes): void {
   const noted: Noted = res
@@ -31,7 +31,7 @@ export function noteAccess(res: object, notes: AccessNotes): void {
 
 const nothing = () => {}
 
-/** Begins to watch a request. Gives the function to call when its answer is sent or its connection is gone. */
+/** Begins to watch a request. Returns the function to call when its answer is sent or its connection is gone. */
 export function watchAccess(req: IncomingMessage, res: ServerResponse & Noted): () => void {
   if (!logsAccess()) return nothing
   const startedAt = performance.now()
@@ -39,7 +39,7 @@ export function watchAccess(req: IncomingMessage, res: ServerResponse & Noted): 
     const bytes = newBytesOf(req.socket)
     const notes = res[NOTES]
     if (!notes) return
-    // 499 is nginx's, for a client that left before its answer.
+    // 499 is nginx's status for a client that left before its answer.
     const caller = notes.trace ? '' : callersTrace(req.headers.traceparent)
     const status = res.headersSent ? res.statusCode : 499
     const ms = Math.round((performance.now() - startedAt) * 100) / 100
@@ -51,8 +51,8 @@ export function watchAccess(req: IncomingMessage, res: ServerResponse & Noted): 
 const COUNTED = Symbol('the bytes that earlier answers had')
 
 /**
- * What a connection has sent since the last time, so answers that leave together count for the first of them. Asking it takes longer than
- * all else of a line, so it is asked once a request.
+ * The bytes that a connection has sent since the last call, so answers that are sent together count for the first of them. Reading this number
+ * takes longer than the rest of a line, so it is read once per request.
  */
 function newBytesOf(socket: Socket & { [COUNTED]?: number }): number {
   const { bytesWritten, [COUNTED]: before = 0 } = socket
@@ -66,7 +66,7 @@ export function logUnreadable({ status, code }: ServiceError, requestId: string)
   if (logsAccess()) writeAccessLine(`${lineOf(notes, null, status)}}\n`)
 }
 
-/** The caller's trace, of an answer that is no part of it yet. */
+/** The caller's trace, for an answer that is not yet a part of it. */
 function callersTrace(header: string | string[] | undefined): string {
   return typeof header === 'string' ? `,"trace_id":"${traceIdOf(childTrace(header))}"` : ''
 }
@@ -75,7 +75,7 @@ function logsAccess(): boolean {
   return logSettings().ACCESS_LOG === '1' && logger().isLevelEnabled('info')
 }
 
-/** Put together by hand, since of the values only a request id, of visible ASCII, can have characters that JSON escapes. */
+/** Assembled by hand: of the values, only a request id, of visible ASCII, can contain characters that JSON escapes. */
 function lineOf(notes: AccessNotes, method: string | null | undefined, status: number): string {
   const { function: name, route, requestId, trace, identity, code } = notes
   const id = /["\\]/.test(requestId) ? JSON.stringify(requestId) : `"${requestId}"`
@@ -89,7 +89,7 @@ function lineOf(notes: AccessNotes, method: string | null | undefined, status: n
 let lastMs = 0
 let lastTime = ''
 
-/** The time in ISO 8601, made once a millisecond. */
+/** The time in ISO 8601, computed once per millisecond. */
 function isoTime(): string {
   const now = Date.now()
   if (now !== lastMs) {

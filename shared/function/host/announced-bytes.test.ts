@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { watchAnnounced } from './announced-bytes.ts'
 import { createHttpServer } from './http-server.ts'
 
-/** Of each request in turn: what was announced in all, and what came. */
+/** For each request in turn: the bytes that were announced in total, and those that came. */
 const told: Array<{ announced: number; came: number }> = []
 const http = createHttpServer((req: IncomingMessage, res) => {
   const one = { announced: 0, came: 0 }
@@ -80,7 +80,7 @@ it('never tells of more than comes, however requests are cut, pipelined and fram
     for (const piece of pieces) {
       sent += piece.length
       socket.write(piece)
-      // The server has taken this piece by itself before the next one comes.
+      // The server must have read this piece before the next one is sent.
       while (other.bytesRead < sent) await nextTurn()
     }
     await expect.poll(() => told.map(({ came }) => came), { interval: 1 }).toEqual(requests.map((one) => one.bytes))
@@ -88,7 +88,7 @@ it('never tells of more than comes, however requests are cut, pipelined and fram
       expect([0, came], `seed ${seed}`).toContain(announced)
       if (announced > 0) followed++
     }
-    // Node's own, and no other.
+    // Only Node's own listener.
     expect(other.listenerCount('data'), `seed ${seed}`).toBe(1)
     socket.destroy()
   }

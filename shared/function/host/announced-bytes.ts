@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 
 interface ChunkedBody {
-  /** Bytes that have come, and those of the chunk that is on its way. */
+  /** Bytes that have arrived, and the announced bytes of the chunk that is arriving. */
   bytes: number
   onAnnounced: ((bytes: number) => void) | undefined
 }
@@ -11,8 +11,8 @@ const followed = new WeakMap<object, ChunkedBody>()
 const LF = 0x0a
 
 /**
- * Reads the sizes of a chunked body's chunks beside Node's parser, which reports only the bytes that have come. Call it when the head of
- * a connection's first request has been parsed: for a later request it is not known whether the parser's current piece begins with its
+ * Reads the sizes of a chunked body's chunks in addition to Node's parser, which reports only the bytes that have arrived. Call it when the head of
+ * a connection's first request has been parsed. For a later request it is not known whether the parser's current piece begins with the request's
  * head or with the end of the message before. A request whose head came in several pieces is not followed either.
  */
 export function followChunks(req: IncomingMessage): void {
@@ -36,7 +36,7 @@ export function followChunks(req: IncomingMessage): void {
   socket.on('data', follow)
 }
 
-/** Calls `onExceeded` once, when more than `bytesMax` are announced. Gives a function that ends the watch. */
+/** Calls `onExceeded` once, when more than `bytesMax` are announced. Returns a function that ends the watch. */
 export function watchAnnounced(source: object, bytesMax: number, onExceeded: () => void): () => void {
   const body = followed.get(source)
   if (!body) return () => {}
@@ -51,7 +51,10 @@ export function watchAnnounced(source: object, bytesMax: number, onExceeded: () 
   }
 }
 
-/** Calls `onSize` as soon as the line with a chunk's size is complete. Gives the function to call with each piece: true after the last chunk. */
+/**
+ * Calls `onSize` as soon as the line with a chunk's size is complete. Returns the function to call with each piece, which returns true after the
+ * last chunk.
+ */
 function readSizes(onSize: (size: number) => void): (piece: Buffer) => boolean {
   let size = 0
   let isSize = true
@@ -70,7 +73,7 @@ function readSizes(onSize: (size: number) => void): (piece: Buffer) => boolean {
         else size = size * 16 + digit
         continue
       }
-      // The last chunk: trailers and the next message follow.
+      // This is the last chunk: trailers and the next message follow.
       if (size === 0) return true
       onSize(size)
       skip = size + 2

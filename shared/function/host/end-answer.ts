@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
-/** How long, and how much, an answered request may go on sending: a client notices the answer in that time, and no body is half as large. */
+/** How long, and how much, an answered request may go on sending. A client notices the answer in that time, and no body is half as large. */
 const DISCARD_MS_MAX = 1_000
 const DISCARD_BYTES_MAX = 64 * 1024 * 1024
 
@@ -10,9 +10,9 @@ export function hasBody(req: IncomingMessage): boolean {
 }
 
 /**
- * Ends an answer whose bytes are all written. A request that still arrives is read and dropped first: closing a socket with unread
- * bytes resets the connection, and the reset can overtake the answer, so the client would see a broken pipe instead of its 413. The
- * client has the whole answer by then, and is cut off if it does not stop.
+ * Ends an answer whose bytes are all written. If the request still arrives, the rest of it is first read and dropped: closing a socket with unread
+ * bytes resets the connection, and the reset can overtake the answer, so the client would see a broken pipe instead of its 413. The client has the
+ * whole answer by then, and is cut off if it does not stop.
  */
 export function endAnswer(req: IncomingMessage, res: ServerResponse): void {
   if (!isArriving(req)) {
@@ -36,7 +36,7 @@ export function endAnswer(req: IncomingMessage, res: ServerResponse): void {
   req.resume()
 }
 
-/** Whether more of the request will come. `complete` alone is false for a turn after the head of a request without a body. */
+/** Whether more of the request will come. For a request without a body, `complete` alone is false for one turn after the head. */
 export function isArriving(req: IncomingMessage): boolean {
   return hasBody(req) && !req.complete && !req.destroyed
 }

@@ -3,17 +3,17 @@ import type { Socket } from 'node:net'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 
 /**
- * How long a connection on which nothing was sent yet stays open at a close. Node does not count it as idle, so one opened in advance
- * would hold the process; one whose request is on its way needs a moment.
+ * How long a connection on which nothing was sent yet stays open at a close. Node does not count it as idle, so a connection that was opened in
+ * advance would keep the process alive. A connection whose request is on its way needs a moment.
  */
 const UNUSED_MS_MAX = 100
 
 /**
- * Tracks what a graceful close needs: the answers in flight, and the connections without a request yet.
+ * Tracks what a graceful close needs: the answers in flight, and the connections without a request so far.
  *
- * Closing a kept-alive connection races with the next request on it, and the client of a lost request can't know whether it was done.
- * HTTP/1.1 has one way around that: after an answer with `Connection: close` the client sends nothing more there. So for `delayMs`
- * each connection that is used ends in that way, and only those that were silent all the time are closed.
+ * Closing a kept-alive connection races with the next request on it, and the client of a lost request can't know whether the request was executed.
+ * HTTP/1.1 has one way around that: after an answer with `Connection: close`, the client sends nothing more on the connection. So for `delayMs`,
+ * each connection that is used ends in this way, and only connections that were silent all the time are closed.
  */
 export function prepareClose(server: Server) {
   const inFlight = new Set<ServerResponse>()
@@ -42,7 +42,7 @@ export function prepareClose(server: Server) {
       for (const res of inFlight) if (!res.headersSent) res.setHeader('connection', 'close')
       if (delayMs > 0) {
         await sleep(delayMs)
-        // Requests that have reached this machine by now are read first: else their connections would count as idle.
+        // Requests that have reached this machine by now are read first. Otherwise their connections would count as idle.
         await nextTurn()
       }
       state = 'closed'

@@ -35,13 +35,13 @@ import { onStopSignal } from './stop-signals.ts'
 const settingsSchema = z.object({
   PORT: integerSetting({ min: 0, max: 65_535, default: 3000 }),
   HOST: z.string().default('127.0.0.1'),
-  /** Not used here, but a bad one must not go unnoticed. */
+  /** Not used here, but a bad value must not go unnoticed. */
   BOOTSTRAP_API_KEY: ownKeySetting.optional(),
-  /** How long readiness fails, and each answer ends its connection, before connections are refused: load balancers need that to notice. */
+  /** How long readiness fails, and each answer ends its connection, before connections are refused: load balancers need this time to notice. */
   DRAIN_DELAY_MS: integerSetting({ min: 0, max: 60_000, default: 500 }),
 })
 
-/** In-flight requests get this long after SIGTERM: twice the time-out of a request. */
+/** In-flight requests get this long after SIGTERM: twice a request's time-out. */
 const DRAIN_MAX_MS = 10_000
 
 /** A drain that takes longer hangs: the limits of triggers and of closing the database are shorter. */
@@ -53,7 +53,7 @@ export interface Host {
   drain: () => Promise<void>
 }
 
-/** Throws a ConfigError for a setting that would only fail a function's first request. */
+/** Throws a ConfigError for a setting that would otherwise fail only a function's first request. */
 export function checkSettings(): void {
   logSettings()
   databaseSettings()
@@ -63,8 +63,8 @@ export function checkSettings(): void {
 }
 
 /**
- * Serves one function as a process: its requests, `/healthz`, `/readyz`, `/metrics`, `/-/status`, and its trigger, which is a parameter
- * so that a bundle contains no other. `bundle` is the URL of the bundle that runs. Throws a ConfigError.
+ * Serves one function as a process: its requests, `/healthz`, `/readyz`, `/metrics`, `/-/status`, and its trigger. The trigger is a parameter so
+ * that a bundle contains no other trigger. `bundle` is the URL of the running bundle. Throws a ConfigError.
  */
 export async function startHost(
   definition: FunctionDefinition,
@@ -103,7 +103,7 @@ export async function startHost(
   }
 }
 
-/** Ends the process, with one line, if the database can't be used. A database that does not answer may do so later. */
+/** Ends the process, with one line, if the database can't be used. A database that does not answer now may answer later. */
 async function refuseUnsupportedServer(): Promise<void> {
   try {
     await requireSupportedServer()
@@ -145,7 +145,7 @@ const operations: Record<string, Operation> = {
   '/metrics': answerScrape,
 }
 
-/** The router names the function that it means, since an address may have been another function's a moment ago. */
+/** The router names the function that it wants, since the address may have been another function's a moment ago. */
 function isFor(req: IncomingMessage, name: string): boolean {
   return req.headers.function === undefined || req.headers.function === name
 }
@@ -165,10 +165,7 @@ function sendJson(res: ServerResponse, status: number, body: object): void {
   res.end(JSON.stringify(body))
 }
 
-/**
- * Runs a process around `start`. Drains it on a signal. Logs an unhandled error and ends the process, since its state is unknown
- * then.
- */
+/** Runs a process around `start`. Drains it on a signal. Logs an unhandled error and ends the process, since its state is then unknown. */
 export async function runProcess(start: () => Promise<{ drain: () => Promise<void> }>): Promise<void> {
   process.on('uncaughtException', (error) => crash(error, 'uncaught error'))
   process.on('unhandledRejection', (error) => crash(error, 'unhandled rejection'))

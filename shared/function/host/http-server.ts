@@ -23,38 +23,38 @@ export interface ServerOptions {
   headersTimeoutMs?: number
   /** How long a client may read nothing of its answer. */
   clientStallMsMax?: number
-  /** Whether a host, a name or an address without the port, is served: requests to others are answered 421. Default: every host. */
+  /** Whether a host (a name or an address, without the port) is served: requests to other hosts are answered 421. Default: every host. */
   isServed?: (hostname: string) => boolean
 }
 
 export interface HttpServer {
   server: Server
-  /** Resolves with the URL once it is served; rejects if the port is taken. Port 0 takes any free one. */
+  /** Resolves with the URL once it is served; rejects if the port is taken. Port 0 takes any free port. */
   listen(port: number, host: string): Promise<string>
   /**
-   * Goes on for `delayMs`, ending each connection with its answer. Then stops accepting, lets what is in flight finish, and cuts what
-   * is left after `deadlineMs`.
+   * Serves on for `delayMs`, and ends each connection with its answer. Then it stops accepting, lets requests in flight finish, and cuts the rest
+   * after `deadlineMs`.
    */
   close(deadlineMs: number, delayMs?: number): Promise<void>
 }
 
 /**
- * If the server closes an idle connection, a request can be on its way to it and be lost. AWS's load balancers close one after 60 s of
- * silence, nginx after 60 or 75 s: a longer wait leaves the closing to them.
+ * If the server closes an idle connection, a request can be on its way on it and be lost. AWS's load balancers close a connection after 60 s of
+ * silence, nginx after 60 or 75 s: with a longer time here, they close first.
  */
 const KEEP_ALIVE_MS = 76_000
 
 /**
- * Serves HTTP/1.1 with every limit set on purpose, for a function's process and for the router alike. A request that expects
- * `100 Continue` waits for `answer` to write it.
+ * Serves HTTP/1.1 with every limit set explicitly, for a function's process and for the router alike. A request that expects `100 Continue` waits
+ * until `answer` writes it.
  */
 export function createHttpServer(answer: RequestListener, options: ServerOptions = {}): HttpServer {
   const server = createServer(limits(options))
-  // Past this a new connection is closed at once. The limit on open files would fail those in use as well.
+  // Beyond this number, a new connection is closed at once. The limit on open files would also fail connections in use.
   server.maxConnections = 10_000
-  // The size of the head bounds the number of its lines already. A bound on them would drop some silently.
+  // The size of the head already bounds the number of its lines. A bound on the lines would silently drop some.
   server.maxHeadersCount = 0
-  // A connection may serve any number of requests: cutting it after some would only make clients connect again.
+  // A connection may serve any number of requests: cutting it after some number would only make clients connect again.
   server.maxRequestsPerSocket = 0
 
   const closing = prepareClose(server)
@@ -67,17 +67,17 @@ export function createHttpServer(answer: RequestListener, options: ServerOptions
     closing.watch(req, res, watchAccess(req, res))
     const fault = faultOf(req, options.isServed ?? everyHost)
     if (!fault) return answer(req, res)
-    // Whatever the parser finds in the body of such a request is not reported.
+    // Errors that the parser finds in the body of such a request are not reported.
     refused.add(req.socket)
     refuseHead(fault, req, res)
   }
   server.on('request', listener)
-  // `answer` says `100 Continue` once it wants the body; any other expectation is ignored. If it answers instead, Node ends the
-  // connection, since the client may or may not send its body then.
+  // `answer` writes `100 Continue` once it wants the body; any other expectation is ignored. If it answers instead, Node ends the connection, since
+  // the client may or may not send its body then.
   server.on('checkContinue', listener)
   server.on('checkExpectation', listener)
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    // The parser fails again on what follows. The first failure has been answered, and the rest is being dropped.
+    // The parser fails again on the following bytes. The first failure has been answered, and the rest is being dropped.
     if (refused.has(socket) && error.code !== 'ECONNRESET') return
     refused.add(socket)
     const answer = answers.get(socket)
@@ -88,16 +88,16 @@ export function createHttpServer(answer: RequestListener, options: ServerOptions
 
 function limits(options: ServerOptions) {
   return {
-    // 16 KiB: a bearer key and a trace context need one; more is a mistake or an attack.
+    // 16 KiB: a bearer key and a trace context need 1 KiB; more is a mistake or an attack.
     maxHeaderSize: 16 * 1024,
-    // A client writes its head in one go; one that takes 10 s holds the connection on purpose.
+    // A client writes its head at once. A client that takes 10 s holds the connection on purpose.
     headersTimeout: options.headersTimeoutMs ?? 10_000,
     // The largest import (32 MiB) over 300 kB/s, a poor mobile link, takes 110 s.
     requestTimeout: 120_000,
-    // How often the two above are checked. With the default, 30 s, they would take up to three times as long.
+    // How often the two limits above are checked. With the default, 30 s, they would take up to three times as long.
     connectionsCheckingInterval: 2_000,
     keepAliveTimeout: KEEP_ALIVE_MS,
-    // Answered here, as a problem document; Node's own answer has no body.
+    // Checked here, with a problem document as the answer; Node's own answer has no body.
     requireHostHeader: false,
     noDelay: true,
   }
@@ -126,7 +126,7 @@ function refuseHead(problem: ServiceError, req: IncomingMessage, res: ServerResp
   endAnswer(req, res)
 }
 
-/** Answers what never became a request. While another answer is under way on the connection, it is only closed. */
+/** Answers bytes that never became a request. If another answer is under way on the connection, the connection is only closed. */
 function refuse(error: NodeJS.ErrnoException, socket: Duplex, underWay: boolean): void {
   if (error.code === 'ECONNRESET' || !socket.writable || underWay) {
     socket.destroy()

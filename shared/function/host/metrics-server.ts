@@ -2,7 +2,7 @@ import { answerScrape } from '#telemetry'
 import { createHttpServer, type ServerOptions } from './http-server.ts'
 
 export interface MetricsServer {
-  /** Of the metrics. */
+  /** The URL of the metrics. */
   url: string
   close: () => Promise<void>
 }
@@ -10,7 +10,7 @@ export interface MetricsServer {
 /** A scrape is over within milliseconds. */
 const CLOSE_MS_MAX = 1_000
 
-/** Serves this process's metrics at `/metrics` of a port of their own, so that what is public has no such path. Rejects if the port is taken. */
+/** Serves this process's metrics at `/metrics` on a port of their own, so that the public port has no such path. Rejects if the port is taken. */
 export async function serveMetrics(port: number, host: string, options?: ServerOptions): Promise<MetricsServer> {
   const server = createHttpServer((req, res) => {
     if (req.method === 'GET' && req.url === '/metrics') void answerScrape(req, res)

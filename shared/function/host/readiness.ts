@@ -1,6 +1,6 @@
 import { ServiceError } from '#errors'
 
-/** Throws `not_ready` if any part fails. `failing` has the reasons by the names of the parts. */
+/** Throws `not_ready` if any part fails. `failing` has the reason for each failing part, by the part's name. */
 export function requireReady(failing: Record<string, string>): void {
   const names = Object.keys(failing)
   if (names.length === 0) return

@@ -4,7 +4,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { createHttpServer, type ServerOptions } from './http-server.ts'
 import { localHosts } from './request-head.ts'
 
-/** What comes back for the bytes, until the connection is closed. */
+/** Everything that the server sends in answer to the bytes, until the connection is closed. */
 async function answerTo(bytes: string, options: ServerOptions = {}): Promise<string> {
   const server = createHttpServer((req, res) => {
     req.resume()

@@ -28,14 +28,14 @@ const READ = new Set([
 ])
 
 /**
- * The fault of a request's head that HTTP forbids, or that could be read in two ways, so that a proxy in front may have read it in the
- * other: https://www.rfc-editor.org/rfc/rfc9112#section-11. Node's parser lets it pass. `isServed` gives whether a host is served here.
+ * The fault in a request's head that HTTP forbids, or that can be read in two ways, so that a proxy in front may have read it in the other way:
+ * https://www.rfc-editor.org/rfc/rfc9112#section-11. Node's parser accepts such a head. `isServed` returns whether a host is served here.
  */
 export function faultOf(req: IncomingMessage, isServed: (hostname: string) => boolean): ServiceError | undefined {
   const { headers, httpVersionMinor } = req
   const encoding = headers['transfer-encoding']
   if (encoding !== undefined && (encoding.toLowerCase() !== 'chunked' || httpVersionMinor === 0)) {
-    // Node decodes only `chunked`. The rest would be forwarded without the header that says how to read it.
+    // Node decodes only `chunked`. Any other coding would be forwarded without the header that says how to read it.
     return malformed('The only Transfer-Encoding understood here is chunked, of HTTP/1.1.')
   }
   const named = readNamedByConnection(headers.connection)
@@ -56,12 +56,12 @@ export function malformed(detail: string): ServiceError {
 }
 
 function readNamedByConnection(connection: string | undefined): string | undefined {
-  // The two values that nearly every request has name no header.
+  // The two values that nearly every request has do not name a header.
   if (connection === undefined || connection === 'keep-alive' || connection === 'close') return undefined
   return connection.split(',').find((name) => READ.has(name.trim().toLowerCase()))
 }
 
-/** The number of a header's lines: of some headers Node keeps the first line and drops the others. */
+/** The number of a header's lines: for some headers, Node keeps the first line and drops the others. */
 function linesOf(raw: readonly string[], name: string): number {
   let lines = 0
   for (let at = 0; at < raw.length; at += 2) {
@@ -74,10 +74,10 @@ function linesOf(raw: readonly string[], name: string): number {
 /** A name, an IPv4 address or an IPv6 address, and a port: https://www.rfc-editor.org/rfc/rfc9110#name-host-and-authority */
 const HOST = /^(?:[a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::\d{0,5})?$/i
 
-/** The last Host, since nearly every request has the same. */
+/** The last Host, since nearly all requests have the same one. */
 let last: { host: string; hostname: string | undefined } = { host: '', hostname: undefined }
 
-/** The host without its port, a name in lower case, an address in its usual form; undefined if it is malformed. */
+/** The host without its port: a name in lower case, or an address in its usual form. Undefined if it is malformed. */
 function hostnameOf(host: string): string | undefined {
   if (host === last.host) return last.hostname
   const url = HOST.test(host) && URL.canParse(`http://${host}/`) ? new URL(`http://${host}/`) : undefined
@@ -92,8 +92,8 @@ function authorityOf(target: string): string | undefined {
 }
 
 /**
- * The hosts of a service for this machine alone. It protects against DNS rebinding: a page in a browser can point its own name at this
- * machine, and sends requests under that name. `others` are further names to serve, such as a load balancer's.
+ * The hosts of a service for this machine only. This protects against DNS rebinding: a page in a browser can point its own name at this machine,
+ * and send requests under that name. `others` are further names to serve, such as a load balancer's.
  */
 export function localHosts(others: readonly string[]): (hostname: string) => boolean {
   const allowed = new Set(others.map((host) => hostnameOf(host.trim())))

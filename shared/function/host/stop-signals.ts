@@ -1,9 +1,9 @@
-/** npm passes on a Ctrl-C that the terminal has sent already. Within this time it counts as the same one. */
+/** npm passes on a Ctrl-C that the terminal has already sent. Within this time, the second signal counts as the same one. */
 const ECHO_MS = 500
 
 /**
- * Calls `stop` at the first signal that asks the process to end, and `remind` at each later one: a second signal does not cut what is
- * in flight, as SIGKILL does. SIGHUP: the terminal was closed.
+ * Calls `stop` at the first signal that asks the process to end, and `remind` at each later one: unlike SIGKILL, a second signal does not cut
+ * requests in flight. SIGHUP: the terminal was closed.
  */
 export function onStopSignal(stop: (signal: NodeJS.Signals) => void, remind: () => void): void {
   let askedAt: number | undefined

@@ -29,9 +29,9 @@ const duration = tracedHistogram('function_duration_seconds', 'Time to answer a 
 export interface Admission {
   current: () => number
   /**
-   * Runs `work` in one of the function's slots, for the function's `timeoutMs` at most. A request has a slot while it is worked on, also past its
-   * time-out, and none while its client is waited for. `onEnd` is called once in any case, when the slot is free again. Throws
-   * `overloaded` past the time-out, and at once if no slot is free, while a retry elsewhere still helps.
+   * Runs `work` in one of the function's slots, for the function's `timeoutMs` at most. A request has a slot while it is worked on, even past its
+   * time-out, but no slot while the function waits for the client. `onEnd` is called once in any case, when the slot is free again. Throws
+   * `overloaded` past the time-out, and at once if no slot is free, so that a retry elsewhere still helps.
    */
   run: <Result>(
     apiKeyId: string | undefined,
@@ -44,12 +44,12 @@ export interface Admission {
 }
 
 /**
- * Work past its time-out still takes up a slot. All that it can wait for has a shorter bound of its own; past this there is a defect,
- * which must not cost a slot for ever.
+ * Work past its time-out still takes up a slot. Everything that it can wait for has a shorter bound of its own. Work that runs longer than this is
+ * a defect, which must not cost a slot for ever.
  */
 const OVERTIME_MAX_MS = 60_000
 
-/** Counts a function's requests in flight. Refuses one past the function's limit, or past its API key's share of that. */
+/** Counts a function's requests in flight. Refuses a request beyond the function's limit, or beyond its API key's share of that limit. */
 export function createAdmission(name: string, { inFlight: limit, timeoutMs }: Limits): Admission {
   const durations = new Map<number, ReturnType<typeof duration>>()
   const slots = createShares(limit)

@@ -5,9 +5,9 @@ import { late } from './admission.ts'
 import type { Exchange } from './http-response.ts'
 
 /**
- * Authenticates a request and counts it; without a promise for a key that this process knows. It takes none of the function's slots:
- * look-ups have a bound of their own, and invalid keys must not take slots from valid ones. Throws `unauthenticated`, `rate_limited`, or
- * `overloaded` if the look-up takes longer than `timeoutMs`.
+ * Authenticates a request and counts it. For a key that this process knows, it returns no promise. It takes none of the function's slots: look-ups
+ * have a bound of their own, and invalid keys must not take slots from valid ones. Throws `unauthenticated`, `rate_limited`, or `overloaded` if the
+ * look-up takes longer than `timeoutMs`.
  */
 export function admit(exchange: Exchange, timeoutMs: number): Identity | Promise<Identity> {
   const checked = (identity: Identity, rateLimit: RateLimitResult | undefined) => {

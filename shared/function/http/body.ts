@@ -12,8 +12,8 @@ export interface Received<Content> {
 }
 
 /**
- * Reads a request's body as JSON. An empty body counts as `{}`, whatever its type. Throws `malformed_json`, and `too_large` or
- * `unsupported_media_type`, if possible by the headers alone.
+ * Reads a request's body as JSON. An empty body counts as `{}`, whatever its type. Throws `malformed_json`, and also `too_large` or
+ * `unsupported_media_type`, by the headers alone if possible.
  */
 export async function readJson(
   source: BodySource,
@@ -37,7 +37,7 @@ export async function readJson(
   }
 }
 
-/** Reads a request's body as bytes. Throws `too_large` or `unsupported_media_type`, if possible by the headers alone. */
+/** Reads a request's body as bytes. Throws `too_large` or `unsupported_media_type`, by the headers alone if possible. */
 export async function readUpload(
   source: BodySource,
   headers: RequestHeaders,
@@ -50,7 +50,7 @@ export async function readUpload(
   return { content: { type, blocks }, release }
 }
 
-/** Node's parser lets no body pass without one of these headers. */
+/** Node's parser accepts no body without one of these headers. */
 function hasNoBody({ http }: BodySource): boolean {
   const incoming = http?.incoming
   if (!incoming) return false

@@ -6,7 +6,7 @@ import { type FunctionDefinition, httpFunction, ok, Upload } from '#function'
 import { logger } from '#telemetry'
 import { call, functionNamed, newProduct, sql } from '#testing'
 
-/** A function whose handler the test decides. */
+/** A function whose handler the test provides. */
 function functionOf(handler: () => Promise<object>, limits = {}, request = {}): FunctionDefinition {
   return httpFunction({
     name: 'test-function',
@@ -66,7 +66,7 @@ describe('a function', () => {
     const late = functionOf(() => opened.then(() => ({ done: true })), limits, { body: Upload })
     const upload = () => call(late, { body: Buffer.alloc(60 * MIB) })
     expect((await upload()).body.detail).toMatch(/took longer than 500 ms/)
-    // Two are more than an API key's share of the process's memory.
+    // Two uploads are more than an API key's share of the process's memory.
     expect((await upload()).body.detail).toMatch(/Too much is being sent/)
     const others = await Promise.all([call(late, { body: 'a' }), call(late, { body: 'b' })])
     expect(others.map(({ status }) => status)).toEqual([503, 503])
@@ -79,11 +79,11 @@ describe('a function', () => {
 
   it('gives up the place of what never ends, and tells of it', async () => {
     const error = vi.spyOn(logger(), 'error')
-    // Longer than a busy machine takes to see that it is in flight.
+    // Longer than a busy machine takes to notice that the request is in flight.
     const stuck = functionOf(() => new Promise(() => {}), { inFlight: 1, timeoutMs: 1_000 })
     const answer = call(stuck)
     await vi.waitFor(() => expect(stuck.inFlight()).toBe(1))
-    // The minute that begins with its time-out.
+    // Fakes the minute that begins with the request's time-out.
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
     try {
       expect((await answer).status).toBe(503)

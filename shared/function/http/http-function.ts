@@ -22,8 +22,8 @@ import { type Endpoint, respond } from './pipeline.ts'
 import { inServerSpan } from './server-span.ts'
 
 /**
- * Declares a function that answers a client's requests: its route, the scope it needs, the schemas of requests and responses, and the
- * handler. Requests are checked before the handler runs; what it throws becomes a problem document.
+ * Declares a function that answers a client's requests: its route, the scope that it needs, the schemas of requests and responses, and the handler.
+ * Requests are checked before the handler runs; an error that the handler throws becomes a problem document.
  *
  * @example
  * export default httpFunction({

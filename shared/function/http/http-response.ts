@@ -11,7 +11,7 @@ import type { RequestHeaders } from './request-headers.ts'
 import { countUnsent } from './unsent.ts'
 import { pathOf } from './validate.ts'
 
-/** A request on its way through the pipeline, with all that an answer to it, a problem document too, is made from. */
+/** A request on its way through the pipeline, with everything that its answer, or a problem document, is made from. */
 export interface Exchange extends AccessNotes {
   requestId: string
   trace: TraceContext
@@ -37,14 +37,14 @@ export function toResponse(
   if (response.replayedFrom) all['idempotent-replayed'] = 'true'
   if (body === undefined) return new Response(null, { status, headers: all })
   all['content-type'] ??= 'application/json'
-  // A stream makes the answer as its client reads it.
+  // A stream produces the answer while its client reads it.
   if (body instanceof ReadableStream) return new Response(body, { status, headers: all })
   const text = typeof body === 'string' ? body : textOf(body)
   if (http) countUnsent(text.length, http)
   return new Response(text, { status, headers: all })
 }
 
-/** How the ledger and the log name the API key of a request. */
+/** The name of a request's API key in the ledger and the log. */
 export function actorOf({ apiKeyId }: Identity): string {
   return `api-key:${apiKeyId}`
 }
@@ -76,7 +76,10 @@ export function problem(
   })
 }
 
-/** Logs 5xx as error, the same once for many, refusals as warnings, and the rest as debug. Counts it, and what concerns security. */
+/**
+ * Logs 5xx as errors (repeated ones once for many), refusals as warnings, and the rest as debug. Counts the failure, and counts it as a security
+ * event if it is one.
+ */
 export function logFailure(name: string, error: ServiceError, thrown: unknown, exchange: Exchange): void {
   const { requestId, trace, identity, http } = exchange
   countProblem(name, error)

@@ -34,7 +34,7 @@ const records = async () => (await sql`select count(*)::int as count from idempo
 
 afterAll(expectConsistent)
 
-/** The parts of an answer that a replay must give again. */
+/** The parts of an answer that a replay must repeat. */
 function essence({ status, headers, body }: CallResult) {
   return { status, body, location: headers.get('location'), etag: headers.get('etag') }
 }
@@ -98,7 +98,7 @@ describe('a repeated request', () => {
     const takesKey = (await allFunctions()).filter(
       ({ trigger, isRead }) => trigger.kind === 'http' && ['POST', 'PATCH'].includes(trigger.method) && !isRead,
     )
-    // Of these three, a replay lacks the secret: that is tried by name.
+    // A replay of these three lacks the secret, so tests of their own cover them.
     const covered = [...Object.keys(requests), 'create-api-key', 'create-webhook', 'rotate-webhook-secret']
     const later = takesKey.map(({ name }) => name).filter((name) => !covered.includes(name))
     expect(later).toEqual([])
@@ -180,7 +180,7 @@ describe('a key that was used for another request', () => {
     await call(createProduct, under(key, { body: { sku, name: 'x' } }))
     const answer = await call(createProduct, under(key, { body: { sku: newSku(), name: 'x' }, key: stranger }))
     expect(answer.status).toBe(201)
-    // Neither sees the other's answer.
+    // Neither key sees the other's answer.
     const again = await call(createProduct, under(key, { body: { sku, name: 'x' } }))
     expect(again.body.sku).toBe(sku)
   })
@@ -218,7 +218,7 @@ describe('a failure', () => {
       const options = under(randomUUID(), await make())
       const first = await call(definition, options)
       expect(String(first.status)).toBe(status.slice(0, 3))
-      // What stood in the way is gone, and still the answer is the first.
+      // The cause of the refusal is gone, and the answer is still the first one.
       await sql`update products set deleted_at = now() where sku = ${first.body.sku ?? ''}`
       const second = await expectNoEffect(() => call(definition, options))
       await expectReplay(first, second)

@@ -3,7 +3,7 @@ import { Cursor, PageQuery } from '#database'
 
 const empty = z.strictObject({})
 
-/** The query of a list: its own filters, and where the page is. */
+/** The query of a list: its own filters, and the position of the page. */
 export function pageQuery<Shape extends z.core.$ZodShape = typeof empty.shape>(filter?: z.ZodObject<Shape>) {
   return PageQuery.extend((filter ?? empty).shape as Shape)
 }

@@ -26,7 +26,7 @@ import { headersOf } from './request-headers.ts'
 import { Upload } from './upload.ts'
 import { pathOf, queryOf, validateParams } from './validate.ts'
 
-/** What the pipeline needs of a function. */
+/** The parts of a function that the pipeline needs. */
 export interface Endpoint {
   name: string
   method: Method
@@ -39,7 +39,7 @@ export interface Endpoint {
   handler: (request: HttpRequest<string, unknown, unknown>) => Promise<HandlerResult>
 }
 
-/** Answers one request: every step from its head to its response. Counts it. Never throws. */
+/** Answers one request: every step from its head to its response. Counts the request. Never throws. */
 export async function respond(
   endpoint: Endpoint,
   request: Request,
@@ -49,7 +49,7 @@ export async function respond(
 ): Promise<Response> {
   const startedAt = performance.now()
   let isAnswered = false
-  // The request's signal would do for both, but making one costs as much as reading the body.
+  // The request's signal could serve for both, but creating it costs as much as reading the body.
   const isGone = () => isAnswered || (http?.outgoing ? http.outgoing.destroyed : request.signal.aborted)
   const headers = headersOf(request, http?.incoming)
   const requestId = requestIdOf(headers.get('request-id'))
@@ -98,7 +98,7 @@ async function answer(
   }
 }
 
-/** Checks a request by its head before it reads the body. The request has a slot only while the handler runs. */
+/** Checks a request's head before it reads the body. The request has a slot only while the handler runs. */
 async function resultOf(
   endpoint: Endpoint,
   request: Request,
@@ -113,7 +113,7 @@ async function resultOf(
   const { apiKeyId, scopes } = identity
   exchange.identity = identity
   requireScope(identity, endpoint.scope)
-  // A bad token is refused here, since not every read comes to a server that would look at it.
+  // A bad token is refused here, since not every read reaches a server that would check it.
   if (isRead && response.consistencyToken !== undefined) parseToken(response.consistencyToken)
   const params = validateParams(rawParams, endpoint.params)
   const query = endpoint.request.query ? validate(endpoint.request.query, queryOf(request.url)) : undefined

@@ -10,7 +10,7 @@ import { createHttpServer } from '../host/http-server.ts'
 
 const MIB = 1024 * 1024
 
-/** As large and as few as an import. */
+/** With the size and the concurrency limits of an import. */
 const upload = httpFunction({
   name: 'upload',
   route: 'POST /v1/upload',
@@ -33,7 +33,7 @@ beforeAll(async () => {
 })
 afterAll(() => server.close(0))
 
-/** Sends a head to it, and what of the body is given with it. */
+/** Sends a head to the server, with the given part of the body. */
 function send(headers: Record<string, string | number>, body = '', version = '1.1'): RawRequest {
   const all = { authorization: `Bearer ${ADMIN_KEY}`, 'content-type': 'text/csv', ...headers }
   const { socket, answer } = sendRaw(`http://127.0.0.1:${port}/v1/upload`, all, { body, version })
@@ -96,7 +96,7 @@ describe('a body that nobody wants', () => {
     const { answer, socket } = send({ 'content-length': 100, expect: '100-continue', ...headers })
     const text = await answer()
     expect(text).toMatch(new RegExp(`^HTTP/1.1 ${status} `))
-    // The client may send the body after all, or not: the next request must not be taken for it.
+    // The client may still send the body, or not: it must not be taken for the next request.
     expect(text.toLowerCase()).toContain('\r\nconnection: close\r\n')
     socket.destroy()
   })
@@ -162,7 +162,7 @@ async function statusOf(key: string): Promise<number> {
   return status
 }
 
-/** A function with so many slots, whose handlers wait. */
+/** A function with this many slots, whose handlers wait. */
 function occupied(slots: number): FunctionDefinition {
   return httpFunction({
     name: `held-${slots}`,

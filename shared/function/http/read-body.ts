@@ -10,9 +10,9 @@ import { endOfTurn } from './end-of-turn.ts'
 /** Where a body comes from, and its bounds. */
 export interface BodySource {
   request: Request
-  /** Set if the request came over HTTP: the bytes are then read off the socket, without a web stream in between. */
+  /** Set if the request came over HTTP: then the bytes are read from the socket, without a web stream in between. */
   http: Partial<HttpBindings> | undefined
-  /** The key whose share of the memory it takes; undefined for a body from a trigger. */
+  /** The key whose share of the memory the body takes; undefined for a body from a trigger. */
   apiKeyId: string | undefined
   bytesMax: number
 }
@@ -24,11 +24,11 @@ export interface Body {
   release: () => void
 }
 
-/** A client that sends nothing for so long is gone, or holds its connection on purpose. */
+/** A client that sends nothing for this long is gone, or holds its connection on purpose. */
 export const SILENCE_MS_MAX = 5_000
-/** The lowest rate: 300 kB/s, a poor mobile link, brings the largest import (32 MiB) in 112 s. */
+/** The lowest accepted rate: at 300 kB/s, a poor mobile link, the largest import (32 MiB) arrives in 112 s. */
 const SLOWEST_BYTES_PER_MS = 300
-/** Besides that, how long any body may take. */
+/** The time that any body may take in addition. */
 export const PATIENCE_MS = 10_000
 /** For all bodies of a process that are being received or worked on: four of the largest imports. */
 const MEMORY_BYTES_MAX = 4 * 32 * 1024 * 1024
@@ -39,17 +39,17 @@ const FIRST_BLOCK_BYTES = 16 * 1024
 const BLOCK_BYTES = 256 * 1024
 
 /**
- * Reads a body to its end, into blocks of up to 256 KiB, since chunks of one byte each would take many times their size. Throws
- * `too_large` past its bound, or as soon as a chunk past it is announced; `request_timeout` for a body that stops or is too slow;
- * `overloaded` if the process holds as many bytes of bodies as it may; `client_closed_request` if the client disconnects.
+ * Reads a body to its end, into blocks of up to 256 KiB, since chunks of one byte each would take many times their size. Throws `too_large` past
+ * its bound, or as soon as a chunk past it is announced; `request_timeout` for a body that stops or is too slow; `overloaded` if the process holds
+ * as many bytes of bodies as it may; `client_closed_request` if the client disconnects.
  */
 export async function readBody(from: BodySource): Promise<Body> {
-  // By the end of the turn, what came with the head has been parsed.
+  // By the end of the turn, everything that came with the head has been parsed.
   await endOfTurn()
   return takeWhole(from) ?? readAsItComes(from)
 }
 
-/** A body that has arrived already, as nearly all have: waiting for it would double the cost of reading it. */
+/** A body that has already arrived, like nearly all bodies: waiting for it would double the cost of reading it. */
 function takeWhole({ http, apiKeyId, bytesMax }: BodySource): Body | undefined {
   const incoming = http?.incoming
   if (!incoming?.complete || incoming.destroyed || incoming.readableLength > bytesMax) return undefined
@@ -90,12 +90,12 @@ function readAsItComes(from: BodySource): Promise<Body> {
     const breakOff = (cause?: unknown) => fail(brokenOff(cause))
     source.on('data', add).once('end', finish).on('error', breakOff).once('close', breakOff)
     unwatch = watchAnnounced(source, from.bytesMax, () => fail(tooLarge(from.bytesMax)))
-    // It may have broken off before the listeners were there.
+    // The body may have broken off before the listeners were added.
     if (source.destroyed && !source.readableEnded) breakOff()
   })
 }
 
-/** Says `100 Continue` to a client that waits for it: only now has the head been accepted. */
+/** Sends `100 Continue` to a client that waits for it: only now has the head been accepted. */
 function invite({ http }: BodySource): void {
   if (http?.incoming && expectsContinue(http.incoming)) http.outgoing?.writeContinue()
 }
@@ -138,7 +138,7 @@ function collector({ apiKeyId, bytesMax }: BodySource) {
     return true
   }
   return {
-    /** Gives the error if this chunk is too much. */
+    /** Returns the error if this chunk is too much. */
     add(chunk: Uint8Array): ServiceError | undefined {
       size += chunk.length
       if (size > bytesMax) return tooLarge(bytesMax)

@@ -10,7 +10,7 @@ export function preconditionsOf(headers: RequestHeaders): { ifMatch: string | nu
   return { ifMatch: headers.get('if-match'), ifNoneMatch: headers.get('if-none-match') }
 }
 
-/** Takes the headers that Node has parsed, if there are any: a Headers object would cost a tenth of a whole request. */
+/** Uses the headers that Node has parsed, if there are any: a Headers object would cost a tenth of a whole request. */
 export function headersOf(request: Request, incoming: IncomingMessage | undefined): RequestHeaders {
   if (!incoming) return request.headers
   const { headers } = incoming

@@ -7,8 +7,8 @@ import { pathOf } from './validate.ts'
 type Named = Pick<Endpoint, 'name' | 'method' | 'path'>
 
 /**
- * Answers a request in a span of its own: a child of the router's in the same process, else of the client's. It ends with the answer's
- * head, as https://opentelemetry.io/docs/specs/semconv/http/http-spans/ has it.
+ * Answers a request in a span of its own: a child of the router's span if that is in the same process, else of the client's. It ends with the
+ * answer's head, as https://opentelemetry.io/docs/specs/semconv/http/http-spans/ asks.
  */
 export function inServerSpan(
   on: Tracing,
@@ -40,7 +40,7 @@ async function record(
   })
   const response = await answer()
   span.setAttribute('http.response.status_code', response.status)
-  // A client's error is none of the server's.
+  // A client's error is not an error of the server.
   if (response.status >= 500) failSpan(span, { code: String(response.status), message: '' })
   span.end()
   return response

@@ -6,10 +6,10 @@ export interface Upload {
   blocks: Uint8Array[]
 }
 
-/** JSON has no bytes, so no JSON body passes for an upload. */
+/** JSON has no bytes, so no JSON body is taken for an upload. */
 export function isUpload(body: unknown): body is Upload {
   return (body as Partial<Upload> | null | undefined)?.blocks?.[0] instanceof Uint8Array
 }
 
-/** The `body` of a function that takes a file, of one of its `contentTypes`. */
+/** The `body` of a function that takes a file of one of its `contentTypes`. */
 export const Upload = z.custom<Upload>(isUpload).meta({ type: 'string' })

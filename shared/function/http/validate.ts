@@ -22,7 +22,7 @@ export function pathOf(url: string): string {
   return end === -1 ? url.slice(start) : url.slice(start, end)
 }
 
-/** The parameters of a URL's query by name. One given twice is an error rather than a guess. */
+/** The parameters of a URL's query by name. A parameter that is given twice is an error. */
 export function queryOf(url: string): Record<string, string> {
   const query: Record<string, string> = {}
   if (!url.includes('?')) return query

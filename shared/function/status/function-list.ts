@@ -17,7 +17,7 @@ const Trigger = z
   })
   .meta({ id: 'FunctionTrigger' })
 
-/** A function by its definition. */
+/** A function, described by its definition. */
 const Described = z.object({
   name: z.string().describe('Its name, which is that of its folder.'),
   summary: z.string().describe('What it does.'),
@@ -43,12 +43,12 @@ export const FunctionList = z.object({
   ),
 })
 
-/** All functions of the build: bundles of functions are built with it. */
+/** All functions of the build. The build puts this list into the bundles of functions. */
 declare const BUILT_FUNCTIONS: readonly DescribedFunction[] | undefined
 
 /**
- * Every function. Where all are served by one process each has that as its instance. A bundle knows of no other process: the router
- * adds the instances.
+ * Lists every function. If one process serves all functions, each has that process as its instance. A bundle does not know other processes: the
+ * router adds the instances.
  */
 export async function listFunctions(): Promise<z.infer<typeof FunctionList>> {
   if (typeof BUILT_FUNCTIONS !== 'undefined') {

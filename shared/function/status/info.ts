@@ -18,7 +18,7 @@ const start = gauge('function_start_seconds', 'Time from the start of a process 
   'function',
 ])
 
-/** Has the metrics say that a function's process listens from now on. `version` is null where it runs from source. */
+/** Makes the metrics report that a function's process listens from now on. `version` is null if the function runs from source. */
 export function publishStart(name: string, version: string | null): void {
   bundleVersion = version ?? ''
   start.set({ function: name }, performance.now() / 1000)

@@ -1,4 +1,4 @@
-// Apart from the schema of what is there, which the bundles of functions do not need.
+// Separate from the status's schema, which the bundles of functions do not need.
 
-/** Where a function's process says how it does, on its own port. The router has no such route. */
+/** The path at which a function's process reports its status, on its own port. The router has no such route. */
 export const STATUS_PATH = '/-/status'

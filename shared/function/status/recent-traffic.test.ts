@@ -42,7 +42,7 @@ describe('recent traffic', () => {
           [p99Ms, 0.99],
         ] as const) {
           const exact = sorted[Math.ceil(all.length * share) - 1] ?? 0
-          // Rounded to hundredths besides.
+          // The value is also rounded to hundredths.
           expect(Math.abs((told ?? 0) - exact)).toBeLessThanOrEqual(exact * 0.05 + 0.005)
         }
       }),

@@ -1,7 +1,7 @@
-/** The window is five minutes, of which the oldest bucket leaves as a whole. */
+/** The window is five minutes. Its oldest bucket is dropped as a whole. */
 const BUCKET_MS = 10_000
 const BUCKETS = 30
-/** A bin is 9 % wide, so its middle is at most 4.5 % off. The first begins at 1/32 ms, the last ends at 131 s. */
+/** A bin is 9 % wide, so its middle is at most 4.5 % off. The first bin begins at 1/32 ms, the last one ends at 131 s. */
 const BINS_PER_DOUBLING = 8
 const FIRST_BIN = -5 * BINS_PER_DOUBLING
 const BINS = 22 * BINS_PER_DOUBLING
@@ -11,19 +11,19 @@ export interface RecentTraffic {
   requests: number
   /** Answers of 5xx. */
   errors: number
-  /** By the nearest rank; null where nothing was answered. */
+  /** By the nearest rank; null if nothing was answered. */
   p50Ms: number | null
   p99Ms: number | null
 }
 
 export interface Traffic {
-  /** Counts an answer. Both are in milliseconds, `nowMs` by the clock of `performance.now()`. */
+  /** Counts an answer. Both times are in milliseconds, `nowMs` by the clock of `performance.now()`. */
   add: (status: number, durationMs: number, nowMs: number) => void
   recent: (nowMs: number) => RecentTraffic
 }
 
 interface Bucket {
-  /** Which ten seconds it is of, counted from the start of the process. */
+  /** The number of its ten seconds, counted from the start of the process. */
   period: number
   errors: number
   /** Answers by their duration. */
@@ -68,7 +68,7 @@ function binOf(durationMs: number): number {
   return Math.min(Math.max(bin, 0), BINS - 1)
 }
 
-/** The middle of the bin that has the value of this rank, in hundredths of a millisecond. */
+/** The middle of the bin that contains the value of this rank, in hundredths of a millisecond. */
 function percentile(bins: readonly number[], share: number): number | null {
   const rank = Math.ceil(sum(bins) * share)
   if (rank === 0) return null

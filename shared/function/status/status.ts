@@ -3,10 +3,10 @@ import { checkDatabase } from '#database'
 import type { FunctionDefinition } from '../definition.ts'
 import type { Health, Instance } from './instance.ts'
 
-/** Less than the 800 ms that the router waits, so that a process whose database hangs still says the rest. */
+/** Less than the 800 ms that the router waits, so that a process whose database hangs still reports the rest. */
 const HEALTH_MS_MAX = 500
 
-/** Whether what this process needs answers. */
+/** Whether everything that this process needs answers. */
 export function processHealth(): Promise<Health> {
   const checked = checkDatabase().then(
     (failing): Health => (Object.keys(failing).length === 0 ? 'ok' : 'unavailable'),
@@ -15,7 +15,7 @@ export function processHealth(): Promise<Health> {
   return withTimeout(HEALTH_MS_MAX, checked).catch(() => 'unknown')
 }
 
-/** What a function that this process serves has to say of itself. */
+/** The status of a function that this process serves. */
 export function statusOf({ inFlight, recent }: FunctionDefinition, health: Health, version: string | null): Instance {
   const startedAt = new Date(performance.timeOrigin).toISOString()
   return { health, inFlight: inFlight(), ...recent(), startedAt, version }
