@@ -28,8 +28,8 @@ const deadEvents = gauge(
 const topics = [...new Set(Object.values(eventTypes))]
 
 /**
- * Measures what waits in the outbox, how far these consumer groups are behind the log, and what is dead: from outside, since a relay or a
- * group that hangs, or is gone, measures nothing itself. Throws what one of the measurements threw.
+ * Measures the events that wait in the outbox, how far these consumer groups are behind the log, and the dead events. It measures from outside,
+ * since a relay or a group that hangs, or is gone, measures nothing itself. Throws the error of a failed measurement.
  */
 export async function measureEvents(groups: readonly string[]): Promise<void> {
   await Promise.all([measureOutbox(), measureStreams(groups), measureDeadEvents(groups)])

@@ -4,10 +4,10 @@ import { newId } from '#ids'
 import { logger, type StoredTrace } from '#telemetry'
 import type { DeadEvent, DeadEventFilter, RedriveEvents } from './schema.ts'
 
-/** The group under which `dead_events` has what the log refused: it was given up before any consumer had it. */
+/** The group under which `dead_events` has the events that the log refused: they died before any consumer got them. */
 export const REFUSED_BY_LOG = 'publish-events'
 
-/** Events that one request redrives: a transaction of some hundred milliseconds. */
+/** The most events that one request redrives: a transaction of some hundred milliseconds. */
 const REDRIVEN_MAX = 10_000
 
 interface DeadEventRow extends Omit<DeadEvent, 'diedAt'> {
@@ -46,7 +46,7 @@ export function listDeadEvents(
   })
 }
 
-/** A dead event, and when it is delivered again if it was redriven. Undefined where there is none, or it has been delivered. */
+/** A dead event, and, if it was redriven, when it is delivered again. Undefined if there is none, or it has been delivered. */
 export async function findDeadEvent(
   id: string,
   context: RequestContext,
@@ -61,9 +61,9 @@ export async function findDeadEvent(
 }
 
 /**
- * Has dead events delivered again, each to its group alone, with all attempts anew: those with these ids, or else the oldest 10,000.
- * What the log refused goes back to the outbox. Skips unknown events, those that were redriven before, and messages that are no events.
- * Gives the number of redriven events.
+ * Makes dead events be delivered again, each to its own group only, with all attempts anew: those with these ids, or else the oldest 10,000. Events
+ * that the log refused go back to the outbox. Skips unknown events, events that are already redriven, and messages that are no events. Returns the
+ * number of redriven events.
  */
 export async function redriveDeadEvents(
   { ids }: z.infer<typeof RedriveEvents>,
@@ -103,7 +103,7 @@ export async function countRedriven(context: RequestContext): Promise<number> {
   return row.count
 }
 
-/** An event that a consumer of Kafka gives up; without type, product and version, a message that is no event. */
+/** An event that a consumer of Kafka gives up. Without type, product and version, it is a message that is no event. */
 export interface DyingEvent extends StoredTrace {
   group: string
   topic: string

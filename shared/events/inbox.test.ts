@@ -7,7 +7,7 @@ import { sql } from '#testing'
 const context = () => systemContext('function:test')
 const effects = async (code: string) => (await sql`select priority from locations where code = ${code}`)[0]?.priority
 
-/** An effect that can be counted, once an event. */
+/** An effect that can be counted, at most once per event. */
 const handle = (code: string, eventId: string, fails = false) =>
   transaction(context(), async (tx) => {
     if (!(await oncePerEvent(tx, 'test', eventId))) return false

@@ -15,7 +15,7 @@ export async function oncePerEvent(tx: Sql, consumer: string, eventId: string): 
   return count === 1
 }
 
-/** Which of the events `consumer` handles for the first time, as `oncePerEvent` tells of one. Takes their records in the order of the ids. */
+/** The events that `consumer` handles for the first time, as `oncePerEvent` tells for one event. Takes their records in the order of the ids. */
 export async function oncePerEvents(
   tx: Sql,
   consumer: string,

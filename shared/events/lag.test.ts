@@ -16,7 +16,7 @@ afterAll(async () => {
 const GROUP = 'group'
 const series = (name: string) => `stream_lag_${name}{group="${GROUP}",topic="${topic}"}`
 
-/** What is measured, from outside of the group, at this moment. */
+/** The lag that is measured, from outside of the group, at this moment. */
 async function lag() {
   await measureEvents([GROUP])
   return { events: await metric(series('events')), seconds: await metric(series('seconds')) }
@@ -28,7 +28,7 @@ describe.each(adapters)('the lag of a consumer group, events $name', ({ isThere,
     afterEach(stopFollowing)
 
     it('all of the log for a group that has never come, and grows with time', async () => {
-      // A broker has to load a new group's coordinator first.
+      // A broker first has to load a new group's coordinator.
       await until(async () => expect(await lag()).toEqual({ events: 0, seconds: 0 }))
       await log([1, 2, 3])
       await log([1, 2])

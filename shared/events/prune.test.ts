@@ -7,7 +7,7 @@ import { sql } from '#testing'
 const prune = () => pruneEvents(systemContext('function:test'))
 const ids = async () => (await sql`select id from event_log order by position`).map(({ id }) => id)
 
-/** An event of some days ago, and the position that it got. */
+/** An event that is some days old, and its position. */
 async function logged(days: number, topic = 'stock-events'): Promise<{ id: string; position: number }> {
   const [row] = await sql<[{ id: string; position: number }]>`
     insert into event_log (topic, id, type, product_id, version, data, occurred_at, traceparent)

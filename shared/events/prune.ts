@@ -1,13 +1,13 @@
 import { prune, type RequestContext } from '#database'
 import { eventTypes } from './event-types.ts'
 
-/** How long a message that was no event is kept among the dead events. The dead-letter topic keeps it. */
+/** How long a message that was no event is kept among the dead events. The dead-letter topic keeps it longer. */
 const NO_EVENT_KEPT_DAYS = 30
 
 /**
- * Deletes events older than 7 days that every group has passed, their inbox rows, and what is no event from the dead events. Gives the number
- * of rows. An inbox row outlives its event, so no event that can still be delivered again counts as new: this looks into the embedded
- * log and the dead events, which stay until they are redriven, and Kafka keeps an event for 8 days at most (kafka/topics.ts).
+ * Deletes events older than 7 days that every group has passed, their inbox rows, and messages that are no events from the dead events. Returns the
+ * number of rows. An inbox row outlives its event, so no event that can still be delivered again counts as new: this looks into the embedded log
+ * and the dead events, which stay until they are redriven, and Kafka keeps an event for 8 days at most (kafka/topics.ts).
  */
 export async function pruneEvents(context: RequestContext): Promise<number> {
   let deleted = 0
@@ -15,7 +15,7 @@ export async function pruneEvents(context: RequestContext): Promise<number> {
   return deleted + (await pruneInbox(context)) + (await pruneDead(context))
 }
 
-/** Reads the first rows only, which are the oldest to within seconds: a search by age would read the whole topic. */
+/** Reads only the first rows, which are the oldest ones to within seconds: a search by age would read the whole topic. */
 function pruneTopic(context: RequestContext, topic: string): Promise<number> {
   return prune(
     context,

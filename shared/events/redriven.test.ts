@@ -26,7 +26,7 @@ import {
   until,
 } from './testing/events.ts'
 
-// What is tried again is tried at once.
+// Retries have no delay here.
 vi.mock('./delivery/waits.ts', async (original) => ({
   ...(await original<typeof import('./delivery/waits.ts')>()),
   backoffMs: () => 1,
@@ -43,7 +43,7 @@ const isDead = (count: number) => until(async () => expect(await dead()).toHaveL
 const isQueueEmpty = () =>
   until(async () => expect(await sql`select 1 from dead_events where due_at is not null`).toHaveLength(0))
 
-/** Has the follower of a redriven event lose it, as one that is frozen does, after so many attempts. */
+/** Makes the follower of a redriven event lose the event, as a frozen follower would, after this many attempts. */
 const loseLease = (attempts: number) =>
   sql`update dead_events set due_at = now() - interval '1 second', lease = ${randomUUID()}, attempts = ${attempts}`
 
@@ -120,7 +120,7 @@ describe.each(adapters)('dead events $name', ({ isThere, reset, published, deadE
       expect(await dead()).toEqual([])
       await seen(follower, [1, 2, 1])
       await isQueueEmpty()
-      // Its partition is no longer what it comes from.
+      // A redriven event does not come from a partition.
       expect(events[2]).toEqual({ ...events[0], partition: undefined })
       expect(events[2]).toMatchObject(trace)
       expect(other.versions).toEqual([1, 2])

@@ -8,11 +8,11 @@ import { type Following, type Subscription, wants } from './delivery/subscriptio
 import { ATTEMPTS_MAX, BACKOFF_MAX_MS, backoffMs } from './delivery/waits.ts'
 import type { LoggedEvent } from './postgres/log.ts'
 
-/** How often a follower with nothing to redeliver looks for redriven events, with a query of an index. */
+/** How often a follower without a redriven event looks for one, with an index query. */
 const IDLE_MS = 1_000
-/** A delivery renews its lease three times in this. A follower that crashes keeps its event from others for as long. */
+/** A delivery renews its lease three times in this time. A follower that crashes keeps its event from others for this long. */
 const LEASE_MS = 15_000
-/** While the database or what an event needs is away, the pauses grow to 6 s. */
+/** While the database, or something that an event needs, is away, the pauses grow to 6 s. */
 const BACKOFF_FAILURES_MAX = 6
 
 const redeliveries = counter('stream_redeliveries_total', 'Deliveries of redriven events, by what follows.', [
@@ -22,7 +22,7 @@ const redeliveries = counter('stream_redeliveries_total', 'Deliveries of redrive
 
 type Next = { step: 'done' } | { step: 'retry'; isOutage: boolean } | { step: 'dead-letter'; error: string }
 
-/** A redriven event that this follower delivers. `attempts` counts this delivery, too. */
+/** A redriven event that this follower delivers. `attempts` includes this delivery. */
 interface Claim {
   id: string
   lease: string
@@ -32,9 +32,9 @@ interface Claim {
 }
 
 /**
- * Delivers the redriven events of a group, whatever the log is: one at a time in each follower, those of one product in the order of their
- * versions, beside the events that come from the log. `dead_events` is their queue. An event that is handled is deleted from it; one
- * that dies again is a new dead event. Attempts are counted before they are made, so an event that crashes its follower dies, too.
+ * Delivers the redriven events of a group, for either log: one at a time in each follower, those of one product in the order of their versions, in
+ * parallel with the events from the log. `dead_events` is their queue. A handled event is deleted from it; an event that dies again is a new dead
+ * event. Attempts are counted before they are made, so an event that crashes its follower dies too.
  */
 export function followRedriven(subscription: Subscription): Following {
   const context = systemContext(`function:${subscription.group}`)
@@ -91,8 +91,8 @@ async function redeliver(subscription: Subscription, { topic, attempts, event }:
 }
 
 /**
- * Leases the next redriven event that is due, of a product that has no earlier one left. Counts the attempt. Nothing is due later than after
- * the longest backoff: where it seems so, the clock was set back after that was written.
+ * Leases the next due redriven event of a product that has no earlier one left, and counts the attempt. No event is due later than after the
+ * longest backoff: if one seems to be, the clock was set back after its time was written.
  */
 async function claimNext(tx: Sql, { group, topics }: Subscription): Promise<Claim | undefined> {
   const lease = newId()
@@ -115,7 +115,7 @@ async function claimNext(tx: Sql, { group, topics }: Subscription): Promise<Clai
   return { id, lease, topic, attempts, event: { id: eventId, ...event } }
 }
 
-/** Ends a claim. Changes nothing where the lease is not this follower's any more: another has the event now. */
+/** Ends a claim. Changes nothing if this follower no longer has the lease: another one has the event now. */
 async function settle(tx: Sql, { id, lease, attempts }: Claim, next: Next): Promise<void> {
   const isOurs = tx`id = ${id} and lease = ${lease}`
   switch (next.step) {
@@ -129,7 +129,7 @@ async function settle(tx: Sql, { id, lease, attempts }: Claim, next: Next): Prom
       break
     }
     case 'dead-letter':
-      // With a new id it is the newest again, and a request for its last death does not redrive it.
+      // With a new id the event is the newest again, and a request for its last death does not redrive it.
       await tx`
         update dead_events set id = ${newId()}, lease = null, due_at = null, died_at = now(), error = ${next.error},
           attempts = ${Math.min(attempts, ATTEMPTS_MAX)}
@@ -137,7 +137,7 @@ async function settle(tx: Sql, { id, lease, attempts }: Claim, next: Next): Prom
   }
 }
 
-/** Renews the lease, however long the delivery takes. Gives what ends that. */
+/** Renews the lease, however long the delivery takes. Returns the function that stops the renewals. */
 function startRenewing({ id, lease }: Claim, context: RequestContext): () => void {
   const timer = setInterval(() => {
     transaction(

@@ -6,9 +6,9 @@ export interface KafkaSettings {
   adapter: 'kafka'
   url: string
   brokers: string[]
-  /** Precedes the names of topics and groups. */
+  /** The prefix of the names of topics and groups. */
   prefix: string
-  /** The partitions of a topic that this service creates. */
+  /** The number of partitions of a topic that this service creates. */
   partitions: number
 }
 
@@ -43,7 +43,7 @@ const settingsSchema = z.object({
 /** Where events are published and read. Throws a ConfigError. */
 export const eventsSettings = defineSettings(settingsSchema, ({ EVENTS_URL }) => EVENTS_URL)
 
-/** Not by `URL`, which refuses a list of brokers. Undefined for anything else than kafka://. */
+/** Does not use `URL`, which refuses a list of brokers. Undefined for anything other than kafka://. */
 export function parseKafkaUrl(url: string): KafkaSettings | undefined {
   const [, hosts = '', query = ''] = /^kafka:\/\/([\w.:,[\]-]+)\/?(?:\?(.*))?$/.exec(url) ?? []
   const brokers = hosts.split(',')

@@ -5,9 +5,9 @@ import { followRedriven } from './redriven.ts'
 import { eventsSettings } from './settings.ts'
 
 /**
- * Delivers the events of some topics, from the group's last position on, at least once each, one by one or in batches. Of one product in a
- * topic they come in order. A rejected event is dead-lettered. An event to retry holds back those of its product until it succeeds or has
- * used up its attempts. A redriven event comes alone, after later ones of its product or at the same time. Throws a ConfigError.
+ * Delivers the events of some topics, from the group's last position on, at least once each, one by one or in batches. The events of one product in
+ * a topic come in order. A rejected event is dead-lettered. An event to be retried holds back the later events of its product until it succeeds or
+ * has used up its attempts. A redriven event comes alone, after later events of its product or at the same time. Throws a ConfigError.
  *
  * @example
  * const following = follow({ topics: ['stock-events'], group: 'send-receipts', deliver: async (event) => ({ verdict: 'acknowledge' }) })

@@ -11,7 +11,7 @@ const done: Settlement = { step: 'done' }
 const retry: Settlement = { step: 'retry', isCounted: true, error: 'not now' }
 
 const entryAt = (position: number, key: string): Entry => ({ position, key, content: {} as LoggedEvent })
-/** One entry for each letter, which is its key, at positions from 1 on. */
+/** One entry for each letter, which is the entry's key, at positions from 1 on. */
 const entriesOf = (keys: string) => [...keys].map((key, index) => entryAt(index + 1, key))
 const positions = (entries: readonly Entry[]) => entries.map(({ position }) => position)
 const due = () => performance.now() + 1
@@ -80,7 +80,7 @@ describe('a backlog', () => {
   })
 })
 
-/** Random numbers that a seed repeats: https://en.wikipedia.org/wiki/Linear_congruential_generator */
+/** A generator of random numbers that a seed makes repeatable: https://en.wikipedia.org/wiki/Linear_congruential_generator */
 function randomOf(seed: number): (below: number) => number {
   let state = seed
   return (below) => {

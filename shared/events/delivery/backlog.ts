@@ -5,58 +5,58 @@ import { backoffMs } from './waits.ts'
 /** A record of a partition. */
 export interface Entry {
   position: number
-  /** Entries of one key, which is the product, are delivered in order. */
+  /** Entries of one key, which is the product's id, are delivered in order. */
   key: string
-  /** The event, or why it can't be read. Undefined where the group does not want it: it is passed over. */
+  /** The event, or the reason why it can't be read. Undefined if the group does not want it: it is skipped. */
   content: LoggedEvent | Error | undefined
 }
 
-/** Keys that wait. More say that something else is wrong than with their events: the partition then waits with them. */
+/** The most keys that may wait. If more do, the cause is not their events: the whole partition then waits. */
 const WAITING_MAX = 50
-/** Entries that are held back in memory, at some 2 kB each, behind those to be retried. */
+/** The most entries that are held in memory, at some 2 kB each, behind entries to be retried. */
 const HELD_MAX = 10_000
 
-/** What becomes of an entry that was delivered. */
+/** The result of an entry's delivery. */
 export type Settlement = { step: 'done' } | { step: 'retry'; isCounted: boolean; error: string }
 
 interface WaitingKey<E> {
-  /** The entry to be retried, and those behind it. */
+  /** The entry to be retried, and the entries behind it. */
   entries: [E, ...E[]]
   failures: number
   retryAt: number
 }
 
 /**
- * The entries of one partition that were read and are not done. An entry to be retried holds back the later entries of its key; all others
- * go on. It holds no more than 10,000 entries back, of no more than 50 keys.
+ * The entries of one partition that were read and are not done. An entry to be retried holds back the later entries of its key; all other entries
+ * go on. The backlog holds back at most 10,000 entries, of at most 50 keys.
  */
 export interface Backlog<E extends Entry> {
-  /** Adds entries in the order of the partition. Those that were added before, or were done before a restart, are left out. */
+  /** Adds entries in the order of the partition. Entries that were added before, or were done before a restart, are left out. */
   add: (entries: readonly E[]) => void
   /**
-   * The next entries to deliver, at most `max`; after those that are new, those to be retried by `dueAt`. One to be retried comes alone, and so
-   * does one that failed with others.
+   * The next entries to deliver, at most `max`: first new ones, then those to be retried by `dueAt`. An entry to be retried is delivered alone, and
+   * so is an entry that failed together with others.
    */
   next: (max: number, dueAt: number) => readonly E[]
-  /** Counts an attempt at an entry, and gives the number of attempts. */
+  /** Counts an attempt at an entry, and returns the number of attempts. */
   begin: (entry: E, error: string) => number
-  /** The error of the last attempt at an entry that was counted. */
+  /** The error of the last counted attempt at an entry. */
   lastError: (entry: E) => string | undefined
-  /** Settles the entries that `next` gave. What is behind an entry of its key that is to be retried waits with it. */
+  /** Settles the entries that `next` returned. The entries behind an entry of their key that is to be retried wait with it. */
   settle: (entries: readonly E[], settlements: readonly Settlement[]) => void
-  /** Has the entries that `next` gave delivered again after a pause, one by one. */
+  /** Makes the entries that `next` returned be delivered again after a pause, one by one. */
   failTogether: (entries: readonly E[], isCounted: boolean, error: string) => void
-  /** Takes back what `next` gave and was not settled. */
+  /** Takes back the entries that `next` returned and that were not settled. */
   putBack: () => void
   progress: () => Progress
   /** The position of the last entry that was added. */
   read: () => number
   isFull: () => boolean
-  /** Milliseconds until `next` has something to give; Infinity where nothing waits. */
+  /** Milliseconds until `next` has an entry to return; Infinity if no entry waits. */
   dueMs: () => number
 }
 
-/** `pauseMs` gives how long to wait after so many failures in a row. */
+/** `pauseMs` returns how long to wait after this many failures in a row. */
 export function createBacklog<E extends Entry>(start: Progress, pauseMs = backoffMs): Backlog<E> {
   const resumption = createResumption(start)
   const waiting = new Map<string, WaitingKey<E>>()
@@ -65,9 +65,9 @@ export function createBacklog<E extends Entry>(start: Progress, pauseMs = backof
   let underWay: readonly E[] = []
   let held = 0
   let read = start.position
-  /** Entries up to here are delivered alone. */
+  /** Entries up to this position are delivered alone. */
   let aloneUntil = start.position
-  /** Outages in a row. Two say that it is not one key that has to wait. */
+  /** Outages in a row. Two of them mean that not only one key has to wait. */
   let outages = 0
   let pausedUntil = 0
 
@@ -97,13 +97,13 @@ export function createBacklog<E extends Entry>(start: Progress, pauseMs = backof
     if (outages > 1) pausedUntil = performance.now() + pauseMs(outages - 1)
   }
 
-  /** Gives what waited behind an entry that is done back to the others. */
+  /** Gives the entries that waited behind a finished entry back to the others. */
   function release(entry: E): void {
     const key = waiting.get(entry.key)
     if (key?.entries[0] !== entry) return
     waiting.delete(entry.key)
     held -= key.entries.length
-    // An entry is retried where nothing is ready.
+    // An entry is retried only if no entry is ready.
     ready = key.entries.slice(1)
   }
 

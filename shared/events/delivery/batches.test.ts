@@ -9,7 +9,7 @@ import { adapters } from '../testing/adapters.ts'
 import { acknowledge, context, newEvent, topic, until } from '../testing/events.ts'
 import { ATTEMPTS_MAX } from './waits.ts'
 
-// A retry comes at once here.
+// Retries have no delay here.
 vi.mock('./waits.ts', async (original) => ({ ...(await original<typeof import('./waits.ts')>()), backoffMs: () => 1 }))
 
 const MAX = 100
@@ -18,9 +18,9 @@ const outage: Outcome = { verdict: 'retry', error: 'unavailable: away', isOutage
 
 type Answer = (events: readonly LoggedEvent[]) => readonly Outcome[] | Exclude<Outcome, { verdict: 'acknowledge' }>
 
-/** A follower that takes batches. An event that comes alone is answered as in a batch. */
+/** A follower that takes batches. An event that comes alone is answered like one in a batch. */
 interface BatchFollower extends Following {
-  /** The sizes of what was delivered, and each event that was acknowledged, as product and version. */
+  /** The sizes of the deliveries, and each acknowledged event, as product and version. */
   sizes: number[]
   done: string[]
   /** How often each event was delivered. */
@@ -57,7 +57,7 @@ function startBatches(answer: Answer = (events) => events.map(() => acknowledge)
   return { ...following, sizes, done, deliveries }
 }
 
-/** Publishes `count` versions of each product, one product after the other, from `first` on. */
+/** Publishes `count` versions of each product from `first` on, one product after the other for each version. */
 async function logAll(products: readonly string[], count: number, first = 1): Promise<void> {
   const versions = Array.from({ length: count }, (_, index) => first + index)
   await publish(
@@ -72,7 +72,7 @@ const versionsOf = (productId: string, done: readonly string[]) =>
   done.filter((name) => name.startsWith(productId)).map((name) => Number(name.split(' ')[1]))
 const range = (last: number) => Array.from({ length: last }, (_, index) => index + 1)
 
-/** Answers each event by itself. */
+/** Answers each event separately. */
 const each =
   (answer: (event: LoggedEvent) => Outcome | undefined): Answer =>
   (events) =>
@@ -110,7 +110,7 @@ describe.each(adapters)('batches of events $name', ({ isThere, reset, deadEvents
       )
       await logAll(products, 10)
       await until(() => expect(follower.done).toHaveLength(9 * 10 + 2))
-      // Nor what comes later.
+      // Later events do not wait either.
       await logAll(products, 10, 11)
       await until(() => expect(follower.done).toHaveLength(9 * 20 + 2))
       expect(versionsOf(stuck, follower.done)).toEqual([1, 2])
@@ -234,7 +234,7 @@ describe.each(adapters)('batches of events $name', ({ isThere, reset, deadEvents
       startBatches(answer, done)
       await logAll(products, 10, 31)
       await through()
-      // What is delivered twice had been done before.
+      // An event that is delivered twice had been done before.
       for (const productId of products) expect([...new Set(versionsOf(productId, done))]).toEqual(range(40))
     })
   })

@@ -7,16 +7,16 @@ import type { Progress } from './progress.ts'
 import type { Failure, Subscription } from './subscription.ts'
 import { ATTEMPTS_MAX } from './waits.ts'
 
-/** What a follower's log does for a partition while its entries are delivered. */
+/** The operations of a follower's log on a partition while its entries are delivered. */
 export interface Session<E> {
-  /** Whether the partition is to be left after the delivery under way. */
+  /** Whether to leave the partition after the delivery under way. */
   isOver: () => boolean
   save: (progress: Progress) => Promise<void>
-  /** False where the dead letter could not be written: the entry's key then waits. */
+  /** False if the dead letter could not be written: the entry's key then waits. */
   deadLetter: (entry: E, attempts: number, error: string) => Promise<boolean>
 }
 
-/** A partition that is followed. */
+/** A partition that a consumer follows. */
 export interface Partition<E extends Entry> {
   subscription: Subscription
   topic: string
@@ -26,9 +26,9 @@ export interface Partition<E extends Entry> {
 
 /** Which of the next entries may be the one that crashed a process. */
 export interface Suspicion {
-  /** How many of the next entries have their attempts recorded before they begin. */
+  /** The number of the next entries whose attempts are recorded before they begin. */
   unverified: number
-  /** Whether a crash may have been the fault of one of those. They are then delivered one at a time in all of this process. */
+  /** Whether one of those entries may have caused a crash. They are then delivered one at a time in the whole process. */
   afterCrash: boolean
 }
 
@@ -44,21 +44,21 @@ const age = histogram(
   [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800],
 )
 
-/** Events that are done and not saved: as many may be delivered again after a crash, or as many as a batch has. */
+/** The most events that are done but not saved. As many may be delivered again after a crash, or as many as a batch has. */
 const UNSAVED_MAX = 100
 const SAVE_MS = 1_000
 
 /** The error of an attempt of which only the beginning was recorded. */
 export const INTERRUPTED = 'the process crashed during the attempt, or another follower took over'
 
-/** Entries that may have been under way, or done and not saved, when a process crashed. */
+/** The most entries that may have been under way, or done and not saved, when a process crashed. */
 export function unsavedMax({ batch }: Subscription): number {
   return Math.max(UNSAVED_MAX, batch?.max ?? 1)
 }
 
 /**
- * Delivers what is due of a partition's backlog, and saves the progress: after each batch, after 100 single events or a second, and at the
- * end. Gives the size of the largest delivery.
+ * Delivers the due entries of a partition's backlog, and saves the progress: after each batch, after 100 single events or a second, and at the end.
+ * Returns the size of the largest delivery.
  */
 export async function deliverBacklog<E extends Entry>(partition: Partition<E>, session: Session<E>): Promise<number> {
   const { subscription, backlog, suspicion } = partition
@@ -97,7 +97,7 @@ async function deliverEntries<E extends Entry>(
 ): Promise<void> {
   const { subscription, topic, backlog, suspicion } = partition
   const [first] = entries
-  // It may have waited for its turn.
+  // The delivery may have waited for its turn, so the session may be over.
   if (!first || session.isOver()) return
   if (entries.length === 1) return backlog.settle(entries, [await deliverOne(partition, first, session)])
   if (suspicion.unverified > 0) {
@@ -110,7 +110,7 @@ async function deliverEntries<E extends Entry>(
   const waiting = new Set<string>()
   for (const [index, entry] of entries.entries()) {
     const outcome = outcomes[index]
-    // What is behind an event to be retried comes again with it.
+    // Events behind an event to be retried come again with it.
     if (!outcome || waiting.has(entry.key)) settlements.push({ step: 'retry', isCounted: false, error: '' })
     else settlements.push(await conclude(subscription, entry, outcome, 1, session))
     if (settlements[index]?.step === 'retry') waiting.add(entry.key)
@@ -120,7 +120,7 @@ async function deliverEntries<E extends Entry>(
 
 const eventOf = ({ content }: Entry) => content as LoggedEvent
 
-/** Records the attempt before it makes it where the event may crash the process: the attempt then still counts. */
+/** If the event may crash the process, records the attempt before making it, so that the attempt still counts after a crash. */
 async function deliverOne<E extends Entry>(
   { subscription, topic, backlog, suspicion }: Partition<E>,
   entry: E,
@@ -174,8 +174,8 @@ function countDelivery(group: string, { occurredAt }: LoggedEvent, { verdict }: 
 }
 
 /**
- * What follows from the `attempts`th attempt. An outage does not count as an attempt, however long it lasts: a database that is down for an
- * hour must not turn good events into dead letters.
+ * Decides what follows from the attempt with the number `attempts`. An outage does not count as an attempt, however long it lasts: a database that
+ * is down for an hour must not turn good events into dead letters.
  */
 async function conclude<E extends Entry>(
   subscription: Subscription,

@@ -1,8 +1,8 @@
 let lastTurn: Promise<unknown> = Promise.resolve()
 
 /**
- * Does `work` at once; or, where its event may crash the process, after all earlier work of that kind in this process: an event that
- * survives another's crash must not be counted for it.
+ * Runs `work` at once. But if its event may crash the process, runs it after all earlier work of that kind in this process: an event must not be
+ * counted for a crash that another event caused.
  */
 export function oneAtATime<Result>(mayCrash: boolean, work: () => Promise<Result>): Promise<Result> {
   if (!mayCrash) return work()

@@ -2,17 +2,17 @@
 export interface WaitingHead {
   key: string
   position: number
-  /** Attempts at it that have begun. */
+  /** The number of attempts at it that have begun. */
   attempts: number
 }
 
-/** How far a group has come in a partition. It outlives the process. */
+/** How far a group has come in a partition. The progress outlives the process. */
 export interface Progress {
   /** Everything up to here is done. */
   position: number
-  /** Attempts that have begun at the first entry behind it that is not done. */
+  /** Attempts that have begun at the first entry after `position` that is not done. */
   attempts: number
-  /** Where some entries wait: everything up to `passed` is done, too, except for theirs and what is behind them of their keys. */
+  /** If some entries wait: everything up to `passed` is done too, except for the waiting entries and those behind them of the same keys. */
   ahead: { passed: number; waiting: WaitingHead[] } | null
 }
 
@@ -21,12 +21,15 @@ interface Placed {
   position: number
 }
 
-/** What an earlier follower had done behind its position, and the progress of the one that goes on from there. */
+/** What an earlier follower had done beyond its position, and the progress of the follower that continues from there. */
 export interface Resumption {
   isDone: (entry: Placed) => boolean
   /** Attempts that an earlier follower has begun. */
   attemptsAt: (entry: Placed) => number
-  /** The progress after the entries up to `read` were added. `undone` has the entries that do not wait, the first at `first`. */
+  /**
+   * The progress after the entries up to `read` were added. `undone` contains the entries that do not wait; `first` is the position of the first
+   * one.
+   */
   progress: (read: number, heads: WaitingHead[], first: number | undefined, undone: readonly Placed[]) => Progress
 }
 
@@ -38,7 +41,7 @@ export function createResumption({ position, attempts, ahead }: Progress): Resum
   if (lowest) begun.set(lowest.position, Math.max(lowest.attempts, attempts))
   let attemptsAtFirst = lowest ? 0 : attempts
 
-  /** Before everything that was passed has been read again, its keys may still have entries in what is left. */
+  /** Until everything that was passed has been read again, the keys of the earlier waiting entries may have more entries in the rest. */
   function unread(read: number, heads: WaitingHead[], undone: readonly Placed[]): WaitingHead[] {
     return [...started].flatMap(([key, from]) => {
       if (heads.some((head) => head.key === key)) return []
@@ -71,6 +74,6 @@ export function createResumption({ position, attempts, ahead }: Progress): Resum
 /** How far a consumer group is behind the end of a topic. */
 export interface Lag {
   events: number
-  /** How long its next event has been in the log; 0 where there is none. */
+  /** How long the group's next event has been in the log; 0 if there is none. */
   seconds: number
 }

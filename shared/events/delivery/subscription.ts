@@ -3,22 +3,22 @@ import type { LoggedEvent } from '../postgres/log.ts'
 
 export interface Subscription {
   topics: readonly string[]
-  /** The consumer group. Each event goes to one of its followers, and another takes over when that one is gone. */
+  /** The consumer group. Each event goes to one of its followers; if that follower is gone, another takes over. */
   group: string
   /** The event types that are delivered. Others are skipped. */
   types?: readonly string[] | undefined
   /** Must not throw. */
   deliver: (event: LoggedEvent, topic: string) => Promise<Outcome>
-  /** Delivers several events at once, where there are several. */
+  /** Delivers several events at once, if there are several. */
   batch?: BatchSubscription | undefined
 }
 
 export interface BatchSubscription {
-  /** Events a batch, 1,000 at most. */
+  /** The most events in a batch; at most 1,000. */
   max: number
-  /** The pause after a batch that was not full, so that the next one has more. */
+  /** The pause after a batch that was not full, so that the next batch has more events. */
   waitMs: number
-  /** Gives an outcome for each event, or the one of the batch as a whole. Must not throw. */
+  /** Returns an outcome for each event, or one for the batch as a whole. Must not throw. */
   deliver: (events: readonly LoggedEvent[], topic: string) => Promise<readonly Outcome[] | Failure>
 }
 

@@ -6,19 +6,19 @@ import { type DeadLetterOptions, deadLetter } from './dead-letter.ts'
 import { type MessageEntry, toEntry } from './message.ts'
 import { type PartitionState, type PartitionStates, toOffset } from './partition-state.ts'
 
-/** The driver knows when a heartbeat is due. This is only how often it is asked. */
+/** The driver knows when a heartbeat is due. This is only how often this code asks it. */
 const HEARTBEAT_MS = 1_000
 
 export interface BatchHandlerOptions extends DeadLetterOptions {
   signal: AbortSignal
   partitions: PartitionStates
-  /** Has the partition read again from an offset. */
+  /** Makes the driver read the partition again from an offset. */
   seek: (topic: string, partition: number, offset: string) => void
 }
 
 /**
- * Makes the handler of the driver's batches, each of one partition: it delivers their messages, and commits how far the group has come.
- * What waits for another attempt stays in memory, and a wake-up has its partition handled again. The other messages go on.
+ * Creates the handler of the driver's batches, each of one partition. It delivers their messages and commits how far the group has come. Entries
+ * that wait for another attempt stay in memory, and a wake-up makes the driver hand over the partition again. The other messages go on.
  */
 export function createBatchHandler(options: BatchHandlerOptions): (payload: EachBatchPayload) => Promise<void> {
   const { signal, subscription, partitions } = options
@@ -48,14 +48,14 @@ export function createBatchHandler(options: BatchHandlerOptions): (payload: Each
     }
     planWakeUp(state, payload, options)
     const failure = heartbeats.failure()
-    // Tells the driver to join its group again.
+    // The error tells the driver to join its group again.
     if (failure) throw failure
   }
 }
 
 /**
- * Whether a new state's first messages are the next ones. The driver keeps a seek over a rebalance: the wake-up of a state that was forgotten
- * would lead past what had waited. Messages that are still not there after a seek of its own are gone.
+ * Whether a new state's first messages are the next ones. The driver keeps a seek over a rebalance, so the wake-up of a forgotten state could lead
+ * past entries that had waited. Then this seeks back once. Messages that are still missing after that are gone.
  */
 function isAligned(state: PartitionState, { batch }: EachBatchPayload, { seek }: BatchHandlerOptions): boolean {
   if (state.isAligned) return true
@@ -66,7 +66,7 @@ function isAligned(state: PartitionState, { batch }: EachBatchPayload, { seek }:
   return false
 }
 
-/** The driver hands messages over only where there are some: the last one is read again, which the backlog knows and leaves out. */
+/** The driver hands over messages only if there are some. So the last one is read again; the backlog knows it and leaves it out. */
 function planWakeUp(
   state: PartitionState,
   { batch, pause: pausePartition }: EachBatchPayload,

@@ -4,7 +4,7 @@ import type { KafkaSettings } from '../settings.ts'
 import { stopIdleTimers } from './idle-timer.ts'
 import { isolateUnreadable } from './unreadable.ts'
 
-/** A broker near by answers in milliseconds. One that takes longer is as good as gone, and a retry may reach another. */
+/** A nearby broker answers in milliseconds. A broker that takes longer is as good as gone, and a retry may reach another one. */
 const REQUEST_MAX_MS = 3_000
 const CONNECT_MAX_MS = 1_000
 
@@ -12,8 +12,8 @@ const CONNECT_MAX_MS = 1_000
 export const briefRetry = { initialRetryTime: 100, maxRetryTime: 1_000, retries: 3 } as const satisfies RetryOptions
 
 /**
- * Makes a client. Each consumer needs one of its own: those that share a client share its cache of offsets, which would be wrong for all
- * but one. The driver is loaded here, so a process without Kafka does not load it.
+ * Creates a client. Each consumer needs its own client: consumers that share a client share its cache of offsets, which would be wrong for all but
+ * one. The driver is loaded here, so that a process without Kafka does not load it.
  */
 export async function createKafka({ brokers }: KafkaSettings): Promise<Kafka> {
   const { Kafka, logLevel } = await import('kafkajs')
@@ -29,14 +29,14 @@ export async function createKafka({ brokers }: KafkaSettings): Promise<Kafka> {
   })
 }
 
-/** The driver's message, and the only sign of it, when a partition no longer has the offset that its group has reached. */
+/** The driver's message when a partition no longer has the offset that its group has reached. There is no other sign of it. */
 const OFFSET_GONE = 'Offset out of range, resetting to default offset'
 
 const losses = counter('stream_losses_total', 'Times that events were deleted before a consumer group had read them.', [
   'group',
 ])
 
-/** The driver logs each attempt several times. Its callers log the outcome. */
+/** Logs at debug level: the driver logs each attempt several times, and its callers log the outcome. */
 function toDebugLog({ namespace, log: { message, timestamp, logger: _, ...details } }: LogEntry): void {
   if (message === OFFSET_GONE) {
     losses.inc({ group: details.groupId })

@@ -8,13 +8,13 @@ import { adapters, currentKafkaUrl } from '../testing/adapters.ts'
 import { context, log, seen, start, stopFollowing, topic, until } from '../testing/events.ts'
 import { readTopic, withAdmin } from '../testing/kafka.ts'
 
-/** What was logged at a level, as JSON. */
+/** Everything that was logged at a level, as JSON. */
 function logged(level: 'warn' | 'error'): () => string {
   const spy = vi.spyOn(logger(), level)
   return () => JSON.stringify(spy.mock.calls)
 }
 
-/** Has the broker compress the topic so, and waits until it says that it does: it takes a moment to hear of it. */
+/** Makes the broker compress the topic with this codec, and waits until the broker reports it: it takes a moment to learn of it. */
 function compressWith(codec: string): Promise<unknown> {
   return withAdmin(currentKafkaUrl(), async (admin, prefix) => {
     const [type, name, setting] = [2, `${prefix}${topic}`, 'compression.type']
@@ -45,7 +45,7 @@ describe.skipIf(kafkaUrl === undefined)(`a follower of events ${inKafka}`, () =>
     await log([1], productId)
     const follower = start('group')
     await seen(follower, [1])
-    // Behind its back: who has a producer open does not look again.
+    // Unnoticed by the relay: once its producer is open, it does not check again.
     await compressWith('zstd')
     await log([2], productId)
     const problem = /the batch at offset 1 of partition (\d) of the topic \S+ can't be read \(ZSTD/
@@ -89,7 +89,7 @@ describe.skipIf(kafkaUrl === undefined)(`a follower of events ${inKafka}`, () =>
         resources: [{ type: 2, name: `${prefix}${topic}`, configNames: ['compression.type'] }],
       }),
     )
-    // 1: the topic's own.
+    // 1: the topic's own setting.
     expect(resources[0]?.configEntries).toMatchObject([{ configValue: 'producer', configSource: 1 }])
   })
 
@@ -104,7 +104,7 @@ describe.skipIf(kafkaUrl === undefined)(`a follower of events ${inKafka}`, () =>
     const [message] = await readTopic(currentKafkaUrl(), topic)
     await withAdmin(currentKafkaUrl(), async (admin, prefix) => {
       const name = `${prefix}${topic}`
-      // Makes it look for who leads the partitions.
+      // Makes the client look for the leaders of the partitions.
       await admin.fetchTopicOffsets(name)
       await admin.deleteTopicRecords({ topic: name, partitions: [{ partition: message?.partition ?? 0, offset: '2' }] })
     })

@@ -26,7 +26,7 @@ import { kafkaSettings, readTopic, withAdmin } from '../testing/kafka.ts'
 import { createSender } from './producer.ts'
 import { eventTopics } from './topics.ts'
 
-// Enough for a consumer that can leave its group. One test has one that can't.
+// Enough for a consumer that can leave its group. One test has a consumer that can't.
 vi.mock('../delivery/waits.ts', async (original) => ({
   ...(await original<typeof import('../delivery/waits.ts')>()),
   STOP_MAX_MS: 2_000,
@@ -34,7 +34,7 @@ vi.mock('../delivery/waits.ts', async (original) => ({
 
 const dead = (group: string) => readTopic(currentKafkaUrl(), `${topic}.${group}.dead`)
 
-/** Sends what no relay would. */
+/** Sends messages that no relay would send. */
 async function send(...messages: Message[]): Promise<void> {
   const settings = kafkaSettings(currentKafkaUrl())
   const sender = createSender(settings, eventTopics(settings))
@@ -154,7 +154,7 @@ describe.skipIf(kafkaUrl === undefined)(`a follower of events ${inKafka}`, () =>
       { key, value: '{"a":"\0"', headers },
       { key, value: '{}', headers: { ...headers, ce_id: 'a\0b', ce_version: '2' } },
       { key, value: deep, headers: { ...headers, ce_id: 'deep', ce_version: '3' } },
-      // Of another producer: what nobody has named is not kept with it.
+      // From another producer: baggage whose key is not configured is not kept with it.
       { key, value: '{}', headers: { ...headers, ce_id: 'not a uuid', ce_version: '4', baggage: 'customer=7' } },
     )
     let isMended = false
@@ -200,7 +200,7 @@ describe.skipIf(kafkaUrl === undefined)(`a follower of events ${inKafka}`, () =>
     )
     await until(() => expect(stuck.versions.length).toBeGreaterThanOrEqual(2))
     expect(new Set(stuck.versions)).toEqual(new Set([3]))
-    // Recorded once, however often the letter was tried.
+    // Recorded once, however often the dead letter was tried.
     expect([...(await sql`select version from dead_events order by version`)]).toEqual([{ version: 1 }, { version: 3 }])
     await withAdmin(currentKafkaUrl(), (admin, prefix) => {
       const resource = { type: 2, name: `${prefix}${topic}.group.dead`, configEntries: [] }
@@ -224,7 +224,7 @@ describe.skipIf(kafkaUrl === undefined)(`a follower of events ${inKafka}`, () =>
 
   it('shares a topic with others of its group, each partition with one of them', async () => {
     const followers = [start('group'), start('group')]
-    // Whoever joins last finds events that come after that, too.
+    // The follower that joins last also finds events that come after its join.
     await until(async () => {
       await productsApart()
       for (const { versions } of followers) expect(versions.length).toBeGreaterThan(0)

@@ -11,18 +11,17 @@ import { createSender } from './producer.ts'
 import { deadLetterTopic, ensureTopics, eventTopics } from './topics.ts'
 import { isUnreadable } from './unreadable.ts'
 
-/** Without a heartbeat for this long a member is dead to its group. */
+/** A member without a heartbeat for this long is dead to its group. */
 const SESSION_MS = 10_000
-/** A member learns of a rebalance by the answer to a heartbeat: no event waits longer than this for one. */
+/** A member learns of a rebalance from the answer to a heartbeat: no event waits for a rebalance longer than this. */
 const HEARTBEAT_MS = 1_000
-/** How long an idle consumer waits for events in one request. A stop, and a partition to be tried again, wait as long. */
+/** How long an idle consumer waits for events in one request. A stop, and a partition that is to be tried again, wait as long. */
 const FETCH_WAIT_MS = 500
-/** Partitions that are worked on at once: an effect mostly waits for the database, to which a process has ten connections. */
+/** Partitions that are worked on at once. An effect mostly waits for the database, to which a process has ten connections. */
 const PARTITIONS_AT_ONCE = 4
 /**
- * While Kafka is away, the consumer retries with pauses that grow to 6 s. The first failure after success is logged, and then every
- * tenth. At a start the second failure is the first to be logged: a broker that has just started fails one attempt while it finds the
- * group's coordinator.
+ * While Kafka is away, the consumer retries with pauses that grow to 6 s. It logs the first failure after a success, and then every tenth. At a
+ * start it logs the second failure first: a broker that has just started fails one attempt while it finds the group's coordinator.
  */
 const BACKOFF_ATTEMPTS_MAX = 6
 const LOG_EVERY = 10
@@ -31,7 +30,7 @@ const interruptions = counter('stream_interruptions_total', 'Times that a consum
   'group',
 ])
 
-/** Follows topics of Kafka as a consumer of the group. Whatever happens to the brokers, it starts again, until it is stopped. */
+/** Follows topics of Kafka as a consumer of the group. Whatever happens to the brokers, it starts again until it is stopped. */
 export function followKafka(subscription: Subscription, settings: KafkaSettings): Following {
   const stopping = new AbortController()
   const running = followUntil(stopping.signal, subscription, settings)
@@ -64,7 +63,7 @@ async function followUntil(signal: AbortSignal, subscription: Subscription, sett
     } catch (error) {
       interruptions.inc({ group })
       failures++
-      // The same batch will fail again, however well the join went: use the longest pause.
+      // The same batch will fail again, even if the join succeeded: use the longest pause.
       if (isUnreadable(error)) failures = Math.max(failures, BACKOFF_ATTEMPTS_MAX)
       const reason = (error as Error).message
       const isNews = isUnreadable(error) ? reason !== loggedReason : isWell
@@ -82,7 +81,7 @@ async function followUntil(signal: AbortSignal, subscription: Subscription, sett
   await deadLetterProducer.close()
 }
 
-/** Consumes until it is stopped. Throws where the driver gives up. */
+/** Consumes until it is stopped. Throws if the driver gives up. */
 async function consume(
   signal: AbortSignal,
   subscription: Subscription,
@@ -101,12 +100,12 @@ async function consume(
     heartbeatInterval: HEARTBEAT_MS,
     maxWaitTimeInMs: FETCH_WAIT_MS,
     allowAutoTopicCreation: false,
-    // The driver restarts after some errors only, and keeps stale metadata then.
+    // The driver restarts after some errors only, and then keeps stale metadata.
     retry: { ...briefRetry, restartOnFailure: async () => false },
   })
   const partitions = createPartitionStates(subscription, nameOf, () => readCommitted(kafka, groupId, topics))
   consumer.on(consumer.events.GROUP_JOIN, partitions.forget)
-  // Not with the join: a consumer that joins and then fails would never count as failing.
+  // Not at the join: a consumer that joins and then fails would never count as failing.
   consumer.on(consumer.events.HEARTBEAT, onWell)
   const seek = (topic: string, partition: number, offset: string) => consumer.seek({ topic, partition, offset })
   const join = async () => {
@@ -119,14 +118,14 @@ async function consume(
       eachBatch: createBatchHandler({ signal, subscription, partitions, nameOf, sendDeadLetter, seek }),
     })
   }
-  // Ends the wake-ups, too.
+  // `forget` also cancels the wake-ups.
   await untilEnd(signal, consumer, join).finally(partitions.forget)
 }
 
 const deadLetterTopics = ({ topics, group }: Subscription, settings: KafkaSettings) =>
   topics.map((topic) => deadLetterTopic(settings, topic, group))
 
-/** Joins the group, and leaves it when `signal` is aborted. Throws where the driver gives up. */
+/** Joins the group, and leaves it when `signal` is aborted. Throws if the driver gives up. */
 async function untilEnd(signal: AbortSignal, consumer: Consumer, join: () => Promise<void>): Promise<void> {
   let stop = () => {}
   const ended = new Promise<void>((resolve, reject) => {
@@ -142,14 +141,14 @@ async function untilEnd(signal: AbortSignal, consumer: Consumer, join: () => Pro
     await ended
   } finally {
     signal.removeEventListener('abort', stop)
-    // Where this fails, the group's session time-out removes this member.
+    // If this fails, the group's session time-out removes this member.
     await withTimeout(STOP_MAX_MS, leave(consumer, joining)).catch((error) =>
       logger().debug({ err: error }, 'could not leave the consumer group in time'),
     )
   }
 }
 
-/** Twice: the first disconnect ends the connections, and a join under way may open another. */
+/** Disconnects twice: the first disconnect ends the connections, and a join under way may open another one. */
 async function leave(consumer: Consumer, joining: Promise<void>): Promise<void> {
   await consumer.disconnect()
   await joining.catch(() => {})

@@ -4,15 +4,15 @@ import { logger } from '#telemetry'
 import { type DyingEvent, recordDeadEvent } from '../dead-events.ts'
 import { toEvent, Unreadable } from './message.ts'
 
-/** Data nested deeper can't be shown: making JSON of it is recursive. This service's events have a depth of four. */
+/** Data that is nested deeper can't be shown, because JSON is written recursively. This service's events have a depth of four. */
 const DEPTH_MAX = 100
 
 /** Where a message died, and why. */
 export type Death = Pick<DyingEvent, 'group' | 'topic' | 'error' | 'attempts'> & { partition: number }
 
 /**
- * Records a message as a dead event, which can be listed and redriven. A message that is no event, or that the database refuses, is recorded
- * by its place, with its text. Throws where the database fails.
+ * Records a message as a dead event, which can be listed and redriven. A message that is no event, or that the database refuses, is recorded by its
+ * topic, partition and offset, with its text. Throws if the database fails.
  */
 export async function recordDeath(message: KafkaMessage, { error: reason, ...place }: Death): Promise<void> {
   // PostgreSQL has no NUL in texts.
@@ -40,7 +40,7 @@ function toDyingEvent(message: KafkaMessage, death: Death): DyingEvent {
   }
 }
 
-/** A message as it is, without an event's type, product and version. Its text is stored as a JSON string, since it may be no JSON itself. */
+/** A message as it is, without an event's type, product and version. Its text is stored as a JSON string, since the text itself may not be JSON. */
 function byPlace({ value, offset, timestamp }: KafkaMessage, { partition, ...death }: Death): DyingEvent {
   return {
     ...death,

@@ -5,10 +5,10 @@ import { logger } from '#telemetry'
 import type { Subscription } from '../delivery/subscription.ts'
 import { recordDeath } from './dead-event.ts'
 
-/** A longer reason says no more. */
+/** A longer reason adds nothing. */
 const ERROR_MAX = 1_000
 
-/** The headers of a dead letter, besides those of the message: where the message was, and why it is dead. */
+/** The headers of a dead letter in addition to those of the message: where the message was, and why it is dead. */
 export const DeadLetterHeaders = z
   .object({
     dead_group: z.string(),
@@ -29,8 +29,8 @@ export interface DeadLetterOptions {
 }
 
 /**
- * Records a message as a dead event, then publishes it as a dead letter. False where one of them fails: the message then waits. It is recorded
- * first: however often that is tried, it is done once.
+ * Records a message as a dead event, then publishes it as a dead letter. False if one of these fails: the message then waits. The record comes
+ * first: however often it is tried, it is made once.
  */
 export async function deadLetter(
   message: KafkaMessage,

@@ -3,7 +3,7 @@ import RequestQueue from 'kafkajs/src/network/requestQueue/index.js'
 import { expect, it } from 'vitest'
 import { stopIdleTimers } from './idle-timer.ts'
 
-/** A connection's queue, with a request that says when it is sent. */
+/** A connection's queue, with a request that tells when it is sent. */
 async function newQueue() {
   await stopIdleTimers()
   const ignore = () => {}

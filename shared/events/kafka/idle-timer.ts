@@ -1,8 +1,8 @@
 let patched: Promise<void> | undefined
 
 /**
- * Stops a timer of KafkaJS 2.2.4 that looks for waiting requests once a millisecond, on each connection, even where there are none: some
- * 4 % of a core each (https://github.com/tulios/kafkajs/issues/1751). A request that has to wait arms the timer itself.
+ * Stops a timer of KafkaJS 2.2.4 that looks for waiting requests once a millisecond on each connection, even if there are none: each takes some 4 %
+ * of a core (https://github.com/tulios/kafkajs/issues/1751). A request that has to wait arms the timer itself.
  */
 export function stopIdleTimers(): Promise<void> {
   patched ??= patch()

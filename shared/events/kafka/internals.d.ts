@@ -1,4 +1,4 @@
-/** A part of KafkaJS that it does not export, as far as idle-timer.ts and its test use it. */
+/** A part of KafkaJS that it does not export. Declares what idle-timer.ts and its test use. */
 declare module 'kafkajs/src/network/requestQueue/index.js' {
   class RequestQueue {
     constructor(options: object)
@@ -13,7 +13,7 @@ declare module 'kafkajs/src/network/requestQueue/index.js' {
   export default RequestQueue
 }
 
-/** The same, as far as unreadable.ts uses it. */
+/** Another such part. Declares what unreadable.ts uses. */
 declare module 'kafkajs/src/broker/index.js' {
   class Broker {
     fetch(request: {

@@ -7,24 +7,23 @@ import { ensureTopics, eventTopics } from './topics.ts'
 import { unavailable } from './unavailable.ts'
 
 /**
- * Ages that are told apart, in seconds: each is a tenth more than the one before, and the last is 8 days, as long as a topic keeps an
- * event.
+ * The ages that are distinguished, in seconds. Each is a tenth more than the one before, and the last is 8 days, as long as a topic keeps an event.
  */
 const AGES = Array.from({ length: 143 }, (_, step) => 1.1 ** step)
 
 /** A partition of which a group has not read everything. */
 interface Behind {
   partition: number
-  /** Of the next message that the group wants to read. */
+  /** The offset of the next message that the group wants to read. */
   offset: number
 }
 
 let opened: { url: string; admin: Promise<Admin> } | undefined
 
 /**
- * How far a group is behind the end of a topic: by what it has committed, so it does not matter whether it has a living consumer. The
- * seconds are those since its next message was published, a tenth too few at most. One that has never come is behind all of the topic.
- * Throws `unavailable` where Kafka does not say so.
+ * How far a group is behind the end of a topic. It goes by the group's committed offsets, so the group needs no living consumer. The seconds are
+ * those since the group's next message was published, at most a tenth too few. A group that has never read is behind all of the topic. Throws
+ * `unavailable` if Kafka does not answer this.
  */
 export async function topicLag(group: string, topic: string, settings: KafkaSettings): Promise<Lag> {
   const [groupId, name] = [`${settings.prefix}${group}`, `${settings.prefix}${topic}`]
@@ -34,7 +33,7 @@ export async function topicLag(group: string, topic: string, settings: KafkaSett
     const offsets = new Map(committed?.partitions.map(({ partition, offset }) => [partition, Number(offset)]))
     const behind: Behind[] = []
     let events = 0
-    // Asked for last, so that what is read and written meanwhile does not make it negative.
+    // Asked for last, so that events that are read and written meanwhile do not make the number negative.
     for (const { partition, low, high } of await admin.fetchTopicOffsets(name)) {
       const offset = Math.max(offsets.get(partition) ?? 0, Number(low))
       if (offset >= Number(high)) continue
@@ -43,15 +42,15 @@ export async function topicLag(group: string, topic: string, settings: KafkaSett
     }
     return { events, seconds: behind.length === 0 ? 0 : await ageOf(behind, admin, name) }
   } catch (error) {
-    // A connection that has failed is not used again, nor one that could not be made.
+    // A failed connection is not used again, nor is one that could not be opened.
     await closeAdmin()
     throw unavailable(`does not say how far ${group} has read`, error)
   }
 }
 
 /**
- * The age of the oldest of these messages. Kafka does not tell the time of a message without sending it, but says where the first one is
- * that is not older than a time. So the age is searched for, in eight steps.
+ * The age of the oldest of these messages. Kafka does not tell the time of a message without sending the message, but it tells the first offset
+ * that is not older than a given time. So the age is found by binary search, in eight steps.
  */
 async function ageOf(behind: readonly Behind[], admin: Admin, topic: string): Promise<number> {
   const now = Date.now()
@@ -80,7 +79,7 @@ function openAdmin(settings: KafkaSettings): Promise<Admin> {
 
 async function connect(settings: KafkaSettings): Promise<Admin> {
   const kafka = await createKafka(settings)
-  // A topic that this client may not see would else have no lag.
+  // Without this, a topic that this client may not see would have no lag.
   await ensureTopics(kafka, eventTopics(settings), { isUsed: false })
   const admin = kafka.admin()
   await admin.connect()

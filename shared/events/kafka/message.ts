@@ -6,7 +6,7 @@ import type { Entry } from '../delivery/backlog.ts'
 import { type Subscription, wants } from '../delivery/subscription.ts'
 import type { LoggedEvent } from '../postgres/log.ts'
 
-/** An event in the outbox. Its data is the stored text. */
+/** An event in the outbox. Its data is the text as stored. */
 export interface OutboxRow extends StoredTrace {
   sequence: number
   topic: string
@@ -63,7 +63,7 @@ export interface MessageEntry extends Entry {
   message: KafkaMessage
 }
 
-/** Its content is undefined where the group does not want it. What is not an event is dead-lettered, wanted or not. */
+/** The content is undefined if the group does not want the message. A message that is not an event is dead-lettered, whether wanted or not. */
 export function toEntry(message: KafkaMessage, partition: number, subscription: Subscription): MessageEntry {
   const { key, offset, headers } = message
   const type = headers?.ce_type?.toString()
@@ -104,7 +104,7 @@ export function toEvent({ headers = {}, value, offset }: KafkaMessage): LoggedEv
     occurredAt: new Date(ce_time),
     traceparent: traceparent ?? childTrace(undefined).traceparent,
     tracestate: tracestate ?? null,
-    // The topic may have other producers, and what is here is kept if the event dies.
+    // The topic may have other producers, and this baggage is kept if the event dies.
     baggage: baggageOf(baggage) ?? null,
   }
 }

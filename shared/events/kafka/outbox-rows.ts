@@ -4,16 +4,16 @@ import { REFUSED_BY_LOG } from '../dead-events.ts'
 import { BACKOFF_MAX_MS, backoffMs } from '../delivery/waits.ts'
 import type { OutboxRow } from './message.ts'
 
-/** Events a batch: some 20 ms of work for the broker and for this process. */
+/** The most events in a batch: some 20 ms of work for the broker and for this process. */
 export const ROWS_MAX = 1_000
 /**
- * Bytes a batch. All of it may be for one partition, of which a broker takes 1,048,588 bytes at once by default. An event larger than
- * this makes a batch of its own.
+ * The most bytes in a batch. All of them may be for one partition, and by default a broker takes 1,048,588 bytes for a partition at once. A larger
+ * event makes a batch of its own.
  */
 const BYTES_MAX = 900_000
-/** The size of an event besides its data and baggage: some 400 bytes of headers, and a trace state of 512 at most. */
+/** The size of an event without its data and baggage: some 400 bytes of headers, and a trace state of at most 512. */
 const OVERHEAD_BYTES = 1_000
-/** Blocked events that one turn retries: each takes a request of its own. */
+/** The most blocked events that one turn retries: each takes its own request. */
 const BLOCKED_MAX = 10
 
 export interface BlockedRow extends OutboxRow {
@@ -22,9 +22,8 @@ export interface BlockedRow extends OutboxRow {
 }
 
 /**
- * The next events, without those in flight and those of blocked products. It excludes the events in flight one by one rather than by a
- * lower bound: rows with lower numbers may have been committed since, and one of them may be an older event of its product
- * (docs/decisions/0003).
+ * The next events, without those in flight and those of blocked products. It excludes the events in flight one by one instead of by a lower bound:
+ * rows with lower numbers may have been committed since, and one of them may be an older event of its product (docs/decisions/0003).
  */
 export function readBatch(tx: Sql, inFlight: readonly OutboxRow[], limit: number): Promise<OutboxRow[]> {
   return tx<OutboxRow[]>`
@@ -50,8 +49,8 @@ export async function removeRows(tx: Sql, rows: readonly OutboxRow[]): Promise<v
 }
 
 /**
- * The refused events that are due for another attempt. A product is unblocked where its event is no longer in the outbox: an operator
- * has removed it.
+ * The refused events that are due for another attempt. A product is unblocked if its event is no longer in the outbox, because an operator has
+ * removed it.
  */
 export function readBlocked(tx: Sql): Promise<BlockedRow[]> {
   return tx<BlockedRow[]>`
@@ -86,7 +85,7 @@ export async function unblock(tx: Sql, { productId }: OutboxRow): Promise<void> 
   await tx`delete from outbox_blocked where product_id = ${productId}`
 }
 
-/** Dead-letters an event. The later events of its product are published without it. */
+/** Dead-letters an event. Later events of its product are published without it. */
 export async function deadLetterRow(tx: Sql, row: OutboxRow, attempts: number, error: string): Promise<void> {
   await tx`
     with taken as (

@@ -7,34 +7,34 @@ import type { Subscription } from '../delivery/subscription.ts'
 import type { MessageEntry } from './message.ts'
 
 /**
- * What a follower knows of one partition. Its progress outlives the process: the metadata of the group's offset says how many attempts at the
- * event there have begun, and which events behind it are done. An event that succeeds at once costs no request, because that goes with
- * offsets that are committed anyway. An attempt is recorded before it is made only
+ * A follower's knowledge of one partition. Its progress outlives the process: the metadata of the group's offset tells how many attempts at the
+ * event at that offset have begun, and which later events are done. An event that succeeds at once costs no request, because the metadata is sent
+ * with offsets that are committed anyway. An attempt is recorded before it is made only
  *
  * - from an event's second attempt on;
  * - for the first event after a partition is assigned: the count remains if that event, or one behind it, crashes the process;
- * - for the next events where a count remained, as many as are committed at once. Each of them may have crashed the process, so they are
- *   delivered one at a time in all of this process: an event that survives another's crash is not counted for it.
+ * - for the next events after a count that remained, as many as are committed at once. Each of them may have crashed the process, so they are
+ *   delivered one at a time in the whole process: an event must not be counted for a crash that another event caused.
  *
  * So a poison message is identified after two or three crashes.
  */
 export interface PartitionState extends Partition<MessageEntry> {
   /** Whether its messages are being delivered. */
   isBusy: boolean
-  /** Whether its messages are known to come from where the group has come to. */
+  /** Whether its messages are known to begin at the group's progress. */
   isAligned: boolean
-  /** Cancels the planned delivery of what waits. */
+  /** Cancels the planned delivery of waiting entries. */
   cancelWakeUp: () => void
 }
 
-/** By topic and partition: the progress that was committed. */
+/** The committed progress, by topic and partition. */
 type Committed = ReadonlyMap<string, Progress>
 
 /** The states of the partitions that a follower works on. */
 export interface PartitionStates {
-  /** Forgets all of them, after a rebalance: other followers may have worked on any partition since. */
+  /** Forgets all states after a rebalance: other followers may have worked on any partition since. */
   forget: () => void
-  /** The first call after that asks Kafka for what others have committed. */
+  /** The first call after a rebalance asks Kafka for the progress that others have committed. */
   get: (topic: string, partition: number, firstOffset: string) => Promise<PartitionState>
   isCurrent: (topic: string, partition: number, state: PartitionState) => boolean
 }
@@ -99,12 +99,12 @@ export async function readCommitted(kafka: Kafka, groupId: string, topics: strin
 
 const idOf = (topic: string, partition: number) => `${topic} ${partition}`
 
-/** Kafka takes 4,096 bytes by default. */
+/** Kafka accepts 4,096 bytes by default. */
 const METADATA_MAX = 4_000
 
 /**
- * The offset to commit, which is that of the next message, and its metadata. Where too many keys wait to be named there, what is done behind
- * the offset is delivered again after a restart.
+ * The offset to commit, which is that of the next message, and its metadata. If too many keys wait to fit into the metadata, finished events behind
+ * the offset are delivered again after a restart.
  */
 export function toOffset({ position, attempts, ahead }: Progress): { offset: string; metadata: string } {
   const waiting = ahead?.waiting.map((head) => [head.key, head.position - position, head.attempts])

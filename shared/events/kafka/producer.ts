@@ -4,20 +4,20 @@ import type { KafkaSettings } from '../settings.ts'
 import { briefRetry, createKafka } from './client.ts'
 import { ensureTopics } from './topics.ts'
 
-/** All attempts of one send, connecting included. The server ends the waiting transaction after 10 s without a statement. */
+/** For all attempts of one send, including the connecting. The server ends the waiting transaction after 10 s without a statement. */
 const SEND_MAX_MS = 7_000
 const CLOSE_MAX_MS = 2_000
 
 export interface KafkaSender {
-  /** Resolves once every in-sync replica has all of the messages. After a throw, any of them may be there. */
+  /** Resolves once every in-sync replica has all of the messages. After an error, any of them may have been written. */
   send: (topicMessages: TopicMessages[]) => Promise<void>
   close: () => Promise<void>
 }
 
 /**
- * An idempotent producer. It connects at its first use, and creates the topics that are missing. After a failure it is replaced: it
- * numbers the messages of each partition, and after a request that only some partitions took, its numbers are wrong. The broker would
- * drop the next message as a duplicate.
+ * An idempotent producer. It connects when it is first used, and creates missing topics. After a failure it is replaced: it numbers the messages of
+ * each partition, and after a request that only some partitions accepted, its numbers are wrong. The broker would drop the next message as a
+ * duplicate.
  */
 export function createSender(settings: KafkaSettings, topics: readonly ITopicConfig[]): KafkaSender {
   let opening: Promise<Producer> | undefined
@@ -59,7 +59,7 @@ async function openProducer(settings: KafkaSettings, topics: readonly ITopicConf
   try {
     await producer.connect()
   } catch (error) {
-    // A socket may be open, to a broker without a controller to give the producer its id.
+    // A socket may be open, to a broker that has no controller to give the producer its id.
     void producer.disconnect().catch(() => {})
     throw error
   }

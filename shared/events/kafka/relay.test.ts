@@ -20,7 +20,7 @@ const inTopic = async () =>
 const dueAgain = (attempts: number) =>
   sql`update outbox_blocked set retry_at = now() - interval '1 second', attempts = ${attempts}`
 
-/** More than a broker takes unless told otherwise. */
+/** Larger than a broker accepts by default. */
 const tooLarge = { text: 'x'.repeat(1_100_000) }
 
 describe.skipIf(kafkaUrl === undefined)(`the relay, with events ${inKafka},`, () => {
@@ -119,9 +119,9 @@ describe.skipIf(kafkaUrl === undefined)(`the relay, with events ${inKafka},`, ()
       })
     })
     let relayed = 0
-    // The broker may take a moment to have heard of it.
+    // The broker may take a moment to learn of the new setting.
     await vi.waitFor(async () => {
-      // Longer than any wait: the clock was ahead when it began, and has been set right.
+      // Longer than any wait, as if the clock had been ahead when the wait began and had been set right since.
       await sql`update outbox_blocked set retry_at = now() + interval '1 hour', attempts = 1`
       relayed += await relay()
       expect(relayed).toBe(2)
@@ -179,7 +179,7 @@ describe.skipIf(kafkaUrl === undefined)(`the relay, with events ${inKafka},`, ()
     const [second] = await list()
     expect(second).toMatchObject({ eventId: event?.id, group: null })
     expect(second?.id).not.toBe(first?.id)
-    // What made it too large is gone.
+    // The data that made the event too large is gone.
     await sql`update dead_events set data = '{}'`
     const counts = await Promise.all([redriveDeadEvents({}, context()), redriveDeadEvents({}, context())])
     expect(counts.sort()).toEqual([0, 1])

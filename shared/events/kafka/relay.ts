@@ -20,11 +20,11 @@ import { type Batch, createBatch, isLate, SendFailed, type Sending, sendRows } f
 import { eventTopics } from './topics.ts'
 import { unavailable } from './unavailable.ts'
 
-/** Batches a transaction. A relay that dies before its commit has published as many twice. */
+/** Batches per transaction. If a relay dies before its commit, as many are published twice. */
 const BATCHES_MAX = 5
-/** Transactions a run. */
+/** Transactions per run. */
 const TURNS_MAX = 4
-/** After this no batch is begun. With the one under way (7 s), a turn stays below a transaction's 12 s. */
+/** After this time no batch is begun. With the batch under way (7 s), a turn stays below a transaction's 12 s. */
 const TURN_MAX_MS = 2_000
 
 const blockedKeys = gauge('outbox_blocked_keys', 'Products whose next event the broker refuses, when last counted.')
@@ -38,7 +38,7 @@ const failures = counter(
 interface Relay {
   url: string
   sender: KafkaSender
-  /** Events in the next batch, at most. */
+  /** The most events in the next batch. */
   rowsMax: number
 }
 
@@ -55,8 +55,8 @@ interface Turn extends Sending {
 }
 
 /**
- * Publishes the outbox to Kafka, in order. It removes events once every in-sync replica has them, and calls `onBatch` with each batch's
- * size. Gives the number of events that it published. Throws `unavailable` where Kafka does not take them; they then stay.
+ * Publishes the outbox to Kafka, in order. It removes events once every in-sync replica has them, and calls `onBatch` with each batch's size.
+ * Returns the number of published events. Throws `unavailable` if Kafka does not take them; they then stay in the outbox.
  */
 export async function publishToKafka(
   context: RequestContext,
@@ -94,7 +94,7 @@ function openRelay(settings: KafkaSettings): Relay {
   return opened
 }
 
-/** Commits even where the broker fails, so that events published before the failure are not published again. */
+/** Commits even if the broker fails, so that events published before the failure are not published again. */
 async function takeBatches(tx: Sql, settings: KafkaSettings): Promise<Turn & { failure?: SendFailed }> {
   const deadline = performance.now() + TURN_MAX_MS
   const relay = openRelay(settings)
@@ -119,7 +119,7 @@ async function takeBatches(tx: Sql, settings: KafkaSettings): Promise<Turn & { f
   return turn
 }
 
-/** Reads the next batch while one is being sent. */
+/** Reads the next batch while the current one is being sent. */
 async function publishBatches(turn: Turn): Promise<void> {
   const { tx, relay, batches } = turn
   let rows = await readBatch(tx, [], relay.rowsMax)
@@ -139,8 +139,8 @@ async function publishBatches(turn: Turn): Promise<void> {
 }
 
 /**
- * Makes the next batches smaller where this turn ended before it had isolated the refused event: each attempt needs a new producer,
- * which takes 0.7 s at a round trip of 100 ms. Without this, every turn would end at the same point.
+ * Makes the next batches smaller if this turn ended before it had isolated the refused event: each attempt needs a new producer, which takes 0.7 s
+ * at a round trip of 100 ms. Otherwise, every turn would end at the same point.
  */
 function narrow(relay: Relay, { sent, refused, refusedTogether }: Batch): void {
   if (sent.length + refused.size > 0) relay.rowsMax = ROWS_MAX

@@ -6,9 +6,9 @@ import type { KafkaSender } from './producer.ts'
 /** How batches are sent, and until when. */
 export interface Sending {
   sender: KafkaSender
-  /** Precedes the names of topics. */
+  /** The prefix of topic names. */
   prefix: string
-  /** After this no send is begun, by `performance.now()`. */
+  /** No send is begun after this time, by `performance.now()`. */
   deadline: number
 }
 
@@ -24,14 +24,14 @@ export const createBatch = (): Batch => ({ sent: [], refused: new Map(), refused
 
 export const isLate = ({ deadline }: Sending) => performance.now() > deadline
 
-/** The broker has failed, not refused an event: the events are fine. */
+/** The broker has failed, and has not refused an event: the events are fine. */
 export class SendFailed extends Error {
   override readonly name = 'SendFailed'
 }
 
 /**
- * Sends rows in their order. Refused rows are sent again in halves, until the event at fault is alone. Later rows of its product are
- * not sent. Throws SendFailed.
+ * Sends rows in their order. Refused rows are sent again in halves, until the event at fault is alone. Later rows of that event's product are not
+ * sent. Throws SendFailed.
  */
 export async function sendRows(sending: Sending, rows: readonly OutboxRow[], batch: Batch): Promise<void> {
   const sendable = rows.filter(({ productId }) => !batch.refused.has(productId))
@@ -75,12 +75,12 @@ function toTopicMessages(rows: readonly OutboxRow[], prefix: string): TopicMessa
 }
 
 /**
- * The errors of messages that a broker will never take: https://kafka.apache.org/protocol#protocol_error_codes. INVALID_TIMESTAMP is not
- * among them: the driver stamps messages with this machine's clock, so the event is not at fault.
+ * The errors of messages that a broker will never accept: https://kafka.apache.org/protocol#protocol_error_codes. INVALID_TIMESTAMP is not among
+ * them: the driver stamps messages with this machine's clock, so the event is not at fault.
  */
 const REFUSALS = new Set(['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE', 'INVALID_RECORD'])
 
-/** Why a message was refused; undefined where the broker or the connection has failed. */
+/** Why a message was refused; undefined if the broker or the connection has failed. */
 function refusalOf(error: unknown): string | undefined {
   if (error instanceof Unreadable) return error.message
   if (!(error instanceof Error)) return undefined

@@ -9,10 +9,10 @@ const DAY_MS = 24 * 60 * 60 * 1_000
 
 /** As long as the embedded log keeps an event. A segment is deleted as a whole, so its oldest event lives a day longer. */
 const eventLife = { 'retention.ms': 7 * DAY_MS, 'segment.ms': DAY_MS }
-/** Kept until an operator deals with them. They are larger than events by the headers of a dead letter. */
+/** Dead letters are kept until an operator deals with them. They are larger than events by the headers of a dead letter. */
 const deadLetterLife = { 'retention.ms': -1, 'max.message.bytes': 2 * 1024 * 1024 }
 
-/** All brokers know a new topic after some milliseconds. A use before that fails, and is tried again. */
+/** All brokers know a new topic after some milliseconds. A request before that fails, and is tried again. */
 const POLLS_MAX = 20
 const POLL_MS = 100
 
@@ -24,7 +24,7 @@ export function deadLetterTopic({ prefix }: KafkaSettings, topic: string, group:
   return topicConfig(`${prefix}${topic}.${group}.dead`, 1, deadLetterLife)
 }
 
-/** The compression types of topics that can be read: the driver sends nothing compressed, and reads gzip only. */
+/** The compression types of topics that can be read: the driver sends nothing compressed, and reads only gzip. */
 const COMPRESSION = 'compression.type'
 const READABLE = ['producer', 'uncompressed', 'gzip']
 
@@ -38,8 +38,8 @@ function topicConfig(topic: string, numPartitions: number, life: Record<string, 
 }
 
 /**
- * Creates the topics that are missing, and waits until they can be used. Throws `unavailable` where the broker refuses that, or where
- * an existing topic's compression could not be read again; `isUsed: false` leaves that out, for one who neither sends nor reads events.
+ * Creates missing topics, and waits until they can be used. Throws `unavailable` if the broker refuses that, or if messages with an existing
+ * topic's compression could not be read again. `isUsed: false` skips this check, for a caller that neither sends nor reads events.
  */
 export async function ensureTopics(
   kafka: Kafka,
@@ -63,7 +63,7 @@ export async function ensureTopics(
 /** Kafka's number of the resource type. The driver's constant would load the driver. */
 const TOPIC = 2 as ConfigResourceTypes.TOPIC
 
-/** Without a setting of its own, a topic has the broker's. */
+/** A topic without its own setting has the broker's. */
 async function checkCompression(admin: Admin, topics: string[]): Promise<void> {
   const unfit = (await compressionOf(admin, topics)).flatMap(({ topic, codec }) =>
     codec == null || READABLE.includes(codec) ? [] : [`${topic} has ${COMPRESSION}=${codec}`],
@@ -77,7 +77,7 @@ async function checkCompression(admin: Admin, topics: string[]): Promise<void> {
 const NOT_READABLE = /AUTHORIZATION_FAILED|UNSUPPORTED_VERSION|KafkaJSServerDoesNotSupportApiKey/
 let hasWarned = false
 
-/** The compression of each topic. Empty, with a warning, where this client may not read it: consumers need that right for nothing else. */
+/** The compression of each topic. Empty, with a warning, if this client may not read it: consumers need that right for nothing else. */
 async function compressionOf(admin: Admin, topics: string[]): Promise<Array<{ topic: string; codec?: string | null }>> {
   if (topics.length === 0) return []
   const resources = topics.map((name) => ({ type: TOPIC, name, configNames: [COMPRESSION] }))
@@ -102,7 +102,7 @@ async function compressionOf(admin: Admin, topics: string[]): Promise<Array<{ to
 
 async function createTopics(admin: Admin, topics: ITopicConfig[]): Promise<void> {
   const names = topics.map(({ topic }) => topic)
-  // Gives false where another process was first. The driver does not wait for brokers that do not know the topic yet.
+  // Resolves with false if another process was first. The driver does not wait for brokers that do not know the topic yet.
   await admin.createTopics({ topics, waitForLeaders: false }).catch((error: Error & { errors?: Error[] }) => {
     const reason = error.errors?.[0]?.message ?? error.message
     throw new ServiceError('unavailable', `Kafka has not created the topics ${names.join(', ')}: ${reason}`, {

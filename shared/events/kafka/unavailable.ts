@@ -1,6 +1,6 @@
 import { ServiceError } from '#errors'
 
-/** That Kafka is away, or refuses, and why: no fault of ours. `problem` says what it does not do. */
+/** The error that Kafka is away, or refuses something, and why: this is not a fault of this service. `problem` says what Kafka does not do. */
 export function unavailable(problem: string, error: unknown): ServiceError {
   if (error instanceof ServiceError) return error
   const reason = error instanceof Error ? error.message : String(error)

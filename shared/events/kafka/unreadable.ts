@@ -5,9 +5,9 @@ const unreadable = counter('stream_unreadable_total', 'Batches that the driver c
 let patched: Promise<void> | undefined
 
 /**
- * Isolates batches that KafkaJS 2.2.4 can't read: it decompresses gzip only (https://kafka.js.org/docs/producing#compression), and one
- * batch of another codec fails a whole fetch of many partitions. With this patch, consumers get everything before that batch, and the
- * other partitions. When nothing else is left, the error names the batch and what to do about it.
+ * Isolates batches that KafkaJS 2.2.4 can't read. It decompresses only gzip (https://kafka.js.org/docs/producing#compression), and one batch of
+ * another codec fails a whole fetch of many partitions. With this patch, consumers get everything before that batch, and the other partitions. When
+ * nothing else is left, the error names the batch and says what to do about it.
  */
 export function isolateUnreadable(): Promise<void> {
   patched ??= patch()
@@ -30,7 +30,7 @@ async function patch(): Promise<void> {
   }
 }
 
-/** The next batch of each partition: a broker gives at least one, however few bytes a fetch asks for. */
+/** Fetches the next batch of each partition: a broker returns at least one, however few bytes a fetch asks for. */
 async function fetchOneByOne(
   fetch: (
     request: FetchRequest,
@@ -59,7 +59,7 @@ async function fetchOneByOne(
   throw error
 }
 
-/** Whether the cause is a batch that no retry will read. */
+/** Whether the cause is a batch that no retry can read. */
 export function isUnreadable(error: unknown): error is Error {
   return error instanceof Error && error.name === 'KafkaJSNotImplemented'
 }

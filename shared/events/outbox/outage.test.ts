@@ -9,7 +9,7 @@ import { adapters } from '../testing/adapters.ts'
 import { newEvent } from '../testing/events.ts'
 import { publish } from './outbox.ts'
 
-// An outage is over in an instant here, however often it was looked whether it is.
+// There is no wait between attempts here, however many outages came before.
 vi.mock('../delivery/waits.ts', async (original) => ({
   ...(await original<typeof import('../delivery/waits.ts')>()),
   backoffMs: () => 1,
@@ -24,7 +24,7 @@ describe.each(adapters)('events $name', ({ isThere, reset, deadEvents, isThrough
   })
   afterEach(() => following?.stop())
 
-  /** Follows with the outcomes one after the other, then with success. Gives how often it was tried. */
+  /** Follows with these outcomes one after the other, then with success. Returns a function that gives the number of attempts. */
   async function tryWith(...outcomes: Outcome[]): Promise<() => number> {
     let tries = 0
     await publish(sql, [newEvent(randomUUID(), 1)])

@@ -13,7 +13,7 @@ export interface NewEvent {
 }
 
 /**
- * Writes events into the outbox, in this order, as part of `tx`: they are published if and only if it commits.
+ * Writes events into the outbox, in this order, as part of `tx`: they are published if and only if `tx` commits.
  *
  * @example
  * await publish(tx, [{ type: 'stock.low', productId, version, data: { productId, version, stock }, trace: context.trace }])

@@ -4,9 +4,9 @@ import type { Sql } from '#database'
 export const RELAY_LOCK = 0x656c6179
 
 /**
- * False while another relay is at work. The lock lasts until the commit is visible, and each batch is read by a statement of its own, so
- * with a snapshot taken under the lock: a relay sees all that the one before it has done. A relay that dies loses the lock at once. One
- * that stands still in its transaction loses it after 10 s, when the server ends its session.
+ * False while another relay is at work. The lock lasts until the commit is visible, and each batch is read by its own statement, so with a snapshot
+ * taken under the lock: a relay sees everything that the relay before it has done. A relay that dies loses the lock at once. A relay that hangs in
+ * its transaction loses it after 10 s, when the server ends its session.
  */
 export async function takeTurn(tx: Sql): Promise<boolean> {
   const [row] = await tx<[{ taken: boolean }]>`select pg_try_advisory_xact_lock(${RELAY_LOCK}) as taken`

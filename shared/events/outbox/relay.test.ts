@@ -123,7 +123,7 @@ describe('the relay', () => {
   it('works off a backlog in one run also where the planner knows the outbox as empty', async () => {
     await write(sql, randomUUID(), 1)
     await relay()
-    // As autovacuum does at some time or other. A join that was planned for no rows took longer than the time-out allows.
+    // As autovacuum does at some time. A join that was planned for no rows took longer than the time-out allows.
     await sql`analyze outbox`
     await sql`
       insert into outbox (id, topic, type, product_id, version, data, occurred_at, traceparent)

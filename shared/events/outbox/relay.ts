@@ -5,22 +5,22 @@ import { appendFromOutbox } from '../postgres/log.ts'
 import { eventsSettings } from '../settings.ts'
 import { takeTurn } from './relay-turn.ts'
 
-/** Events a transaction: about 15 ms of work, so neither a stop nor another relay waits long. */
+/** Events per transaction: about 15 ms of work, so neither a stop nor another relay waits long. */
 const BATCH_MAX = 1_000
-/** Batches a run: 20,000 events are more than the service writes between two runs. */
+/** Batches per run: 20,000 events are more than the service writes between two runs. */
 const BATCHES_MAX = 20
 
 const batchSizes = histogram('outbox_batch_events', 'Events published at once.', [], [1, 3, 10, 30, 100, 300, 1_000])
 const published = counter('outbox_published_total', 'Events published.')
 
 /**
- * Publishes the outbox, in order, and empties it: batch after batch until one is not full. Of all processes, one relay works at a time,
- * and the others find nothing to do. Gives the number of events that it published. Throws `unavailable` where Kafka does not take them.
- * No cursor: docs/decisions/0003-outbox-without-cursor.md.
+ * Publishes the outbox, in order, and empties it: batch after batch until one is not full. Only one relay of all processes works at a time; the
+ * others find nothing to do. Returns the number of published events. Throws `unavailable` if Kafka does not take them. It has no cursor:
+ * docs/decisions/0003-outbox-without-cursor.md.
  */
 export async function relayOutbox(context: RequestContext): Promise<number> {
   if (!(await hasEvents())) return 0
-  // Only where there is something to publish: this runs twenty times a second.
+  // Read only if there is something to publish: this function runs twenty times a second.
   const settings = eventsSettings()
   if (settings.adapter === 'kafka') return publishToKafka(context, settings, count)
   let total = 0

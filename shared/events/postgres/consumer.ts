@@ -17,15 +17,15 @@ import {
 } from './cursor.ts'
 import { type LoggedEvent, readLog } from './log.ts'
 
-/** Events read at once. */
+/** The most events that are read at once. */
 const READ_MAX = 500
 const IDLE_MS = 100
 /** The pause between attempts to take the cursor, and after an error of the database. */
 const RETAKE_MS = 1_000
 
 /**
- * Delivers each topic's events from the group's last position on, at least once each, and those of one product in order. A rejected event is
- * dead-lettered. An event to retry holds back those of its product until it succeeds or has used up its attempts.
+ * Delivers each topic's events from the group's last position on, at least once each, and the events of one product in order. A rejected event is
+ * dead-lettered. An event to be retried holds back the later events of its product until it succeeds or has used up its attempts.
  */
 export function followLog(subscription: Subscription): Following {
   const stopping = new AbortController()
@@ -69,7 +69,7 @@ async function consume(signal: AbortSignal, subscription: Subscription, cursor: 
       const isFull = backlog.isFull()
       const events = isFull ? [] : await (ahead ?? readLog(topic, backlog.read(), limit))
       backlog.add(events.map((event) => toEntry(event, subscription)))
-      // While these are delivered. Where it fails, it is awaited all the same.
+      // Read while these are delivered. If the read fails, the next turn still awaits it.
       if (!isFull) ahead = events.length === limit ? readLog(topic, backlog.read(), limit) : undefined
       ahead?.catch(() => {})
       const largest = await deliverBacklog(partition, session)

@@ -15,7 +15,7 @@ it('a cursor is leased for no longer than a lease lasts from now, even where the
   expect(await takeCursor('group', 'topic', other)).toBeUndefined()
   expect(await secondsLeft()).toBeLessThanOrEqual(15)
   expect(await secondsLeft()).toBeGreaterThan(5)
-  // The holder may be alive, so it keeps the cursor for that long.
+  // The holder may be alive, so it keeps the cursor until the lease ends.
   if (dead) await renewCursor(dead)
   await sql`update event_groups set held_until = clock_timestamp()`
   expect(await takeCursor('group', 'topic', other)).toMatchObject({ holder: other, afterCrash: true })

@@ -3,20 +3,20 @@ import { newId } from '#ids'
 import type { Progress } from '../delivery/progress.ts'
 import type { LoggedEvent } from './log.ts'
 
-/** The lease of a cursor. Three renewals fit in, so one or two may fail. */
+/** The lease of a cursor. It covers three renewals, so one or two may fail. */
 export const LEASE_MS = 15_000
 
-/** A consumer group's progress in a topic when one follower leased it. */
+/** A consumer group's progress in a topic, as one follower leased it. */
 export interface Cursor {
   group: string
   topic: string
   holder: string
   progress: Progress
-  /** Whether the last holder's lease expired: one of its events may have crashed it. */
+  /** Whether the last holder's lease expired: one of its events may have crashed that holder. */
   afterCrash: boolean
 }
 
-/** Another follower holds the cursor now. Nothing that this one does is recorded any more. */
+/** Another follower holds the cursor now. Nothing that the former holder does is recorded any more. */
 export class CursorLost extends Error {
   override readonly name = 'CursorLost'
 }
@@ -24,10 +24,10 @@ export class CursorLost extends Error {
 const writing = <Result>(group: string, work: (tx: Sql) => Promise<Result>) =>
   transaction(systemContext(`function:${group}`), work)
 
-/** Leases the cursor to `holder`; undefined while another holds it. A new group starts at the beginning of the topic. */
+/** Leases the cursor to `holder`; undefined while another follower holds it. A new group starts at the beginning of the topic. */
 export function takeCursor(group: string, topic: string, holder: string): Promise<Cursor | undefined> {
   return writing(group, async (tx) => {
-    // No lease is longer than a new one: the clock was set back after this was written.
+    // No lease is longer than a new one, except if the clock was set back after it was written.
     await tx`
       update event_groups set held_until = ${leaseEnd(tx)}
       where name = ${group} and topic = ${topic} and held_until > ${leaseEnd(tx)}`
@@ -48,7 +48,7 @@ export function takeCursor(group: string, topic: string, holder: string): Promis
 export function saveCursor({ group, topic, holder }: Cursor, { position, attempts, ahead }: Progress): Promise<void> {
   return writing(group, async (tx) => {
     const [, { count }] = await pipeline([
-      // A crash of the server that loses it only has events delivered again.
+      // If a crash of the server loses this write, events are only delivered again.
       tx`set local synchronous_commit = off`,
       tx`
         update event_groups
@@ -60,7 +60,7 @@ export function saveCursor({ group, topic, holder }: Cursor, { position, attempt
   })
 }
 
-/** Renews the lease alone: the position may be changing at this moment. Throws CursorLost. */
+/** Renews only the lease: the position may be changing at this moment. Throws CursorLost. */
 export function renewCursor({ group, topic, holder }: Cursor): Promise<void> {
   return writing(group, async (tx) => {
     const { count } = await tx`

@@ -2,7 +2,7 @@ import { askPrimary } from '#database'
 import { COUNT_MAX } from '#telemetry'
 import type { Lag } from '../delivery/progress.ts'
 
-/** How far a group is behind the end of the log. One that has never come is behind all of it. */
+/** How far a group is behind the end of the log. A group that has never read is behind all of it. */
 export async function logLag(group: string, topic: string): Promise<Lag> {
   const [row] = await askPrimary((sql) => {
     const next = sql`

@@ -4,7 +4,7 @@ import { inSendSpans, type StoredTrace, tracing } from '#telemetry'
 /** An event of a topic. */
 export interface LoggedEvent extends StoredTrace {
   position: number
-  /** In Kafka. */
+  /** Only for an event in Kafka. */
   partition?: number
   id: string
   type: string
@@ -15,13 +15,12 @@ export interface LoggedEvent extends StoredTrace {
 }
 
 /**
- * Moves the first `limit` events of the outbox to the end of the log, in their order, as part of `tx`. Gives their number. It selects
- * them by a range rather than a join: statistics mostly say that the outbox is empty, and a join planned for one row took more than 10 s
- * for 20,000.
+ * Moves the first `limit` events of the outbox to the end of the log, in their order, as part of `tx`. Returns their number. It selects them by a
+ * range instead of a join: the statistics mostly say that the outbox is empty, and a join planned for one row took more than 10 s for 20,000.
  */
 export async function appendFromOutbox(tx: Sql, limit: number): Promise<number> {
   const startedAt = performance.now()
-  // Only spans need to know which they are.
+  // Only spans need to know which events they are.
   const returning = tracing() ? tx`returning topic as destination, id, traceparent, tracestate` : tx``
   const moved = await tx<Array<{ destination: string; id: string; traceparent: string; tracestate: string | null }>>`
     with taken as (
@@ -39,7 +38,7 @@ export async function appendFromOutbox(tx: Sql, limit: number): Promise<number> 
   return moved.count
 }
 
-/** The next events of a topic, from the primary: a replica that lags would delay them. */
+/** The next events of a topic, from the primary: a lagging replica would delay them. */
 export function readLog(topic: string, after: number, limit: number): Promise<LoggedEvent[]> {
   return askPrimary(
     (sql) => sql<LoggedEvent[]>`

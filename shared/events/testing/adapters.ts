@@ -6,10 +6,10 @@ import { toEvent } from '../kafka/message.ts'
 import { closeRelay } from '../outbox/relay.ts'
 import { readTopic, tuneConsumers, withAdmin } from './kafka.ts'
 
-// A partition is tried again, and a consumer stops, when a request for events has come back; a member hears of others with a heartbeat.
+// A partition is tried again, and a consumer stops, when a request for events has returned. A member learns of other members with a heartbeat.
 tuneConsumers({ maxWaitTimeInMs: 50, heartbeatInterval: 100 })
 
-/** An event as a test sees it, wherever it was published. */
+/** An event as a test sees it, from either log. */
 export interface Published {
   id: string
   type: string
@@ -26,16 +26,16 @@ export interface DeadEvent {
   attempts: number
 }
 
-/** What the suites for all adapters need to know of each. */
+/** The parts of each adapter that the suites for all adapters need. */
 export interface Adapter {
   name: string
   isThere: boolean
   /** An empty log, and settings that lead to it. */
   reset: () => Promise<void>
-  /** What is in a topic; the order is that of each product. */
+  /** The events in a topic. Their order is defined only for each product. */
   published: (topic: string) => Promise<Published[]>
   deadEvents: (topic: string, group: string) => Promise<DeadEvent[]>
-  /** Whether a group has come to a topic's end, and would go on there. */
+  /** Whether a group has come to a topic's end, and would continue there. */
   isThrough: (topic: string, group: string) => Promise<boolean>
 }
 
@@ -68,7 +68,7 @@ let url = kafkaUrl ?? ''
 const kafka: Adapter = {
   name: inKafka,
   isThere: kafkaUrl !== undefined,
-  /** Topics and groups of this test's own. */
+  /** Gives this test its own topics and groups. */
   async reset() {
     url = `${kafkaUrl}${randomUUID().slice(0, 8)}.`
     overrideEnvironment({ EVENTS_URL: url })
@@ -93,5 +93,5 @@ const kafka: Adapter = {
 
 export const adapters = [embedded, kafka]
 
-/** The EVENTS_URL of the test that runs in Kafka now. */
+/** The EVENTS_URL of the test that currently runs in Kafka. */
 export const currentKafkaUrl = () => url

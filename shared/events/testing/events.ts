@@ -41,29 +41,29 @@ export async function stopFollowing(): Promise<void> {
   await Promise.all(started.splice(0).map((following) => following.stop()))
 }
 
-/** A consumer of Kafka that joins its group waits for those that are there to notice. */
+/** A consumer of Kafka that joins its group waits until the existing members notice. */
 export const until = (check: () => unknown) => vi.waitFor(check, { timeout: 20_000, interval: 10 })
 
 export const seen = ({ versions }: Follower, expected: number[]) => until(() => expect(versions).toEqual(expected))
 
-/** An event without a change behind it. */
+/** An event that no change has caused. */
 export function newEvent(productId: string, version: number, event: Partial<NewEvent> = {}): NewEvent {
   return { type: 'stock.adjusted', productId, version, data: { productId, version }, trace: context().trace, ...event }
 }
 
 export const write = (tx: Sql, productId: string, version: number) => publish(tx, [newEvent(productId, version)])
 
-/** Publishes events of one product, a new one unless told, with these versions. */
+/** Publishes events with these versions, all of one product: a new one by default. */
 export async function log(versions: number[], productId: string = randomUUID()): Promise<void> {
   await publish(
     sql,
     versions.map((version) => newEvent(productId, version)),
   )
-  // A busy broker may not lead a topic yet that it has just created: as the relay's function would, this tries again.
+  // A busy broker may not yet lead a topic that it has just created. Like the relay's function, this tries again.
   await vi.waitFor(() => relayOutbox(context()), { timeout: 10_000, interval: 100 })
 }
 
-/** A promise, and what resolves it. */
+/** A promise, and the function that resolves it. */
 export function gate() {
   let open = () => {}
   const opened = new Promise<void>((resolve) => {

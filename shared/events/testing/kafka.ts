@@ -7,7 +7,7 @@ import { type KafkaSettings, parseKafkaUrl } from '../settings.ts'
 
 const { consumer } = Kafka.prototype
 
-/** Gives all consumers that this process makes from now on other settings: shorter waits, for tests. */
+/** Changes the settings of all consumers that this process creates from now on: shorter waits, for tests. */
 export function tuneConsumers(settings: Partial<ConsumerConfig>): void {
   Kafka.prototype.consumer = function (config) {
     return consumer.call(this, { ...config, ...settings } as ConsumerConfig)
@@ -23,7 +23,7 @@ export function kafkaSettings(url: string): KafkaSettings {
   return settings
 }
 
-/** What `work` gives, with an administrator's connection. */
+/** The result of `work` with an administrator's connection. */
 export async function withAdmin<Result>(
   url: string,
   work: (admin: Admin, prefix: string) => Promise<Result>,
@@ -38,7 +38,7 @@ export async function withAdmin<Result>(
   }
 }
 
-/** A partition that was just made has no leader for a moment, and the driver leaves it to its user to ask again. */
+/** A new partition has no leader for a moment, and the driver leaves it to its user to ask again. */
 async function patiently<Result>(work: () => Promise<Result>): Promise<Result> {
   for (let attempt = 1; ; attempt++) {
     try {
@@ -50,7 +50,7 @@ async function patiently<Result>(work: () => Promise<Result>): Promise<Result> {
   }
 }
 
-/** All that is in a topic at the time of asking, partition by partition, in order; nothing where there is no such topic. */
+/** All messages that are in a topic at this time, partition by partition, in order; none if there is no such topic. */
 export async function readTopic(url: string, topic: string): Promise<ReadMessage[]> {
   const settings = kafkaSettings(url)
   const name = `${settings.prefix}${topic}`
