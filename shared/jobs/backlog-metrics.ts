@@ -13,7 +13,7 @@ const dead = gauge(
 )
 const oldestDue = gauge('jobs_oldest_due_seconds', 'How long the longest due job has waited for a worker.', ['type'])
 
-/** Counts the jobs by type and state. Each part reads the first rows of an index, in its order: see COUNT_MAX. */
+/** Counts the jobs by type and state. Each part reads the first rows of an index, in the index's order: see COUNT_MAX. */
 export function measureJobs(): Promise<void> {
   return measure('jobs', [unfinished, dead, oldestDue], async () => {
     const [counts, due] = await Promise.all([readCounts(), readOldestDue()])

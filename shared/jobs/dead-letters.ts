@@ -4,7 +4,7 @@ import { logger } from '#telemetry'
 import { andDispatch } from './dispatches.ts'
 import type { DeadLetter, RedriveRequest } from './schema.ts'
 
-/** Letters that one request redrives: a transaction of some hundred milliseconds. */
+/** The most letters that one request redrives: a transaction of some hundred milliseconds. */
 const REDRIVEN_MAX = 10_000
 
 interface DeadLetterRow extends Omit<DeadLetter, 'diedAt'> {
@@ -31,8 +31,8 @@ export function listDeadLetters(page: PageRequest, context: RequestContext): Pro
 }
 
 /**
- * Queues dead jobs again, under their ids, with all of their attempts: those of these dead letters, or else of the oldest 10,000. Skips
- * unknown letters, and those that were redriven before. Gives the number of redriven jobs.
+ * Queues dead jobs again, under their ids, with all of their attempts: those of these dead letters, or else of the oldest 10,000. Skips unknown
+ * letters, and letters that were already redriven. Returns the number of redriven jobs.
  */
 export async function redriveDeadLetters(
   { ids }: z.infer<typeof RedriveRequest>,

@@ -16,7 +16,7 @@ it('jobs of the types asked for are dispatched again that are long due, unless t
     { job_id: dispatched.id },
     { job_id: overdue.id },
   ])
-  // It is due anew.
+  // The job has become due anew.
   await sql`truncate job_dispatches`
   expect(await dispatch()).toBe(1)
   expect(await sql`select 1 from jobs where id = ${other.id} and run_at < now() - interval '1 minute'`).toHaveLength(1)

@@ -3,8 +3,8 @@ import type { StoredTrace } from '#telemetry'
 import { brokerSettings } from './settings.ts'
 
 /**
- * A last item for a statement's `with`, comma included: it has the jobs that `jobIds` selects dispatched to the broker once the transaction
- * has committed. Empty where there is no broker.
+ * A last item for a statement's `with`, including the comma. It makes the jobs that `jobIds` selects be dispatched to the broker once the
+ * transaction has committed. Empty if there is no broker.
  */
 export function andDispatch(sql: Sql, jobIds: ReturnType<Sql>) {
   return brokerSettings() ? sql`, dispatch as (insert into job_dispatches (job_id) ${jobIds})` : sql``
@@ -12,7 +12,7 @@ export function andDispatch(sql: Sql, jobIds: ReturnType<Sql>) {
 
 export interface Dispatch {
   sequence: number
-  /** Undefined for a job that no longer waits: it is not dispatched. */
+  /** Undefined for a job that no longer waits, and so is not dispatched. */
   job: DispatchedJob | undefined
 }
 
@@ -43,8 +43,8 @@ export async function hasDispatches(sql: Sql): Promise<boolean> {
 }
 
 /**
- * Dispatches up to `limit` jobs of these types again that have been due for `overdueMs` and have no dispatch. Gives their number. It makes
- * each due now, so that the job is not found again before it has been overdue for as long once more.
+ * Dispatches again up to `limit` jobs of these types that have been due for `overdueMs` and have no dispatch. Returns their number. It makes each
+ * job due now, so that the job is found again only after it has been overdue for as long once more.
  */
 export async function dispatchOverdue(tx: Sql, types: string[], overdueMs: number, limit: number): Promise<number> {
   const { count } = await tx`

@@ -12,7 +12,7 @@ it('the files that wait are a hundred at most, and of one submitter so many that
   await expectNoEffect(() => expect(submitFile('api-key:one')).rejects.toMatchObject(refused))
   for (let count = 0; count < 25; count++) await submitFile(`api-key:other-${count}`)
   await expectNoEffect(() => expect(submitFile('api-key:another')).rejects.toMatchObject(refused))
-  // What has been worked on, or has died, makes room.
+  // A job that is finished, or has died, makes room.
   await sql`update jobs set state = 'dead' where id = (select id from jobs where actor = 'api-key:one' limit 1)`
   await submitFile('api-key:one')
 })

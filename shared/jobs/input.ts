@@ -1,13 +1,13 @@
 import { askPrimary, type Sql } from '#database'
 import { ServiceError } from '#errors'
 
-/** Jobs with a file that may wait: a hundred files of 32 MiB take 3 GiB. */
+/** The most jobs with a file that may wait: a hundred files of 32 MiB take 3 GiB. */
 const WAITING_MAX = 100
-/** Those of one submitter, so that others find room however many it sends. */
+/** The most such jobs of one submitter, so that others find room however many it sends. */
 const WAITING_OF_ONE_MAX = 75
 const KEPT_DAYS = 30
 
-/** Stores the file that a job works on, in the transaction that submits the job. Throws `overloaded`. */
+/** Stores the file of a job, in the transaction that submits the job. Throws `overloaded`. */
 export async function storeInput(
   tx: Sql,
   { id: jobId, actor }: { id: string; actor: string },
@@ -20,13 +20,13 @@ export async function storeInput(
     const detail = `${waiting} files are waiting already, ${own} of them yours. Try again when some have been worked on.`
     throw new ServiceError('overloaded', detail, { retryAfterSeconds: 30 })
   }
-  // One at a time: sent together, all of them would be in memory as text too.
+  // One at a time: if they were sent together, all of them would be in memory as text too.
   for (const [number, block] of blocks.entries()) {
     await tx`insert into job_inputs (job_id, number, bytes) values (${jobId}, ${number}, ${block})`
   }
 }
 
-/** The file that a job works on, block by block. Throws `validation_failed` if it has been deleted. */
+/** The file of a job, block by block. Throws `validation_failed` if it has been deleted. */
 export async function* readInput(jobId: string): AsyncGenerator<Uint8Array> {
   for (let number = 0; ; number++) {
     const [row] = await askPrimary(

@@ -1,38 +1,38 @@
 import type { Scope } from '#database'
 
-/** How the queue treats the jobs of a type. What they do is in their domain's `jobs.ts`. */
+/** How the queue treats the jobs of a type. Their work is defined in their domain's `jobs.ts`. */
 export interface JobRules {
   /** Attempts before the job is dead. */
   attemptsMax: number
-  /** A longer attempt has failed. Less than the time-out of the function that runs it. */
+  /** An attempt that takes longer has failed. Less than the time-out of the function that runs it. */
   timeoutMs: number
   /** Jobs of this type that a process runs at once. */
   concurrency: number
-  /** The scope that it takes to request such a job and to read its result, besides the routes' own. */
+  /** The scope needed to request such a job and to read its result, in addition to the routes' own scopes. */
   scope?: Scope
-  /** Jobs that one API key may have requested and not seen end, and what the refusal of another calls them. */
+  /** The most jobs that one API key may have requested and that are not over, and the plural that the refusal of another job uses. */
   open?: { max: number; plural: string }
-  /** Days for which a succeeded job and its result are kept. */
+  /** The number of days for which a succeeded job and its result are kept. */
   keptDays: number
 }
 
-/** A month for what people come back to. A day for what is large, or one of millions a day. */
+/** A month for jobs that people come back to. A day for large results, or for a type with millions of jobs a day. */
 const KEPT_DAYS = 30
 const KEPT_DAYS_SHORT = 1
 
-/** The longest read one snapshot, which lasts 5 minutes at most. */
+/** The longest jobs read one snapshot, which lasts 5 minutes at most. */
 const SNAPSHOT_MS = 330_000
 
-/** Every type of job. Exports and audits use up to two database connections each, of ten. */
+/** All types of jobs. Exports and audits use up to two database connections each, of ten. */
 export const jobTypes = {
-  // Some 9 minutes of attempts, then it waits for an operator. A receiver may take 15 s to answer.
+  // The attempts take some 9 minutes; then the job waits for an operator. A receiver may take 15 s to answer.
   'deliver-webhook': { attemptsMax: 10, timeoutMs: 20_000, concurrency: 8, keptDays: KEPT_DAYS_SHORT },
   'export-stock': {
     attemptsMax: 5,
     timeoutMs: SNAPSHOT_MS,
     concurrency: 2,
     scope: 'stock:read',
-    // Each is the whole stock: 50 MB and more for a shop of a million products.
+    // Each export has the whole stock: 50 MB and more for a shop of a million products.
     open: { max: 4, plural: 'exports' },
     keptDays: KEPT_DAYS_SHORT,
   },

@@ -3,16 +3,16 @@ import { jobTypes } from './job-types.ts'
 
 /** How long the file of a dead job is kept. */
 const INPUT_KEPT_DAYS = 30
-/** Files a run: each may have 32 MiB, and more than some would exceed the time-out of a statement. */
+/** The most files per run: each may have 32 MiB, and many of them would exceed a statement's time-out. */
 const INPUTS_MAX = 10
 
 /**
- * Deletes succeeded jobs past their type's `keptDays`, with their results, and jobs whose input was unfit. Other dead jobs stay until they
- * are redriven; their files are deleted after 30 days. Gives the number of deleted rows.
+ * Deletes succeeded jobs past their type's `keptDays`, with their results, and jobs whose input was unfit. Other dead jobs stay until they are
+ * redriven; their files are deleted after 30 days. Returns the number of deleted rows.
  */
 export async function pruneJobs(context: RequestContext): Promise<number> {
-  // Results first: a job may have thousands of rows, too many to delete with it in one statement. A dead job's rows are half a result,
-  // which another attempt would start again.
+  // Results first: a job may have thousands of rows, too many to delete together with it in one statement. A dead job's rows are half a result,
+  // which another attempt would begin anew.
   const rows = await prune(
     context,
     (tx, limit) => tx`
@@ -61,7 +61,10 @@ function daysOf(sql: Sql) {
   return sql`coalesce((${days}::int[])[array_position(${names}::text[], type)], ${Math.max(...days)}::int)`
 }
 
-/** The bound on `updated_at` repeats a part of the condition in a form that the index supports: it skips the millions of the last day. */
+/**
+ * The bound on `updated_at` repeats a part of the condition in a form that the index supports: the scan then skips the millions of rows of the last
+ * day.
+ */
 function isOld(sql: Sql) {
   const shortest = Math.min(...Object.values(jobTypes).map(({ keptDays }) => keptDays))
   return sql`state = 'succeeded' and updated_at <= now() - ${shortest}::int * interval '1 day' and not ${isKept(sql)}`

@@ -10,9 +10,9 @@ import { type ResultFormat, resultFormats } from './schema.ts'
 const TableResult = z.object({ format: z.enum(resultFormats), columns: z.array(z.string()) })
 
 export interface JobResult {
-  /** As `get-job` shows it. */
+  /** The result as `get-job` shows it. */
   result: unknown
-  /** The table, if the job has one, with the format that was requested with the job. It opens in either format. */
+  /** The table, if the job has one, with the format that was requested with the job. It can be opened in either format. */
   table: { format: ResultFormat; open: (format: ResultFormat) => ReadableStream<Uint8Array> } | undefined
 }
 
@@ -34,7 +34,7 @@ export async function getJobResult(id: string, context: RequestContext): Promise
   return { result: job.result, table: { format, open: (asked) => openTable(id, columns, asked, context) } }
 }
 
-/** Reads a chunk at a time, as fast as the reader takes it: a table may be larger than the memory of a function. */
+/** Reads a chunk at a time, as fast as the reader takes it: a table may be larger than a function's memory. */
 function openTable(
   id: string,
   columns: string[],
@@ -55,7 +55,7 @@ function openTable(
   })
 }
 
-/** Undefined past the last chunk. The primary confirms that, because a replica may lag. */
+/** Undefined past the last chunk. The primary confirms this, because a replica may lag. */
 function readChunk(id: string, number: number, context: RequestContext): Promise<Row[] | undefined> {
   const find = async (sql: Sql) => {
     const [chunk] = await sql<Array<{ rows: Row[] }>>`

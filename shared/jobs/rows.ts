@@ -5,7 +5,7 @@ export function toNdjson(rows: Row[]): string {
   return rows.map((row) => `${JSON.stringify(row)}\n`).join('')
 }
 
-/** https://www.rfc-editor.org/rfc/rfc4180: lines end with CRLF, and a field is quoted where it must be. */
+/** https://www.rfc-editor.org/rfc/rfc4180: lines end with CRLF, and a field is quoted only if it must be. */
 export function csvHeader(columns: string[]): string {
   return `${columns.map(field).join()}\r\n`
 }

@@ -21,7 +21,7 @@ const settingsSchema = z.object({
 export interface BrokerSettings {
   url: string
   queue: string
-  /** That of the URL, for spans. */
+  /** The server in the URL, for spans. */
   server: { host: string; port: number }
 }
 
@@ -33,7 +33,7 @@ function serverOf({ hostname: host, port, protocol }: URL) {
   return { host, port: Number(port || (protocol === 'amqps:' ? 5_671 : 5_672)) }
 }
 
-/** The broker that delivers jobs; undefined where the table is the queue. Throws a ConfigError. */
+/** The broker that delivers jobs; undefined if the table is the queue. Throws a ConfigError. */
 export function brokerSettings(): BrokerSettings | undefined {
   return settings().broker
 }

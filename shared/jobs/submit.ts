@@ -10,13 +10,13 @@ import type { Job } from './schema.ts'
 
 interface NewJob {
   type: JobType
-  /** As the runner's schema gives it. */
+  /** As the runner's schema returns it. */
   payload: object
   /** The file that the job works on. */
   input?: readonly Uint8Array[]
 }
 
-/** Queues a job that a client requests. Throws `forbidden`, or `too_many_jobs` where the API key has too many such jobs open. */
+/** Queues a job that a client requests. Throws `forbidden`, or `too_many_jobs` if the API key has too many such jobs open. */
 export function requestJob(request: NewJob, context: RequestContext): Promise<Job> {
   const scope = scopeOf(request.type)
   if (scope) requireScope(context, scope, `A job of the type ${request.type}`)
@@ -29,7 +29,7 @@ export function requestJob(request: NewJob, context: RequestContext): Promise<Jo
 async function requireFewOpen(tx: Sql, type: JobType, { actor }: RequestContext): Promise<void> {
   const { open }: JobRules = jobTypes[type]
   if (!open) return
-  // Two concurrent requests would not count each other.
+  // Without this lock, two concurrent requests would not count each other.
   await tx`select pg_advisory_xact_lock(hashtextextended(${`${open.plural} of ${actor}`}::text, 0))`
   const [{ count }] = await tx<[{ count: number }]>`
     select count(*) as count from jobs
@@ -67,7 +67,7 @@ async function insertJob(tx: Sql, { type, payload, input }: NewJob, context: Req
 }
 
 /**
- * Queues jobs of one type that have no files, all in one statement as part of `tx`, on behalf of one actor: each in a trace of its own.
+ * Queues jobs of one type without files, in one statement as part of `tx`, on behalf of one actor. Each has its own trace.
  *
  * @example
  * await submitJobs('deliver-webhook', [{ payload: { webhookId, event }, trace }], context, tx)
@@ -105,7 +105,7 @@ function traceOfJob(id: string, trace: TraceContext): TraceContext {
   return traceOfMessage(trace, { system: 'postgresql', destination: 'jobs', id })
 }
 
-/** A job; its result is null for a request that may not read that. Throws `job_not_found`. */
+/** A job. Its result is null for a request that may not read it. Throws `job_not_found`. */
 export async function getJob(id: string, context: RequestContext): Promise<Job> {
   const job = await read(
     context,

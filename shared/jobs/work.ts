@@ -12,12 +12,12 @@ export interface WorkOptions {
   deliver: (claim: Claim) => Promise<Outcome>
 }
 
-/** The only queue: a second would need a column. */
+/** The only queue: a second one would need a column. */
 const QUEUE = 'jobs'
 
 /**
- * Works the queue: takes jobs that are due, up to each type's concurrency, delivers each, and records its outcome. Jobs come from the
- * broker of JOBS_URL, or from the table. Throws a ConfigError.
+ * Works on the queue: takes due jobs, up to each type's concurrency, delivers each, and records its outcome. Jobs come from the broker of JOBS_URL,
+ * or from the table. Throws a ConfigError.
  *
  * @example
  * const worker = work({ queue: 'jobs', deliver: async ({ jobId }) => ({ verdict: 'acknowledge' }) })

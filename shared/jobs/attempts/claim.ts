@@ -3,15 +3,15 @@ import { notFound } from '#errors'
 import type { StoredTrace } from '#telemetry'
 import { type ClaimedJob, cacheClaimed } from './claimed-jobs.ts'
 
-/** The lease of a claim. Three renewals fit in, so one or two may fail. */
+/** The lease of a claim. It covers three renewals, so one or two may fail. */
 export const LEASE_MS = 30_000
 
-/** A job that a worker of this process has claimed. `id` is the lease: a later delivery of the same job has another. */
+/** A job that a worker of this process has claimed. `id` is the lease: a later delivery of the same job has another id. */
 export interface Claim extends StoredTrace {
   id: string
   jobId: string
   type: string
-  /** This one included. */
+  /** Includes this attempt. */
   attempts: number
 }
 
@@ -20,7 +20,7 @@ type Fragment = ReturnType<Sql>
 export const workerTransaction = <Result>(work: (tx: Sql) => Promise<Result>) =>
   transaction(systemContext('function:jobs'), work)
 
-/** Claims jobs that are due, the longest due first, up to each type's free slots. Skips rows that another worker is claiming. */
+/** Claims due jobs, the longest due first, up to each type's free slots. Skips rows that another worker is claiming. */
 export async function claimJobs(slots: ReadonlyMap<string, number>): Promise<Claim[]> {
   if (slots.size === 0) return []
   return workerTransaction((tx) => {
@@ -34,7 +34,10 @@ export async function claimJobs(slots: ReadonlyMap<string, number>): Promise<Cla
   })
 }
 
-/** Claims the jobs that `which` selects, none while a restored database waits, under `lease`, and deletes the results of earlier attempts. `from` adds a table to both. */
+/**
+ * Claims the jobs that `which` selects, under `lease`, and deletes the results of earlier attempts. Claims none while a restored database waits.
+ * `from` adds a table that `which` and `lease` may use.
+ */
 export async function claimRows(tx: Sql, which: Fragment, lease: Fragment, from?: Fragment): Promise<Claim[]> {
   const rows = await tx<Array<Claim & ClaimedJob>>`
     update jobs set ${begun(tx, lease)} ${from ? tx`from ${from}` : tx``}
@@ -49,8 +52,8 @@ export async function claimRows(tx: Sql, which: Fragment, lease: Fragment, from?
 }
 
 /**
- * Claims one job under `lease`, or confirms that it is claimed under it, and deletes the results of earlier attempts. Undefined for a job
- * that is over, or claimed by another. Throws `job_not_found`.
+ * Claims one job under `lease`, or confirms that it is already claimed under it, and deletes the results of earlier attempts. Undefined for a job
+ * that is over, or claimed by another worker. Throws `job_not_found`.
  */
 export function claimById(jobId: string, lease: string, context: RequestContext): Promise<ClaimedJob | undefined> {
   return transaction(context, async (tx) => {

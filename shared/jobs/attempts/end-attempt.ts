@@ -9,13 +9,13 @@ import { takeClaimed } from './claimed-jobs.ts'
 
 /** The longest wait for the next attempt. */
 export const WAIT_MAX_SECONDS = 600
-/** Expired leases that one round ends: more workers than that do not die at once. */
+/** The most expired leases that one round ends: more workers than that do not die at once. */
 const LOST_MAX = 100
-/** Jobs of unknown types that one round refuses: some 10 ms. */
+/** The most jobs of unknown types that one round refuses: some 10 ms. */
 const REFUSED_MAX = 1_000
-/** Jobs whose success one statement records: more than a process has in flight, mostly. */
+/** The most jobs whose success one statement records: mostly more than a process has in flight. */
 const SUCCEEDED_MAX = 200
-/** Enough for all the columns of a file, and little enough for a page of jobs. */
+/** Enough for all the columns of a file, and short enough for a page of jobs. */
 export const ERROR_MAX = 4_000
 
 const settled = counter('jobs_settled_total', 'Ended attempts at jobs, by the new state of the job.', ['state'])
@@ -26,7 +26,7 @@ interface Succeeded {
   result: object
 }
 
-/** Records that a job has succeeded, together with others of the moment. False if the attempt no longer holds the lease. */
+/** Records that a job has succeeded, together with others that succeed at the same time. False if the attempt no longer holds the lease. */
 export const succeed = batched(SUCCEEDED_MAX, async (jobs: Succeeded[]) => {
   const succeeded = await workerTransaction(
     (tx) => tx<Array<{ id: string }>>`
@@ -49,7 +49,7 @@ export const succeed = batched(SUCCEEDED_MAX, async (jobs: Succeeded[]) => {
   return jobs.map(({ jobId }) => ids.has(jobId))
 })
 
-/** Records that the job's input is unfit: dead, without a dead letter. False if the attempt no longer holds the lease. */
+/** Records that the job's input is unfit: the job is dead, without a dead letter. False if the attempt no longer holds the lease. */
 export function refuse(jobId: string, lease: string, { code, detail }: ServiceError): Promise<boolean> {
   return workerTransaction(async (tx) => {
     const { count } = await tx`
@@ -67,13 +67,13 @@ export function refuse(jobId: string, lease: string, { code, detail }: ServiceEr
   })
 }
 
-/** Records a failed attempt. Success is recorded by `runJob`. Leaves a job alone whose lease the worker no longer holds. */
+/** Records a failed attempt. `runJob` records success. Changes nothing if the worker no longer holds the job's lease. */
 export async function recordFailure(claim: Claim, outcome: Outcome): Promise<void> {
   if (outcome.verdict !== 'acknowledge') await workerTransaction((tx) => fail(tx, claim, outcome))
 }
 
 /**
- * The job waits for its next attempt, up to 2, 4, 8 … seconds at random, 10 minutes at most. A rejected job, and one that has used up its
+ * The job waits for its next attempt, up to 2, 4, 8 … seconds at random, 10 minutes at most. A rejected job, or a job that has used up its
  * attempts, is dead, and gets a dead letter in the same statement.
  */
 async function fail(
@@ -107,8 +107,8 @@ export function failLostJobs(): Promise<void> {
 }
 
 /**
- * Dead-letters the jobs that are of none of these types, which nothing here can run. It finds the types that wait by jumping from each
- * to the next in the index, however many jobs one type has: https://wiki.postgresql.org/wiki/Loose_indexscan
+ * Dead-letters the jobs of all other types, which nothing here can run. It finds the types of waiting jobs by jumping from each type to the next in
+ * the index, however many jobs one type has: https://wiki.postgresql.org/wiki/Loose_indexscan
  */
 export function refuseUnknownJobs(types: readonly string[]): Promise<void> {
   return workerTransaction(async (tx) => {
@@ -138,8 +138,8 @@ export function refuseUnknownJobs(types: readonly string[]): Promise<void> {
 }
 
 /**
- * Returns the unfinished jobs of a stopping worker to the queue, and undoes their attempts. It also dispatches them to the broker, since
- * the messages that they came with may be acknowledged already.
+ * Returns the unfinished jobs of a stopping worker to the queue, and undoes their attempts. It also dispatches them to the broker, since their
+ * messages may already be acknowledged.
  */
 export function handBack(claims: Claim[]): Promise<void> {
   for (const { id } of claims) takeClaimed(id)

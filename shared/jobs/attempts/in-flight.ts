@@ -13,11 +13,11 @@ const count = gauge('jobs_in_flight', 'Jobs that this process is running.')
 
 /** The jobs that a worker is running. Each lease is renewed by a heartbeat. */
 export interface InFlightJobs {
-  /** Whether one of them was claimed under an id with this prefix. */
+  /** Whether one of the jobs was claimed under an id with this prefix. */
   hasClaim: (idPrefix: string) => boolean
   /**
-   * Delivers the job and records its outcome. Never throws: a job whose outcome can't be recorded is retried when its lease expires.
-   * False if the job was handed back meanwhile.
+   * Delivers the job and records its outcome. Never throws: a job whose outcome can't be recorded is retried when its lease expires. Resolves with
+   * false if the job was handed back meanwhile.
    */
   run: (claim: Claim) => Promise<boolean>
   /** Gives the jobs 5 s to finish, and hands the rest back. */
@@ -61,12 +61,12 @@ async function handle(claim: Claim, deliver: (claim: Claim) => Promise<Outcome>)
     )
   } finally {
     clearInterval(timer)
-    // Still there where the function refused the delivery.
+    // The row is still there if the function refused the delivery.
     takeClaimed(claim.id)
   }
 }
 
-/** Where this fails, the leases of the jobs expire. */
+/** If this fails, the leases of the jobs expire. */
 export async function handBackSafely(claims: Claim[]): Promise<void> {
   await handBack(claims).catch((error) =>
     logger().warn({ err: error }, 'could not hand jobs back; their leases will expire'),

@@ -13,7 +13,7 @@ const context = () => systemContext('function:process-job')
 const submit = (format?: 'csv' | 'ndjson') =>
   submitJob({ type: 'export-stock', payload: { format } }, systemContext('api-key:a'))
 
-/** Runs the job with `work` in the place of every type's. */
+/** Runs the job with `work` in place of every type's runner. */
 function run(jobId: string, work: (payload: object, run: JobRun) => Promise<object>, delivery: string = randomUUID()) {
   return runJob(jobId, delivery, context(), everyType(work))
 }

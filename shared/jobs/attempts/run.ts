@@ -11,7 +11,7 @@ import { ERROR_MAX, refuse, succeed } from './end-attempt.ts'
 
 /** One attempt at a job, for its runner. Its methods throw `busy` once the attempt no longer holds the job's lease. */
 export interface JobRun {
-  /** Stands for the submitter of the job. */
+  /** The context of the job's submitter. */
   context: RequestContext
   progress: (done: number, total: number) => Promise<void>
   /** Adds rows to the table that is the job's result, and records progress in the same commit. */
@@ -25,8 +25,8 @@ export interface JobRun {
 }
 
 /**
- * Thrown by a runner whose input is unfit and will stay so. The job is then dead with this reason. It gets no dead letter, and its file is
- * deleted, because only the submitter can send a better one.
+ * Thrown by a runner whose input is unfit and will stay so. The job is then dead with this reason. It gets no dead letter, and its file is deleted,
+ * because only the submitter can send a better one.
  */
 export class UnfitInput extends Error {
   readonly reason: ServiceError
@@ -43,7 +43,10 @@ export interface Step {
   checkpoint: object
 }
 
-/** Runs the jobs of a type, whose payloads `schema` describes. It gives a job's result. UnfitInput or a 4xx ends the job; any other error is retried. */
+/**
+ * Runs the jobs of a type, whose payloads `schema` describes, and returns a job's result. UnfitInput or a 4xx ends the job; any other error is
+ * retried.
+ */
 export interface Runner {
   schema: z.ZodType
   run: (payload: never, run: JobRun) => Promise<object>
@@ -72,9 +75,9 @@ export function runner<Schema extends z.ZodType>(
 }
 
 /**
- * Runs the job by its type and records its success. `deliveryId` is the lease: the worker has claimed the job under it, or else it is
- * claimed here, so that an event from elsewhere has the same effect. Leaves a job alone that is over, or claimed by another. Throws
- * `job_not_found`, `validation_failed` for an unknown type or an unfit payload, or what the runner throws.
+ * Runs the job by its type and records its success. `deliveryId` is the lease. If the worker has not claimed the job under it, the job is claimed
+ * here, so that an event from elsewhere has the same effect. Skips a job that is over, or claimed by another worker. Throws `job_not_found`,
+ * `validation_failed` for an unknown type or an unfit payload, or the runner's error.
  *
  * @example
  * await runJob(data.jobId, attributes.id, context, { ...productJobs, ...stockJobs, ...webhookJobs })

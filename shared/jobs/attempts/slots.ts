@@ -4,7 +4,7 @@ import { jobTypes } from '../job-types.ts'
 export interface Slots {
   /** The free slots by type, without the types that have none. */
   free: () => Map<string, number>
-  /** Takes a slot of this type, and waits for one in the order of the calls. */
+  /** Takes a slot of this type. Waits for one if none is free, in the order of the calls. */
   acquire: (type: string) => Promise<void>
   release: (type: string) => void
 }
@@ -25,7 +25,7 @@ export function createSlots(): Slots {
       })
     },
     release(type) {
-      // The slot goes straight to the first that waits.
+      // The slot goes straight to the first waiting call.
       const next = waiting.get(type)?.shift()
       if (next) next()
       else add(type, 1)

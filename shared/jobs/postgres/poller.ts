@@ -10,7 +10,7 @@ import { startRescuer } from './rescuer.ts'
 const IDLE_MS = 200
 const AFTER_ERROR_MS = 1_000
 
-/** Works the table: claims jobs that are due, five times a second when idle. */
+/** Works on the jobs in the table: claims due jobs, five times a second when idle. */
 export function poll(jobs: InFlightJobs): Worker {
   const wakeUp = createWakeUp()
   const stopping = new AbortController()
@@ -31,7 +31,7 @@ async function pollUntil(signal: AbortSignal, jobs: InFlightJobs, wakeUp: WakeUp
   while (!signal.aborted) {
     try {
       for (const claim of await claimJobs(slots.free())) {
-        // Does not wait: no more jobs are claimed than there are slots.
+        // Does not wait: no more jobs are claimed than there are free slots.
         void slots.acquire(claim.type)
         void jobs.run(claim).finally(() => {
           slots.release(claim.type)
@@ -47,7 +47,7 @@ async function pollUntil(signal: AbortSignal, jobs: InFlightJobs, wakeUp: WakeUp
 }
 
 interface WakeUp {
-  /** Ends the wait under way, or else the next one. */
+  /** Ends the current wait, or else the next one. */
   send: () => void
   wait: (ms: number) => Promise<void>
 }

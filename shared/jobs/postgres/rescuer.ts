@@ -11,8 +11,8 @@ const types = Object.keys(jobTypes)
 const tasks = [failLostJobs, () => refuseUnknownJobs(types), () => shortenWaits(types)]
 
 /**
- * Once a second, ends the attempts of dead workers, and the jobs of types that this version can't run, and shortens waits that a wrong
- * clock made too long. The tasks fail independently.
+ * Once a second, ends the attempts of dead workers and the jobs of types that this version can't run, and shortens waits that a wrong clock made
+ * too long. The tasks fail independently.
  */
 export function startRescuer(): Loop {
   return startLoop(async () => {

@@ -3,17 +3,17 @@ import { LEASE_MS, leaseEnd, workerTransaction } from '../attempts/claim.ts'
 import { WAIT_MAX_SECONDS } from '../attempts/end-attempt.ts'
 import { andDispatch } from '../dispatches.ts'
 
-/** Waits that one round shortens: some 20 ms. */
+/** The most waits that one round shortens: some 20 ms. */
 const SHORTENED_MAX = 1_000
 /**
- * A statement that runs after this one's now() may begin a later wait. The bounds use now() because it has one value for the whole
- * statement, so that an index can be used; clock_timestamp() would be evaluated for every row.
+ * A statement that runs after this one's now() may begin a later wait. The bounds use now() because it has one value for the whole statement, so
+ * that an index can be used; clock_timestamp() would be evaluated for every row.
  */
 const SLACK_SECONDS = 60
 
 /**
- * Shortens leases and waits that end later than any that begin now. A clock that was set back since wrote them, and their jobs would
- * stand still for as long as it was ahead.
+ * Shortens leases and waits that end later than any that begin now. They were written before a clock was set back, and their jobs would wait for as
+ * long as the clock was ahead.
  */
 export function shortenWaits(types: readonly string[]): Promise<void> {
   return workerTransaction(async (tx) => {

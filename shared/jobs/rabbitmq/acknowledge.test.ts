@@ -2,7 +2,7 @@ import type { ConsumeMessage } from 'amqplib'
 import { expect, it } from 'vitest'
 import { createAcknowledger } from './acknowledge.ts'
 
-/** An acknowledger with messages 1 to `count` in hand, and what it has sent. */
+/** An acknowledger with messages 1 to `count` delivered, and the acknowledgements that it has sent. */
 function withMessages(count: number) {
   const sent: Array<[tag: number, allUpTo: boolean]> = []
   const ack = ({ fields }: ConsumeMessage, allUpTo = false) => sent.push([fields.deliveryTag, allUpTo])

@@ -4,13 +4,13 @@ export interface Acknowledger {
   /** Call it with each message as it is delivered. */
   note: (message: ConsumeMessage) => void
   acknowledge: (message: ConsumeMessage) => void
-  /** Sends at once what would be sent at the end of the turn. */
+  /** Sends at once the acknowledgements that would be sent at the end of the turn. */
   flush: () => void
 }
 
 /**
- * Acknowledges together the messages that are done in one turn of the event loop, as far as they were delivered in a row: one command
- * to the broker instead of some hundred. Messages behind a longer job are acknowledged one by one. A closed channel sends nothing.
+ * Acknowledges together the messages that are done in one turn of the event loop, as far as they were delivered in a row: one command to the broker
+ * instead of some hundred. Messages behind a longer job are acknowledged one by one. Nothing is sent on a closed channel.
  */
 export function createAcknowledger(channel: Pick<Channel, 'ack'>, isOpen: () => boolean): Acknowledger {
   const outstanding = new Map<number, ConsumeMessage>()

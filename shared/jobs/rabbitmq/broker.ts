@@ -6,13 +6,13 @@ import { type ConnectionState, followConnection } from './connection-state.ts'
 import { createPublisher, type Publish } from './publisher.ts'
 import { declareQueue, type Queue, queuesOf } from './queues.ts'
 
-/** One connection to the broker with one channel. It does not reconnect: open another once it is closed. */
+/** One connection to the broker with one channel. It does not reconnect: once it is closed, open another one. */
 export interface Broker extends Pick<ConnectionState, 'isOpen' | 'closed' | 'ready'> {
   declare: (queue: Queue) => Promise<void>
   send: Publish
-  /** The messages that are ready in a queue; those delivered and not acknowledged do not count. Throws where there is no such queue. */
+  /** The number of ready messages in a queue, without messages that are delivered and not acknowledged. Throws if there is no such queue. */
   count: (queue: string) => Promise<number>
-  /** Consumes a queue, with `prefetch` unacknowledged messages at most. Gives what cancels it. */
+  /** Consumes a queue, with at most `prefetch` unacknowledged messages. Returns the function that cancels it. */
   consume: (
     queue: string,
     prefetch: number,
@@ -28,10 +28,10 @@ export interface Broker extends Pick<ConnectionState, 'isOpen' | 'closed' | 'rea
 
 const CONNECT_MAX_MS = 5_000
 const CLOSE_MAX_MS = 2_000
-/** A broker that has vanished is noticed within twice this. */
+/** The loss of a broker is noticed within twice this time. */
 const HEARTBEAT_SECONDS = 10
 
-/** Connects, and declares the queues. Throws where the broker does not answer within 5 s, or refuses. */
+/** Connects, and declares the queues. Throws if the broker does not answer within 5 s, or refuses. */
 export async function openBroker({ url, queue }: BrokerSettings): Promise<Broker> {
   const connection = await connectTo(url).catch((error) => {
     throw explained(error, queue)
@@ -50,7 +50,7 @@ export async function openBroker({ url, queue }: BrokerSettings): Promise<Broker
   }
 }
 
-/** Says what is missing where the broker refuses access: no retry will help. */
+/** An error that says what is missing if the broker refuses access: no retry will help. */
 function explained(error: unknown, queue: string): unknown {
   const { message } = error as Error
   // The driver does not pass the reason on.
@@ -64,7 +64,7 @@ function explained(error: unknown, queue: string): unknown {
   return new Error(`${message}: the user of JOBS_URL needs rabbitmqctl set_permissions -p VHOST USER ${permissions}`)
 }
 
-/** Destroys the connection, and by that ends `work`, where it takes longer than `limitMs`. */
+/** Destroys the connection, and so ends `work`, if `work` takes longer than `limitMs`. */
 export async function withDeadline<Result>(
   { destroy }: Pick<Broker, 'destroy'>,
   limitMs: number,
@@ -78,7 +78,7 @@ export async function withDeadline<Result>(
   }
 }
 
-/** Loads the driver, so that a process without a broker does not. */
+/** Loads the driver here, so that a process without a broker does not load it. */
 async function connectTo(url: string): Promise<ChannelModel> {
   const { connect } = await import('amqplib')
   const complete = new URL(url)
@@ -88,7 +88,7 @@ async function connectTo(url: string): Promise<ChannelModel> {
   return connection
 }
 
-/** Users of the connection see its end. Without a listener, an error would end the process. */
+/** The connection's users notice its end. Without these listeners, an error would end the process. */
 function listenForErrors(emitter: ChannelModel | ConfirmChannel, what: string): void {
   emitter.on('error', (error: Error) => logger().warn({ err: error }, `the ${what} to the broker failed`))
   emitter.on('handler-error', (error: Error) => logger().error({ err: error }, `a listener of the ${what} failed`))
@@ -128,7 +128,7 @@ function createBroker(connection: ChannelModel, channel: ConfirmChannel, destroy
       if (!isOpen()) return
       acknowledger.flush()
       beginClose()
-      // Not awaited: the driver never settles it where the connection breaks meanwhile.
+      // Not awaited: if the connection breaks meanwhile, the driver never settles this promise.
       connection.close().catch(() => {})
       await withDeadline({ destroy }, CLOSE_MAX_MS, () => closed)
     },

@@ -2,20 +2,20 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { ChannelModel, ConfirmChannel } from 'amqplib'
 import { logger } from '#telemetry'
 
-/** A broker that is out of memory or disk takes no messages for as long as that lasts. */
+/** A broker that is out of memory or disk takes no messages until it has enough again. */
 const BLOCKED_MAX_MS = 5_000
 
 export interface ConnectionState {
   isOpen: () => boolean
   /** Resolves when the connection has ended, for whatever reason. */
   closed: Promise<void>
-  /** Resolves once the broker takes messages. Rejects if it does not within 5 s. */
+  /** Resolves once the broker takes messages. Rejects if it does not do so within 5 s. */
   ready: () => Promise<void>
   /** Makes `isOpen` false before the connection has ended. */
   beginClose: () => void
 }
 
-/** Follows the state of a connection and its channel. It calls `destroy` where the broker closes the channel alone. */
+/** Follows the state of a connection and its channel. Calls `destroy` if the broker closes only the channel. */
 export function followConnection(
   connection: ChannelModel,
   channel: ConfirmChannel,

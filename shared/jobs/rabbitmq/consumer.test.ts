@@ -9,7 +9,7 @@ import { renewLease } from '../attempts/claim.ts'
 import { acknowledge, deferred, emptyJobs, row, start, stopAll, submit, until } from '../testing/work.ts'
 import { claimDelivery } from './deliveries.ts'
 
-// What is promised of the broker alone; what is promised of any queue is in work.test.ts and lost.test.ts.
+// Guarantees of the broker only; the guarantees of any queue are tested in work.test.ts and lost.test.ts.
 
 describe.skipIf(rabbitUrl === undefined)(`a worker whose queue is ${inRabbit}`, () => {
   let broker: JobsBroker
@@ -39,7 +39,7 @@ describe.skipIf(rabbitUrl === undefined)(`a worker whose queue is ${inRabbit}`, 
     return message || undefined
   }
 
-  /** How many messages wait in the queue, those in workers' hands not counted. */
+  /** How many messages wait in the queue, without those that are delivered to workers. */
   const waiting = async () => (await broker.withChannel((channel) => channel.checkQueue(queue()))).messageCount
 
   it.each([
@@ -57,7 +57,7 @@ describe.skipIf(rabbitUrl === undefined)(`a worker whose queue is ${inRabbit}`, 
       type: 'make-coffee',
       headers: { colour: 'red', reason },
     })
-    // It goes on with the next one.
+    // The worker goes on with the next message.
     const { id } = await submit()
     await until(async () => expect(await row(id)).toMatchObject({ state: 'succeeded' }))
     expect(worker.jobIds).toEqual([id])
@@ -100,7 +100,7 @@ describe.skipIf(rabbitUrl === undefined)(`a worker whose queue is ${inRabbit}`, 
     const { id } = await submit()
     let stage: 'before' | 'claimed' | 'lost' = 'before'
     const proxy = await openProxy(home, (bytes) => {
-      // A lease is the id of a message and one of its own.
+      // A lease consists of a message's id and an id of its own.
       if (stage === 'before' && /[0-9a-f-]{36}:[0-9a-f-]{36}/.test(bytes.toString('latin1'))) stage = 'claimed'
       if (stage !== 'claimed' || !bytes.includes('COMMIT\0')) return bytes
       stage = 'lost'
@@ -160,12 +160,12 @@ describe.skipIf(rabbitUrl === undefined)(`a worker whose queue is ${inRabbit}`, 
     const { id } = await submit()
     await sql`update jobs set attempts = 4`
     await inRivalSession(async (rival) => {
-      // A claim waits for this. So does a round of overdue jobs, and what only looks for lost jobs does not.
+      // A claim waits for this lock, and so does a round of overdue jobs. The look for lost jobs does not.
       await rival`lock table jobs in share mode`
       const worker = start(() => acknowledge)
       await blocked(1, 'attempts = attempts + 1')
       const afterStop = worker.stop().then(() => row(id))
-      // By now it would be gone, did it not wait for what becomes of the claim.
+      // By now the worker would have ended if it did not wait for the claim's outcome.
       await waiting()
       await rival`rollback`
       expect(await afterStop).toMatchObject({ state: 'retrying', attempts: 4, lease: null })

@@ -13,9 +13,9 @@ import { claimDelivery, type Delivery, readDelivery } from './deliveries.ts'
 import { queuesOf } from './queues.ts'
 
 const RECONNECT = { baseMs: 100, maxMs: 5_000 }
-/** A healthy broker takes some milliseconds for it. */
+/** A healthy broker takes some milliseconds to subscribe. */
 const SUBSCRIBE_MAX_MS = 5_000
-/** The pause between claims while the database is away. The message is kept meanwhile: requeued, it would return at once. */
+/** The pause between claims while the database is away. The message is kept meanwhile: if it were requeued, it would return at once. */
 const CLAIM_RETRY_MS = 1_000
 
 const deadLettered = counter('job_messages_dead_lettered_total', 'Messages that named no job and were dead-lettered.')
@@ -30,7 +30,7 @@ interface Consumer {
   claiming: Set<Promise<unknown>>
 }
 
-/** Works what the broker delivers. While the broker is away, jobs in flight go on, and the consumer reconnects until it succeeds. */
+/** Works on the jobs that the broker delivers. While the broker is away, jobs in flight go on, and the consumer reconnects until it succeeds. */
 export function consume(settings: BrokerSettings, jobs: InFlightJobs): Worker {
   const stopping = new AbortController()
   const { signal } = stopping
@@ -42,13 +42,13 @@ export function consume(settings: BrokerSettings, jobs: InFlightJobs): Worker {
       stopping.abort()
       const broker = await running
       await Promise.all([rescuer.stop(), jobs.drain(), ...claiming])
-      // Last: unacknowledged messages return to the queue, and their jobs have to be handed back by then.
+      // Last, because unacknowledged messages return to the queue, and their jobs must be handed back by then.
       await broker?.close()
     },
   }
 }
 
-/** Gives the last connection, which stays open for acknowledgements of the jobs in flight. */
+/** Returns the last connection, which stays open for acknowledgements of the jobs in flight. */
 async function consumeUntil(consumer: Consumer): Promise<Broker | undefined> {
   const { settings, signal } = consumer
   let broker: Broker | undefined
@@ -83,12 +83,12 @@ async function consumeFrom(broker: Broker, consumer: Consumer): Promise<void> {
   await Promise.all(cancels.map((cancel) => cancel()))
 }
 
-/** Never throws. The broker redelivers a message that is not acknowledged here when the connection ends. */
+/** Never throws. If a message is not acknowledged here, the broker redelivers it when the connection ends. */
 async function take(message: ConsumeMessage, type: string, broker: Broker, consumer: Consumer): Promise<void> {
   const { jobs, slots, claiming } = consumer
   const delivery = readDelivery(message)
   if ('reason' in delivery) return deadLetter(message, delivery.reason, broker, consumer)
-  // The message came over a lost connection, and returned to the process that runs its job.
+  // The message came over a lost connection, and has returned to the process that runs its job.
   if (delivery.isRedelivered && jobs.hasClaim(`${delivery.messageId}:`)) return broker.acknowledge(message)
   await slots.acquire(type)
   try {
@@ -106,7 +106,7 @@ async function take(message: ConsumeMessage, type: string, broker: Broker, consu
 
 async function claimPatiently(delivery: Delivery, broker: Broker, { signal }: Consumer) {
   let asked = delivery
-  // The broker ends this by closing the channel where a message is not acknowledged within half an hour.
+  // If a message is not acknowledged within half an hour, the broker closes the channel, which ends this loop.
   while (broker.isOpen() && !signal.aborted) {
     try {
       const claim = await claimDelivery(asked)
@@ -114,7 +114,7 @@ async function claimPatiently(delivery: Delivery, broker: Broker, { signal }: Co
       await handBackSafely([claim])
     } catch (error) {
       logger()[levelOf(error)]({ job: delivery.jobId, err: error }, 'could not claim the job; it will try again')
-      // It may have been claimed, and the answer lost: nobody runs it then, as after a connection that has ended.
+      // The job may have been claimed, and the answer lost. Then no worker runs it, as after a connection that has ended.
       asked = { ...delivery, isRedelivered: true }
       await pause(jittered(CLAIM_RETRY_MS), signal)
     }
@@ -142,7 +142,7 @@ async function deadLetter(
   }
 }
 
-/** What the promise gives, or undefined as soon as `signal` is aborted. */
+/** The result of the promise, or undefined as soon as `signal` is aborted. */
 async function unlessAborted<Result>(promise: Promise<Result>, signal: AbortSignal): Promise<Result | undefined> {
   let abort = () => {}
   const aborted = new Promise<undefined>((resolve) => {

@@ -8,19 +8,19 @@ import { type Claim, claimRows, workerTransaction } from '../attempts/claim.ts'
 /** A message that names a job. */
 export interface Delivery {
   jobId: string
-  /** The same at each delivery of the message. The ids of its claims begin with it. */
+  /** The same at each delivery of the message. The ids of its claims begin with this id. */
   messageId: string
-  /** Whether it may have been delivered before. */
+  /** Whether the message may have been delivered before. */
   isRedelivered: boolean
 }
 
-/** The body of a message. Its properties have the rest. */
+/** The body of a message. The rest is in the message's properties. */
 export const JobMessage = z.object({ jobId: z.guid().toLowerCase() }).meta({ id: 'JobMessage' })
 
-/** The dispatcher's have 60. */
+/** The dispatcher's messages have 60. */
 const CONTENT_BYTES_MAX = 10_000
 
-/** Gives the reason where a message names no job. */
+/** Returns the reason if a message names no job. */
 export function readDelivery({ content, properties, fields }: ConsumeMessage): Delivery | { reason: string } {
   if (content.length > CONTENT_BYTES_MAX) return { reason: `It has ${content.length} bytes.` }
   let json: unknown
@@ -40,18 +40,18 @@ export function readDelivery({ content, properties, fields }: ConsumeMessage): D
   }
 }
 
-/** Messages whose jobs one statement claims: more than a process has in flight, mostly. */
+/** The most messages whose jobs one statement claims: mostly more than a process has in flight. */
 const CLAIMED_MAX = 200
 
-/** How much earlier than the database the broker may find a job due: it measures delays with a clock of its own. */
+/** How much earlier than the database the broker may find a job due: it measures delays with its own clock. */
 const EARLY_MS = 1_000
 
 /**
- * Claims the job that a message names, together with those of other messages of the moment. Gives the claim; `unknown` where there is no
- * such job; `none` for a job that is over, not due, or claimed by another.
+ * Claims the job that a message names, together with those of other messages that come at the same time. Returns the claim; `unknown` if there is
+ * no such job; `none` for a job that is over, not due, or claimed by another worker.
  *
- * It takes over a job that runs under an earlier delivery of the same message: the broker redelivers the messages of a connection that
- * has ended. It does not take over a last attempt, whose worker may be alive: that one is left to its lease.
+ * It takes over a job that runs under an earlier delivery of the same message: the broker redelivers the messages of a connection that has ended.
+ * It does not take over a last attempt, whose worker may be alive: only the end of its lease ends that attempt.
  */
 export const claimDelivery = batched(CLAIMED_MAX, (deliveries: Delivery[]) =>
   workerTransaction(async (tx) => {

@@ -11,15 +11,15 @@ import { type Broker, openBroker, withDeadline } from './broker.ts'
 import type { JobMessage } from './deliveries.ts'
 import { queuesOf } from './queues.ts'
 
-/** Jobs a transaction: some 50 ms, most of it the broker's. */
+/** Jobs per transaction: some 50 ms, most of it in the broker. */
 const BATCH_MAX = 1_000
-/** Batches a run: 20,000 jobs take some seconds, well below a run's time-out. */
+/** Batches per run: 20,000 jobs take some seconds, well below a run's time-out. */
 const BATCHES_MAX = 20
-/** A healthy broker confirms a batch in some 20 ms. Less than a transaction may take. */
+/** A healthy broker confirms a batch in some 20 ms. This limit is less than a transaction may take. */
 const CONFIRM_MAX_MS = 5_000
 /** Any fixed number that no other advisory lock of this database uses: "jobs" in ASCII. */
 const DISPATCH_LOCK = 0x6a6f6273
-/** How often overdue jobs are dispatched again, how long a job has to be due for that, and how many a round. */
+/** How often overdue jobs are dispatched again, how long a job must be due for that, and how many jobs per round. */
 const OVERDUE_ROUND_MS = 10_000
 const OVERDUE_MS = 60_000
 const OVERDUE_MAX = 1_000
@@ -34,9 +34,9 @@ let opening: Promise<Broker> | undefined
 let nextOverdueRoundAt = 0
 
 /**
- * Dispatches waiting jobs to the broker, in batches, and deletes each dispatch once the broker has confirmed it. Of all processes, one works
- * at a time. A job may be dispatched twice, which is harmless, because workers claim its row. Gives the number of jobs. Throws
- * `unavailable` where the broker does not take them. Does nothing where the table is the queue.
+ * Dispatches waiting jobs to the broker, in batches, and deletes each dispatch once the broker has confirmed it. Only one process works on it at a
+ * time. A job may be dispatched twice, which is harmless, because workers claim its row. Returns the number of jobs. Throws `unavailable` if the
+ * broker does not take them. Does nothing if the table is the queue.
  */
 export async function dispatchJobs(context: RequestContext): Promise<number> {
   const settings = brokerSettings()
@@ -54,7 +54,7 @@ export async function dispatchJobs(context: RequestContext): Promise<number> {
   return total
 }
 
-/** Closes the dispatcher's connection. Workers close their own. A later call opens another, with the settings of then. */
+/** Closes the dispatcher's connection. Workers close their own. A later call opens another connection, with the settings of that time. */
 export async function closeJobs(): Promise<void> {
   const closing = opening
   opening = undefined
@@ -99,7 +99,7 @@ async function dispatchBatch(
   return read
 }
 
-/** Throws that the broker is away, or does not take jobs, and why: no fault of ours. */
+/** Throws the error that the broker is away, or does not take jobs, and why: this is not a fault of this service. */
 function refuse(error: unknown): never {
   const reason = error instanceof Error ? error.message : String(error)
   throw new ServiceError('unavailable', `RabbitMQ does not take jobs, which wait in the database: ${reason}`, {
@@ -113,13 +113,13 @@ async function takeTurn(tx: Sql): Promise<boolean> {
   return row.taken
 }
 
-/** Gives the sequences of the sent dispatches, and the failure of another if there is one. */
+/** Returns the sequences of the sent dispatches, and the failure of another one, if any. */
 async function sendAll(
   broker: Broker,
   queue: string,
   dispatches: Dispatch[],
 ): Promise<{ done: number[]; failure?: Error }> {
-  // At each batch: an operator may have deleted a queue.
+  // At each batch, because an operator may have deleted a queue.
   for (const type of new Set(dispatches.flatMap(({ job }) => job?.type ?? []))) {
     if (isJobType(type)) await broker.declare(queuesOf(queue).ofType(type)).catch(refuse)
   }
@@ -140,9 +140,9 @@ function send(broker: Broker, queue: string, job: NonNullable<Dispatch['job']>):
 }
 
 /**
- * Finds the jobs of a broker that has lost its messages (perhaps a new one at the same address), which would wait for ever: where the broker
- * has no message of a type left, they are the jobs of that type that have been due for a minute without a dispatch. Some of these may still
- * be in a queue for a longer delay; a second message does no harm.
+ * Finds the jobs of a broker that has lost its messages (perhaps a new broker at the same address): these jobs would wait for ever. If the broker
+ * has no message of a type left, they are the jobs of that type that have been due for a minute without a dispatch. Some of these may still be in a
+ * queue for a longer delay; a second message does no harm.
  */
 async function redispatchOverdue(broker: Broker, { queue }: BrokerSettings, context: RequestContext): Promise<void> {
   const { work } = queuesOf(queue)

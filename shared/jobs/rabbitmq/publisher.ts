@@ -2,12 +2,12 @@ import { randomUUID } from 'node:crypto'
 import type { ConfirmChannel, Message, Options } from 'amqplib'
 import type { Address } from './queues.ts'
 
-/** Resolves once a message is safe in a queue. Rejects if it is not, or if that can't be known. */
+/** Resolves once a message is safe in a queue. Rejects if it is not, or if this can't be known. */
 export type Publish = (address: Address, content: Buffer, properties: Options.Publish) => Promise<void>
 
-/** Makes a channel's `Publish`. It can be made once a channel. */
+/** Creates a channel's `Publish`. Call it once per channel. */
 export function createPublisher(channel: ConfirmChannel): Publish {
-  // The broker returns a message that it can't route, before it confirms it.
+  // The broker returns a message that it can't route before it confirms the message.
   const returned = new Set<string>()
   channel.on('return', (message: Message) => returned.add(message.properties.messageId))
   return ({ exchange, routingKey }, content, properties) =>

@@ -25,7 +25,7 @@ describe.skipIf(rabbitUrl === undefined)(`a worker that has lost its connection 
       await until(async () => expect(await waiting()).toBe(2 * concurrency))
       proxy.cut()
       proxy.mend()
-      // Those in hand were delivered again, and acknowledged at once; the next were delivered behind them.
+      // The messages of running jobs were delivered again and acknowledged at once; the next messages were delivered behind them.
       await until(async () => expect(await waiting()).toBe(concurrency))
       const other = await submit('verify-ledger')
       await until(async () => expect(await row(other.id)).toMatchObject({ state: 'succeeded' }))

@@ -1,6 +1,6 @@
 import { type ConfirmChannel, connect } from 'amqplib'
 
-/** Looks at a broker from outside, and puts into it what the service would not: on a connection of its own. */
+/** Looks at a broker from outside, and puts messages into it that the service would not, on a connection of its own. */
 export async function withChannel<Result>(
   url: string,
   work: (channel: ConfirmChannel) => Promise<Result>,
@@ -8,7 +8,7 @@ export async function withChannel<Result>(
   const connection = await connect(url)
   try {
     const channel = await connection.createConfirmChannel()
-    // What fails on it tells of that itself.
+    // An operation that fails on the channel reports that itself.
     channel.on('error', () => {})
     return await work(channel)
   } finally {

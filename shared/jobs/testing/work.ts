@@ -10,7 +10,7 @@ import type { Job } from '../schema.ts'
 import { work } from '../work.ts'
 import type { Worker } from '../worker.ts'
 
-/** What can say that a job is due: a suite that speaks of the port alone runs with each. */
+/** The sources that can tell that a job is due. A suite that only uses the port runs with each of them. */
 export const adapters = [
   { where: 'in the table', isThere: true, start: async () => async () => {} },
   {
@@ -33,7 +33,7 @@ export function deferred(): { promise: Promise<void>; resolve: () => void } {
   return { promise, resolve }
 }
 
-/** Claims the job that has been due the longest, as a worker would that is never heard of again. */
+/** Claims the job that has been due the longest, like a worker that then disappears. */
 export async function claimOne(): Promise<Claim> {
   const [claim] = await claimJobs(new Map(Object.keys(jobTypes).map((type) => [type, 1])))
   if (!claim) throw new Error('nothing was due')
@@ -42,12 +42,15 @@ export async function claimOne(): Promise<Claim> {
 
 export const until = (check: () => unknown) => vi.waitFor(check, { timeout: 10_000, interval: 10 })
 
-/** Removes all jobs. A worker or a dispatcher beside it takes locks in another order: where a deadlock ends this one, it is tried again. */
+/**
+ * Removes all jobs. A worker or a dispatcher that runs beside it takes locks in another order: if a deadlock aborts this statement, it is tried
+ * again.
+ */
 export async function emptyJobs(): Promise<void> {
   await until(() => sql`truncate jobs, job_dispatches cascade`)
 }
 
-/** Works the queue, and stops with the test. What it delivers is run by `run`; a run that succeeds says so in the database. */
+/** Works on the queue, and stops with the test. `run` runs the delivered jobs; the success of a run is recorded in the database. */
 export function start(run: (claim: Claim) => Outcome | Promise<Outcome>): Worker & { jobIds: string[] } {
   const jobIds: string[] = []
   const worker = work({
