@@ -28,7 +28,9 @@ function cached<Value>(
   return throughCache(store, options, context, load)
 }
 
-/** A thing that changes: a load gives what it is, and where the log is, when it begins; each takes until `finish` is called. */
+/**
+ * A thing that changes. A load returns the thing and the log's position as they are when the load begins; each load takes until `finish` is called.
+ */
 function thing(initial: unknown) {
   let now = { result: initial, asOf: '1-0/1' }
   const waiting: Array<() => void> = []
@@ -72,7 +74,7 @@ for (const { where, url } of [
       overrideEnvironment({ CACHE_URL: undefined })
     })
 
-    /** Returns once what was put can be read. */
+    /** Resolves once the value that was put can be read. */
     const settled = (asked: unknown[]) =>
       vi.waitFor(async () => {
         const before = asked.length
@@ -136,7 +138,7 @@ for (const { where, url } of [
       await vi.waitFor(() => expect(asked.length).toBe(1))
       change('new', '1-0/20')
       invalidate([options.group], '1-0/20')
-      // Known in Redis before the old value comes, as it would be anywhere.
+      // The invalidation is known in Redis before the old value comes, as it would be in any process.
       await sleep(30)
       finish()
       expect(await early).toBe('old')

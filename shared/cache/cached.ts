@@ -9,9 +9,9 @@ import { isOnLaterTimeline, reaches } from './token-order.ts'
 const requests = counter('cache_requests_total', 'Reads through the cache, by outcome.', ['cache', 'outcome'])
 
 /**
- * Reads through the cache what `query` reads: a value that JSON can hold, or null for a thing that does not exist. A request with a token
- * never gets a value that may be older than it. Readers of one key share a query, within a process and, while the cache answers, across
- * processes. Throws what `read` throws, and nothing of its own.
+ * Reads the result of `query` through the cache: a value that JSON can hold, or null for a thing that does not exist. A request with a token never
+ * gets a value that may be older than the token. Readers of one key share a query, within a process and, while the cache answers, across processes.
+ * Throws what `read` throws, and nothing else.
  *
  * @example
  * const place = { name: 'products', key: `product:${id}`, group: `product:${id}`, freshMs: 10_000 }
@@ -27,7 +27,7 @@ export function cached<Value>(
   return throughCache(store, options, context, (by) => readAsOf(by, query, isMissing))
 }
 
-/** The same with any load. It gets a context whose token says how new the value has to be. */
+/** The same with any load. The load gets a context whose token says how new the value must be. */
 export async function throughCache<Value>(
   store: CacheStore,
   options: CacheOptions,
@@ -42,7 +42,7 @@ export async function throughCache<Value>(
   if (entry && (token === undefined || reaches(entry.asOf, token))) {
     const isFresh = Date.now() < entry.freshUntil
     count(options.name, isFresh ? 'hit' : 'stale')
-    // A reader that gets the stale value neither waits for the new one nor fails with it.
+    // A reader that gets the stale value does not wait for the new one, and does not fail with it.
     if (!isFresh) shareLoad(store, options, context, { watermark }, load).catch(() => {})
     return entry.value as Value
   }
@@ -52,7 +52,7 @@ export async function throughCache<Value>(
     if (others) return others.value as Value
   }
   const { result, asOf } = await shareLoad(store, options, context, { token, watermark }, load)
-  // A token from before a fail-over keeps reads from the cache and the replicas. The new one does not.
+  // A token from before a fail-over keeps reads away from the cache and the replicas. The new token does not.
   if (token !== undefined && isOnLaterTimeline(asOf, token)) context.response.consistencyToken = asOf
   return result as Value
 }

@@ -1,4 +1,4 @@
-/** Freezes a value deeply: several readers get the same one, so none of them may change it. */
+/** Freezes a value deeply: several readers get the same value, so none of them may change it. */
 export function freeze(value: unknown): void {
   if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return
   Object.freeze(value)

@@ -4,12 +4,12 @@ import { openStore } from './stores/open-store.ts'
 import { WATERMARK_TTL_MS } from './stores/store.ts'
 import { later } from './token-order.ts'
 
-/** Groups that may wait to be invalidated while the cache does not answer. Past this, entries stay until they expire. */
+/** Groups that may wait to be invalidated while the cache does not answer. Beyond this number, entries stay until they expire. */
 const PENDING_MAX = 100_000
 const RETRY_MS = 250
 const FLUSH_MAX_MS = 500
 const FLUSH_POLL_MS = 10
-/** Groups a batch: a change of a thousand products must not block the event loop. */
+/** Groups per batch: a change of a thousand products must not block the event loop. */
 const BATCH_MAX = 500
 
 const dropped = counter(
@@ -27,9 +27,9 @@ const pending = new Map<string, { asOf: string; since: number }>()
 let isSending = false
 
 /**
- * Raises the watermark of these groups to the token `asOf` of the commit that changed them: older entries are served no more. In the
- * cache of this process it takes effect at once, in Redis shortly after. While Redis does not answer, it is retried until older entries
- * have expired. Requests with a token do not depend on it.
+ * Raises the watermark of these groups to the token `asOf` of the commit that changed them: older entries are no longer served. This takes effect
+ * at once in this process's cache, and shortly after in Redis. While Redis does not answer, it is retried until older entries have expired.
+ * Requests with a token do not depend on it.
  *
  * @example
  * afterCommit(tx, (token) => invalidate([`product:${id}`], token))
@@ -45,7 +45,7 @@ export function invalidate(groups: Iterable<string>, asOf: string): void {
   void send()
 }
 
-/** Sends one batch at a time. Invalidations that arrive meanwhile make the next. */
+/** Sends one batch at a time. Invalidations that arrive meanwhile make up the next batch. */
 async function send(): Promise<void> {
   isSending = true
   while (pending.size > 0) {
@@ -72,7 +72,7 @@ function keep(group: string, asOf: string, since: number): void {
   else pending.set(group, { asOf: later(waiting?.asOf, asOf) ?? asOf, since: Math.max(since, waiting?.since ?? 0) })
 }
 
-/** Waits for pending invalidations, half a second at most, and drops the rest: the process is about to end. */
+/** Waits for pending invalidations, at most half a second, and drops the rest: the process is about to end. */
 export async function flushInvalidations(): Promise<void> {
   for (let waitedMs = 0; isSending && waitedMs < FLUSH_MAX_MS; waitedMs += FLUSH_POLL_MS) {
     await new Promise((resolve) => setTimeout(resolve, FLUSH_POLL_MS))

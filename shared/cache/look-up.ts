@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { counter } from '#telemetry'
 import type { CacheStore, Entry, EntryKey, Found } from './stores/store.ts'
 
-/** As long as a load in another process usually takes. After that, this process loads the value as well. */
+/** As long as a load in another process usually takes. After this time, this process loads the value as well. */
 const OTHERS_WAIT_MS = 100
 const OTHERS_POLL_MS = 10
 
@@ -10,7 +10,7 @@ const failures = counter('cache_failures_total', 'Operations that the cache fail
   'operation',
 ])
 
-/** Look-ups under way in a store outside of this process. Readers of one key share one. */
+/** Look-ups under way in a store outside of this process. Readers of one key share a look-up. */
 const underWay = new Map<string, Promise<Found>>()
 
 /** Never throws: while the cache fails, every reader gets the lease of a miss. */
@@ -28,7 +28,7 @@ export function lookUp(store: CacheStore, entryKey: EntryKey, lease: boolean): P
   return lookingUp
 }
 
-/** Waits for the process that has the lease to put its entry. Undefined where this process has to load the value itself. */
+/** Waits until the process that has the lease puts its entry. Undefined if this process has to load the value itself. */
 export async function waitForOthers(store: CacheStore, entryKey: EntryKey): Promise<Entry | undefined> {
   for (let waitedMs = 0; waitedMs < OTHERS_WAIT_MS; waitedMs += OTHERS_POLL_MS) {
     await sleep(OTHERS_POLL_MS)
@@ -38,7 +38,7 @@ export async function waitForOthers(store: CacheStore, entryKey: EntryKey): Prom
   return undefined
 }
 
-/** Undefined where the cache fails. */
+/** Undefined if the cache fails. */
 export async function attempt<Result>(
   operation: string,
   work: () => Promise<Result> | Result,

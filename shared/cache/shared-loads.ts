@@ -5,17 +5,17 @@ import type { CacheStore, Entry, EntryKey } from './stores/store.ts'
 import { isPast, later, reaches } from './token-order.ts'
 
 export interface CacheOptions extends EntryKey {
-  /** Names the cache in metrics: from a bounded set. */
+  /** The name of the cache in metrics, from a bounded set. */
   name: string
   /** How long a value is fresh, plus or minus a tenth, at random. */
   freshMs: number
   /** How long a value is served after that, while it is loaded again. */
   staleMs?: number
-  /** The `freshMs` of null, a thing that does not exist. */
+  /** The `freshMs` of null, which stands for a thing that does not exist. */
   missingMs?: number
 }
 
-/** The result of a load: a value that JSON can hold, or null for a thing that does not exist; and a token for what it covers. */
+/** The result of a load: a value that JSON can hold, or null for a thing that does not exist; and a token that the value covers. */
 export interface Loaded<Value> {
   result: Value
   asOf: string
@@ -23,7 +23,7 @@ export interface Loaded<Value> {
 
 export type Load<Value> = (context: RequestContext) => Promise<Loaded<Value>>
 
-/** Loads that this process shares. Past this, each reader loads for itself. */
+/** The most loads that this process shares. Beyond that, each reader loads for itself. */
 const LOADS_MAX = 10_000
 
 const loads = counter('cache_loads_total', 'Values loaded because the cache had none that was new enough.', ['cache'])
@@ -40,7 +40,7 @@ export const isLoading = (key: string) => underWay.has(key)
 
 export const isMissing = (value: unknown) => value === null
 
-/** Joins a load under way that is new enough for `token` and the group's watermark, or begins one. */
+/** Joins a load under way that is new enough for `token` and the group's watermark, or begins a load. */
 export function shareLoad<Value>(
   store: CacheStore,
   options: CacheOptions,
@@ -52,7 +52,7 @@ export function shareLoad<Value>(
   const shared = underWay.get(key)
   const isNewEnough =
     (watermark === undefined || reaches(shared?.atLeast, watermark)) &&
-    // Two commits may have one token, and a load may have begun between them.
+    // Two commits may have the same token, and a load may have begun between them.
     (token === undefined || isPast(shared?.atLeast, token))
   if (shared && isNewEnough) return shared.promise
   const atLeast = later(token, watermark)
@@ -86,7 +86,7 @@ async function loadAndPut<Value>(
   // Plus or minus a tenth, so that values loaded together do not expire together.
   const lifeMs = (isThere ? freshMs : missingMs) * (0.9 + Math.random() * 0.2)
   const entry: Entry = { value: loaded.result, asOf: loaded.asOf, freshUntil: Date.now() + lifeMs }
-  // Not awaited: readers that come meanwhile join the load, or begin another.
+  // Not awaited: readers that come meanwhile join the load, or begin another one.
   void attempt('put', () => store.put(options, entry, Math.ceil(lifeMs + (isThere ? staleMs : 0))))
   return loaded
 }

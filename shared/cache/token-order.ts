@@ -1,5 +1,5 @@
 /**
- * A token whose order as a string is the order of log positions: the timeline first, and every number at its full width. It is still a
+ * A token whose order as a string is the order of log positions: the timeline comes first, and every number has its full width. It is still a valid
  * token. A later timeline counts as later, because all reads go to the promoted server from then on.
  */
 export function comparable(token: string): string {
@@ -13,7 +13,7 @@ export function later(one: string | undefined, other: string | undefined): strin
   return comparable(one) >= comparable(other) ? one : other
 }
 
-/** Whether `here` has all that the log had at `there`. False between timelines, where that is unknown. */
+/** Whether `here` has everything that the log had at `there`. False between timelines, because it is unknown then. */
 export function reaches(here: string | undefined, there: string): boolean {
   if (here === undefined) return false
   const [a, b] = [comparable(here), comparable(there)]

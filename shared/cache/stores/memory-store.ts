@@ -6,15 +6,15 @@ import { type CacheStore, type Entry, WATERMARK_TTL_MS } from './store.ts'
 /** 64 MiB of JSON: some 100,000 products. */
 const BYTES_MAX = 64 * 1024 * 1024
 const WATERMARKS_MAX = 200_000
-/** Other processes' changes do not invalidate this store. So an entry lives for this long, and is fresh for half of it. */
+/** Changes by other processes do not invalidate this store. So an entry lives for this time only, and is fresh for half of it. */
 const LIFE_MAX_MS = 1_000
 
-/** A cache in this process, for this process. It needs no leases, because a process shares its loads anyway. */
+/** A cache in this process, for this process only. It needs no leases, because a process shares its loads anyway. */
 export function createMemoryStore(now: () => number = () => performance.now()): CacheStore {
   const perf = { now }
   const entries = new LRUCache<string, Entry>({
     maxSize: BYTES_MAX,
-    // By the JSON: an object takes about twice that, and an entry 200 bytes.
+    // By the size of the JSON: an object takes about twice that, and an entry 200 bytes.
     sizeCalculation: ({ value }, key) => 2 * (JSON.stringify(value).length + key.length) + 200,
     ttl: WATERMARK_TTL_MS,
     perf,

@@ -6,7 +6,7 @@ import type { CacheStore } from './store.ts'
 
 let opened: { store: CacheStore | undefined } | undefined
 
-/** The store of this process, opened at the first call; undefined where none is configured. */
+/** The store of this process, opened at the first call; undefined if none is configured. */
 export function openStore(): CacheStore | undefined {
   opened ??= { store: create() }
   return opened.store

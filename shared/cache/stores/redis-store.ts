@@ -9,13 +9,13 @@ import { type CacheStore, type Entry, type Found, LEASE_MS, WATERMARK_TTL_MS } f
 const TOKEN_LENGTH = 26
 const HEAD_LENGTH = TOKEN_LENGTH + 1 + 13 + 1
 
-/** Look-ups a command. With more in a turn, Redis answers one command while this process parses another: 64 was faster than 16 and 256. */
+/** Look-ups per command. With more look-ups in a turn, Redis answers one command while this process parses another: 64 was faster than 16 and 256. */
 const LOOK_UPS_MAX = 64
 
-/** 16 MiB of texts and the values parsed from them: most answers are the same text as the last for their key. */
+/** 16 MiB of texts and the values parsed from them: most answers have the same text as the last answer for their key. */
 const PARSED_BYTES_MAX = 16 * 1024 * 1024
 
-/** KEYS: entry, watermark, lease. ARGV: lease in ms. Gives entry, watermark, and 1 where the caller gets the lease. */
+/** KEYS: entry, watermark, lease. ARGV: lease in ms. Returns entry, watermark, and 1 if the caller gets the lease. */
 const GET_OR_LEASE = `
   local entry = redis.call('get', KEYS[1])
   local watermark = redis.call('get', KEYS[2])
@@ -42,9 +42,9 @@ const RAISE = `
   redis.call('set', KEYS[1], ARGV[1], 'px', ARGV[2])
   return 1`
 
-/** A cache that all processes share, in one Redis server. The look-ups of one turn of the event loop are one command. */
+/** A cache that all processes share, in one Redis server. The look-ups of one turn of the event loop are sent as one command. */
 export function createRedisStore(connection: RedisConnection): CacheStore {
-  // Most look-ups find an entry, and need no script. One command a turn took a tenth off a cached read.
+  // Most look-ups find an entry, and need no script. One command per turn took a tenth off a cached read.
   const lookUp = inBatches({ max: LOOK_UPS_MAX }, async (entries: string[][]) => {
     const keys = entries.flatMap(([entry = '', watermark = '']) => [entry, watermark])
     const values = await connection.call('mget', (redis) => redis.mget(keys))
@@ -65,7 +65,7 @@ export function createRedisStore(connection: RedisConnection): CacheStore {
     sizeCalculation: ({ text }, key) => 3 * text.length + key.length + 200,
   })
 
-  /** Parses a text again only where it has changed. */
+  /** Parses a text again only if it has changed. */
   function toEntry(key: string, text: string): Entry {
     const before = parsed.get(key)
     if (before?.text === text) return before.entry

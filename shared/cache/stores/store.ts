@@ -1,8 +1,8 @@
-/** A cached value, which JSON can hold, and a token for what it covers: the value may be newer than that, but not older. */
+/** A cached value, which JSON can hold, and a token that it covers: the value may be newer than the token, but not older. */
 export interface Entry {
   value: unknown
   asOf: string
-  /** In milliseconds of the epoch, by the clock of the process that put it. After this, the value is stale and loaded again. */
+  /** In milliseconds of the epoch, by the clock of the process that put the entry. After this time, the value is stale and is loaded again. */
   freshUntil: number
 }
 
@@ -16,13 +16,13 @@ export interface Found {
   entry?: Entry | undefined
   /** The token of the group's last invalidation: older values may neither be served nor cached. */
   watermark?: string | undefined
-  /** True where this reader has the lease to load the value. Readers in other processes wait for it for a moment. */
+  /** True if this reader has the lease to load the value. Readers in other processes wait for it for a moment. */
   isLeased: boolean
 }
 
 /**
- * A cache with an invalidation watermark a group, which only rises. An entry below its group's watermark is neither served nor
- * accepted, so a load that began before a change can't put the old value back after it.
+ * A cache with an invalidation watermark for each group, which only rises. An entry below its group's watermark is neither served nor accepted, so
+ * a load that began before a change can't put the old value back after the change.
  */
 export interface CacheStore {
   /** With `lease`, a miss tries to get the lease to load the value. */
