@@ -51,7 +51,7 @@ function columns(sql: Sql) {
   return sql`id, name, scopes, prefix, expires_at as "expiresAt", created_at as "createdAt"`
 }
 
-/** Makes a key. Only the first answer has `key`: a repeat under the same idempotency key has none, since only a hash is stored. */
+/** Creates a key. Only the first answer contains `key`: a repeat under the same idempotency key lacks it, since only a hash is stored. */
 export async function createApiKey(
   request: z.infer<typeof CreateApiKeyRequest>,
   context: RequestContext,
@@ -88,13 +88,13 @@ export function listApiKeys(page: PageRequest, context: RequestContext): Promise
   })
 }
 
-/** How long the use of a revoked key is reported. A revoked bootstrap key is kept for ever: a restart must not restore it. */
+/** How long the use of a revoked key is reported. A revoked bootstrap key is kept for ever, so that a restart does not restore it. */
 const REVOKED_KEPT_DAYS = 90
 
-/** Revokes a key. Throws `api_key_not_found`, or `last_admin_key` if no other key could administer the service for good. */
+/** Revokes a key. Throws `api_key_not_found`, or `last_admin_key` if no other key without an expiry could administer the service. */
 export async function deleteApiKey(id: string, context: RequestContext): Promise<void> {
   await transaction(context, async (tx) => {
-    // Two admins that revoke each other's key at once must not both succeed.
+    // Two admins that revoke each other's keys at once must not both succeed.
     await tx`lock table api_keys in share row exclusive mode`
     const [row] = await tx<[{ isAdmin: boolean }?]>`
       select 'admin' = any(scopes) and (expires_at is null or expires_at > now()) as "isAdmin" from api_keys where id = ${id}`
@@ -120,8 +120,8 @@ export async function deleteApiKey(id: string, context: RequestContext): Promise
 const BOOTSTRAP_ID = '00000000-0000-7000-8000-000000000000'
 
 /**
- * Makes `key` the one bootstrap admin key; an earlier bootstrap key with another value stops working. A revoked key stays revoked.
- * Throws a ConfigError.
+ * Makes `key` the only bootstrap admin key; an earlier bootstrap key with another value stops working. A revoked key stays revoked. Throws a
+ * ConfigError.
  */
 export async function ensureBootstrapKey(key: string): Promise<void> {
   if (key === DEVELOPMENT_KEY) await requireEmbedded()

@@ -6,7 +6,7 @@ import { DEVELOPMENT_KEY } from './bootstrap-key.ts'
 import { forgetKnownKeys } from './identify.ts'
 import { digestOf, newKey } from './key-format.ts'
 
-/** Makes the test's database look like one of another server: what it says of itself goes for new connections. */
+/** Makes the test's database look like one of another server. Its setting applies to new connections. */
 async function pretend(isEmbedded: boolean): Promise<void> {
   const [{ name } = { name: '' }] = await sql<Array<{ name: string }>>`select current_database() as name`
   await sql.unsafe(`alter database ${name} set stock_management.embedded = '${isEmbedded ? 'on' : 'off'}'`)
@@ -18,7 +18,7 @@ const statusWith = async (key: string) => (await call(await functionNamed('list-
 
 const idOf = async (key: string) => (await sql`select id from api_keys where prefix = ${key.slice(0, 12)}`)[0]?.id
 
-/** The key as a dump of an embedded database would bring it. */
+/** Inserts the key as a dump of an embedded database would contain it. */
 const plant = () => sql`
   insert into api_keys (id, name, scopes, prefix, key_hash)
   values (gen_random_uuid(), 'x', array['admin'], 'dev', ${digestOf(DEVELOPMENT_KEY)}) on conflict do nothing`
@@ -62,7 +62,7 @@ describe('a bootstrap key', () => {
     expect((await call(deleteApiKey, { params, key: 'the-first-bootstrap-key' })).status).toBe(204)
     await ensureBootstrapKey('the-first-bootstrap-key')
     expect(await statusWith('the-first-bootstrap-key')).toBe(401)
-    // For good, whatever else is forgotten of revoked keys.
+    // Revoked for good, even if other revoked keys are forgotten.
     await sql`update revoked_api_keys set revoked_at = now() - interval '10 years'`
     const apiKeyId = await idOf(await newApiKey('products:read'))
     await ensureBootstrapKey('the-second-bootstrap-key')

@@ -2,7 +2,7 @@ import { setImmediate as turnOfLoop } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { createFairSemaphore } from './fair-semaphore.ts'
 
-/** Calls that end when the test says so. */
+/** Calls that end when the test ends them. */
 function works() {
   const started: string[] = []
   const ends: Array<() => void> = []

@@ -2,17 +2,17 @@ import { ServiceError } from '#errors'
 
 interface FairSemaphoreOptions {
   concurrencyMax: number
-  /** Calls that may wait, in all and from one origin. */
+  /** Calls that may wait, in total and from one origin. */
   waitingMax: number
   waitingPerOriginMax: number
 }
 
 /**
- * Bounds how many calls run at a time. Further calls wait, and the origins take turns: one call waits for one slot to come free, however
+ * Bounds how many calls run at a time. Further calls wait, and the origins take turns: a single call waits for one slot to become free, however
  * many calls another origin has waiting. Throws `rate_limited` if too many wait.
  */
 export function createFairSemaphore({ concurrencyMax, waitingMax, waitingPerOriginMax }: FairSemaphoreOptions) {
-  /** By origin; the origin whose turn is next comes first. */
+  /** Waiting calls by origin; the origin whose turn is next comes first. */
   const waiting = new Map<string, Array<() => void>>()
   let waitingCount = 0
   let running = 0

@@ -11,7 +11,7 @@ const ask = async (key: string, remoteAddress = '192.0.2.1') => {
   return (await listProducts.app.fetch(new Request('http://localhost/v1/products'), { incoming })).status
 }
 
-/** Reads of the database so far. */
+/** The number of reads of the database so far. */
 async function reads(): Promise<number> {
   const counts = (await renderMetrics()).matchAll(/^database_reads_total\{.*\} (\d+)$/gm)
   return [...counts].reduce((sum, [, count]) => sum + Number(count), 0)
@@ -51,7 +51,7 @@ describe('a key', () => {
   it('with a wrong checksum is refused without a look into the database', () => {
     const { key } = newKey()
     const guess = `${key.slice(0, -8)}${key.endsWith('00000000') ? '11111111' : '00000000'}`
-    // At once, which a look is not.
+    // The answer comes at once, which it would not after a look-up.
     expect(identify(guess, origin)).toBeUndefined()
   })
 

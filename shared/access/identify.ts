@@ -21,25 +21,25 @@ const known = new LRUCache<string, KnownKey>({ max: 10_000, ttl: 1_500 })
 /** Keys that were valid in the last ten minutes. */
 const recentlyValid = new LRUCache<string, true>({ max: 10_000, ttl: 600_000 })
 
-/** Keys that were just found to be invalid, with the id of a revoked one: a client that repeats one costs the database little. */
+/** Keys that were just found to be invalid, with the id of a revoked one: a client that repeats an invalid key costs the database little. */
 const refused = new LRUCache<string, { revokedId?: string }>({ max: 10_000, ttl: 1_500 })
 
 /**
- * Bounds the look-ups of keys that were not valid recently: each is one look into an index, and all share a few connections. A
- * recently valid key bypasses it, and origins take turns, so a flood of invalid keys costs other clients a wait of milliseconds and no
- * refusal. One origin may have as many waiting as a function serves, and more.
+ * Bounds the look-ups of keys that were not valid recently: each is one look into an index, and all share a few connections. A recently valid key
+ * bypasses this bound, and origins take turns, so a flood of invalid keys costs other clients a wait of milliseconds and no refusal. One origin may
+ * have as many look-ups waiting as a function serves requests, and more.
  */
 const inTurn = createFairSemaphore({ concurrencyMax: 16, waitingMax: 4_000, waitingPerOriginMax: 1_000 })
 
-/** Makes every key be looked up again: one has been made, revoked or replaced. */
+/** Makes every key be looked up again, because a key has been created, revoked or replaced. */
 export function forgetKnownKeys(): void {
   known.clear()
   refused.clear()
 }
 
 /**
- * The identity that `key` proves; undefined for a key that is unknown, revoked or expired. `originOf` gives the request's source.
- * A key in this process's cache, as nearly every one is, is answered without a promise.
+ * The identity that `key` proves; undefined for a key that is unknown, revoked or expired. `originOf` returns the request's source. If the key is
+ * in this process's cache, as nearly every key is, the answer is not a promise.
  */
 export function identify(key: string, originOf: () => string): Identity | undefined | Promise<Identity | undefined> {
   const identity = known.get(key)
@@ -94,11 +94,11 @@ function isFound(row: LookUpRow | undefined): row is LookUpRow & Row {
   return row?.id != null
 }
 
-/** Asks the replica first, so that reads outlive the primary, and the primary for a key that the replica lacks: it may be new. */
+/** Asks the replica first, so that look-ups work while the primary is away. Asks the primary for a key that the replica lacks: it may be new. */
 function findRow(key: string): Promise<Row | undefined> {
   const digest = digestOf(key)
   const find = async (sql: Sql) => {
-    // The row repeats the question, since that a key does not exist has to be as certain as that it does.
+    // The row repeats the requested digest, because an answer that a key does not exist must be as certain as one that it does.
     const [row] = await sql<[LookUpRow?]>`
       select ${digest}::bytea as asked, found.* from (select) as one left join (
         select id, scopes, expires_at as "expiresAt", false as "isRevoked" from api_keys
@@ -113,8 +113,8 @@ function findRow(key: string): Promise<Row | undefined> {
 }
 
 /**
- * Whether the server is the embedded one, by a setting on its command line. No dump or copy of its data has that setting, so no other
- * database accepts the development key, whatever is in its tables.
+ * Whether the server is the embedded one, by a setting on its command line. No dump or copy of its data has that setting, so no other database
+ * accepts the development key, whatever its tables contain.
  */
 export function isEmbedded(sql: Sql) {
   return sql`coalesce(current_setting('stock_management.embedded', true), '') = 'on'`

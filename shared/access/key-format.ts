@@ -2,8 +2,8 @@ import { createHash, randomBytes } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 
 /**
- * `smk_`, 8 digits by which people tell keys apart, 192 random bits, and a checksum, by which a key that was mistyped, cut off or made
- * up is refused without the database. https://github.blog/engineering/behind-githubs-new-authentication-token-formats/
+ * `smk_`, 8 digits to tell keys apart, 192 random bits, and a checksum. By the checksum, a key that was mistyped, cut off or made up is refused
+ * without the database. https://github.blog/engineering/behind-githubs-new-authentication-token-formats/
  */
 export function newKey(): { key: string; prefix: string } {
   const prefix = `smk_${randomBytes(4).toString('hex')}`
@@ -13,7 +13,7 @@ export function newKey(): { key: string; prefix: string } {
 
 const WITH_CHECKSUM = /^(smk_[0-9a-f]{8}_[\w-]{32})([\w-]{8})$/
 
-/** Whether it has the form of our keys but not their checksum. Older keys have none, and a bootstrap key may be anything. */
+/** Whether a key has the form of this service's keys but not their checksum. Older keys have none, and a bootstrap key may be anything. */
 export function hasBadChecksum(key: string): boolean {
   const [, body, checksum] = WITH_CHECKSUM.exec(key) ?? []
   return body !== undefined && checksum !== checksumOf(body)
@@ -23,5 +23,5 @@ function checksumOf(body: string): string {
   return crc32(body).toString(16).padStart(8, '0')
 }
 
-/** The hash that is stored of a key. A key has 192 random bits, so a slow hash would cost every request and protect nothing. */
+/** The stored hash of a key. A key has 192 random bits, so a slow hash would cost every request and protect nothing. */
 export const digestOf = (key: string) => createHash('sha256').update(key).digest()

@@ -102,7 +102,7 @@ describe('where API keys own reservations', () => {
 describe('the migration that finds the makers of old holds', () => {
   beforeAll(() => setTo('1'))
 
-  /** Runs it; gives the number of movements that it has read. */
+  /** Runs the migration; returns the number of movements that it has read. */
   async function findMakers(): Promise<number> {
     const migration = new URL('../database/migrations/0020_makers_of_old_holds.sql', import.meta.url)
     const text = await readFile(migration, 'utf8')
@@ -112,7 +112,7 @@ describe('the migration that finds the makers of old holds', () => {
           select seq_tup_read + idx_tup_fetch as count from pg_stat_xact_user_tables where relname = 'stock_movements'`
         return row.count
       }
-      // Of other transactions of this session as well.
+      // The count includes other transactions of this session.
       const before = await reads()
       await rival.unsafe(text)
       const read = (await reads()) - before
@@ -176,7 +176,7 @@ describe('the migration that finds the makers of old holds', () => {
     const { id } = await make(one, { lines })
     await make(other, { lines })
     await forget([id])
-    // The server hands rows to a loop by fifty.
+    // The server passes rows to a loop in groups of fifty.
     expect(await findMakers()).toBeLessThan(100)
     expect((await call(release, { key: one, params: { reservationId: id }, body: {} })).status).toBe(200)
   })

@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { defineSettings } from '#config'
 
 const settingsSchema = z.object({
-  /** 1: only the API key that made a reservation, or an admin's, sees and changes it. 0: any key with the scope does. */
+  /** 1: only the API key that made a reservation, or an admin key, sees and changes it. 0: any key with the scope does. */
   API_KEYS_OWN_RESERVATIONS: z.enum(['0', '1'], 'must be 0 or 1').default('0'),
 })
 

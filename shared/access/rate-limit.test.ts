@@ -17,7 +17,7 @@ describe('a rate limit', () => {
     const listProducts = await functionNamed('list-products')
     const key = await newKey('products:read')
     const answers = []
-    // With another key: the first answer takes `call` longer to check than a token takes to come back.
+    // With another key: `call` takes longer to check the first answer than a token takes to return.
     await call(listProducts)
     for (let count = 0; count < 5; count++) answers.push(await call(listProducts, { key }))
     expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200, 429])

@@ -5,7 +5,7 @@ import { counter, tracing } from '#telemetry'
 import { type BucketSize, type RateLimitResult, takeToken } from './token-bucket.ts'
 
 const settingsSchema = z.object({
-  /** Requests a second of each API key; twice as many at once. 0: no limit. */
+  /** Requests per second of each API key; twice as many at once. 0: no limit. */
   RATE_LIMIT: integerSetting({ min: 0, max: 1_000_000, default: 1_000 }),
 })
 
@@ -18,13 +18,13 @@ interface Limits {
 /** Throws a ConfigError. */
 export const rateLimits = defineSettings(settingsSchema, ({ RATE_LIMIT: rate }): Limits => {
   const keys = rate === 0 ? undefined : { ratePerSecond: rate, burst: 2 * rate }
-  // The quota is a full bucket, and the window is the time in which an empty one fills up.
+  // The quota is a full bucket, and the window is the time in which an empty bucket fills up.
   return { keys, policy: `"default";q=${2 * rate};w=2` }
 })
 
 /**
- * Counts a request of an API key. Gives what is left to the key, or undefined if there is no limit. It does not throw for a request over
- * the limit, since the headers of the refusal need the result.
+ * Counts a request of an API key. Returns what the key has left, or undefined if there is no limit. It does not throw for a request over the limit,
+ * since the headers of the refusal need the result.
  */
 export function countRequest(apiKeyId: string): Promise<RateLimitResult> | RateLimitResult | undefined {
   const { keys } = rateLimits()
@@ -37,7 +37,7 @@ const requests = counter(
   ['outcome'],
 )
 
-/** Throws `rate_limited` if that request was over the limit. */
+/** Throws `rate_limited` if the counted request was over the limit. */
 export function requireToken({ isAllowed, tokenAfterSeconds }: RateLimitResult): void {
   const outcome = isAllowed ? 'allowed' : 'refused'
   requests.inc({ outcome })

@@ -15,7 +15,7 @@ for (const { where, open, isThere } of [
     const buckets: TokenBuckets = open()
     afterAll(() => buckets.close())
 
-    /** Too slow to give a token back while a test runs. */
+    /** Too slow to return a token while a test runs. */
     const frozen = { ratePerSecond: 0.001, burst: 5 }
 
     it('begin full, and tell what is left and how long it takes', async () => {
@@ -50,7 +50,7 @@ for (const { where, open, isThere } of [
         const { isAllowed } = await buckets.take(name, frozen)
         counts.set(name, (counts.get(name) ?? 0) + Number(isAllowed))
       }
-      // As many at once as a function has in flight, and each key twice among them.
+      // As many at once as a function has in flight, including each key twice.
       for (let round = 0; round < 4; round++) {
         for (let first = 0; first < names.length; first += 250) {
           const some = names.slice(first, first + 250)
@@ -74,7 +74,7 @@ for (const { where, open, isThere } of [
       await sleep(1_000)
       const second = await takeAll()
       expect(Math.min(first, second)).toBeGreaterThanOrEqual(3)
-      // However long this took, no more came of it than the rate gives.
+      // However long this took, it gave no more tokens than the rate allows.
       const seconds = (performance.now() - startedAt) / 1_000
       expect(first + 1 + second).toBeLessThanOrEqual(3 + 4 * seconds)
     })
@@ -100,7 +100,7 @@ it.skipIf(redisUrl === undefined)('an empty bucket goes on filling when the cloc
   const buckets = createRedisBuckets(connection)
   const name = newName()
   const size = { ratePerSecond: 20, burst: 1 }
-  // As it was left before: five minutes ahead of the clock.
+  // As the bucket was left before the clock was set back: five minutes ahead.
   const at = Date.now() + 300_000
   await connection.call('hset', (client) => client.hset(`bucket:${name}`, { tokens: 0, at }))
   expect(await buckets.take(name, size)).toMatchObject({ isAllowed: false })

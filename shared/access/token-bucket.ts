@@ -3,20 +3,20 @@ import { onShutdown } from '#async'
 import { cacheSettings, connectRedis, type RedisConnection } from '#redis'
 import { counter } from '#telemetry'
 
-/** Tokens come back at a rate, up to a number that may be spent at once. */
+/** Tokens return at a rate, up to a number that may be spent at once. */
 export interface BucketSize {
   ratePerSecond: number
   burst: number
 }
 
-/** What taking a token gave. */
+/** The result of taking a token. */
 export interface RateLimitResult {
   isAllowed: boolean
   /** Whole tokens left. */
   remaining: number
-  /** Until the bucket is full again. */
+  /** Seconds until the bucket is full again. */
   fullAfterSeconds: number
-  /** Until there is a token; 0 where there is one now. */
+  /** Seconds until there is a token; 0 if there is one now. */
   tokenAfterSeconds: number
 }
 
@@ -26,7 +26,7 @@ export interface TokenBuckets {
   close: () => Promise<void> | void
 }
 
-/** Buckets in one process. Past it the least recently used are forgotten, which refills them. */
+/** The most buckets in one process. Beyond that, the least recently used are forgotten, which refills them. */
 const BUCKETS_MAX = 100_000
 
 /** Token buckets in this process. https://en.wikipedia.org/wiki/Token_bucket */
@@ -39,7 +39,7 @@ export function createMemoryBuckets(now: () => number = () => performance.now())
       const tokens = Math.min(size.burst, before.tokens + ((at - before.at) / 1_000) * size.ratePerSecond)
       const isAllowed = tokens >= 1
       const left = isAllowed ? tokens - 1 : tokens
-      // An empty bucket is left as it is: it fills with time.
+      // An empty bucket is not written: it fills with time.
       if (left < tokens) buckets.set(name, { tokens: left, at })
       return toRateLimitResult(isAllowed, left, size)
     },
@@ -47,7 +47,7 @@ export function createMemoryBuckets(now: () => number = () => performance.now())
   }
 }
 
-/** KEYS: bucket. ARGV: tokens a second, tokens at most. Gives whether there was a token, and what is left, by Redis's clock. */
+/** KEYS: bucket. ARGV: tokens per second, most tokens. Returns whether there was a token, and what is left, by Redis's clock. */
 const TAKE = `
   local time = redis.call('time')
   local now = time[1] * 1000 + time[2] / 1000
@@ -92,7 +92,7 @@ const local = counter('rate_limit_local_total', 'Requests counted in this proces
 let opened: { shared: TokenBuckets | undefined; own: TokenBuckets } | undefined
 
 /**
- * Takes a token from a bucket in Redis that all processes share; without Redis, or while it does not answer, from one of this
+ * Takes a token from a bucket in Redis that all processes share. Without Redis, or while it does not answer, takes it from a bucket of this
  * process.
  */
 export function takeToken(name: string, size: BucketSize): Promise<RateLimitResult> | RateLimitResult {
@@ -118,7 +118,7 @@ function open() {
   const { CACHE_URL } = cacheSettings()
   onShutdown(closeBuckets)
   const isShared = CACHE_URL !== undefined && CACHE_URL !== 'memory:'
-  // A connection of its own, so that a token never waits behind a cached product of 100 kB.
+  // A separate connection, so that a token never waits behind a cached product of 100 kB.
   return { shared: isShared ? createRedisBuckets(connectRedis(CACHE_URL)) : undefined, own: createMemoryBuckets() }
 }
 
