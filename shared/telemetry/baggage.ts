@@ -7,7 +7,7 @@ const KEY = String.raw`[\w!#$%&'*+.^\x60|~-]{1,64}`
 const KEYS = new RegExp(String.raw`^\s*${KEY}(\s*,\s*${KEY}){0,${KEYS_MAX - 1}}\s*$`)
 
 const settingsSchema = z.object({
-  /** The keys of a client's baggage that go on with what its request causes, those first that are wanted most. */
+  /** The keys of a client's baggage that are passed on with everything that its request causes. The most wanted keys come first. */
   BAGGAGE_KEYS: z
     .string()
     .regex(KEYS, `must be up to ${KEYS_MAX} keys, of letters, digits and !#$%&'*+-.^_\`|~, with commas between`)
@@ -19,19 +19,20 @@ export const baggageKeys = defineSettings(settingsSchema, ({ BAGGAGE_KEYS }): re
   ...new Set(BAGGAGE_KEYS?.split(',').map((key) => key.trim())),
 ])
 
-/** What is read at most, and what https://www.w3.org/TR/baggage/#limits has go on at least. Of a longer header nothing goes on. */
+/** The most that is read, and the least that https://www.w3.org/TR/baggage/#limits requires to be passed on. A longer header is dropped whole. */
 const HEADER_LENGTH_MAX = 8_192
 const MEMBERS_MAX = 64
-/** An id or a name. It is kept with each event: what is longer is data. */
+/** Enough for an id or a name. The value is kept with each event: longer values are data. */
 const VALUE_LENGTH_MAX = 128
-/** As much as a trace state may have. */
+/** As long as a trace state may be. */
 const BAGGAGE_LENGTH_MAX = 512
-/** A `baggage-octet` each, or an octet that is percent-encoded: https://www.w3.org/TR/baggage/#value */
+/** Each character is a `baggage-octet`, or an octet that is percent-encoded: https://www.w3.org/TR/baggage/#value */
 const VALUE = /^(?:[!#$&-+\--:<-[\]-~]|%[\dA-Fa-f]{2})*$/
 
 /**
- * What may go on of a `baggage` header, in its own form: the entries with the keys of BAGGAGE_KEYS, in their order, as they came, without their
- * properties. Leaves out what is malformed, too long or more than 512 bytes together; the last of several with one key counts.
+ * The part of a `baggage` header that may be passed on, in the header's own form: the entries with the keys of BAGGAGE_KEYS, in the order of these
+ * keys, as they came, without their properties. Leaves out entries that are malformed, too long, or beyond 512 bytes in total. If a key occurs
+ * several times, the last entry counts.
  */
 export function baggageOf(header: string | null | undefined): string | undefined {
   if (!header || header.length > HEADER_LENGTH_MAX) return undefined

@@ -9,7 +9,7 @@ export const contentTypes: Readonly<Record<Format, string>> = {
 type Labels = Readonly<Record<string, string | number>>
 
 interface Value {
-  /** Where it is not the family's, as of a histogram's buckets. */
+  /** Set if it differs from the family's name, as for a histogram's buckets. */
   metricName?: string
   labels: Labels
   value: number
@@ -24,8 +24,8 @@ export interface Family {
 }
 
 /**
- * Writes metrics as text. The driver's own OpenMetrics writer renames the counters for good, so that a scrape in the other format would
- * lose their `_total`. Exemplars exist in OpenMetrics only: https://prometheus.io/docs/specs/om/open_metrics_spec/
+ * Writes metrics as text. The driver's own OpenMetrics writer renames the counters for good, so that a scrape in the other format would lose their
+ * `_total`. Only OpenMetrics has exemplars: https://prometheus.io/docs/specs/om/open_metrics_spec/
  */
 export function expose(families: readonly Family[], format: Format): string {
   const isOpenMetrics = format === 'openmetrics'

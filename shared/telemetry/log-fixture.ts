@@ -4,8 +4,8 @@ import { renderMetrics } from './metrics.ts'
 import { flushLog } from './stdout.ts'
 
 /**
- * Logs 40 MB on a stdout that nobody reads, that is closed or that fails. Tells its parent what became of that, and ends when it is asked
- * to. Wants `--expose-gc`.
+ * Logs 40 MB on a stdout that nobody reads, that is closed or that fails. Reports the result to its parent, and ends when the parent asks. Needs
+ * `--expose-gc`.
  */
 const LINES = 100_000
 const text = 'x'.repeat(400)
@@ -17,7 +17,7 @@ for (let line = 0; line < LINES; line++) {
   else writeAccessLine(`${JSON.stringify({ text })}\n`)
   if (line % 100 === 0) await nextTurn()
 }
-// The last lines may still wait to be written, and be dropped then.
+// The last lines may still wait to be written, and may then be dropped.
 await flushLog()
 const dropped = Number(/^log_lines_dropped_total (\d+)/m.exec(await renderMetrics())?.[1] ?? 0)
 process.send?.({ written: LINES, dropped, grownBytes: heapBytes() - before })

@@ -18,7 +18,7 @@ function start(stdout: 'pipe' | number): ChildProcess {
 
 afterEach(() => child.kill('SIGKILL'))
 
-/** What became of the lines. Fails unless the process then ends when it is asked to. */
+/** The outcome of the lines. Fails unless the process then ends when it is asked to. */
 async function report(): Promise<{ written: number; dropped: number; grownBytes: number }> {
   const [result] = await once(child, 'message')
   child.send('end')

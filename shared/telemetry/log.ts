@@ -5,11 +5,11 @@ import { writeLine } from './stdout.ts'
 
 export type { Logger }
 
-/** What every process may be told about its log. Throws a ConfigError. */
+/** The settings of every process's log. Throws a ConfigError. */
 export const logSettings = defineSettings(
   z.object({
     LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
-    /** `0` leaves out the line that each request gets at level info. */
+    /** `0` omits the line that each request gets at level info. */
     ACCESS_LOG: z.enum(['0', '1']).default('1'),
   }),
 )
@@ -40,19 +40,19 @@ export function logger(): Logger {
 
 let format = (line: string) => line
 
-/** Has the lines of this process written as `formatLine` makes them, for a person at a terminal. */
+/** Makes this process write its lines as `formatLine` returns them, for a person at a terminal. */
 export function formatLines(formatLine: (line: string) => string): void {
   format = formatLine
 }
 
-/** Writes a line of JSON, with its newline, that may wait 50 ms. For lines too many to be made by the logger, which costs ten times as much. */
+/** Writes a line of JSON, with its newline, that may wait 50 ms. For lines that are too frequent for the logger, which costs ten times as much. */
 export function writeAccessLine(line: string): void {
   write(line, true)
 }
 
 const followers = new Set<(line: string) => void>()
 
-/** Calls `follower` with each line of JSON from now on. Gives the function that ends this. */
+/** Calls `follower` with each line of JSON from now on. Returns the function that ends this. */
 export function followLines(follower: (line: string) => void): () => void {
   followers.add(follower)
   return () => followers.delete(follower)
@@ -63,10 +63,10 @@ function write(line: string, mayWait: boolean): void {
   writeLine(format(line), mayWait)
 }
 
-/** Causes that are described with an error. */
+/** The most causes that are described with an error. */
 const CAUSES_MAX = 3
 
-/** What is known to be fit for a log. Drivers hang more on their errors: statements, their parameters, a URL with its password. */
+/** Only the members that are fit for a log. Drivers attach more to their errors: statements, their parameters, a URL with its password. */
 function describeError(error: unknown, depth = 0): unknown {
   if (!(error instanceof Error)) return String(error)
   const { name, message, stack, cause } = error

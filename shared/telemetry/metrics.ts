@@ -4,7 +4,7 @@ import { contentTypes, expose, type Family, type Format } from './exposition.ts'
 import { sampledTraceId } from './trace-context.ts'
 
 const registry = new Registry<OpenMetricsContentType>()
-// The driver keeps exemplars in no other. `expose` writes either format.
+// The driver keeps exemplars only with this content type. `expose` writes either format.
 registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE)
 let collectingDefaults = false
 
@@ -43,8 +43,7 @@ export function histogram<Label extends string>(
 }
 
 /**
- * A histogram of durations whose buckets each keep the trace of their last observation, if the trace is recorded. Gives the observer of
- * some labels.
+ * A histogram of durations. Each bucket keeps the trace of its last observation, if the trace is recorded. Returns the observer for given labels.
  *
  * @example
  * const duration = tracedHistogram('function_duration_seconds', 'Time to answer a request.', ['function', 'status'])
@@ -75,13 +74,13 @@ const utilization = gauge(
   },
 )
 
-/** All metrics as text. From the first call on they include the process's own. */
+/** All metrics as text. From the first call on they include the process's own metrics. */
 export async function renderMetrics(format: Format = 'prometheus'): Promise<string> {
   if (!collectingDefaults) {
     collectingDefaults = true
     collectDefaultMetrics({ register: registry })
   }
-  // The driver's types lack the members that exemplars and buckets have.
+  // The driver's types lack the members of exemplars and buckets.
   return expose((await registry.getMetricsAsJSON()) as unknown as Family[], format)
 }
 
@@ -93,7 +92,7 @@ export async function answerScrape(req: IncomingMessage, res: ServerResponse): P
   res.end(text)
 }
 
-/** What is declared by the modules that are loaded, for the documentation. */
+/** The metrics that the loaded modules declare, for the documentation. */
 export function declaredMetrics() {
   return registry.getMetricsAsArray().map((metric) => {
     const { name, help, type, labelNames } = metric as unknown as Family & { labelNames: string[] }

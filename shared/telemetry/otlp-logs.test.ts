@@ -49,10 +49,10 @@ afterEach(async () => {
   await new Promise((resolve) => server.close(resolve))
 })
 
-/** In the process's own environment: an override would outlive this file, and hide what others set there. */
+/** Sets variables in the process's own environment: an override would outlive this file, and hide variables that others set. */
 function setVariables(variables: Record<string, string>): void {
   for (const [name, value] of Object.entries(variables)) vi.stubEnv(name, value)
-  // So that the settings are read again.
+  // Makes the settings be read again.
   overrideEnvironment({})
 }
 

@@ -5,7 +5,7 @@ import { followLines, logger } from './log.ts'
 import { counter } from './metrics.ts'
 import { pairsSetting, resourceOf, type Service } from './resource.ts'
 
-/** Those of the standard variables that decide here: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/ */
+/** The standard variables that apply here: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/ */
 const settings = defineSettings(
   z.object({
     OTEL_SDK_DISABLED: z.string().default('false'),
@@ -14,7 +14,7 @@ const settings = defineSettings(
     OTEL_EXPORTER_OTLP_LOGS_ENDPOINT: z.url().optional(),
     OTEL_EXPORTER_OTLP_HEADERS: pairsSetting,
     OTEL_EXPORTER_OTLP_LOGS_HEADERS: pairsSetting,
-    /** That of spans may be the other encoding: what takes OTLP over HTTP takes both. */
+    /** The protocol of spans may be the other encoding: a receiver of OTLP over HTTP accepts both. */
     OTEL_EXPORTER_OTLP_PROTOCOL: z
       .enum(['http/protobuf', 'http/json'], 'must be http/protobuf, or http/json')
       .optional(),
@@ -32,9 +32,9 @@ const settings = defineSettings(
   },
 )
 
-/** Characters of lines that may wait for the collector, as many as may wait for stdout. */
+/** The most characters of lines that may wait for the collector, as many as may wait for stdout. */
 const WAITING_MAX = 4 * 1024 * 1024
-/** Lines of one request: some 300 kB. */
+/** The most lines in one request: some 300 kB. */
 const BATCH_MAX = 1_000
 const INTERVAL_MS = 1_000
 const TIMEOUT_MS = 5_000
@@ -44,9 +44,9 @@ const exported = counter('log_records_exported_total', 'Log records that the col
 const dropped = counter('log_records_dropped_total', 'Log records dropped because the collector did not take them.')
 
 /**
- * Sends each line of the log to a collector as well, if the standard variables (`OTEL_*`) ask for it, until the shutdown: by OTLP over
- * HTTP in JSON, the line as the record's body, which the collector parses. A collector that is away costs dropped records, counted.
- * Throws a ConfigError.
+ * Also sends each line of the log to a collector, if the standard variables (`OTEL_*`) ask for it, until the shutdown. It uses OTLP over HTTP in
+ * JSON, with the line as the record's body, which the collector parses. While the collector is away, records are dropped and counted. Throws a
+ * ConfigError.
  */
 export function startLogExport(service: Service): void {
   const { url, headers } = settings()
@@ -116,7 +116,7 @@ const severities: Record<string, number> = { trace: 1, debug: 5, info: 9, warn: 
 const HEAD = /^\{"level":"(\w+)","time":"([^"]+)"/
 const TRACE = /"trace_id":"([0-9a-f]{32})"(?:,"span_id":"([0-9a-f]{16})")?/
 
-/** A line as a record in OTLP's JSON. What every record has is read from the line's text: parsing it whole is the collector's work. */
+/** A line as a record in OTLP's JSON. The members that every record has are read from the line's text: the collector does the full parsing. */
 function toRecord(line: string): string[] {
   const head = HEAD.exec(line)
   if (!head) return []
@@ -128,7 +128,7 @@ function toRecord(line: string): string[] {
   return [`{"timeUnixNano":"${Date.parse(time)}000000",${severity},"body":{"stringValue":${body}}${trace}}`]
 }
 
-/** What comes before the records of a request and after them. */
+/** The text before the records of a request and after them. */
 function envelopeOf(resource: Record<string, string>): { head: string; tail: string } {
   const attributes = Object.entries(resource).map(([key, value]) => ({ key, value: { stringValue: value } }))
   const scope = { name: 'stock-management-service' }

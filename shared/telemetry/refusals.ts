@@ -1,8 +1,8 @@
 import { logger } from './log.ts'
 
-/** Under overload thousands of requests a second fail for one reason. A line each would add to the load. */
+/** Under overload, thousands of requests a second fail for one reason. A line for each would add to the load. */
 const INTERVAL_MS = 10_000
-/** Different failures that are kept apart in an interval; further ones are told apart by their function and code alone. */
+/** The most different failures that are kept apart in an interval; further ones are distinguished only by their function and code. */
 const KINDS_MAX = 1_000
 
 interface About {
@@ -13,16 +13,16 @@ interface About {
 const repeated = new Map<string, number>()
 
 /**
- * Logs that a request was refused by design, because of a bound or an outage: the first of a kind at once, without a stack, and the number
- * of further ones every 10 s. `about` must come from a bounded set.
+ * Logs that a request was refused by design, because of a bound or an outage. Logs the first refusal of a kind at once, without a stack, and the
+ * number of further ones every 10 s. `about` must come from a bounded set.
  */
 export function logRefusal(about: About, detail: string, reason?: string): void {
   logFirst('warn', '', about, reason === undefined ? {} : { reason }, detail)
 }
 
 /**
- * Logs that a request, an event or a job failed by a fault of ours: the first with this error and its stack at once, and the number of
- * further ones every 10 s. `ids` say which it was; `about` must come from a bounded set.
+ * Logs that a request, an event or a job failed because of a defect here. Logs the first failure with this error at once, with its stack, and the
+ * number of further ones every 10 s. `ids` identify the failed work; `about` must come from a bounded set.
  */
 export function logFault(about: About, detail: string, thrown: unknown, ids: Record<string, string>): void {
   logFirst('error', ` ${String(thrown).slice(0, 200)}`, about, { ...ids, err: thrown }, detail)

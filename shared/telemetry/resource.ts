@@ -3,13 +3,13 @@ import { hostname } from 'node:os'
 import * as z from 'zod'
 import { defineSettings } from '#config'
 
-/** A process, as it calls itself where no variable names it. */
+/** A process's own name and version, used if no variable names it. */
 export interface Service {
   name: string
   version?: string | undefined
 }
 
-/** The schema of pairs such as `key=value,key=value`, percent-encoded, as the standard variables of attributes and of headers have them. */
+/** The schema of percent-encoded pairs such as `key=value,key=value`, the form of the standard variables for attributes and for headers. */
 export const pairsSetting = z
   .string()
   .default('')
@@ -24,10 +24,10 @@ const settings = defineSettings(
   z.object({ OTEL_SERVICE_NAME: z.string().optional(), OTEL_RESOURCE_ATTRIBUTES: pairsSetting }),
 )
 
-/** Of this process. A host's name is none: it may have several processes of a function. */
+/** The id of this process. A host's name is not enough: a host may have several processes of a function. */
 const instanceId = randomUUID()
 
-/** What a process says of itself in each span and each log record. The standard variables come first. Throws a ConfigError. */
+/** The attributes of a process in each span and each log record. The standard variables take precedence. Throws a ConfigError. */
 export function resourceOf({ name, version }: Service): Record<string, string> {
   const { OTEL_SERVICE_NAME: named, OTEL_RESOURCE_ATTRIBUTES: given } = settings()
   return {
@@ -40,7 +40,7 @@ export function resourceOf({ name, version }: Service): Record<string, string> {
   }
 }
 
-/** Undefined where the text is no such pairs. A value may have a `=` of its own, as one in base64 has. */
+/** Undefined if the text does not consist of such pairs. A value may contain a `=`, as in base64. */
 function pairsIn(text: string): Record<string, string> | undefined {
   const pairs = text.split(',').filter((pair) => pair.trim() !== '')
   if (!pairs.every((pair) => /^\s*[^=\s]+\s*=/.test(pair))) return undefined

@@ -12,7 +12,7 @@ beforeEach(() => {
   })
 })
 afterEach(() => {
-  // Forgets what has not come again.
+  // Forgets the events that have not come again.
   logRepeated()
   logRepeated()
   vi.restoreAllMocks()

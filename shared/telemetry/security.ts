@@ -30,9 +30,9 @@ function write(event: SecurityEvent, about: About, repeated?: number): void {
   logger().info({ security: event, ...about, ...(repeated !== undefined && { repeated }) }, messages[event])
 }
 
-/** Repetitions by the same actor are logged as one line an interval, so that a client that does not stop fills no disk. */
+/** Repetitions by the same actor are logged as one line per interval, so that a client that does not stop fills no disk. */
 const INTERVAL_MS = 60_000
-/** Different events that are kept an interval. Further ones are counted by their kind alone. */
+/** The most different events that are kept in an interval. Further ones are counted only by their kind. */
 const KEPT_MAX = 1_000
 
 const seen = new Map<string, { event: SecurityEvent; about: About; repeated: number }>()
@@ -60,7 +60,7 @@ function countOther(event: SecurityEvent): void {
   seen.set(event, entry)
 }
 
-/** Logs the repetitions that are only counted so far. Runs at the end of each interval, and of the process. */
+/** Logs the repetitions that are only counted so far. Runs at the end of each interval, and at the end of the process. */
 export function logRepeated(): void {
   clearTimeout(timer)
   timer = undefined

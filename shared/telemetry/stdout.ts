@@ -1,12 +1,12 @@
 import { counter } from './metrics.ts'
 
-/** Characters that may wait in memory for stdout: more than a second of a busy process. */
+/** The most characters that may wait in memory for stdout: more than a second of a busy process. */
 const UNWRITTEN_MAX = 4 * 1024 * 1024
 /** One write of this many characters costs about as much as one of a single line. */
 const BATCH_LENGTH = 16 * 1024
 /** How long the end of a process waits for a reader that is behind. */
 const END_MS_MAX = 1_000
-/** How long a line that may wait does so. */
+/** How long a line that may wait does wait. */
 const DELAY_MS = 50
 
 const dropped = counter('log_lines_dropped_total', 'Log lines dropped because stdout did not take them.')
@@ -17,8 +17,8 @@ let timer: NodeJS.Timeout | undefined
 let isOpen = false
 
 /**
- * Writes a line, which ends in a newline, to stdout: at once, or with `mayWait` within 50 ms and together with others. Never blocks on a
- * pipe and never throws: what a full, closed or failing stdout does not take is dropped and counted.
+ * Writes a line, which ends in a newline, to stdout: at once, or with `mayWait` within 50 ms and together with others. Never blocks on a pipe and
+ * never throws: lines that a full, closed or failing stdout does not take are dropped and counted.
  */
 export function writeLine(line: string, mayWait: boolean): void {
   if (!isOpen) open()
@@ -30,14 +30,14 @@ export function writeLine(line: string, mayWait: boolean): void {
 
 function open(): void {
   isOpen = true
-  // Without a listener a pipe that its reader has closed, or a full disk, would end the process. Each failed write is counted.
+  // Without a listener, a pipe that its reader has closed, or a full disk, would end the process. Each failed write is counted.
   process.stdout.on('error', () => {})
   process.on('exit', flush)
 }
 
 /**
- * Node's own stream, and not `fs.write`: that would block a thread of the pool while nobody reads, and a process can't exit before its
- * threads have ended.
+ * Uses Node's own stream instead of `fs.write`, which would block a thread of the pool while nobody reads; a process can't exit before its threads
+ * have ended.
  */
 function flush(): void {
   clearTimeout(timer)
@@ -55,7 +55,7 @@ function flush(): void {
   })
 }
 
-/** Resolves when stdout has taken all lines, or after a second. Call it before `process.exit`, which waits for nobody. */
+/** Resolves when stdout has taken all lines, or after a second. Call it before `process.exit`, which does not wait. */
 export async function flushLog(): Promise<void> {
   flush()
   if (!isOpen || process.stdout.writableLength === 0) return

@@ -1,33 +1,33 @@
 import { randomFillSync } from 'node:crypto'
 
-/** The W3C Trace Context of the current work, and the baggage that goes on with it, as headers carry them and the outbox stores them. */
+/** The W3C Trace Context of the current work, and the baggage that is passed on with it, as headers carry them and the outbox stores them. */
 export interface TraceContext {
   traceparent: string
   tracestate: string | undefined
   baggage: string | undefined
 }
 
-/** The same in the columns of a row. */
+/** The same, as columns of a row. */
 export interface StoredTrace {
   traceparent: string
   tracestate: string | null
   baggage: string | null
 }
 
-/** The same as whoever passes it on has it. */
+/** The same, as any carrier of a trace has it. */
 export interface CarriedTrace {
   traceparent: string
   tracestate?: string | null | undefined
   baggage?: string | null | undefined
 }
 
-/** Version 00 only, with neither id all zero: https://www.w3.org/TR/trace-context/#traceparent-header */
+/** Only version 00, and neither id may be all zero: https://www.w3.org/TR/trace-context/#traceparent-header */
 const TRACEPARENT = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})$/
 
-/** The length that has to be passed on. Longer ones are dropped: https://www.w3.org/TR/trace-context/#tracestate-limits */
+/** The length that must be passed on. A longer trace state is dropped: https://www.w3.org/TR/trace-context/#tracestate-limits */
 const TRACESTATE_LENGTH_MAX = 512
 
-/** The client's trace with a new span id of our own; a new, unsampled trace where the client sent none or a broken one. */
+/** The client's trace with a new span id of this service; a new, unsampled trace if the client sent none or a broken one. */
 export function childTrace(
   traceparent: string | null | undefined,
   tracestate?: string | null,
@@ -40,7 +40,7 @@ export function childTrace(
   return { traceparent: `00-${parent[1]}-${spanId}-${parent[3]}`, tracestate: isFit ? tracestate : undefined, baggage }
 }
 
-/** The parts of a `traceparent`; undefined for one that is none of version 00. */
+/** The parts of a `traceparent`; undefined if it is not one of version 00. */
 export function parseTraceparent(traceparent: string | null | undefined) {
   const [, traceId, spanId, flags] = TRACEPARENT.exec(traceparent ?? '') ?? []
   return traceId && spanId && flags ? { traceId, spanId, flags } : undefined
@@ -50,7 +50,7 @@ export function parseTraceparent(traceparent: string | null | undefined) {
 const pool = Buffer.alloc(24 * 512)
 let used = pool.length
 
-/** At random, as all ids of traces and spans are. */
+/** Random ids, as all ids of traces and spans are. */
 export function newIds(): { traceId: string; spanId: string } {
   if (used === pool.length) {
     randomFillSync(pool)
@@ -63,9 +63,9 @@ export function newIds(): { traceId: string; spanId: string } {
 
 const SAMPLED = new Set(Array.from('13579bdf', (digit) => digit.charCodeAt(0)))
 
-/** The trace id if the trace is recorded, by its flag; undefined if it is not, or broken. */
+/** The trace id if the trace is recorded, by its flag; undefined if it is not recorded, or broken. */
 export function sampledTraceId(traceparent: string | undefined): string | undefined {
-  // By the last digit first, since nearly every request ends here.
+  // Checks the last digit first, since nearly every request ends here.
   if (traceparent === undefined || !SAMPLED.has(traceparent.charCodeAt(traceparent.length - 1))) return undefined
   return TRACEPARENT.exec(traceparent)?.[1]
 }

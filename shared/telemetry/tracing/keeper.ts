@@ -5,7 +5,7 @@ import type { FinishedSpan } from './span.ts'
 /** `SpanStatusCode.ERROR` */
 const ERROR = 2
 
-/** Hands each recorded span that ends to `keep`, in this process. */
+/** Passes each recorded span that ends to `keep`, in this process. */
 export function createKeeper(keep: (span: FinishedSpan) => void): SpanProcessor {
   return {
     onStart: () => {},

@@ -3,17 +3,17 @@ import { type CarriedTrace, sampledTraceId, type TraceContext } from '../trace-c
 import { type Attributes, failSpan, type Span, type Tracing, traceOf } from './span.ts'
 import { tracing } from './tracing.ts'
 
-/** What is sent or received: as https://opentelemetry.io/docs/specs/semconv/messaging/ has it. */
+/** A message that is sent or received, as described in https://opentelemetry.io/docs/specs/semconv/messaging/ */
 export interface Message {
-  /** `kafka`, `rabbitmq`, or `postgresql`, where a table is the log or the queue. */
+  /** `kafka`, `rabbitmq`, or `postgresql` if a table is the log or the queue. */
   system: string
   /** The topic or the queue. */
   destination: string
   id: string
   trace: CarriedTrace
-  /** The broker, where there is one that all messages pass. */
+  /** The broker, if there is one that all messages pass. */
   server?: Server | undefined
-  /** Where Kafka has it. */
+  /** The message's place in Kafka. */
   at?: { partition: number; offset: number } | undefined
 }
 
@@ -23,8 +23,8 @@ export interface Server {
 }
 
 /**
- * The trace that a message carries, however much later it is sent: of a span that creates it, if the trace of the request is recorded that
- * causes it. All who send or process the message link to that span.
+ * The trace that a message carries, however much later the message is sent. If the trace of the request that causes the message is recorded, it is
+ * that of a span which creates the message. All spans that send or process the message link to that span.
  */
 export function traceOfMessage(trace: TraceContext, message: Omit<Message, 'trace'>): TraceContext {
   const on = tracing()
@@ -35,7 +35,7 @@ export function traceOfMessage(trace: TraceContext, message: Omit<Message, 'trac
   return traceOf(span, trace.baggage)
 }
 
-/** The headers of a message that carries a trace on, with the baggage that may still go on. */
+/** The headers of a message that passes a trace on, with the baggage that may still be passed on. */
 export function traceHeaders({ traceparent, tracestate, baggage: stored }: CarriedTrace): Record<string, string> {
   const headers: Record<string, string> = { traceparent }
   if (tracestate) headers.tracestate = tracestate
@@ -44,7 +44,7 @@ export function traceHeaders({ traceparent, tracestate, baggage: stored }: Carri
   return headers
 }
 
-/** Sends messages: in a trace for each destination, which links to those of the messages that are recorded. */
+/** Sends messages in a trace for each destination, which links to the recorded traces of the messages. */
 export async function inSendSpans<Result>(
   messages: () => readonly Message[],
   work: () => Promise<Result>,
@@ -76,7 +76,7 @@ function startSends(on: Tracing, messages: readonly Message[], startedAt = perfo
   })
 }
 
-/** The span of the function that processes a message: a child of the span that created it, and linked with it. */
+/** The span of the function that processes a message: a child of the span that created the message, and linked with it. */
 export function startProcess(on: Tracing, group: string, message: Message): Span {
   const { destination, id, trace, at } = message
   return on.start(`process ${destination}`, {
@@ -92,7 +92,7 @@ export function startProcess(on: Tracing, group: string, message: Message): Span
   })
 }
 
-/** That of all messages that are processed together, in a trace of its own, linked with theirs. */
+/** The span of all messages that are processed together, in a trace of its own, linked with their spans. */
 export function startProcessTogether(on: Tracing, group: string, messages: readonly Message[], links: Span[]): Span {
   const [first = { system: '', destination: '' }] = messages
   return on.start(`process ${first.destination} together`, {

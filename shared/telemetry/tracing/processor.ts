@@ -6,8 +6,8 @@ import type { SpanCounts } from './span.ts'
 const SUCCESS = 0
 
 /**
- * The SDK's batches, with a count of what becomes of each span. The spans that wait and those on their way are `spansMax` together: past
- * that they are dropped here, since the SDK drops them in silence.
+ * The SDK's batches, with a count of each span's outcome. The waiting spans and those being sent are at most `spansMax` together. Further spans are
+ * dropped here, since the SDK drops them silently.
  */
 export function createProcessor(exporter: SpanExporter, spansMax: number, counts: SpanCounts): SpanProcessor {
   let unsent = 0
@@ -34,7 +34,7 @@ export function createProcessor(exporter: SpanExporter, spansMax: number, counts
       batches.onEnd(span)
     },
     forceFlush: () => batches.forceFlush(),
-    // What could not be sent is counted.
+    // Spans that could not be sent are counted.
     shutdown: () => batches.shutdown().catch(() => {}),
   }
 }

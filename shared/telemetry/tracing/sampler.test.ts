@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { newIds } from '../trace-context.ts'
 import { drawOfRatio } from './sampler.ts'
 
-/** A trace id whose words' exclusive or is `word`. */
+/** A trace id for which the exclusive or of its words is `word`. */
 const idOf = (word: number) => `${'a5c3f00d'.repeat(2)}${'0'.repeat(8)}${word.toString(16).padStart(8, '0')}`
 
 describe('the draw of a ratio', () => {

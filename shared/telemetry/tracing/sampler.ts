@@ -1,12 +1,13 @@
 import { type Link, type SpanContext, TraceFlags } from '@opentelemetry/api'
 import type { TracingSettings } from './settings.ts'
 
-/** Whether a span is to be recorded. `traceId` is its parent's where there is one. */
+/** Whether a span is to be recorded. `traceId` is its parent's if there is a parent. */
 export type Sampler = (parent: SpanContext | undefined, traceId: string, links: readonly Link[]) => boolean
 
 /**
- * The sampler of OTEL_TRACES_SAMPLER, but for a trace that begins with links, such as that of a batch. It is recorded if a request that it
- * links to is: another draw would leave most of the recorded requests without their batch, and record batches of no recorded request.
+ * The sampler of OTEL_TRACES_SAMPLER, except for a trace that begins with links, such as that of a batch. Such a trace is recorded if one of the
+ * linked requests is: another draw would leave most of the recorded requests without their batch, and would record batches without any recorded
+ * request.
  */
 export function createSampler({ sampler: name, ratio }: TracingSettings): Sampler {
   const isParentBased = name.startsWith('parentbased_')
@@ -27,9 +28,9 @@ function drawOf(name: TracingSettings['sampler'], ratio: number): (traceId: stri
 const DIGITS = 8
 
 /**
- * By the trace id, so that every service that samples by the same ratio records the same traces: those of which the exclusive or of the
- * four words is below the ratio's share of all words, as the SDK's TraceIdRatioBasedSampler has it. Its first digit nearly always decides,
- * which takes a fifth of the time, and each request is drawn.
+ * Draws by the trace id, so that every service that samples by the same ratio records the same traces. These are the traces whose exclusive or of
+ * the four words is below the ratio's share of all words, as in the SDK's TraceIdRatioBasedSampler. Its first digit nearly always decides, which
+ * takes a fifth of the time; this matters because each request is drawn.
  */
 export function drawOfRatio(ratio: number): (traceId: string) => boolean {
   if (ratio >= 1) return () => true
@@ -46,7 +47,7 @@ export function drawOfRatio(ratio: number): (traceId: string) => boolean {
   }
 }
 
-/** Of a digit `0` to `9` or `a` to `f`, by its character's code. */
+/** The value of a digit `0` to `9` or `a` to `f`, from its character's code. */
 const hexValue = (code: number) => (code < 0x3a ? code - 0x30 : code - 0x57)
 
 const isSampled = ({ traceFlags }: SpanContext) => (traceFlags & TraceFlags.SAMPLED) !== 0

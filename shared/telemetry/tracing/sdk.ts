@@ -19,9 +19,12 @@ import { createSampler } from './sampler.ts'
 import type { TracingSettings } from './settings.ts'
 import type { FinishedSpan, SpanCounts, Tracing } from './span.ts'
 
-// The entry of a chunk of its own. What it imports has no state that must be one with the bundle's.
+// The entry of a chunk of its own. The modules that it imports have no state that the bundle must share.
 
-/** Spans by the SDK of OpenTelemetry, sent to a collector by OTLP over HTTP where there are settings, and handed to `keep`. Nothing global is registered: these are all that make spans. */
+/**
+ * Spans by the SDK of OpenTelemetry, sent to a collector by OTLP over HTTP if there are settings, and passed to `keep`. Nothing is registered
+ * globally: only this object makes spans.
+ */
 export function createTracing(
   resource: Record<string, string>,
   settings: TracingSettings | undefined,
@@ -29,11 +32,11 @@ export function createTracing(
   keep?: (span: FinishedSpan) => void,
 ): Tracing {
   const isRecorded = settings ? createSampler(settings) : () => true
-  /** Of the span that is being started: drawn before the SDK asks for them. */
+  /** The ids of the span that is being started: drawn before the SDK asks for them. */
   let ids = newIds()
   const provider = new BasicTracerProvider({
     resource: defaultResource().merge(resourceFromAttributes(resource)),
-    // `start` has decided.
+    // `start` has already decided.
     sampler: new AlwaysOnSampler(),
     idGenerator: { generateTraceId: () => ids.traceId, generateSpanId: () => ids.spanId },
     spanProcessors: [
@@ -44,7 +47,7 @@ export function createTracing(
   const tracer = provider.getTracer('stock-management-service')
   const working = new AsyncLocalStorage<Span | undefined>()
   return {
-    // Decides before it asks the SDK, which does more for a span that is not recorded than all of this. Most are not.
+    // Decides before it asks the SDK, which does more for an unrecorded span than all of this code. Most spans are not recorded.
     start(name, { kind = 'internal', attributes, parent = working.getStore(), links = [], startedAt } = {}) {
       const from = parent ? contextOf(parent) : undefined
       const linked = links.length > 0 ? links.flatMap(toLink) : []
@@ -98,7 +101,7 @@ function toLink(to: Span | CarriedTrace): Link[] {
   return context ? [{ context }] : []
 }
 
-/** Undefined for a trace that is not as https://www.w3.org/TR/trace-context/ has it. */
+/** Undefined for a trace that does not follow https://www.w3.org/TR/trace-context/ */
 function spanContextOf({ traceparent, tracestate }: CarriedTrace): SpanContext | undefined {
   const parsed = parseTraceparent(traceparent)
   if (!parsed) return undefined

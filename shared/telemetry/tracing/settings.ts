@@ -14,8 +14,8 @@ export type SamplerName = (typeof samplers)[number]
 const protocol = z.literal('http/protobuf', 'must be http/protobuf').optional()
 
 /**
- * Those of https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/ that decide here. The rest, such as limits,
- * headers and certificates, is read by the SDK.
+ * The variables of https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/ that apply here. The SDK reads the others,
+ * such as limits, headers and certificates.
  */
 const settingsSchema = z.object({
   OTEL_SDK_DISABLED: z.string().default('false'),
@@ -31,13 +31,13 @@ const settingsSchema = z.object({
 
 export interface TracingSettings {
   sampler: SamplerName
-  /** The share of traces that begin here and are recorded, where the sampler is one of a ratio. */
+  /** The share of traces beginning here that are recorded, if the sampler uses a ratio. */
   ratio: number
-  /** Spans that may wait for the collector. */
+  /** The most spans that may wait for the collector. */
   spansMax: number
 }
 
-/** Undefined where the environment asks for no tracing. Throws a ConfigError. */
+/** Undefined if the environment asks for no tracing. Throws a ConfigError. */
 export const tracingSettings = defineSettings(settingsSchema, (variables): TracingSettings | undefined => {
   const exporter = variables.OTEL_TRACES_EXPORTER
   const endpoint = variables.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT ?? variables.OTEL_EXPORTER_OTLP_ENDPOINT

@@ -20,13 +20,13 @@ const dropped = counter('tracing_spans_dropped_total', 'Spans dropped: too many 
   'reason',
 ])
 
-/** What a collector that is well needs for the last spans, and little enough for a process that is to end. */
+/** Long enough for a healthy collector to take the last spans, and short enough for a process that is about to end. */
 const FLUSH_MAX_MS = 2_000
 
 let current: Tracing | undefined
 
 /**
- * Spans, or undefined while tracing is off, which costs no more than this test: arguments behind `?.` are not evaluated.
+ * Spans, or undefined while tracing is off. The check costs nothing more then: arguments after `?.` are not evaluated.
  *
  * @example
  * tracing()?.current()?.addEvent('retry', { reason })
@@ -35,12 +35,15 @@ export function tracing(): Tracing | undefined {
   return current
 }
 
-/** Turns tracing on if the standard variables (`OTEL_*`) ask for it, or for `keep`, which gets each span, until the shutdown. Call it before the first request. Throws a ConfigError. */
+/**
+ * Turns tracing on, until the shutdown, if the standard variables (`OTEL_*`) ask for it, or for `keep`, which gets each span. Call it before the
+ * first request. Throws a ConfigError.
+ */
 export async function startTracing(service: Service, keep?: (span: FinishedSpan) => void): Promise<void> {
   const settings = tracingSettings()
   if ((!settings && !keep) || current) return
   const resource = resourceOf(service)
-  // A chunk of its own in a bundle: without tracing, nothing of OpenTelemetry is loaded.
+  // A separate chunk in a bundle: without tracing, nothing of OpenTelemetry is loaded.
   const { createTracing } = await import('./sdk.ts')
   const started = createTracing(resource, settings, countSpans(), keep)
   current = started
@@ -71,26 +74,26 @@ function countSpans(): SpanCounts {
   }
 }
 
-/** The trace of the current work's span, recorded or not. Undefined while tracing is off: what was carried here is all there is then. */
+/** The trace of the current work's span, recorded or not. Undefined while tracing is off: then there is only the trace that was carried here. */
 export function currentTrace(): TraceContext | undefined {
   const span = current?.currentSpan()
   return span && traceOf(span)
 }
 
-/** The trace of a request or an event: of its span, or else of its own headers, with the baggage of those that may go on. */
+/** The trace of a request or an event: that of its span, or else of its own headers, with the part of their baggage that may be passed on. */
 export function receivedTrace(headers: { get: (name: string) => string | null }): TraceContext {
   const baggage = baggageOf(headers.get('baggage'))
   const span = current?.currentSpan()
   return span ? traceOf(span, baggage) : childTrace(headers.get('traceparent'), headers.get('tracestate'), baggage)
 }
 
-/** Does `work` in a span of its own, if that of the current work is recorded. A failure is the span's too. */
+/** Runs `work` in a span of its own, if the span of the current work is recorded. If `work` fails, the span fails too. */
 export async function inSpan<Result>(name: string, options: SpanOptions, work: () => Promise<Result>): Promise<Result> {
   if (!current?.current()) return work()
   return endWith(current, current.start(name, options), work)
 }
 
-/** Does `work` in `span`, and ends it. */
+/** Runs `work` in `span`, and ends the span. */
 export async function endWith<Result>(on: Tracing, span: Span, work: () => Promise<Result>): Promise<Result> {
   try {
     return await on.run(span, work)
