@@ -21,12 +21,12 @@ export function announceUpdated(stock: LockedStock, context: RequestContext, row
   stock.announce(context, 'product.updated', row.id, { productId: row.id, product: withoutStock(row) })
 }
 
-/** Products locked at once: some 50 ms. */
+/** Products that are locked at once: some 50 ms. */
 const BATCH_MAX = 200
 
 /**
- * Publishes each product as it is, as `product.updated`, for readers who believe something else. A repeat publishes them again. `leap` raises the
- * versions of its events, and its own, before. Reports its progress, and gives the number of products.
+ * Publishes each product in its current state, as `product.updated`, for readers whose copies differ. A repeat publishes them again. Before that,
+ * `leap` raises the versions of the product's events and of the product itself. Reports its progress, and returns the number of products.
  */
 export async function announceProducts(
   context: RequestContext,

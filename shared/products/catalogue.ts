@@ -27,8 +27,8 @@ export function createProduct(request: CreateProductRequest, context: RequestCon
 }
 
 /**
- * Applies a JSON merge patch. `matches` checks that the product's version is the one that the client knows.
- * Throws `product_not_found`, `version_mismatch`, `sku_taken`, or `validation_failed` for a patch that leaves an invalid product.
+ * Applies a JSON merge patch. `matches` checks that the product's version is the one that the client knows. Throws `product_not_found`,
+ * `version_mismatch`, `sku_taken`, or `validation_failed` for a patch that leaves an invalid product.
  */
 export function updateProduct(
   id: string,
@@ -82,12 +82,12 @@ export function deleteProduct(
   })
 }
 
-/** After this commit the cache serves no older page of the catalogue. */
+/** After the commit of `tx`, the cache serves no older page of the catalogue. */
 export function changesCatalogue(tx: Sql): void {
   afterCommit(tx, (token) => invalidate([CATALOGUE], token))
 }
 
-/** Adds the product with its stock level at `main`, which is the product's lock. */
+/** Adds the product with its stock level at `main`. The row of this level is the product's lock. */
 async function insertProduct(tx: Sql, id: string, fields: ProductFields): Promise<ProductRow> {
   const { sku, name, description = null, price, attributes, status, lowStockThreshold = null } = fields
   return refusingTakenSku(sku, async () => {

@@ -21,8 +21,8 @@ export interface Preconditions {
 }
 
 /**
- * Whether a change meets the preconditions of its request, by https://www.rfc-editor.org/rfc/rfc9110#section-13.1: `If-Match` by
- * strong comparison, `If-None-Match` by weak. Only the product's own version counts, so a reservation fails no edit.
+ * Whether a change meets the preconditions of its request, by https://www.rfc-editor.org/rfc/rfc9110#section-13.1: `If-Match` by strong comparison,
+ * `If-None-Match` by weak comparison. Only the product's own version counts, so a reservation does not make an edit fail.
  */
 export function versionCondition({ ifMatch, ifNoneMatch }: Preconditions): (version: number) => boolean {
   if (ifMatch === null && ifNoneMatch === null) return () => true

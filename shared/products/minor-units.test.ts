@@ -7,6 +7,6 @@ it('lets zeros behind the last decimal place pass, and refuses a digit behind th
 })
 
 it('reads a price of a quarter of a million zeros in one pass', () => {
-  // Quadratic, this would take a minute: past the test's own time.
+  // With a quadratic algorithm, this would take a minute: longer than the test's time-out.
   expect(() => minorUnitsOf(`0.${'0'.repeat(250_000)}1`, 'EUR', 'price')).toThrow('decimal places')
 })

@@ -24,7 +24,7 @@ export interface ProductWithStock extends ProductRow {
   stockVersion: number
 }
 
-/** A product, and the version of its stock that its entity tag needs. */
+/** A product, with the version of its stock, which its entity tag needs. */
 export interface VersionedProduct {
   product: Product
   stockVersion: number
@@ -37,7 +37,7 @@ export function columns(sql: Sql) {
              product.created_at as "createdAt", product.updated_at as "updatedAt"`
 }
 
-/** The stock of each row of a query's `product`: one look-up of its few levels by the primary key. */
+/** The stock of each row of a query's `product`: one look-up by the primary key of its few levels. */
 export function stockJoin(sql: Sql) {
   return sql`cross join lateral (
     select sum(on_hand)::bigint as "onHand", sum(reserved)::bigint as reserved, max(version) as "stockVersion"
@@ -45,7 +45,7 @@ export function stockJoin(sql: Sql) {
   ) as stock`
 }
 
-/** Products that exist among `ids`. */
+/** The products among `ids` that exist. */
 export function findProducts(sql: Sql, ids: string[]) {
   return sql<ProductWithStock[]>`
     select ${columns(sql)}, stock."onHand", stock.reserved, stock."stockVersion"

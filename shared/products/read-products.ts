@@ -26,7 +26,7 @@ import type { Product, ProductFilter } from './schema.ts'
 export async function getProduct(id: string, context: RequestContext): Promise<VersionedProduct> {
   const product = await cached(productCache(id), context, async (sql) => {
     const [row] = await findProducts(sql, [id])
-    // A cache would give a wrong row to every reader.
+    // A cache would give a wrong row to all readers.
     if (row) requireAskedFor(row.id === id, 'product')
     return row ? fromRow(row) : null
   })
@@ -35,8 +35,8 @@ export async function getProduct(id: string, context: RequestContext): Promise<V
 }
 
 /**
- * Every change of a product or its stock invalidates it, unless the process dies or loses its connection between the commit and the
- * invalidation: then an entry is out of date for this long.
+ * Every change of a product or its stock invalidates its entry, unless the process dies or loses its connection between the commit and the
+ * invalidation: then the entry is out of date for this long.
  */
 const productCache = (id: string) => ({
   name: 'product',
@@ -49,7 +49,7 @@ const productCache = (id: string) => ({
 
 type Filter = z.infer<typeof ProductFilter>
 
-/** A page of the catalogue. The first page of all products, which is read most, is cached. */
+/** A page of the catalogue. The first page of all products, which is read most often, is cached. */
 export async function listProducts(query: Filter & PageRequest, context: RequestContext): Promise<Page<Product>> {
   const { search, sku, status, sort, cursor, limit } = query
   const isEverybodys = (search ?? sku ?? status ?? cursor) === undefined
@@ -61,7 +61,7 @@ export async function listProducts(query: Filter & PageRequest, context: Request
 
 export const CATALOGUE = 'catalogue'
 
-/** A change of the catalogue invalidates it. A change of stock does not: the page shows it a moment later. */
+/** A change of the catalogue invalidates the page. A change of stock does not: the page shows it a moment later. */
 const pageCache = (sort: string, limit: number) => ({
   name: 'products',
   key: `products ${sort} ${limit}`,
@@ -69,7 +69,7 @@ const pageCache = (sort: string, limit: number) => ({
   freshMs: 1_000,
 })
 
-/** A load for the cache goes on when its client disconnects, since other readers wait for it. */
+/** A load for the cache continues when its client disconnects, since other readers wait for it. */
 const everybody = { actor: 'cache', isGone: () => false }
 
 function findProductPage(
@@ -91,8 +91,8 @@ function sortKey(row: ProductWithStock, sort: Filter['sort']): string {
 }
 
 /**
- * The page is chosen before the stock is joined, so only its own products' levels are read. A search finds candidates in an index of
- * three characters each (migration 0009), and then compares the whole text.
+ * The page is chosen before the stock is joined, so that only its own products' levels are read. A search finds candidates in an index of
+ * three-character groups (migration 0009), and then compares the whole text.
  */
 function findPage(sql: Sql, { search, sku, status, sort }: Filter, after: [string, string] | undefined, limit: number) {
   const column = { createdAt: sql`created_at`, '-createdAt': sql`created_at`, sku: sql`sku`, name: sql`name` }[sort]

@@ -17,9 +17,9 @@ export const Money = z
   .meta({ id: 'Money' })
 export type Money = z.infer<typeof Money>
 
-/** Attributes may hold any JSON, so their size is bounded as a whole. */
+/** Attributes may contain any JSON, so their total size is limited. */
 const ATTRIBUTES_BYTES_MAX = 16 * 1024
-/** The bound of a patch, which may remove all attributes by name and add as many. */
+/** The limit of a patch, which may remove all attributes by name and add as many. */
 const PATCH_BYTES_MAX = 2 * ATTRIBUTES_BYTES_MAX + 400
 
 /** NUL or a lone surrogate, as JSON.stringify writes them: PostgreSQL stores them, but fails on every query into such a document. */
@@ -62,7 +62,7 @@ export const CreateProductRequest = z.strictObject({
 })
 export type CreateProductRequest = z.infer<typeof CreateProductRequest>
 
-/** A JSON merge patch (RFC 7396): a member that is null is removed, the others replace what was there. */
+/** A JSON merge patch (RFC 7396): a null member is removed; other members replace the existing ones. */
 export const UpdateProductRequest = z.strictObject({
   sku: Sku.optional(),
   name: Name.optional(),
@@ -98,7 +98,7 @@ export type Product = z.infer<typeof Product>
 
 const EventVersion = z.number().int().positive().describe('Counts the events of this product; +1 each time.')
 
-/** `product.created` or `product.updated`: the product as it is from then on, and its stock. */
+/** `product.created` or `product.updated`: the product after the event, and its stock. */
 export const ProductEvent = z
   .object({
     productId: z.uuid(),
@@ -128,7 +128,7 @@ export const ProductFilter = z.strictObject({
   sort: z.enum(sortOrders).default('createdAt'),
 })
 
-/** The format of an import's file, besides its media type. */
+/** The format of an import's file, in addition to its media type. */
 export const ImportQuery = z
   .strictObject({
     format: z
@@ -160,7 +160,7 @@ export interface ImportResult {
   created: number
   updated: number
   failed: number
-  /** The first 1,000, by the line where the row begins. */
+  /** The first 1,000 errors, by the line where the row begins. */
   errors: Array<{ line: number; code: string; message: string }>
   /** The number of a shop's columns that are not imported. */
   ignoredColumns?: number | undefined

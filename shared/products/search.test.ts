@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { inRivalSession, sql } from '#testing'
 
-/** Every character that this Node and the server both know: what is unassigned to one of them it does not fold. */
+/** Every character that both this Node and the server know: neither folds characters that it does not know. */
 async function characters(): Promise<string[]> {
   const points = Array.from({ length: 0x11_0000 - 1 }, (_, index) => index + 1)
   const texts = points.filter((point) => point < 0xd800 || point > 0xdfff).map((point) => String.fromCodePoint(point))
@@ -44,7 +44,7 @@ it('folds a text of ASCII alone as it folds it within another', async () => {
 
 let filling: Promise<void> | undefined
 
-/** Once, for whichever test comes first, and for as long as it takes: the service gives a statement a few seconds. */
+/** Runs once, for the test that comes first, and for as long as it takes: the service allows a statement only a few seconds. */
 function fillCatalogue(): Promise<void> {
   filling ??= inRivalSession(async (rival) => {
     await rival`set local statement_timeout = 0`

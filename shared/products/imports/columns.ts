@@ -3,7 +3,7 @@ import type { Sheet } from './csv.ts'
 import { quoted, wholeNumberOf } from './numbers.ts'
 import { inWordsOf, productOf } from './product-cells.ts'
 
-/** The columns by their names, with the member of create-product that each one is. */
+/** The columns by their names, with the member of create-product that each one stands for. */
 const columns = {
   sku: 'sku',
   name: 'name',
@@ -18,7 +18,7 @@ const known = `${Object.keys(columns).join(', ')} and attributes.<name>`
 const required = ['sku', 'name']
 const readers = { 'price.amount': wholeNumberOf, lowStockThreshold: wholeNumberOf, initialStock: wholeNumberOf }
 
-/** A file with a column for each member of create-product. Throws `validation_failed` with everything that is wrong with the columns. */
+/** Lays out a file with a column for each member of create-product. Throws `validation_failed` with everything that is wrong with the columns. */
 export function layOutProducts(names: readonly string[]): Sheet {
   const paths = names.map(pathOf)
   const flaws = [
@@ -36,7 +36,7 @@ export function layOutProducts(names: readonly string[]): Sheet {
     ),
   ].filter((flaw) => flaw !== '')
   if (flaws.length > 0) {
-    // The columns found come last: they may be long, and are cut.
+    // The found columns come last: they may be long, and are cut.
     const found = `Found were ${names.map(quoted).join(', ')}.`
     throw invalid('file', `${flaws.join(', ')}. Known are ${known}. ${hintFor(names)}${found}`)
   }
@@ -52,7 +52,7 @@ export function layOutProducts(names: readonly string[]): Sheet {
   }
 }
 
-/** The path of a column's member; empty for an unknown column. The case of an attribute's name counts. */
+/** The path of a column's member; empty for an unknown column. Attribute names are case-sensitive. */
 function pathOf(name: string): string {
   const column = Object.entries(columns).find(([column]) => column.toLowerCase() === name.toLowerCase())
   if (column) return column[1]

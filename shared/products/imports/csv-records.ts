@@ -1,6 +1,6 @@
 import { invalid, ServiceError } from '#errors'
 
-/** A record with every member at its largest has 60 kB. Longer ones are not kept in memory. */
+/** A record with every member at its largest has 60 kB. Longer records are not kept in memory. */
 const RECORD_MAX = 256 * 1024
 
 export interface CsvRecord {
@@ -9,14 +9,14 @@ export interface CsvRecord {
   /** Its length in the file, in characters. */
   size: number
   fields: string[]
-  /** Why its fields can't be read; it has none then. */
+  /** The reason why its fields can't be read. The record then has no fields. */
   flaw?: ServiceError
 }
 
 /**
- * The records of a CSV file: https://www.rfc-editor.org/rfc/rfc4180. A line ends with CRLF, LF, or CR alone, as old Macs wrote.
- * Records of empty fields are left out. A record that is too large, or has a quote in a wrong place, comes with its flaw, and the
- * next one begins at the next line. Throws `validation_failed` for a quote that is open at the end of the file.
+ * The records of a CSV file: https://www.rfc-editor.org/rfc/rfc4180. A line ends with CRLF, LF, or CR alone, as on old Macs. Records of empty
+ * fields are left out. A record that is too large, or has a quote in a wrong place, is returned with its flaw, and the next record begins at the
+ * next line. Throws `validation_failed` for a quote that is open at the end of the file.
  */
 export async function* readRecords(texts: AsyncIterable<string>): AsyncGenerator<CsvRecord> {
   const scanner = new Scanner()
@@ -24,7 +24,7 @@ export async function* readRecords(texts: AsyncIterable<string>): AsyncGenerator
   yield* scanner.end()
 }
 
-/** The scanner's state within a field. After a quote within quotes, the next character decides whether it was the closing one. */
+/** The scanner's state within a field. After a quote within quotes, the next character decides whether it was the closing quote. */
 type Place = 'start' | 'bare' | 'quoted' | 'afterQuote'
 
 /** The characters that end an unquoted stretch of text. */
@@ -39,7 +39,7 @@ class Scanner {
   #isStray = false
   #line = 1
   #lineBreaks = 0
-  /** Whether a line feed that comes next belongs to the line break before it. */
+  /** Whether a line feed at the next position belongs to the line break before it. */
   #isAfterReturn = false;
 
   *scan(text: string): Generator<CsvRecord> {

@@ -4,19 +4,19 @@ import type { ImportFile, ImportRow } from './file.ts'
 
 /** A product can have a hundred attributes, and shops' exports have some hundred columns. */
 const COLUMNS_MAX = 1_000
-/** Delimiters in other files that are called CSV: where the comma is for decimals, spreadsheets write semicolons. */
+/** Delimiters in other files that are called CSV: in countries with a decimal comma, spreadsheets write semicolons. */
 const foreign = { ';': 'semicolons', '\t': 'tabs' }
-/** The first line has to end within this. */
+/** The first line must end within this length. */
 const FIRST_LINE_MAX = 256 * 1024
 
 /** How the columns of a file become products. */
 export interface Sheet {
   /**
-   * Call it with all rows in their order. Gives a row's product, as JSON, or undefined for a row without one. Throws
-   * `validation_failed`.
+   * Call it with all rows in their order. Returns a function that gives the row's product, as JSON, or undefined for a row without a product.
+   * Throws `validation_failed`.
    */
   read: (cells: readonly string[]) => (() => unknown) | undefined
-  /** The issues of a product, by the file's columns. */
+  /** The issue of a product, in the words of the file's columns. */
   inItsWords: (issue: Issue) => Issue
   /** The number of columns that are not imported. */
   ignored?: number
@@ -43,7 +43,7 @@ export async function openCsv(
   }
 }
 
-/** Drops unnamed columns at the end, which spreadsheets write for columns that were cleared. */
+/** Drops unnamed columns at the end, which spreadsheets write for cleared columns. */
 function namesOf(fields: readonly string[]): string[] {
   const names = fields.map((field) => field.trim())
   const last = names.findLastIndex((name) => name !== '')
@@ -78,7 +78,7 @@ function toProduct({ fields, flaw }: CsvRecord, width: number, read: Sheet['read
 }
 
 /**
- * Passes the texts on. Throws `validation_failed` if the first line that is not blank shows another delimiter: with commas it would be a
+ * Passes the texts on. Throws `validation_failed` if the first line that is not blank shows another delimiter: with commas, the line would be a
  * single column.
  */
 async function requireCommas(texts: AsyncIterable<string>): Promise<AsyncIterable<string>> {
@@ -101,7 +101,7 @@ async function requireCommas(texts: AsyncIterable<string>): Promise<AsyncIterabl
   }
 }
 
-/** The first line that is not blank, once it is complete. In two steps, since one pattern would be tried at every character. */
+/** The first line that is not blank, once it is complete. Found in two steps, since one pattern would be tried at every character. */
 function firstLineOf(text: string): string | undefined {
   const from = text.search(/\S/)
   if (from === -1) return undefined
@@ -109,7 +109,7 @@ function firstLineOf(text: string): string | undefined {
   return length === -1 ? undefined : text.slice(from, from + length)
 }
 
-/** This works without parsing quotes: a column named sku, or else the number of columns, shows the delimiter. */
+/** Works without parsing quotes: a column named sku, or else the number of columns, shows the delimiter. */
 function foreignDelimiterOf(line: string): string | undefined {
   const columns = (delimiter: string) => line.split(delimiter).map((name) => name.replaceAll('"', '').trim())
   const hasSkus = (delimiter: string) => columns(delimiter).some((name) => /^(variant )?sku$/i.test(name))

@@ -124,7 +124,7 @@ describe('an import that fails in the middle', () => {
   it('can’t go on once another attempt has taken it up', async () => {
     const id = await uploadProducts('ndjson', ndjson(products(700)))
     let slow: Promise<unknown> = Promise.resolve()
-    // Its first step waits for this session, which has taken one of its skus.
+    // The job's first step waits for this session, which has taken one of the job's skus.
     await inRivalSession(async (rival) => {
       await rival`insert into products (id, sku, name) values (gen_random_uuid(), 'SKU-3', 'rival')`
       slow = runUntil(id, () => false)

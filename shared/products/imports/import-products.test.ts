@@ -10,7 +10,7 @@ beforeEach(async () => {
 })
 afterEach(expectConsistent)
 
-/** Imports a file, and gives the result of its job. */
+/** Imports a file, and returns the result of its job. */
 async function imported(format: Format, body: string | Uint8Array) {
   const id = await uploadProducts(format, body)
   expect(await runQueued(id)).toEqual({ status: 200 })
@@ -23,7 +23,7 @@ async function imported(format: Format, body: string | Uint8Array) {
 const lines = (...rows: unknown[]) =>
   rows.map((row) => (typeof row === 'string' ? row : JSON.stringify(row))).join('\n')
 
-/** The catalogue as an import makes it. */
+/** The catalogue in the form in which an import writes it. */
 const catalogue = async () => [
   ...(await sql`
     select sku, name, description, price_amount as amount, price_currency as currency, attributes, status,
@@ -37,7 +37,7 @@ const eventsOf = async (sku: string) =>
       select type, outbox.version from outbox join products on products.id = product_id where sku = ${sku} order by sequence`),
   ].map(({ type, version }) => `${type} ${version}`)
 
-/** What a product's creation has written besides the product: without what is of one product alone. */
+/** The rows that a product's creation has written besides the product, without values that only this product has. */
 async function tracesOf(sku: string): Promise<string[]> {
   const rows = await sql`
     select to_jsonb(event) - array['sequence', 'id', 'occurred_at', 'traceparent', 'tracestate'] as trace
@@ -91,7 +91,7 @@ describe('an import', () => {
     ])
     expect(await eventsOf('FULL')).toEqual(['product.created 1', 'stock.adjusted 2'])
     expect(await eventsOf('BARE')).toEqual(['product.created 1'])
-    // The same product, made by create-product, leaves the same ledger row and events.
+    // The same product, created by create-product, leaves the same ledger row and events.
     await newProduct({ ...full, sku: 'TWIN' })
     const [own, twins] = [await tracesOf('FULL'), await tracesOf('TWIN')]
     expect(own).toHaveLength(3)

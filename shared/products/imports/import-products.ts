@@ -12,10 +12,10 @@ import { type Upserted, type UpsertRow, upsertProducts } from './upsert.ts'
 const ROWS_MAX = 100_000
 /** Rows per transaction: their products are locked for some 50 ms, and the event loop is blocked for less than that. */
 const BATCH_ROWS = 500
-/** Characters of a transaction's rows, which bounds long rows. */
+/** Characters of a transaction's rows, which limits the number of long rows. */
 const BATCH_SIZE = 1024 * 1024
 const ERRORS_MAX = 1_000
-/** A row may have a hundred issues, with names of members as long as itself. */
+/** A row may have a hundred issues, with member names as long as the row itself. */
 const MESSAGE_MAX = 500
 
 type RowError = ImportResult['errors'][number]
@@ -33,9 +33,9 @@ const Checkpoint = z.object({
 type Checkpoint = z.infer<typeof Checkpoint>
 
 /**
- * Adds or changes a product for each row of the job's file. The file is read through first: if it can't be read to its end or
- * has too many rows, UnfitInput is thrown before any row has had an effect. An attempt goes on behind the last committed batch, so each
- * row has its effect once.
+ * Adds or changes a product for each row of the job's file. The file is first read to its end: if that is not possible, or the file has too many
+ * rows, UnfitInput is thrown before any row has had an effect. An attempt continues after the last committed batch, so each row has its effect
+ * once.
  */
 export async function importProducts(format: ImportPayload, run: JobRun): Promise<ImportResult> {
   let reached = Checkpoint.nullable().parse(run.checkpoint) ?? (await lookThrough(format, run))
@@ -53,7 +53,7 @@ export async function importProducts(format: ImportPayload, run: JobRun): Promis
   return result
 }
 
-/** Reads the whole file, and gives where to begin. */
+/** Reads the whole file, and returns the checkpoint at which to begin. */
 async function lookThrough(format: ImportPayload, run: JobRun): Promise<Checkpoint> {
   let total = 0
   try {
@@ -75,7 +75,7 @@ async function lookThrough(format: ImportPayload, run: JobRun): Promise<Checkpoi
   }
 }
 
-/** The rows behind the first `done`, some at a time. Bounded: the file has been counted. */
+/** The rows after the first `done`, in batches. Bounded: the file's rows have been counted. */
 async function* batchesOf({ rows }: ImportFile, done: number): AsyncGenerator<ImportRow[]> {
   let batch: ImportRow[] = []
   let size = 0
@@ -116,7 +116,7 @@ function parseRow({ line, read }: ImportRow, { inItsWords }: ImportFile, context
     requireScope(context, 'stock:write', `${inItsWords({ path: 'initialStock', message: '' }).path} above 0`)
   }
   const { initialStock: _, ...fields } = product
-  // The schema's defaults for absent members must not replace what a product has.
+  // The schema's defaults for absent members must not replace a product's values.
   const patch = Object.fromEntries(Object.entries(fields).filter(([name]) => Object.hasOwn(json as object, name)))
   return { line, product, patch }
 }
@@ -127,7 +127,7 @@ function toRowError(line: number, error: unknown, { inItsWords }: ImportFile): R
     ?.map(inItsWords)
     .map(({ path, message }) => (path === '' ? message : `${path}: ${message}`))
   const message = cutText(issues?.join('; ') ?? error.detail, MESSAGE_MAX)
-  // Not everything that a client has sent can be stored.
+  // Some characters that a client can send can't be stored.
   return { line, code: error.code, message: message.replaceAll(/[\p{Cc}\p{Cs}]/gu, '\uFFFD') }
 }
 

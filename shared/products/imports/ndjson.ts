@@ -2,7 +2,7 @@ import { ServiceError } from '#errors'
 import { parseJson } from '#input'
 import type { ImportRow } from './file.ts'
 
-/** A row with every member at its largest, and every character escaped, has 150 kB. Longer ones are not kept in memory. */
+/** A row with every member at its largest, and every character escaped, has 150 kB. Longer rows are not kept in memory. */
 const LINE_MAX = 256 * 1024
 
 /** A row for each line that is not blank: https://github.com/ndjson/ndjson-spec */
@@ -16,7 +16,7 @@ export async function* readNdjson(texts: AsyncIterable<string>): AsyncGenerator<
       line++
       if (each.trim() !== '') yield toRow(line, each)
     }
-    // Of a line that is too long, only enough is kept to detect that.
+    // Of a line that is too long, keeps only enough to detect that.
     rest = rest.slice(0, LINE_MAX + 1)
   }
   if (rest.trim() !== '') yield toRow(line + 1, rest)

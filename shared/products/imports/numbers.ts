@@ -1,9 +1,8 @@
 import { cutText, invalid } from '#errors'
 
 /**
- * A cell's whole number: digits, with spaces around them or zeros behind a dot, as spreadsheets write it. It is checked as text,
- * since a JavaScript number does not keep all digits: 9007199254740990.5 would become whole.
- * Throws `validation_failed` under `path`.
+ * A cell's whole number: digits, optionally with spaces around them or zeros after a dot, as spreadsheets write it. The number is checked as text,
+ * since a JavaScript number does not keep all digits: 9007199254740990.5 would become whole. Throws `validation_failed` under `path`.
  */
 export function wholeNumberOf(cell: string, path: string): number {
   const digits = /^(-?\d+)(?:\.0+)?$/.exec(cell.trim())?.[1]

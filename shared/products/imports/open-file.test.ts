@@ -9,7 +9,7 @@ async function* pieces(file: string | Uint8Array, size = 1_000_000) {
   for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size)
 }
 
-/** The rows of a file that comes in pieces of `size` bytes: what each says, or what is wrong with it, by its line. */
+/** The rows of a file that comes in pieces of `size` bytes: each row's content or its issues, by its line. */
 async function rowsOf(
   format: 'csv' | 'ndjson',
   file: string | Uint8Array,
@@ -21,7 +21,7 @@ async function rowsOf(
   return rows
 }
 
-/** What is wrong is told in the file's words. */
+/** Issues are reported in the file's words. */
 function attempt(read: () => unknown, inItsWords: ImportFile['inItsWords']): unknown {
   try {
     return read()
@@ -31,7 +31,7 @@ function attempt(read: () => unknown, inItsWords: ImportFile['inItsWords']): unk
   }
 }
 
-/** The one row of a CSV file with these columns. */
+/** The only row of a CSV file with these columns. */
 const rowOf = async (columns: string, row: string) => (await rowsOf('csv', `sku,name,${columns}\nA,B,${row}`))[0]?.[1]
 
 describe('NDJSON', () => {

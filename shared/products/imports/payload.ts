@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { resultFormats } from '#jobs/schema'
 
-/** The payload of `import-products`: what the file is said to be. */
+/** The payload of `import-products`: the declared format of the file. */
 export const ImportPayload = z.strictObject({
   format: z.enum(resultFormats),
   /** The shop whose export the file is. */

@@ -4,7 +4,7 @@ import { type Issue, ServiceError } from '#errors'
 export type ReadCell = (cell: string, path: string) => unknown
 
 /**
- * Makes a product, as in JSON, from cells by the paths of its members: `price.amount`, or `attributes.colour`. Empty cells are left out.
+ * Makes a product, as in JSON, from cells by the paths of its members, such as `price.amount` or `attributes.colour`. Empty cells are left out.
  * Throws `validation_failed` with all cells that can't be read.
  */
 export function productOf(cells: Iterable<readonly [path: string, cell: string]>, readers: Record<string, ReadCell>) {
@@ -26,7 +26,7 @@ export function productOf(cells: Iterable<readonly [path: string, cell: string]>
   return Object.fromEntries(product)
 }
 
-/** Only the first dot separates a path, since names of attributes may have dots. */
+/** Only the first dot separates a path, since attribute names may contain dots. */
 function placeOf(
   path: string,
   product: Map<string, unknown>,
@@ -40,10 +40,10 @@ function placeOf(
   return [members, path.slice(dot + 1)]
 }
 
-/** The issue with the column of its member as its path. `columns` are by paths; an issue without a column stays as it is. */
+/** The issue with the column of its member as its path. `columns` maps paths to columns; an issue without a column stays as it is. */
 export function inWordsOf(columns: ReadonlyMap<string, string>, { path, message }: Issue): Issue {
   const column = columns.get(path) ?? columns.get(path.slice(0, path.indexOf('.')))
-  // The schema's message for a missing member speaks of JavaScript's undefined.
+  // The schema's message for a missing member mentions JavaScript's undefined.
   const isMissing = message.endsWith('received undefined')
   return { path: column ?? path, message: isMissing ? 'is missing' : message }
 }

@@ -14,13 +14,13 @@ async function opened(name: ShopName, file: string | Uint8Array, currency = 'EUR
   return openFile({ format: 'csv', shop: { name, currency } }, blocks())
 }
 
-/** What each row says, or what is wrong with it, by its line; and how many columns say nothing. */
+/** Each row's content or its issues, by its line, and the number of ignored columns. */
 async function rowsOf(name: ShopName, file: string | Uint8Array, currency?: string) {
   const { rows, inItsWords, ignoredColumns } = await opened(name, file, currency)
   const all: ImportRow[] = []
   for await (const row of rows) all.push(row)
   const read: Array<[number, unknown]> = []
-  // As an import does: in batches, when later rows have been seen.
+  // Like an import: in batches, when later rows have already been seen.
   for (const row of all) {
     try {
       read.push([row.line, row.read()])
@@ -65,7 +65,7 @@ describe('an export of Shopify', () => {
           attributes: { ...attributes, Size: 'L' },
         },
       ],
-      // Without its sku, which the schema asks for.
+      // Without its sku, which the schema requires.
       [
         5,
         {

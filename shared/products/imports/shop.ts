@@ -8,20 +8,20 @@ import { inWordsOf, productOf } from './product-cells.ts'
 export interface Shop {
   name: string
   /**
-   * The path of the product's member that a column has, by the column's name in lower case, or another name that `begin` uses. Other
-   * columns are ignored.
+   * The path of the product's member for a column, by the column's name in lower case, or another name that `begin` uses. Undefined for columns
+   * that are ignored.
    */
   columnOf: (name: string) => string | undefined
   /** The names of the required columns. */
   required: readonly string[]
-  /** Begins a file. Gives the function that reads its rows in their order: a row may depend on rows before it. */
+  /** Begins a file. Returns the function that reads its rows in their order: a row may depend on earlier rows. */
   begin: () => ReadRow
 }
 
-/** A row's product, by the paths of its members; undefined for a row without one. Throws `validation_failed`. */
+/** A row's product, by the paths of its members; undefined for a row without a product. Throws `validation_failed`. */
 export type ReadRow = (cell: (column: string) => string) => Iterable<readonly [path: string, cell: string]> | undefined
 
-/** A shop's export, with prices in `currency`. Throws `validation_failed` for columns that are missing or come twice. */
+/** Lays out a shop's export, with prices in `currency`. Throws `validation_failed` for columns that are missing or occur twice. */
 export function layOutShop(shop: Shop, currency: string, names: readonly string[]): Sheet {
   const columns = names.map((name) => shop.columnOf(name.toLowerCase()))
   const indices = new Map<string, number>()

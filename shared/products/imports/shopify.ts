@@ -1,6 +1,6 @@
 import type { ReadRow, Shop } from './shop.ts'
 
-/** What Shopify calls its columns, before and since 2025: https://help.shopify.com/en/manual/products/import-export/using-csv */
+/** Shopify's names of its columns, before and since 2025: https://help.shopify.com/en/manual/products/import-export/using-csv */
 const columns: Record<string, readonly string[]> = {
   handle: ['handle', 'url handle'],
   name: ['title'],
@@ -14,7 +14,7 @@ const columns: Record<string, readonly string[]> = {
   'attributes.barcode': ['variant barcode', 'barcode'],
 }
 const options = [1, 2, 3]
-/** The value of the one option of a product without variants. */
+/** The value of the only option of a product without variants. */
 const NO_OPTION = 'default title'
 /** Unlisted products can be bought by their link. Drafts can't be bought yet, so they can't be reserved here. */
 const statuses: Record<string, string> = {
@@ -25,8 +25,8 @@ const statuses: Record<string, string> = {
 }
 
 /**
- * A row for each variant, of which the first has what all share, and rows for further images, which have no product. A variant's name
- * is the title with the values of its options.
+ * The file has a row for each variant; the first row of a product also has the values that all variants share. Rows for further images have no
+ * product. A variant's name is the title with the values of its options.
  */
 export const shopify: Shop = {
   name: 'Shopify',
@@ -41,7 +41,7 @@ export const shopify: Shop = {
     return (cell) => {
       const isFirst = cell('handle') === '' ? cell('name') !== '' : cell('handle') !== product.get('handle')
       if (isFirst) product = new Map(sharedColumns.map((column) => [column, cell(column)]))
-      // Taken now, since the next row may begin another product.
+      // Captured now, since the next row may begin another product.
       const ofAll = product
       const tellsOfVariant = variantColumns.some((column) => cell(column) !== '')
       return tellsOfVariant ? variantOf(cell, (column) => cell(column) || (ofAll.get(column) ?? '')) : undefined

@@ -2,7 +2,7 @@ import { invalid } from '#errors'
 
 const UTF_16 = 'is UTF-16, as spreadsheets write "Unicode text": save it as "CSV UTF-8"'
 
-/** The first bytes, in hexadecimal, of files that spreadsheets and shops write and that are not UTF-8; and what to do about them. */
+/** The first bytes, in hexadecimal, of files from spreadsheets and shops that are not UTF-8, with what to do about them. */
 const signatures: ReadonlyArray<readonly [start: string, flaw: string]> = [
   ['fffe', UTF_16],
   ['feff', UTF_16],
@@ -33,6 +33,6 @@ export async function* decode(blocks: AsyncIterable<Uint8Array>): AsyncGenerator
 function requireText(block: Uint8Array): void {
   const start = Buffer.from(block.subarray(0, 4)).toString('hex')
   const [, flaw] = signatures.find(([signature]) => start.startsWith(signature)) ?? []
-  // UTF-16 without a mark shows by the zero byte of each Latin letter.
+  // UTF-16 without a byte order mark is recognized by the zero byte of each Latin letter.
   if (flaw || block[0] === 0 || block[1] === 0) throw invalid('file', flaw ?? UTF_16)
 }

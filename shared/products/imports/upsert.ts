@@ -8,11 +8,11 @@ import { type EditableFields, fieldsOf, patched, withoutStock } from '../product
 import { columns, type ProductRow } from '../product-rows.ts'
 import type { CreateProductRequest, UpdateProductRequest } from '../schema.ts'
 
-/** A product to add, or the changes of the product with its sku. */
+/** A product to add, or the changes of the product that has its sku. */
 export interface UpsertRow {
   line: number
   product: CreateProductRequest
-  /** The members that were given, without defaults. */
+  /** The members that the row has, without defaults. */
   patch: UpdateProductRequest
 }
 
@@ -22,7 +22,7 @@ export interface Upserted {
   refused: Array<{ line: number; error: ServiceError }>
 }
 
-/** A product on its way into the database. */
+/** A product that is about to be written to the database. */
 interface Draft {
   id: string
   isNew: boolean
@@ -32,9 +32,9 @@ interface Draft {
 }
 
 /**
- * Adds or changes a product for each row, as if one after the other: the first row with a new sku adds the product with its
- * initial stock; any other is a merge patch that leaves the stock alone. A patch that changes nothing counts as an update, but writes
- * nothing. All rows are decided in memory, under the locks of existing products, then written with one statement per table.
+ * Adds or changes a product for each row, as if one row came after the other: the first row with a new sku adds the product with its initial stock;
+ * any other row is a merge patch that leaves the stock unchanged. A patch that changes nothing counts as an update, but writes nothing. All rows
+ * are decided in memory, under the locks of existing products, then written with one statement per table.
  */
 export async function upsertProducts(tx: Sql, context: RequestContext, rows: readonly UpsertRow[]): Promise<Upserted> {
   const { stock, drafts } = await lockProducts(tx, context, new Set(rows.map(({ product }) => product.sku)))
@@ -47,7 +47,7 @@ export async function upsertProducts(tx: Sql, context: RequestContext, rows: rea
   return upserted
 }
 
-/** Locks the products that have these skus. One may be deleted or get another sku between the two: then the transaction runs again. */
+/** Locks the products that have these skus. A product may be deleted or get another sku between look-up and lock: then the transaction runs again. */
 async function lockProducts(
   tx: Sql,
   context: RequestContext,
@@ -105,8 +105,8 @@ async function change(tx: Sql, context: RequestContext, stock: LockedStock, draf
 }
 
 /**
- * Adds products with their stock levels at `main`, in the order of their skus, so that two imports of the same skus wait for each other
- * and don't deadlock. If another transaction has taken a sku since the look-up, the transaction runs again.
+ * Adds products with their stock levels at `main`, in the order of their skus, so that two imports of the same skus wait for each other instead of
+ * deadlocking. If another transaction has taken a sku since the look-up, the transaction runs again.
  */
 async function add(tx: Sql, context: RequestContext, known: LockedStock, drafts: readonly Draft[]): Promise<void> {
   if (drafts.length === 0) return
@@ -123,7 +123,7 @@ async function add(tx: Sql, context: RequestContext, known: LockedStock, drafts:
   await stock.save()
 }
 
-/** Drafts as rows, in one JSON document: a literal for each column would escape all texts once more. */
+/** Drafts as rows, in one JSON document: with a literal for each column, all texts would be escaped once more. */
 function draftRows(tx: Sql, drafts: readonly Draft[]) {
   const rows = drafts.map(({ id, fields: { price, lowStockThreshold, ...fields } }) => ({
     ...fields,

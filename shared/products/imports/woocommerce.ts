@@ -1,7 +1,7 @@
 import { invalid } from '#errors'
 import type { ReadRow, Shop } from './shop.ts'
 
-/** What WooCommerce calls its columns: https://github.com/woocommerce/woocommerce/wiki/Product-CSV-Import-Schema */
+/** WooCommerce's names of its columns: https://github.com/woocommerce/woocommerce/wiki/Product-CSV-Import-Schema */
 const columns: Record<string, string> = {
   type: 'type',
   sku: 'sku',
@@ -15,16 +15,16 @@ const columns: Record<string, string> = {
   parent: 'attributes.parent',
   'gtin, upc, ean, or isbn': 'attributes.barcode',
 }
-/** Types that are not sold by their own sku: a variable product by its variations, a group by its members, an external one elsewhere. */
+/** Types that are not sold by their own sku: a variable product is sold by its variations, a group by its members, an external product elsewhere. */
 const notSold = ['variable', 'variable-subscription', 'grouped', 'external']
 /** Published, private, or a draft. */
 const statuses: Record<string, string> = { 1: 'active', 0: 'archived', '-1': 'archived' }
-/** A product may not have more attributes here. */
+/** A product can't have more attributes here. */
 const ATTRIBUTES_MAX = 100
 
 type Cell = Parameters<ReadRow>[0]
 
-/** A row for each product and each variation. */
+/** The file has a row for each product and each variation. */
 export const woocommerce: Shop = {
   name: 'WooCommerce',
   columnOf(name) {
@@ -52,18 +52,18 @@ function* productOf(cell: Cell): Generator<readonly [string, string]> {
   yield ['lowStockThreshold', cell('lowStockThreshold')]
   yield ['attributes.parent', cell('attributes.parent')]
   yield ['attributes.barcode', cell('attributes.barcode')]
-  // Their numbers have no gaps.
+  // The numbers of attributes have no gaps.
   for (let number = 1; number <= ATTRIBUTES_MAX && cell(`attribute name ${number}`) !== ''; number++) {
     yield [`attributes.${cell(`attribute name ${number}`)}`, cell(`attribute value(s) ${number}`)]
   }
 }
 
-/** Removes the quote in front of a text that a spreadsheet would take for a formula. */
+/** Removes the quote before a text that a spreadsheet would take for a formula. */
 function unguarded(text: string): string {
   return text.replace(/^'(?=[=+@-])/, '')
 }
 
-/** A line break is written `\n`, and the two characters `\n` are `\\n`. */
+/** A line break is written as `\n`, and the two characters `\n` as `\\n`. */
 function withLineBreaks(text: string): string {
   return text.replaceAll(/\\\\n|\\n/g, (found) => (found === '\\n' ? '\n' : '\\n'))
 }
