@@ -23,10 +23,10 @@ const special4 = blockList('ipv4', [
   ['240.0.0.0', 4],
 ])
 
-/** Global unicast. Loopback, link-local, unique-local, multicast, IPv4-mapped and NAT64 addresses are outside of it. */
+/** Global unicast addresses. Loopback, link-local, unique-local, multicast, IPv4-mapped and NAT64 addresses are outside of this block. */
 const global6 = blockList('ipv6', [['2000::', 3]])
 
-/** Within that, by https://www.iana.org/assignments/iana-ipv6-special-registry: protocols (Teredo), documentation, 6to4. */
+/** Special blocks within it, by https://www.iana.org/assignments/iana-ipv6-special-registry: protocols (Teredo), documentation, 6to4. */
 const special6 = blockList('ipv6', [
   ['2001::', 23],
   ['2001:db8::', 32],
@@ -37,7 +37,7 @@ const special6 = blockList('ipv6', [
 /** Names that never resolve to a public address. Other names are checked when they are resolved. */
 const PRIVATE_NAME = /(?:^|\.)(?:localhost|localdomain|local|internal|home\.arpa)$/
 
-/** Whether an IP address is public: not of this machine, nor of a private network, nor for a special purpose. */
+/** Whether an IP address is public: neither of this machine, nor of a private network, nor for a special purpose. */
 export function isPublicAddress(address: string): boolean {
   switch (isIP(address)) {
     case 4:
@@ -50,7 +50,7 @@ export function isPublicAddress(address: string): boolean {
   }
 }
 
-/** Whether a URL's host may be public, as far as is known before it is resolved. */
+/** Whether a URL's host may be public, as far as can be known before it is resolved. */
 export function isPublicHost({ hostname }: URL): boolean {
   const literal = addressIn(hostname)
   if (literal !== undefined) return isPublicAddress(literal)
@@ -58,7 +58,7 @@ export function isPublicHost({ hostname }: URL): boolean {
   return name.includes('.') && !PRIVATE_NAME.test(name)
 }
 
-/** The IP address that a URL's host is; undefined for a name. */
+/** The IP address that is a URL's host; undefined for a name. */
 function addressIn(hostname: string): string | undefined {
   const bare = hostname.replace(/^\[(.*)\]$/, '$1')
   return isIP(bare) === 0 ? undefined : bare

@@ -2,20 +2,20 @@ import { LRUCache } from 'lru-cache'
 
 /** Requests in a row without an answer that open the breaker. */
 const FAILURES_MAX = 3
-/** Longer than a request may take, so that a silent receiver takes less than one of the places for deliveries. */
+/** Longer than a request may take, so that a silent receiver takes up less than one of the places for deliveries. */
 const OPEN_MS = 30_000
 
-/** By receiver. There are a hundred webhooks at most; those of deleted ones stay until they are evicted. */
+/** The breakers, by receiver. There are at most a hundred webhooks; the breakers of deleted ones stay until they are evicted. */
 const breakers = new LRUCache<string, { failures: number; openUntil: number }>({ max: 1_000 })
 
-/** Names a receiver: a webhook with another URL has another receiver, whose breaker is closed. */
+/** The name of a receiver. A webhook with another URL has another receiver, whose breaker is closed. */
 export function receiverOf({ id, url }: { id: string; url: string }): string {
   return `${id} ${url}`
 }
 
 /**
- * Whether a receiver's circuit breaker lets a request through: always while it is closed, and one request every 30 s while it is open. A
- * request without an answer takes a place for 15 s that deliveries to other receivers wait for.
+ * Whether a receiver's circuit breaker lets a request through: always while it is closed, and one request every 30 s while it is open. A request
+ * without an answer takes up, for 15 s, a place for which deliveries to other receivers wait.
  */
 export function isClosed(receiver: string): boolean {
   const breaker = breakers.get(receiver)

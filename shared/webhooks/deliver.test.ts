@@ -40,7 +40,7 @@ async function webhookAt(url: string): Promise<{ id: string; secret: string }> {
   return webhook
 }
 
-/** Delivers the event to a webhook that leads there. */
+/** Delivers the event to a webhook with this URL. */
 async function deliverTo(url: string, options: Partial<PostOptions> = {}) {
   const { id } = await webhookAt(url)
   return deliverWebhook({ webhookId: id, event }, context, options)
@@ -53,7 +53,7 @@ async function count(outcome: string): Promise<number> {
   return Number(line?.[1] ?? 0)
 }
 
-/** That exactly one delivery more had this outcome once `work` is done. */
+/** Expects exactly one more delivery with this outcome once `work` is done. */
 async function counting(outcome: string, work: () => Promise<unknown>): Promise<void> {
   const before = await count(outcome)
   await work()
@@ -292,7 +292,7 @@ describe('a receiver that does not answer', () => {
 })
 
 describe('a private address', () => {
-  /** Resolves every name to these addresses, the next list each time; tells which were asked for. */
+  /** Resolves every name to these addresses, using the next list each time, and records the names that were asked for. */
   function resolving(...answers: string[][]) {
     const asked: string[] = []
     const lookup: LookupFunction = (hostname, { all }, callback) => {
@@ -332,7 +332,7 @@ describe('a private address', () => {
     },
   )
 
-  // So what was looked at is what is connected to: a name that leads to another address the next time gains nothing.
+  // The checked address is the one that is connected to: a name that leads to another address the next time gains nothing.
   it('is not connected to by TLS either, by address or by name', async () => {
     const { received, port } = await receiver()
     const { lookup } = resolving(['127.0.0.1'])

@@ -21,9 +21,9 @@ type Delivery =
   | { delivered: false; reason: 'webhook_deleted' | 'webhook_disabled' }
 
 /**
- * Sends an event to a webhook, as CloudEvents JSON with the signature of https://www.standardwebhooks.com. Sends nothing, and succeeds,
- * where the webhook is deleted or disabled. Throws `webhook_gone` where the receiver answers 410, which disables the webhook, and
- * `bad_gateway` for any other failure, which is worth another attempt.
+ * Sends an event to a webhook, as CloudEvents JSON with the signature of https://www.standardwebhooks.com. Sends nothing, and succeeds, if the
+ * webhook is deleted or disabled. Throws `webhook_gone` if the receiver answers 410, which disables the webhook, and `bad_gateway` for any other
+ * failure, which is worth another attempt.
  */
 export async function deliverWebhook(
   { webhookId, event }: DeliveryPayload,
@@ -42,7 +42,7 @@ export async function deliverWebhook(
     throw new ServiceError('bad_gateway', 'The receiver has not answered lately, and is asked again in a while.')
   }
   const body = JSON.stringify({ specversion: '1.0', datacontenttype: 'application/json', ...event })
-  // The same at every attempt, so that the receiver can detect repetitions.
+  // The id is the same at every attempt, so that the receiver can detect repetitions.
   const id = `msg_${event.id}_${webhookId}`
   const timestamp = Math.floor(Date.now() / 1000)
   const headers = {
@@ -50,7 +50,7 @@ export async function deliverWebhook(
     'user-agent': 'stock-management-service',
     'webhook-id': id,
     'webhook-timestamp': String(timestamp),
-    // Any of them will do for the receiver: during a rotation it may know the last secret, or the new one.
+    // The receiver needs only one valid signature: during a rotation it may know the last secret, or the new one.
     'webhook-signature': [webhook.secret, ...webhook.previousSecrets]
       .map((secret) => sign(secret, id, timestamp, body))
       .join(' '),
@@ -69,7 +69,7 @@ export async function deliverWebhook(
   return { delivered: true, status: requireSuccess(posted) }
 }
 
-/** Without path and query of the URL, which may have a secret in them. */
+/** Without the URL's path and query, which may contain a secret. */
 function spanAttributes(webhookId: string, { hostname, port, protocol }: URL) {
   return {
     'http.request.method': 'POST',
@@ -80,7 +80,7 @@ function spanAttributes(webhookId: string, { hostname, port, protocol }: URL) {
   }
 }
 
-/** Sends the request with the trace that leads to it, and says in its span what came of it. */
+/** Sends the request with the trace that leads to it, and records the outcome in its span. */
 async function sendOn(
   context: RequestContext,
   send: (trace: Record<string, string>) => Promise<Posted>,
@@ -97,14 +97,14 @@ interface Target {
   id: string
   url: string
   secret: string
-  /** Those from before a rotation, for as long as they are good. */
+  /** The secrets from before a rotation, as long as they are valid. */
   previousSecrets: string[]
   enabled: boolean
-  /** As text: a Date has fewer digits. */
+  /** As text, because a Date has fewer digits. */
   enabledAt: string
 }
 
-/** From the primary: a replica may still have a deleted webhook. */
+/** Reads the primary, because a replica may still have a deleted webhook. */
 async function findTarget(id: string): Promise<Target | undefined> {
   const [webhook] = await askPrimary(
     (sql) => sql<Target[]>`
@@ -116,7 +116,10 @@ async function findTarget(id: string): Promise<Target | undefined> {
   return webhook
 }
 
-/** Only as it was at the request: the 410 says nothing about another URL, nor about a webhook that was enabled again meanwhile. */
+/**
+ * Disables the webhook only if it is as it was at the request: the 410 says nothing about another URL, nor about a webhook that was enabled again
+ * meanwhile.
+ */
 async function disable({ id, url, enabledAt }: Target, context: RequestContext): Promise<void> {
   const { count } = await transaction(
     context,

@@ -1,9 +1,9 @@
 import * as z from 'zod'
 
-/** No event comes near: the largest is that of a product with the longest texts and attributes, 60 kB. */
+/** No event is nearly as large: the largest is that of a product with the longest texts and attributes, 60 kB. */
 const EVENT_DATA_BYTES_MAX = 128 * 1024
 
-/** A CloudEvent, as a webhook gets it. */
+/** A CloudEvent as a webhook gets it. */
 const SentEvent = z.strictObject({
   id: z.string(),
   source: z.string(),

@@ -4,21 +4,21 @@ import { submitJobs } from '#jobs'
 import { DeliveryPayload, type SentEvent } from './delivery-payload.ts'
 import { hasSubscribers } from './subscriptions.ts'
 
-/** The events to be sent for one that was received, with its context. */
+/** The events to be sent for a received event, with its context. */
 export interface Notification {
   events: readonly SentEvent[]
   context: RequestContext
 }
 
-/** One of them. */
+/** One of the events of a notification. */
 interface Sending {
   event: SentEvent
   notification: Notification
 }
 
 /**
- * Submits a job for each webhook that subscribes to an event: once, however often `consumer` gets the event, because the jobs commit with
- * the inbox rows. Gives the number of jobs of each notification, or why its jobs can't be submitted. Throws where none of them can.
+ * Submits a job for each webhook that subscribes to an event: once, however often `consumer` gets the event, because the jobs commit with the inbox
+ * rows. Returns the number of jobs of each notification, or why its jobs can't be submitted. Throws if no jobs can be submitted at all.
  */
 export async function notifyWebhooks(
   notifications: readonly Notification[],
@@ -38,7 +38,7 @@ export async function notifyWebhooks(
 
 const Sendable = DeliveryPayload.shape.event
 
-/** What can't be sent must not keep the others from it. */
+/** An event that can't be sent must not prevent the others from being sent. */
 function unfitReason({ events }: Notification): PromiseRejectedResult | undefined {
   const error = events.map((event) => Sendable.safeParse(event).error).find((each) => each !== undefined)
   return error && { status: 'rejected', reason: error }
@@ -51,13 +51,13 @@ async function subscribedTypes(notifications: readonly Notification[]): Promise<
   return subscribed
 }
 
-/** Gives the number of jobs. */
+/** Returns the number of jobs by notification. */
 function submitDeliveries(sendings: readonly Sending[], consumer: string): Promise<Map<Notification, number>> {
   const context = systemContext(`function:${consumer}`)
   return transaction(context, async (tx) => {
     const ids = sendings.map(({ event }) => event.id)
     const unsent = new Set(await oncePerEvents(tx, consumer, ids))
-    // An event that is there twice is sent once.
+    // An event that occurs twice is sent once.
     const due = sendings.filter(({ event }) => unsent.delete(event.id))
     const webhooks = await webhooksFor(tx, due)
     const jobs = due.flatMap(({ event, notification }, index) =>
@@ -75,9 +75,9 @@ function submitDeliveries(sendings: readonly Sending[], consumer: string): Promi
 }
 
 /**
- * The webhooks of each event, by its index. Not those that were created or enabled after the event, which a consumer that lags may still get. An
- * event has the time at which its transaction began, so it may be committed after a later `enabled_at`: no transaction takes a minute. An
- * `enabled_at` in the future was written while the clock was ahead.
+ * The webhooks of each event, by the event's index. It leaves out webhooks that were created or enabled after the event, which a lagging consumer
+ * may still get. An event has the time at which its transaction began, so it may be committed after a later `enabled_at`: no transaction takes a
+ * minute. An `enabled_at` in the future was written while the clock was ahead.
  */
 async function webhooksFor(tx: Sql, sendings: readonly Sending[]): Promise<Map<number, string[]>> {
   const rows = await tx<Array<{ line: number; ids: string[] }>>`

@@ -6,7 +6,7 @@ import { isPublicAddress, isPublicHost } from './addresses.ts'
 export interface PostOptions {
   /** For connection, request and response together. */
   timeoutMs: number
-  /** How a name is resolved. */
+  /** Resolves a name. */
   lookup: LookupFunction
   allowsPrivate: boolean
 }
@@ -16,15 +16,15 @@ export type Posted =
   | { outcome: 'answered'; status: number }
   | { outcome: 'private_address' | 'timed_out' | 'unreachable'; reason: string }
 
-/** The response body is not used. This much of it is read, so that most receivers see no broken connection. */
+/** The response body is not used. This much of it is read, so that most receivers do not see a broken connection. */
 const ANSWER_BYTES_MAX = 16 * 1024
 const ANSWER_MS_MAX = 1_000
 
 const PRIVATE: Posted = { outcome: 'private_address', reason: 'The address is private.' }
 
 /**
- * Sends one request, on a connection of its own: a pooled connection could be reused for another name. It follows no redirects. It never
- * rejects, whatever the receiver does.
+ * Sends one request, on its own connection: a pooled connection could be reused for another name. Follows no redirects. Never rejects, whatever the
+ * receiver does.
  */
 export function post(
   url: URL,
@@ -74,8 +74,8 @@ class PrivateAddress extends Error {
 }
 
 /**
- * Resolves a name, and fails where any of its addresses is private. The connection uses the result of this look-up, so a name that
- * resolves to another address later gains nothing.
+ * Resolves a name, and fails if any of its addresses is private. The connection uses the result of this look-up, so an attacker gains nothing from
+ * a name that resolves to another address later.
  */
 function onlyPublic(lookup: LookupFunction): LookupFunction {
   return (hostname, options, callback) =>

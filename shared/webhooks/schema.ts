@@ -7,7 +7,7 @@ type EventType = keyof typeof eventTypes
 const webhookEvents = [...(Object.keys(eventTypes) as EventType[]), 'reservation.expired'] as const
 export type WebhookEvent = (typeof webhookEvents)[number]
 
-/** A length that proxies and servers can be relied on to take. */
+/** A length that proxies and servers can be expected to accept. */
 const URL_LENGTH_MAX = 2_048
 
 const Url = z

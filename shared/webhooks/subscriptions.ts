@@ -4,10 +4,10 @@ import type { WebhookEvent } from './schema.ts'
 
 let cache: { queriedAt: number; types: Promise<ReadonlySet<string>> } | undefined
 
-/** Whether some webhook subscribes to events of this type. Holds for events that were committed before the call. */
+/** Whether any webhook subscribes to events of this type. The answer holds for events that were committed before the call. */
 export async function hasSubscribers(type: string): Promise<boolean> {
   const now = performance.now()
-  // Its age counts from the query, not the answer: a webhook that was committed in between may not be in it.
+  // The cache's age counts from the query, not the answer: a webhook that was committed in between may be missing in the answer.
   if (!cache || now - cache.queriedAt > LIST_AGE_MAX_MS) cache = { queriedAt: now, types: readSubscribedTypes() }
   return (await cache.types).has(type)
 }

@@ -10,7 +10,7 @@ import type { CreateWebhookRequest, UpdateWebhookRequest, Webhook } from './sche
 import { newSecret } from './secret.ts'
 import { allowsPrivate } from './settings.ts'
 
-/** One transaction submits a job for each of them. */
+/** One transaction submits a job for each webhook. */
 const WEBHOOKS_MAX = 100
 
 interface WebhookRow extends Omit<Webhook, 'createdAt'> {
@@ -24,8 +24,8 @@ function webhookColumns(sql: Sql) {
 }
 
 /**
- * Creates a webhook: it gets every event that it subscribes to and that is committed after the answer. `secret` is in the first answer
- * only, not in replayed ones. Throws `validation_failed` for a private address, or `too_many_webhooks`.
+ * Creates a webhook. It gets every event that it subscribes to and that is committed after the answer. Only the first answer contains `secret`, not
+ * replayed ones. Throws `validation_failed` for a private address, or `too_many_webhooks`.
  *
  * @example
  * const { id, secret } = await createWebhook({ url: 'https://shop.example/hook', events: ['stock.low'] }, context)
@@ -37,7 +37,7 @@ export async function createWebhook(
   requireAllowed(url)
   const secret = newSecret()
   const webhook = await transaction(context, async (tx) => {
-    // Two concurrent creations must not both be the last.
+    // Two concurrent creations must not both be the last one.
     await tx`lock table webhooks in share row exclusive mode`
     const [{ count }] = await tx<[{ count: number }]>`select count(*)::int as count from webhooks`
     if (count >= WEBHOOKS_MAX) {
@@ -60,8 +60,8 @@ function requireAllowed(url: string): void {
 }
 
 /**
- * Changes the given members of a webhook. The old subscription applies until the answer, the new one to events committed after it. Events
- * that a disabled webhook missed are not sent later. Throws `webhook_not_found`, or `validation_failed` for a private address.
+ * Changes the given members of a webhook. The old subscription applies until the answer, the new one to events committed after it. Events that a
+ * disabled webhook missed are not sent later. Throws `webhook_not_found`, or `validation_failed` for a private address.
  */
 export async function updateWebhook(
   id: string,
@@ -86,14 +86,17 @@ export async function updateWebhook(
   return webhook
 }
 
-/** A receiver that learns of its new secret within a day misses nothing. */
+/** A receiver that gets its new secret within a day misses nothing. */
 const PREVIOUS_KEPT_HOURS = 24
-/** Each signs every delivery. Several, because an answer that is lost takes a secret with it that nobody knows. */
+/**
+ * The most previous secrets that are kept. Each of them signs every delivery. There are several, because a lost answer loses a secret that nobody
+ * knows.
+ */
 const PREVIOUS_MAX = 4
 
 /**
- * Gives a webhook a new secret, which is in the first answer only, not in replayed ones. Until `previousSecretsUntil` what is sent is signed
- * with the last secrets as well. Throws `webhook_not_found`.
+ * Gives a webhook a new secret. Only the first answer contains it, not replayed ones. Until `previousSecretsUntil`, deliveries are also signed with
+ * the previous secrets. Throws `webhook_not_found`.
  */
 export async function rotateSecret(
   id: string,
