@@ -26,7 +26,7 @@ const FLUSH_MAX_MS = 2_000
 let current: Tracing | undefined
 
 /**
- * Spans, or undefined while tracing is off. The check costs nothing more then: arguments after `?.` are not evaluated.
+ * Spans, or undefined while tracing is off. Tracing then costs only this check: arguments after `?.` are not evaluated.
  *
  * @example
  * tracing()?.current()?.addEvent('retry', { reason })
