@@ -5,9 +5,9 @@ interface Waiting<Item, Result> {
 }
 
 /**
- * Runs items in batches of at most `max`: those that arrive in one turn of the event loop, or while a batch is in flight, make the next.
- * `run` gives the results in the order of the items. If it fails, each item gets a run of its own, so that none fails for another. Bound
- * the number of waiting items where you call it.
+ * Runs items in batches of at most `max`: items that arrive in one turn of the event loop, or while a batch is in flight, make up the next batch.
+ * `run` returns the results in the order of the items. If it fails, each item gets a run of its own, so that no item fails because of another. The
+ * caller must bound the number of waiting items.
  *
  * @example
  * const insert = batched(200, (rows: Row[]) => insertAll(rows))

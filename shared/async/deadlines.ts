@@ -1,12 +1,12 @@
 interface Deadline {
-  /** In milliseconds, as `performance.now()`. */
+  /** In milliseconds, as returned by `performance.now()`. */
   at: number
   pass: () => void
 }
 
 /**
- * Deadlines that are all `limitMs` from the moment they are set, so that they pass in the order in which they were set, and one timer does
- * for all of them. A timer for each request took 5 % of the time of a cached read.
+ * Deadlines that are all `limitMs` after the moment at which they are set. So they pass in the order in which they were set, and one timer is
+ * enough for all of them. A timer for each request took 5 % of the time of a cached read.
  */
 export function createDeadlines(limitMs: number) {
   const pending = new Set<Deadline>()
@@ -27,7 +27,7 @@ export function createDeadlines(limitMs: number) {
   }
 
   return {
-    /** Calls `pass`, which must not throw, when the time is up. What it gives cancels that. */
+    /** Calls `pass`, which must not throw, when the time is up. Returns a function that cancels this. */
     set(pass: () => void): () => void {
       const deadline = { at: performance.now() + limitMs, pass }
       pending.add(deadline)

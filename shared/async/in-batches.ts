@@ -5,8 +5,8 @@ interface Batch<Question, Reply> {
 }
 
 /**
- * Collects questions, and asks them together at the end of the turn of the event loop, or `waitMs` after the first; in any case as soon as
- * there are `max`. `ask` gives the replies in the order of the questions, or fails all of them. Several batches may be in flight.
+ * Collects questions, and asks them together at the end of the turn of the event loop, or `waitMs` after the first question; in any case as soon as
+ * there are `max`. `ask` returns the replies in the order of the questions, or fails all of them. Several batches may be in flight.
  *
  * @example
  * const get = inBatches({ max: 64 }, (keys: string[]) => redis.mget(keys))

@@ -8,8 +8,8 @@ export interface Loop {
 }
 
 /**
- * Runs `round` again and again, one at a time, with the pause between that it gives in milliseconds. `round` must not throw. With
- * `ref: false` a pause does not keep the process alive.
+ * Runs `round` again and again, one at a time. `round` returns the pause before the next round in milliseconds, and must not throw. With
+ * `ref: false`, a pause does not keep the process alive.
  *
  * @example
  * const loop = startLoop(async () => {

@@ -1,15 +1,15 @@
-/** What one actor may take at most, so that the requests of others find some. */
+/** The share that one actor may take at most, so that something is left for the requests of others. */
 const SHARE_OF_ONE = 3 / 4
 
 export interface Shares {
-  /** What is taken, by all. */
+  /** The amount that all actors have taken together. */
   taken: () => number
-  /** Takes some for an actor, mostly an API key, or for none that is known yet. False where less is left, or the actor has its share. */
+  /** Takes an amount for an actor, mostly an API key, or for an actor that is not known yet. False if less is left, or the actor has its share. */
   take: (actor: string | undefined, amount: number) => boolean
   giveBack: (actor: string | undefined, amount: number) => void
 }
 
-/** Divides what all requests share: a function's places, a process's memory for bodies, or the pages that it reads at a time. */
+/** Divides a resource that all requests share: a function's slots, a process's memory for bodies, or the pages that it reads at a time. */
 export function createShares(total: number): Shares {
   const shareMax = Math.ceil(total * SHARE_OF_ONE)
   const ofActors = new Map<string, number>()

@@ -1,7 +1,7 @@
 const closers = new Set<() => unknown>()
 
 /**
- * Registers `close` for the shutdown of the process. It is called once, however often it is registered. A module registers when it opens
+ * Registers `close` for the shutdown of the process. It is called once, however often it is registered. A module registers it when it opens
  * something, and again when it opens it after a shutdown.
  */
 export function onShutdown(close: () => unknown): void {
@@ -9,8 +9,8 @@ export function onShutdown(close: () => unknown): void {
 }
 
 /**
- * Closes all that is registered, one after the other, the last registered first: dependents are closed before what they depend on. Throws
- * the first failure, after it has tried all.
+ * Calls everything that is registered, one after the other, the last registered first: dependents are closed before the things they depend on.
+ * Throws the first failure, after it has tried all.
  */
 export async function shutDown(): Promise<void> {
   const closing = [...closers].reverse()

@@ -1,6 +1,6 @@
 /**
- * The result of `work`. Throws the error of `late` once `work` has taken longer than `limitMs`. That does not stop `work`: stop it in `late`
- * where you can.
+ * The result of `work`. Throws the error that `late` returns once `work` has taken longer than `limitMs`. This does not stop `work`: stop it in
+ * `late` if you can.
  */
 export async function withTimeout<Result>(
   limitMs: number,

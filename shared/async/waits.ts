@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Resolves after `ms`, or as soon as `signal` is aborted. With `ref: false` it does not keep the process alive. */
+/** Resolves after `ms`, or as soon as `signal` is aborted. With `ref: false`, it does not keep the process alive. */
 export async function pause(ms: number, signal?: AbortSignal, { ref = true } = {}): Promise<void> {
-  // An abort rejects it. Callers check the signal next.
+  // An abort rejects the sleep. Callers check the signal next.
   await sleep(ms, undefined, { ...(signal && { signal }), ref }).catch(() => {})
 }
 
