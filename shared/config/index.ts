@@ -3,7 +3,7 @@ import { decimalInteger } from '#input'
 
 const overrides: Record<string, string | undefined> = {}
 
-/** Counts the overrides: settings that were read before the last one are read again. */
+/** The number of overrides so far: settings that were read before the last override are read again. */
 let generation = 0
 
 /** Overrides environment variables of this process. The local stack passes its URLs to the functions this way. */
@@ -18,7 +18,7 @@ export function environment(): Record<string, string | undefined> {
   return Object.fromEntries(Object.entries(merged).filter(([, value]) => value !== undefined && value !== ''))
 }
 
-/** Missing or invalid settings. The message names each of them, one a line. */
+/** Missing or invalid settings. The message names each of them, one per line. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
 }
@@ -31,8 +31,8 @@ export function readConfig<Schema extends z.ZodObject>(schema: Schema): z.infer<
 }
 
 /**
- * The settings of one module, as a function that reads them once, and again after an override. `derive` turns the variables into what the
- * module needs. The function throws a ConfigError: call it at the start of the process, so that invalid settings fail then.
+ * The settings of one module, as a function that reads them once, and again after an override. `derive` turns the variables into the settings that
+ * the module needs. The function throws a ConfigError: call it at the start of the process, so that invalid settings fail the start.
  *
  * @example
  * export const stockSettings = defineSettings(z.object({ HOLD_MAX_SECONDS: integerSetting({ min: 1, max: 86_400, default: 900 }) }))
