@@ -1,6 +1,6 @@
 /**
- * Every code a client can meet and the status it is answered with: the one place where the two are joined.
- * A code is part of the contract: renaming one breaks clients.
+ * Every code that a client can get, with the status of its answer. This is the only place that joins the two. A code is part of the contract:
+ * renaming a code breaks clients.
  */
 export const statusOf = {
   malformed_json: 400,
@@ -31,18 +31,18 @@ export const statusOf = {
   too_many_webhooks: 409,
   too_many_jobs: 409,
   request_in_progress: 409,
-  // No client of the service gets it: the receiver of a webhook has answered so.
+  // No client of the service gets this code: it is the answer of a webhook's receiver.
   webhook_gone: 410,
   version_mismatch: 412,
   too_large: 413,
   unsupported_media_type: 415,
-  // A client gets it for a host that is not served. The router, which has asked the wrong process, asks another one.
+  // A client gets it for a host that is not served. If the router gets it, it has asked the wrong process, and asks another one.
   misdirected_request: 421,
   validation_failed: 422,
   idempotency_key_reused: 422,
   rate_limited: 429,
   headers_too_large: 431,
-  // The client is gone. The status, which is nginx's, is for the metrics.
+  // The client is gone. The status is nginx's, and is for the metrics.
   client_closed_request: 499,
   internal: 500,
   bad_gateway: 502,
@@ -57,7 +57,7 @@ export type ErrorCode = keyof typeof statusOf
 
 const refusals: ReadonlySet<string> = new Set<ErrorCode>(['overloaded', 'busy', 'unavailable'])
 
-/** Whether a code says that a request was turned away for the moment, as it is meant to be where there is too much or something is away. */
+/** Whether a code means that a request was turned away for the moment, by design, because there is too much to do or something is away. */
 export function isRefusal(code: string): boolean {
   return refusals.has(code)
 }

@@ -3,7 +3,7 @@ import type { ErrorCode } from './codes.ts'
 
 const Count = z.number().int().nonnegative()
 
-/** One thing wrong with the input: where it is (`lines.0.quantity`) and what to do about it. */
+/** One thing that is wrong with the input: its place (`lines.0.quantity`) and what to do about it. */
 const Issue = z.object({ path: z.string(), message: z.string() }).meta({ id: 'Issue' })
 
 const Shortage = z
@@ -46,8 +46,8 @@ const ShortCount = z
   .meta({ id: 'ShortCount' })
 
 /**
- * By code, the members that its problem documents have besides those of all. The types of ServiceError and the published
- * description come from here; no function's bundle has it, since only the types are imported there.
+ * For each code, the members that its problem documents have in addition to the common ones. The types of ServiceError and the published
+ * description are derived from this. No function's bundle contains it, since functions import only its types.
  */
 export const problemMembers = {
   insufficient_stock: z.object({ shortages: z.array(Shortage).describe('Every line that is short.') }),
@@ -63,6 +63,6 @@ export const problemMembers = {
 type Members = { [Code in keyof typeof problemMembers]: z.infer<(typeof problemMembers)[Code]> }
 
 export type MemberCode = keyof Members
-/** The members of a code, but for `errors`, which are told as issues. */
+/** The members of a code, except for `errors`, which are passed as issues. */
 export type ExtraOf<Code extends MemberCode> = Omit<Members[Code], 'errors'>
 export type Issue = z.infer<typeof Issue>

@@ -8,7 +8,7 @@ interface ErrorDetails {
   cause?: unknown
 }
 
-/** Every thing wrong with the input: the member `errors` of the problem document. */
+/** Everything that is wrong with the input: the member `errors` of the problem document. */
 type Issues<Code> = Code extends 'validation_failed' | 'idempotency_key_reused'
   ? { issues: Issue[] }
   : { issues?: never }
@@ -16,14 +16,14 @@ type Issues<Code> = Code extends 'validation_failed' | 'idempotency_key_reused'
 /** Members added to the problem document, such as `shortages`. */
 type Extra<Code extends MemberCode> = keyof ExtraOf<Code> extends never ? { extra?: never } : { extra: ExtraOf<Code> }
 
-/** A code and its detail, with exactly the members that `members.ts` gives the code's problem documents. */
+/** A code and its detail, with exactly the members that `members.ts` defines for the code's problem documents. */
 export type ErrorArguments =
   | [code: Exclude<ErrorCode, MemberCode>, detail: string, details?: ErrorDetails & { extra?: never; issues?: never }]
   | {
       [Code in MemberCode]: [code: Code, detail: string, details: ErrorDetails & Extra<Code> & Issues<Code>]
     }[MemberCode]
 
-/** An error that a client may see. `detail` is public, and says what to do where something can be done. */
+/** An error that a client may see. `detail` is public, and says what to do if something can be done. */
 export class ServiceError extends Error {
   override readonly name = 'ServiceError'
   readonly code: ErrorCode
@@ -34,12 +34,12 @@ export class ServiceError extends Error {
 
   constructor(...[code, detail, details = {}]: ErrorArguments) {
     const { stackTraceLimit } = Error
-    // An error in a client's request is no defect, so its stack, unused, would make up a tenth of what a refusal costs.
+    // An error in a client's request is not a defect. Its stack would not be used, and would make up a tenth of a refusal's cost.
     if (statusOf[code] < 500 || isRefusal(code)) Error.stackTraceLimit = 0
     super(`${code}: ${detail}`, details.cause === undefined ? undefined : { cause: details.cause })
     Error.stackTraceLimit = stackTraceLimit
     this.code = code
-    // It repeats names and values that a client has sent, and half a character would make the answer unreadable.
+    // The detail repeats names and values that a client has sent, and half a character would make the answer unreadable.
     this.detail = detail.toWellFormed()
     this.extra = details.extra ?? {}
     this.issues = details.issues?.map(({ path, message }) => ({
@@ -68,7 +68,7 @@ const notFoundCodes = {
   'API key': 'api_key_not_found',
 } as const satisfies Record<string, ErrorCode>
 
-/** What a client can name by an id, a sku or a code. */
+/** The kinds of things that a client can name by an id, a sku or a code. */
 export type Resource = keyof typeof notFoundCodes
 
 /** A 404 for a resource that does not exist, or that this client may not see. */
@@ -77,7 +77,7 @@ export function notFound(resource: Resource, value: string, name: 'id' | 'sku' |
   return new ServiceError(notFoundCodes[resource], detail)
 }
 
-/** A 503 for a request beyond a bound; the client may retry after a second. */
+/** A 503 for a request beyond a bound. The client may retry after a second. */
 export function overloaded(detail: string, cause?: unknown): ServiceError {
   return new ServiceError('overloaded', detail, { retryAfterSeconds: 1, cause })
 }
