@@ -6,12 +6,12 @@ import { gauge, inSpan, logger, tracing } from '#telemetry'
 import { createFailureLog, isReplica } from './failures.ts'
 
 /**
- * A healthy Redis near by answers in well under a millisecond, but a busy process may see the answer a tenth of a second later. A slower
- * one does not help a read.
+ * A nearby healthy Redis answers in well under a millisecond, but a busy process may see the answer a tenth of a second later. A slower Redis does
+ * not help a read.
  */
 const COMMAND_MAX_MS = 250
 const CONNECT_MAX_MS = 1_000
-/** Failures in a row that open the circuit breaker. It lets one call through after each pause. */
+/** Failures in a row that open the circuit breaker. After each pause it lets one call through. */
 const FAILURES_MAX = 5
 const PAUSE_MS = 1_000
 const RECONNECT_MAX_MS = 1_000
@@ -21,7 +21,7 @@ const RECONNECT_PAUSE_MS = 1_000
 const isOpen = gauge('redis_breaker_open', 'Whether the circuit breaker of Redis is open.')
 
 export interface RedisConnection {
-  /** A Lua script: loaded once, and run atomically. */
+  /** A Lua script, which is loaded once and run atomically. */
   script: <Reply>(
     name: string,
     lua: string,
@@ -33,8 +33,8 @@ export interface RedisConnection {
 }
 
 /**
- * One connection to Redis, opened at its first use. A call fails within 250 ms, and at once while the circuit breaker is open: callers go
- * on without Redis. The commands of one turn of the event loop are sent together.
+ * One connection to Redis, opened when it is first used. A call fails within 250 ms, and at once while the circuit breaker is open: callers
+ * continue without Redis. The commands of one turn of the event loop are sent together.
  *
  * @example
  * const redis = connectRedis(url)
@@ -80,7 +80,7 @@ export function connectRedis(url: string): RedisConnection {
     })
   }
 
-  /** All calls share one wait. It is bounded, because a Redis that loads its data is not ready for as long as that takes. */
+  /** All calls share one wait. The wait is bounded, because a Redis is not ready while it loads its data, however long that takes. */
   async function becomeReady(redis: Redis): Promise<void> {
     const signal = AbortSignal.timeout(COMMAND_MAX_MS)
     try {
@@ -108,17 +108,17 @@ export function connectRedis(url: string): RedisConnection {
   }
 }
 
-/** Loads the driver, so that a function without Redis does not: it takes a sixth of a function's start. */
+/** Loads the driver here, so that a function without Redis does not load it: it takes a sixth of a function's start. */
 async function createClient(url: string, logFailure: (error: Error) => void): Promise<Redis> {
   const { Redis } = await import('ioredis')
   let reconnectedAt = Number.NEGATIVE_INFINITY
   const redis = new Redis(url, {
     lazyConnect: true,
-    // A command that can't be sent now is useless later.
+    // A command that can't be sent now is of no use later.
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
     enableAutoPipelining: true,
-    // Already a batch: a pipeline would delay it by a turn, which cost a fifth of the rate with eight readers.
+    // `mget` is already a batch: a pipeline would delay it by a turn, which cost a fifth of the rate with eight readers.
     autoPipeliningIgnoredCommands: ['mget'],
     commandTimeout: COMMAND_MAX_MS,
     connectTimeout: CONNECT_MAX_MS,
@@ -131,7 +131,7 @@ async function createClient(url: string, logFailure: (error: Error) => void): Pr
     },
     retryStrategy: (attempt) => fullJitter(attempt, { baseMs: 50, maxMs: RECONNECT_MAX_MS }),
   })
-  // Calls get their own failures. Without a listener, one of the connection would end the process.
+  // Calls get their own failures. Without a listener, a failure of the connection would end the process.
   redis.on('error', logFailure)
   return redis
 }

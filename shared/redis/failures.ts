@@ -1,11 +1,11 @@
 import { logger } from '#telemetry'
 
-/** How often a lasting failure is logged: often enough to be found, and too rarely to fill the log. */
+/** How often a lasting failure is logged: often enough to be found, and rarely enough not to fill the log. */
 const LOG_AGAIN_MS = 60_000
-/** Kinds of failures that are logged. */
+/** The most kinds of failures that are logged. */
 const KINDS_MAX = 20
 
-/** What to do about a failure, by the code of the server or the connection. */
+/** Advice for a failure, by the code of the server or the connection. */
 const ADVICE: Record<string, string> = {
   WRONGPASS: 'Redis refuses the user and password of CACHE_URL',
   NOAUTH: 'Redis asks for a password: CACHE_URL has none (redis://user:password@host:port)',
@@ -29,16 +29,16 @@ const ADVICE: Record<string, string> = {
   ),
 }
 
-/** `WRONGPASS`, `ECONNREFUSED`. Before Redis 7, a script's failure has the code in its text. */
+/** Such as `WRONGPASS` or `ECONNREFUSED`. Before Redis 7, the failure of a script has the code in its text. */
 export function kindOf(error: Error): string {
   const { code } = error as NodeJS.ErrnoException
   return code ?? /(?:^|-)([A-Z]{3,}) /.exec(error.message)?.[1] ?? error.name
 }
 
-/** The server is a replica. A new connection to the same name may lead to the primary. */
+/** Whether the server is a replica. A new connection to the same name may lead to the primary. */
 export const isReplica = (error: Error) => ['READONLY', 'MASTERDOWN'].includes(kindOf(error))
 
-/** Logs why Redis fails: each kind at once, and then once a minute. Not the error itself, which may contain the password. */
+/** Logs why Redis fails: each kind at once, and then once a minute. It does not log the error itself, which may contain the password. */
 export function createFailureLog(): (error: Error) => void {
   const loggedAt = new Map<string, number>()
   return (error) => {

@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { defineSettings } from '#config'
 
 const settingsSchema = z.object({
-  /** `redis://` or `rediss://`; `memory:` for a service of one process, since other processes do not invalidate it; unset: no cache. */
+  /** `redis://` or `rediss://`; `memory:` for a service with one process, since other processes do not invalidate it; unset: no cache. */
   CACHE_URL: z
     .string()
     .refine(
