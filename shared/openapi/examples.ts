@@ -10,7 +10,7 @@ export interface ExampleInput {
 const productId = '019a0c3e-7b10-7c3a-9d52-5f0e8a4b1c77'
 const time = '2026-03-02T09:15:00.000Z'
 
-/** Example values of members, by name, or by schema and name. All others are made from their schema. */
+/** Example values of members, by name, or by schema and name. All other values are made from their schema. */
 const values: Json = {
   actor: 'api-key:019a0c3f-0a54-7d4e-8a0c-2f6b9e1d7c35',
   amount: 2490,
@@ -107,7 +107,7 @@ const texts: Record<string, string> = {
   'application/x-ndjson': `{"productId":"${productId}","sku":"KIT-MUG-WHT","onHand":25,"reserved":2,"available":23}\n`,
 }
 
-/** An example answer of a function, of a media type. Members of the request come back in it. */
+/** An example answer of a function, in a media type. It repeats members of the request. */
 export function exampleAnswer(type: string, schema: Json, schemas: Json, name: string, input?: ExampleInput): unknown {
   if (!isJson(type)) return texts[type]
   const told = Object.entries((input?.data ?? {}) as Json).filter(([, value]) => isPlain(value))
@@ -124,7 +124,7 @@ export const isJson = (type: string) => /[/+]json$/.test(type)
 
 const isPlain = (value: unknown) => [value].flat().every((each) => typeof each !== 'object' || each === null)
 
-/** `known` takes precedence. The pair is the name of the nearest named schema, and the member's name. */
+/** `known` takes precedence. The last parameter is the name of the nearest named schema, and the member's name. */
 function exampleOf(schema: Json, schemas: Json, known: Json, [owner, name]: [string, string] = ['', '']): unknown {
   const own = [
     known[name],

@@ -8,7 +8,7 @@ const string = { type: 'string' }
 const seconds = { type: 'integer', minimum: 0 }
 const etag = { type: 'string', pattern: '^(?:W/)?"[!#-~]*"$' }
 
-/** Every header that an answer may have, besides those of HTTP itself. */
+/** Every header that an answer may have, in addition to those of HTTP itself. */
 export const headerObjects = {
   'Request-Id': {
     description: 'The one of the request, if it was fit to be one; else a new one.',
@@ -49,7 +49,7 @@ export const headerObjects = {
 } as const
 type Header = keyof typeof headerObjects
 
-/** Statuses that are answered before the request is counted, or by the router instead of the function. */
+/** Statuses of answers that are sent before the request is counted, or by the router instead of the function. */
 const UNCOUNTED = new Set([401, 421, 431, 502, 504])
 
 export function headersOf(names: readonly Header[]): Json {
@@ -75,7 +75,7 @@ export function successHeaders(definition: FunctionDefinition, status: number): 
   ])
 }
 
-/** What makes many things at once has no one place to read them. */
+/** A function that creates many things at once has no single place to read them. */
 function makesMany({ responses }: FunctionDefinition): boolean {
   const made = responses[201]
   return made instanceof z.ZodObject && 'items' in made.shape

@@ -160,7 +160,7 @@ describe('the description', () => {
   })
 })
 
-/** The paths to members that say nothing of what they mean. */
+/** The paths to members that have no description. */
 function unexplained(json: unknown, path: string): string[] {
   if (typeof json !== 'object' || json === null) return []
   const { properties = {} } = json as { properties?: Record<string, Json> }

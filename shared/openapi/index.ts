@@ -12,8 +12,8 @@ export type { ExampleInput } from './examples.ts'
 export { toSchema } from './schemas.ts'
 
 /**
- * Makes the OpenAPI 3.1 document of the HTTP functions among `definitions`, from the schemas that they validate with, and of the router's
- * own routes. `inputs` are example requests by the functions' names.
+ * Makes the OpenAPI 3.1 document of the HTTP functions among `definitions`, from the schemas that they validate with, and of the router's own
+ * routes. `inputs` are example requests by function name.
  *
  * @example
  * const document = openApiOf(await loadFunctions(), '1.0.0')

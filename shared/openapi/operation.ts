@@ -11,7 +11,7 @@ export interface Source {
   definition: FunctionDefinition
   schemaOf: SchemaOf
   schemas: Json
-  /** An example request; without it, one is made from the schema. */
+  /** An example request. Without it, an example is made from the schema. */
   input: ExampleInput | undefined
 }
 
@@ -66,7 +66,7 @@ function problemsOf(definition: FunctionDefinition): Json {
   )
 }
 
-/** Schemas describe JSON. Any other media type is only text. */
+/** Schemas describe JSON. Any other media type is described only as text. */
 function contentOf(types: readonly string[], json: Json, exampleOf: (type: string, schema: Json) => unknown): Json {
   return Object.fromEntries(
     types.map((type) => {
@@ -77,7 +77,7 @@ function contentOf(types: readonly string[], json: Json, exampleOf: (type: strin
   )
 }
 
-/** Names an unnamed object: generated clients would derive a name from its place, and change it with the place. */
+/** Names an unnamed object: generated clients would otherwise derive a name from its place, and change the name with the place. */
 function named(name: string, schema: Json, schemas: Json): Json {
   if (schema.type !== 'object') return schema
   schemas[name] = schema

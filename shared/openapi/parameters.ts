@@ -35,7 +35,7 @@ function inQuery({ request }: FunctionDefinition, schemaOf: SchemaOf, input?: Ex
   }))
 }
 
-/** A query has only texts; the document shows a number as a number. */
+/** A query has only texts, but the document shows a number as a number. */
 const inType = (schema: Json, text: string) => (schema.type === 'integer' ? Number(text) : text)
 
 function inHeaders(definition: FunctionDefinition): Json[] {
@@ -61,7 +61,7 @@ const consistencyToken = header('Consistency-Token', 'Of an earlier write’s an
   pattern: '^[!-~]{1,200}$',
 })
 
-/** Bare, or as a string of RFC 8941: `"k"` and `k` are one key. */
+/** Bare, or as a string of RFC 8941: `"k"` and `k` are the same key. */
 const idempotencyKey = header(
   'Idempotency-Key',
   'Makes a repeat of this request safe for 24 h: it gets the first answer again. 1 to 255 visible ASCII characters, bare or quoted.',

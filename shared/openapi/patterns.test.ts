@@ -5,7 +5,7 @@ import { openApiOf } from './index.ts'
 
 const patterns = [...new Set(patternsIn(openApiOf(await allFunctions(), '0.0.0')))]
 
-/** What regular expressions of JavaScript (with its flag `u` and without), Python, Go, Java and .NET read as the same. */
+/** The patterns that regular expressions of JavaScript (with and without its flag `u`), Python, Go, Java and .NET read in the same way. */
 const PORTABLE =
   /^\^(?:\[\^?(?:[^[\]\\]|\\[\\[\]\-"^dtnr]|\\x[0-9a-f]{2})+\]|\((?:\?:)?|\)|\||\{\d+(?:,\d*)?\}|[*+?]|\\[dtnr.*\\"]|[\w\-":,~ /])*\$$/
 
@@ -26,7 +26,7 @@ describe('the patterns of the description', () => {
   it('are compiled by Python', (context) => compile(context, 'python3', ['-c', python]))
 })
 
-/** Compiles the patterns elsewhere; skips where there is no such program. */
+/** Compiles the patterns in another language; skips the test if there is no such program. */
 function compile(context: { skip: (note: string) => void }, program: string, args: string[]): void {
   const { error, status, stderr } = spawnSync(program, args, { input: JSON.stringify(patterns), encoding: 'utf8' })
   if (error) context.skip(`${program}: ${error.message}`)

@@ -5,7 +5,7 @@ import { problemMembers } from '#errors/members'
 import type { FunctionDefinition } from '#function'
 import { type Json, reference, type SchemaOf } from './schemas.ts'
 
-/** Errors of every function besides its own, and of the router when it can't reach the function. */
+/** Errors that every function has in addition to its own, and errors of the router when it can't reach the function. */
 const COMMON: readonly ErrorCode[] = [
   'malformed_json',
   'malformed_request',
@@ -29,7 +29,7 @@ const COMMON_TO_BODIES: readonly ErrorCode[] = ['request_timeout', 'too_large', 
 /** Further errors of functions that take an Idempotency-Key. */
 const COMMON_TO_KEYS: readonly ErrorCode[] = ['request_in_progress', 'idempotency_key_reused']
 
-/** Every error code of a function, by status, its own first. */
+/** Every error code of a function, by status, with the function's own codes first. */
 export function codesOf(definition: FunctionDefinition): Map<number, ErrorCode[]> {
   const { responses, trigger } = definition
   const own = Object.values(responses).filter((codes): codes is ErrorCode[] => Array.isArray(codes))
@@ -58,8 +58,8 @@ export function problemResponse(codes: readonly ErrorCode[]): Json {
 }
 
 /**
- * The alternatives share no code. There is no `discriminator`, since openapi-typescript takes it for the only code of a schema, and
- * PlainProblem has many.
+ * The alternatives share no code. There is no `discriminator`, since openapi-typescript would take it for a schema's only code, and PlainProblem
+ * has many codes.
  */
 function oneOf(codes: readonly ErrorCode[]): Json {
   const [first = '', ...others] = new Set(codes.map(schemaNameOf))
@@ -82,7 +82,7 @@ const Problem = z.object({
   requestId: z.string().describe('The `Request-Id` of the request; of a replayed answer, that of the first one.'),
 })
 
-/** The schemas of problem documents: `Problem`, one for each code with members of its own, and one for all other codes. */
+/** The schemas of problem documents: `Problem`, one for each code that has its own members, and one for all other codes. */
 export function problemSchemas(schemaOf: SchemaOf): Json {
   const plain = Object.keys(statusOf).filter((code) => !Object.hasOwn(problemMembers, code))
   const entries = Object.entries(problemMembers).map(([code, members]) => {

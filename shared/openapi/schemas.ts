@@ -8,9 +8,9 @@ export type SchemaOf = (schema: z.ZodType, io: 'input' | 'output') => Json
 
 export const reference = (name: string): Json => ({ $ref: `#/components/schemas/${name}` })
 
-/** A schema as JSON Schema, with those that have an id hoisted into `components`. */
+/** A schema as JSON Schema. Schemas that have an id are moved into `components`. */
 export function toSchema(schema: z.ZodType, io: 'input' | 'output', components: Json): Json {
-  // Wrapped, so that a root that has an id becomes a reference as well.
+  // Wrapped, so that a root with an id becomes a reference as well.
   const { $defs = {}, properties } = z.toJSONSchema(z.object({ root: schema }), {
     io,
     unrepresentable: 'any',
@@ -40,12 +40,12 @@ interface Written {
   jsonSchema: z.core.JSONSchema.BaseSchema
 }
 
-/** A format's pattern repeats the format, and some generated clients match it against a time that they have parsed. */
+/** A format's pattern repeats the format, and some generated clients match the pattern against a time that they have already parsed. */
 function dropPattern({ jsonSchema }: Written): void {
   if (jsonSchema.format !== undefined) delete jsonSchema.pattern
 }
 
-/** Writes an object with exactly one of some members (`exactlyOne`) as one of as many objects. */
+/** Writes an object that has exactly one of some members (`exactlyOne`) as a choice between as many objects. */
 function splitAlternatives({ zodSchema, jsonSchema }: Written): void {
   const names = jsonSchema.exactlyOneOf as string[] | undefined
   if (!names) return
@@ -66,7 +66,7 @@ function splitAlternatives({ zodSchema, jsonSchema }: Written): void {
   Object.assign(jsonSchema, rest, { oneOf: alternatives })
 }
 
-/** Makes alternatives with a title schemas of that name, since generated clients would number them. */
+/** Makes alternatives with a title schemas of that name, since generated clients would otherwise number them. */
 function nameAlternatives(written: Json, components: Json): void {
   if (!Array.isArray(written.oneOf)) return
   written.oneOf = (written.oneOf as Json[]).map((alternative) => {

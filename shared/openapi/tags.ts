@@ -2,7 +2,7 @@ import type { FunctionDefinition } from '#function'
 
 type Tag = NonNullable<FunctionDefinition['tag']>
 
-/** In the order of the reference. */
+/** In the order of the API reference. */
 const descriptions: Record<Tag, string> = {
   products: 'The catalogue: what there is to sell.',
   stock: 'How much of it there is, where, and how that came about.',

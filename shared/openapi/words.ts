@@ -1,6 +1,6 @@
 /**
- * Descriptions of members that mean the same everywhere. Special ones are with their schemas, by `.describe`. They are here and not
- * with the schemas, since those are part of the functions' bundles, which need no descriptions.
+ * Descriptions of members that mean the same everywhere. Special descriptions are with their schemas, by `.describe`. These are here and not with
+ * the schemas, since the functions' bundles contain the schemas and need no descriptions.
  */
 const words: Record<string, string> = {
   actor: 'Who did it: an API key, as `api-key:<id>`, or a function, as `function:<name>`.',
@@ -96,10 +96,10 @@ const words: Record<string, string> = {
   version: 'Counts the changes of it; +1 each time.',
 }
 
-/** The description of members with this name; undefined without an entry. */
+/** The description of members with this name; undefined if there is no entry. */
 export const meaningOf = (name: string): string | undefined => (Object.hasOwn(words, name) ? words[name] : undefined)
 
-/** Describes every member without a description by its name. */
+/** Gives every member without a description the description of its name. */
 export function explainMembers(json: unknown): void {
   if (typeof json !== 'object' || json === null) return
   const { properties } = json as { properties?: Record<string, Record<string, unknown>> }
