@@ -1,8 +1,8 @@
 import type * as z from 'zod'
 
 /**
- * An object that has exactly one of some members. It is one schema with a check and not a union, so that a client gets all issues at
- * once, each by its path. The OpenAPI document shows it as a union.
+ * An object that has exactly one of some members. It is one schema with a check instead of a union, so that a client gets all issues at once, each
+ * with its path. The OpenAPI document shows it as a union.
  */
 export function exactlyOne<Shape extends z.core.$ZodShape, Config extends z.core.$ZodObjectConfig>(
   schema: z.ZodObject<Shape, Config>,

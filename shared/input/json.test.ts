@@ -11,7 +11,7 @@ function refusal(text: string): unknown {
   }
 }
 
-/** Milliseconds that the quickest of some runs takes: the others were held up by something else. */
+/** Milliseconds that the quickest of some runs takes: the other runs were delayed by something else. */
 function quickest(run: () => unknown): number {
   const times = Array.from({ length: 5 }, () => {
     const startedAt = performance.now()

@@ -2,8 +2,8 @@ import { ServiceError } from '#errors'
 import { findFault, VALUES_MAX } from './scan.ts'
 
 /**
- * Parses a JSON text from outside. Throws `malformed_json`, or `validation_failed` for what no schema would see: a member that
- * schemas skip, a number that would lose digits, and values that are nested too deeply or have too many elements and members: 10,000, or `valuesMax`.
+ * Parses a JSON text from outside. Throws `malformed_json`, or `validation_failed` for faults that no schema would see: a member that schemas skip,
+ * a number that would lose digits, values that are nested too deeply, or more elements and members than 10,000 or `valuesMax`.
  */
 export function parseJson(text: string, valuesMax: number = VALUES_MAX): unknown {
   const fault = findFault(text, valuesMax)

@@ -9,13 +9,13 @@ export function decimalInteger(bounds: { min: number; max: number }) {
 
 /** The most significant digits that a double can have. */
 const DIGITS_MAX = 17
-/** As many, far behind the point. Longer numbers are refused without parsing. */
+/** The longest text of a number with as many digits, even far behind the point. Longer numbers are refused without parsing. */
 const LITERAL_MAX = 64
 
 /**
- * Why a number in a JSON text would change by parsing; undefined if it stays the same. A number too large for a double to count in ones
- * must come back the same, since it may be an id. A fraction becomes the nearest double, as in every reader of
- * JSON, where that takes nothing from it that a double can hold: https://www.rfc-editor.org/rfc/rfc8259#section-6
+ * Why a number in a JSON text would change by parsing; undefined if it stays the same. A number so large that a double can't count in ones must
+ * come back the same, since it may be an id. A fraction becomes the nearest double, as in every reader of JSON, if that takes nothing from it that
+ * a double can hold: https://www.rfc-editor.org/rfc/rfc8259#section-6
  */
 export function whyNotKept(literal: string): string | undefined {
   if (literal.length > LITERAL_MAX) return TOO_LONG

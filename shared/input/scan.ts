@@ -4,8 +4,8 @@ import { whyNotKept } from './numbers.ts'
 const DEPTH_MAX = 32
 
 /**
- * Elements and members of a text. The largest valid input, attributes of 16 KiB, has 8,192; a stocktake of 1,000 lines has 5,000.
- * Without this bound, 1 MiB of `[[[]],…` costs JSON.parse 100 ms, and each walk over the result twice as much again.
+ * The most elements and members of a text. The largest valid input, attributes of 16 KiB, has 8,192; a stocktake of 1,000 lines has 5,000. Without
+ * this bound, 1 MiB of `[[[]],…` costs JSON.parse 100 ms, and each walk over the result costs twice as much again.
  */
 export const VALUES_MAX = 10_000
 
@@ -21,8 +21,8 @@ const [OPEN_ARRAY, CLOSE_ARRAY, OPEN_OBJECT, CLOSE_OBJECT] = [code('['), code(']
 const [ZERO, NINE, SPACE] = [code('0'), code('9'), code(' ')]
 
 /**
- * Finds the first part of a JSON text that costs too much to parse, or that parsing would lose silently, in one pass over its
- * characters before any value is made. A text that is not JSON is left to JSON.parse.
+ * Finds the first part of a JSON text that costs too much to parse, or that parsing would silently lose, in one pass over its characters, before
+ * any value is made. A text that is not JSON is left to JSON.parse.
  */
 export function findFault(text: string, valuesMax: number): Fault | undefined {
   let depth = 0
@@ -88,7 +88,7 @@ function endOfNumber(text: string, start: number): number {
 /** A double keeps every whole number with this many digits. */
 const SMALL_DIGITS = 15
 
-/** Whether a number is whole and small, as nearly all are, and needs no further check. */
+/** Whether a number is whole and small, like nearly all numbers, and needs no further check. */
 function isSmall(text: string, start: number, end: number): boolean {
   if (end - start > SMALL_DIGITS) return false
   for (let at = start; at < end; at++) {
@@ -105,9 +105,9 @@ function isName(text: string, end: number): boolean {
   return text.charCodeAt(at) === COLON
 }
 
-/** Schemas skip a member of this name silently, so as never to set a prototype; the client would not learn of the loss. */
+/** Schemas silently skip a member of this name, so that they never set a prototype; the client would not learn of the loss. */
 const SKIPPED = '__proto__'
-/** The name's length with each of its characters escaped. */
+/** The name's length if each of its characters is escaped. */
 const SKIPPED_LENGTH_MAX = 6 * SKIPPED.length
 
 function isSkipped(text: string, start: number, end: number): boolean {
@@ -127,7 +127,7 @@ function nameOf(text: string, start: number, end: number): string {
   }
 }
 
-/** Names and indices on the way to what is at `offset`. */
+/** The names and indices that lead to the value at `offset`. */
 function pathAt(text: string, offset: number): string[] {
   const path: Array<string | number> = []
   for (let at = 0; at <= offset; at++) {

@@ -1,16 +1,16 @@
 import * as z from 'zod'
 
-// Clients get these patterns, so they use only what every language's regular expressions understand: no \p{…}, flags or look-ahead.
+// Clients get these patterns, so they use only what the regular expressions of every language understand: no \p{…}, flags or look-ahead.
 const CONTROLS = String.raw`\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f`
 const LINE = new RegExp(`^[^${CONTROLS}\\t\\n\\r]*$`)
 const LINES = new RegExp(`^[^${CONTROLS}]*$`)
 
-/** One line of text for people, with at most this many characters, all of which PostgreSQL can store. */
+/** One line of text for people, with at most this many characters. PostgreSQL can store all of them. */
 export function lineOfText(charactersMax: number) {
   return textOf(charactersMax).regex(LINE, 'must not contain control characters')
 }
 
-/** The same with tabs and line breaks. */
+/** The same, but with tabs and line breaks. */
 export function linesOfText(charactersMax: number) {
   return textOf(charactersMax).regex(LINES, 'must not contain control characters but tabs and line breaks')
 }
@@ -26,7 +26,7 @@ function textOf(charactersMax: number) {
 /** A lone surrogate, which UTF-8 can't encode. */
 const LONE_SURROGATE = /\p{Cs}/u
 
-/** Counts code points, as JSON Schema does; a string has one or two units for each. */
+/** Counts code points, as JSON Schema does; a string has one or two units for each code point. */
 function hasAtMost(text: string, charactersMax: number): boolean {
   return text.length <= charactersMax || (text.length <= 2 * charactersMax && [...text].length <= charactersMax)
 }

@@ -1,7 +1,7 @@
 import type * as z from 'zod'
 import { type Issue, ServiceError } from '#errors'
 
-/** The input, parsed by `schema`. Throws `validation_failed` with every issue, 100 at most. */
+/** The input, parsed by `schema`. Throws `validation_failed` with every issue, at most 100. */
 export function validate<Schema extends z.ZodType>(schema: Schema, input: unknown): z.infer<Schema> {
   const parsed = parse(schema, input)
   if (parsed.success) return parsed.data
@@ -12,8 +12,8 @@ export function validate<Schema extends z.ZodType>(schema: Schema, input: unknow
 }
 
 /**
- * Zod looks at the `length` of what is no text and no list, too, and throws where that can't be compared: of `{"length":{"toString":0}}`.
- * Without such a member the same input is refused for what it is.
+ * Zod also reads the `length` of values that are neither text nor list, and throws if it can't be compared, as in `{"length":{"toString":0}}`.
+ * Without such a member, the same input is refused for its real fault.
  */
 function parse<Schema extends z.ZodType>(schema: Schema, input: unknown): z.ZodSafeParseResult<z.infer<Schema>> {
   try {
@@ -28,7 +28,7 @@ function parse<Schema extends z.ZodType>(schema: Schema, input: unknown): z.ZodS
   }
 }
 
-/** Zod names the object with unknown members; clients need the members. */
+/** Zod names the object that has unknown members; clients need the names of the members. */
 function toIssues(issue: z.core.$ZodIssue): Issue[] {
   const path = issue.path.map(String)
   if (issue.code === 'unrecognized_keys') {
