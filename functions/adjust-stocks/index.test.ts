@@ -53,7 +53,7 @@ describe('adjust-stocks', () => {
       adjust(
         received({ productId: mug.id }, 1, { expectedOnHand: 9 }),
         received({ productId: pan.id }, 1, { expectedOnHand: 4 }),
-        // What is stale comes before what is short.
+        // Stale quantities are reported before short ones.
         { sku: pan.sku, location: 'attic', quantity: -9, reason: 'lost', expectedOnHand: 0 },
         received({ productId: mug.id }, 1, { location: 'attic', expectedOnHand: 2 }),
       ),

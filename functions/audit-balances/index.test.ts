@@ -47,9 +47,9 @@ it('gets to every product, in parts, and counts an audit for each time round', a
       returning id
     )
     insert into stock_levels (product_id, location, on_hand, reserved, version) select id, 'main', 0, 0, 1 from added`
-  // An audit of the three products from before was begun.
+  // Ends the audit that was begun when there were only the three earlier products.
   await tick()
-  // A clock by which each chunk takes all of the time that a run has.
+  // With this clock, each chunk takes all of a run's time.
   let now = performance.now()
   vi.spyOn(performance, 'now').mockImplementation(() => {
     now += 1_000
@@ -58,7 +58,7 @@ it('gets to every product, in parts, and counts an audit for each time round', a
   const before = await count('consistent')
   const parts: number[] = []
   while ((await count('consistent')) === before) parts.push((await tick()).audited)
-  // It goes round at the last product by id, wherever it began.
+  // After the last product by id, the audit continues with the first, wherever it began.
   expect(parts.every((part) => part > 0 && part <= 100)).toBe(true)
   expect(parts.reduce((sum, part) => sum + part, 0)).toBe(453)
 })

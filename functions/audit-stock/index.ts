@@ -9,7 +9,7 @@ export default httpFunction({
   scope: 'admin',
   summary: 'Check every balance against the ledger and the holds, at one moment.',
   responses: { 200: Audit },
-  // It holds a connection and a snapshot for as long as it reads: a minute is enough for some million ledger rows.
+  // The audit holds a connection and a snapshot while it reads: a minute is enough for some million ledger rows.
   limits: { inFlight: 2, timeoutMs: 60_000 },
   handler: async ({ context }) => ok(await auditFor(context)),
 })

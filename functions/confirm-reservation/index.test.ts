@@ -114,7 +114,7 @@ describe('confirm-reservation', () => {
       sql`select state, on_hand, reserved from reservations, stock_levels where id = ${id} and product_id = ${productIds[0]}`
     const [{ on_hand: onHand } = {}] = await stateOfAll()
     expect(await confirm(id)).toMatchObject({ status: 409, body: { code: 'reservation_expired' } })
-    // What locks an overdue hold ends it.
+    // A request that locks an overdue hold ends it.
     expect(await stateOfAll()).toEqual([{ state: 'expired', on_hand: onHand, reserved: 0 }])
     const swept = await expectNoEffect(() => confirm(id))
     expect(swept).toMatchObject({ status: 409, body: { code: 'reservation_expired' } })

@@ -10,7 +10,7 @@ export default httpFunction({
   summary: 'Set balances to what a stocktake has counted, all of them or none.',
   request: { body: CountRequest },
   responses: { 200: CountResult, 404: ['product_not_found', 'location_not_found'], 409: ['count_below_reserved'] },
-  // Six tries to get the table, half a second each.
+  // Six attempts to lock the table, half a second each.
   limits: { inFlight: 16, timeoutMs: 15_000 },
   emits: ['stock.counted', 'stock.expired'],
   handler: async ({ body, context }) => ok(await countStock(body, context)),

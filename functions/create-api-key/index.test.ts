@@ -32,7 +32,7 @@ describe('create-api-key', () => {
     const { body } = await send({ name: 'x', scopes: ['admin'], expiresAt: '2999-01-01T01:00:00+01:00' })
     expect(body.expiresAt).toBe('2999-01-01T00:00:00.000Z')
     expect(await tryKey(body.key)).toBe(200)
-    // Another process made it, as far as this one knows: nothing is remembered of a key that was never used here.
+    // To this process, the key is like one that another process made: it caches nothing about a key that was never used here.
     const expired = (await send({ name: 'y', scopes: ['admin'], expiresAt: '2999-01-01T00:00:00Z' })).body
     await sql`update api_keys set expires_at = now() - interval '1 second' where id = ${expired.id}`
     expect(await tryKey(expired.key)).toBe(401)

@@ -48,7 +48,7 @@ describe('delete-api-key', () => {
   it('leaves one when two admins revoke each other at once', async () => {
     const [one, two] = [await newKey('admin'), await newKey('admin')]
     const [oneId, twoId] = [await idOf(one), await idOf(two)]
-    // Both are known here by now, so both get past the door.
+    // Both keys are in this process's cache by now, so both requests are authenticated.
     expect([await tryKey(one), await tryKey(two)]).toEqual([200, 200])
     const [row] = await sql`delete from api_keys where id = ${BOOTSTRAP_ID} returning *`
     const answers = await Promise.all([remove(twoId, one), remove(oneId, two)])

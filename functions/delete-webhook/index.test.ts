@@ -2,7 +2,7 @@ import { describe, expect, it, vi } from 'vitest'
 import { call, expectNoEffect, functionNamed, sql } from '#testing'
 import deleteWebhook from './index.ts'
 
-// Every webhook that is made waits for this.
+// Every webhook that is created waits for this time.
 vi.mock('../../shared/webhooks/list-age.ts', () => ({ LIST_AGE_MAX_MS: 10 }))
 
 const createWebhook = await functionNamed('create-webhook')

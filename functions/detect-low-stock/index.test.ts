@@ -26,7 +26,7 @@ interface Told {
 
 let productId: string
 
-/** A product whose threshold is 5, with 10 in stock unless told. */
+/** Creates a product whose threshold is 5, with 10 in stock, by default. */
 async function setUp(lowStockThreshold: number | null = 5, initialStock = 10): Promise<void> {
   productId = (await newProduct({ lowStockThreshold, initialStock })).id
 }
@@ -44,12 +44,12 @@ async function deliver({ id, type, data }: Told, status = 200): Promise<void> {
   expect(response.status).toBe(status)
 }
 
-/** Delivers what has been told since `after`, in order, as the trigger does: without the alerts. */
+/** Delivers the events since `after`, in order, as the trigger does: without the alerts. */
 async function deliverAll(after = 0): Promise<void> {
   for (const event of await events()) if (event.version > after && !isAlert(event)) await deliver(event)
 }
 
-/** Brings what is available to each of these quantities, one after the other, each change looked at before the next. */
+/** Sets the available quantity to each of these values, one after the other. Each change is handled before the next one. */
 async function go(...quantities: number[]): Promise<string[]> {
   for (const quantity of quantities) {
     const [row] = await sql<[{ available: number; version: number }]>`
@@ -242,7 +242,7 @@ describe('detect-low-stock', () => {
     await stockAt(productId, 'main', -10)
     const out = (await events()).at(-1)
     if (!out) throw new Error('there are no events')
-    // A defect of ours, as the database tells of it: an arithmetic error in a statement.
+    // A defect of this service, as the database reports it: an arithmetic error in a statement.
     await sql.unsafe(
       `create function break_alerts() returns trigger language plpgsql as $$ begin perform 1 / 0; return new; end $$`,
     )
@@ -368,13 +368,13 @@ describe('detect-low-stock', () => {
       return (await response.json()) as { retry: object[]; reject: object[] }
     }
 
-    /** What has been told of all products. */
+    /** The events of all products. */
     const allEvents = () => sql<Told[]>`
       select id, type, product_id as "productId", version, data from outbox where type <> 'product.created' order by sequence`
 
     it('sees each change after the one before it, as if they came one by one', async () => {
       for (let round = 0; round < 6; round++) {
-        // The same changes of two products: of one they come together, of the other one by one.
+        // The same changes for two products: those of one product are delivered together, those of the other one by one.
         await setUp(5)
         const together = productId
         await setUp(5)
@@ -411,13 +411,13 @@ describe('detect-low-stock', () => {
         const statements = await statementsOf(async () => {
           expect(await deliverTogether(told)).toEqual({ retry: [], reject: [] })
         })
-        // Begin, commit and the position, besides.
+        // One statement, in addition to begin, commit and the position.
         expect(statements).toBe(4)
       })
       const seen = await sql`select state, version from stock_alerts where product_id = any(${ids}::uuid[])`
       expect(seen).toHaveLength(20)
       expect(seen.every(({ state, version }) => state === 'none' && version >= 4)).toBe(true)
-      // What comes again changes nothing.
+      // Events that come again change nothing.
       await deliverTogether(told)
       expect((await allEvents()).filter((event) => ids.includes(event.productId) && isAlert(event))).toEqual([])
     })

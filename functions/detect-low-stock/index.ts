@@ -7,7 +7,7 @@ const name = 'detect-low-stock'
 export default streamFunction({
   name,
   topics: ['stock-events', 'product-events'],
-  // Not its own alerts, which go to the same topic. A product that is updated may have another threshold.
+  // Without its own alerts, which go to the same topic. An updated product may have another threshold.
   types: [...stockChanges, 'product.updated'],
   summary: 'Publish low-stock, out-of-stock and back-in-stock alerts.',
   data: ProductChange,

@@ -155,7 +155,7 @@ describe.skipIf(rabbitUrl === undefined)(`dispatch-jobs, with a queue ${inRabbit
     await tick()
     await next()
     await sql`update jobs set run_at = run_at - interval '2 minutes'`
-    // It looks as soon as it is connected.
+    // The function checks for overdue jobs as soon as it is connected.
     await closeJobs()
     expect(await tick()).toEqual({ dispatched: 0 })
     expect(await tick()).toEqual({ dispatched: 1 })

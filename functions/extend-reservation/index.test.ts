@@ -52,7 +52,7 @@ describe('extend-reservation', () => {
     const made = await held()
     await expire(made.id)
     expect(await extend(made.id)).toMatchObject({ status: 409, body: { code: 'not_held' } })
-    // What locks an overdue hold ends it.
+    // A request that locks an overdue hold ends it.
     expect(await sql`select state from reservations where id = ${made.id}`).toEqual([{ state: 'expired' }])
     const answer = await expectNoEffect(() => extend(made.id))
     expect(answer).toMatchObject({ status: 409, body: { code: 'not_held' } })

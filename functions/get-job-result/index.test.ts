@@ -17,7 +17,7 @@ async function finished(body: object): Promise<string> {
   return jobId
 }
 
-/** The answer as it comes: it need not be JSON. */
+/** The raw answer: it need not be JSON. */
 async function get(jobId: string, accept?: string) {
   const headers = { authorization: `Bearer ${ADMIN_KEY}`, ...(accept && { accept }) }
   const response = await getJobResult.app.fetch(new Request(`http://localhost/v1/jobs/${jobId}/result`, { headers }))
@@ -28,7 +28,7 @@ const CSV = 'text/csv; charset=utf-8'
 const NDJSON = 'application/x-ndjson; charset=utf-8'
 
 beforeAll(async () => {
-  // More than two chunks.
+  // More rows than two chunks have.
   for (let made = 0; made < 5; made++) await newProduct({ initialStock: made })
   await sql`
     with product as (
@@ -103,7 +103,7 @@ describe('get-job-result', () => {
     const jobId = await finished({ type, payload: {} })
     const refused = await call(getJobResult, { params: { jobId }, key: await newKey('jobs:read', other) })
     expect(refused).toMatchObject({ status: 403, body: { code: 'forbidden', detail: expect.stringContaining(scope) } })
-    // Nor that there is none.
+    // The key does not learn either that there is no result.
     await sql`update jobs set state = 'dead' where id = ${jobId}`
     expect((await call(getJobResult, { params: { jobId }, key: await newKey('jobs:read', other) })).status).toBe(403)
     await sql`update jobs set state = 'succeeded' where id = ${jobId}`

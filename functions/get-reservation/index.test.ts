@@ -33,7 +33,7 @@ describe('get-reservation', () => {
     const { id: productId } = await newProduct({ initialStock: 5 })
     const { id } = await hold([{ productId, quantity: 2 }])
     const { body } = await inRivalSession(async (rival) => {
-      // Whoever reads the lines waits here; what was read before is older than what follows.
+      // A request that reads the lines waits here; rows that it has read before are older than the next changes.
       await rival`lock table reservation_lines in access exclusive mode`
       const reading = get(id)
       await blocked()

@@ -65,7 +65,7 @@ async function ledgerOf(productId: string): Promise<Movement[]> {
   return body.items.reverse()
 }
 
-/** What each location has after the movements until `at`, in the order of the ledger. */
+/** The balance of each location after the movements until `at`, in the order of the ledger. */
 function replay(ledger: readonly Movement[], at: string) {
   const balances: Record<string, { onHand: number; reserved: number }> = {}
   for (const { location, occurredAt, onHandAfter, reservedAfter } of ledger)

@@ -137,7 +137,7 @@ describe('import-products', () => {
     const { id } = (await fits.json()) as { id: string }
     const [kept] =
       await sql`select sum(length(bytes))::int as bytes, count(*)::int as blocks from job_inputs where job_id = ${id}`
-    // Of 256 KiB each, but for the first, which is small.
+    // Blocks of 256 KiB each, except for the first, which is small.
     expect(kept).toEqual({ bytes: 32 * 1024 * 1024, blocks: 129 })
     await sql`delete from job_inputs`
     const tooLarge = await expectNoEffect(() => send(32 * 1024 * 1024 + 1))

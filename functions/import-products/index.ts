@@ -22,7 +22,7 @@ export default httpFunction({
   summary: 'Queue the import of a file of products, as NDJSON or CSV, up to 100,000 rows.',
   request: { query: ImportQuery, body: Upload, contentTypes: ['application/x-ndjson', 'text/csv'], description },
   responses: { 202: Job, 413: ['too_large'], 415: ['unsupported_media_type'] },
-  // A file is in memory while it arrives, which may take as long as the server lets it: four make 128 MiB.
+  // A file is in memory while it arrives, which may take as long as the server allows: four files make 128 MiB.
   limits: { maxBodyBytes: 32 * 1024 * 1024, inFlight: 4, timeoutMs: 120_000 },
   handler: async ({ query, body, context }) => {
     const { format: name, currency } = query

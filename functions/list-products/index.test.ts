@@ -61,7 +61,7 @@ describe('list-products', () => {
     'by %s, gives each product that was there at the start exactly once, while others come and go',
     async (sort) => {
       for (let index = 0; index < 25; index++) await newProduct({ sku: `P-${index}`, name: `${index % 3}` })
-      // Made in one transaction, so their times are equal.
+      // Sets equal times, as for products that were created in one transaction.
       await sql`update products set created_at = date_trunc('second', created_at)`
       let extra = 0
       const items = await walk(listProducts, { query: { sort } }, 4, async () => {
@@ -114,7 +114,7 @@ describe('list-products', () => {
     ['ÄPFEL', 'äpfel'],
     ['ΣΟΦΙΑ', 'σοφια'],
     ['ДОМ', 'дом'],
-    // The sigma at the end of a word is another letter than within, but in capitals.
+    // At the end of a word, the small sigma is another letter than within the word; the capital letters are the same.
     ['ΚΑΦΈΣ', 'καφές'],
     ['STRASSE', 'straße'],
     ['STRAẞE', 'strasse'],

@@ -56,7 +56,7 @@ describe('measure-backlog', () => {
     await addJob('export-stock', 'retrying', '-60 seconds')
     await addJob('deliver-webhook', 'retrying', '-60 seconds')
     await addJob('deliver-webhook', 'running')
-    // The other two were redriven, or had unfit input: nobody has to look at them.
+    // One of the others was redriven, and one had unfit input: neither needs an operator.
     for (let count = 0; count < 4; count++) await addJob('verify-ledger', 'dead')
     await sql`
       insert into dead_letters (id, job_id, error, attempts, redriven_at, redriven_by)

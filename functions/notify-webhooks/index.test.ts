@@ -132,7 +132,7 @@ describe('notify-webhooks', () => {
   it('remembers an event with its jobs or not at all', async () => {
     await webhookFor('stock.adjusted')
     const { id } = await newProduct()
-    // An event that no job can carry: what remembers it goes with the jobs.
+    // An event that no job can carry: its inbox row is rolled back with the jobs.
     await stockAt(id, 'main', 1)
     const event = (await told()).at(-1)
     if (!event) throw new Error('there is no event')
@@ -210,7 +210,7 @@ describe('a batch of events', () => {
     const statements = await statementsOf(async () => {
       expect(await deliverTogether([...events, ...events])).toEqual({ retry: [], reject: [] })
     })
-    // Begin, the inbox, the webhooks, the jobs, commit and the position; and the list of subscribed types, where that is too old.
+    // Begin, the inbox, the webhooks, the jobs, commit and the position, and the list of subscribed types if it is too old.
     expect(statements).toBeLessThanOrEqual(7)
     const queued = (await payloads()).map(({ webhookId, event }) => `${webhookId} ${event.id}`)
     const expected = events.flatMap(({ id, type }) =>

@@ -9,7 +9,7 @@ const name = 'notify-webhooks'
 export default streamFunction({
   name,
   topics: ['stock-events', 'product-events'],
-  // Nearly all events are of no interest to any webhook, and there are thousands a second.
+  // Nearly all events are of no interest to any webhook, and there are thousands of them a second.
   wants: async (type) =>
     (await hasSubscribers(type)) || (type === 'stock.expired' && (await hasSubscribers('reservation.expired'))),
   summary: 'Queue each event for the webhooks that ask for it.',
@@ -31,7 +31,7 @@ export default streamFunction({
 
 type Received = ReceivedEvent<{ reservationId?: string | null | undefined }>
 
-/** The reservations of the events that end one, by their ids, where a webhook asks for them. Throws `reservation_not_found`. */
+/** The reservations that the events end, by their ids, if a webhook asks for such events. Throws `reservation_not_found`. */
 async function expiredReservations(events: readonly Received[]): Promise<ReadonlyMap<string, Reservation>> {
   const [first] = events
   const ids = events.flatMap(({ attributes, data }) =>
@@ -41,7 +41,7 @@ async function expiredReservations(events: readonly Received[]): Promise<Readonl
   return getReservations([...new Set(ids)], first.context)
 }
 
-/** Each line of a reservation has an event, and the reservation has one, which has its id. */
+/** Each line of a reservation has its own event. The whole reservation has one event, whose id is the reservation's. */
 function toEvent(reservation: Reservation, time: string | undefined) {
   const { id } = reservation
   return { id, source: '/v1/reservations', type: 'reservation.expired', subject: id, time, data: reservation }

@@ -18,7 +18,7 @@ async function deliver(jobId: string, status = 200) {
   return response.json()
 }
 
-/** The job after it was run. */
+/** The job after it has been run. */
 async function run(type: string, payload: object = {}) {
   const jobId = await queue(type, payload)
   expect(await deliver(jobId)).toEqual({ jobId, ran: true })

@@ -225,7 +225,7 @@ describe('reserve-stock', () => {
     const { id: productId } = await newProduct({ initialStock: 1_000_000_000 })
     await stockAt(productId, 'main', 1_000_000_000)
     const billion = { productId, quantity: 1_000_000_000 }
-    // `call` checks the answer by the schema.
+    // `call` checks the answer against the schema.
     const { status, body } = await reserve({ lines: [billion, billion] })
     expect([status, body.lines[0].quantity]).toEqual([201, 2_000_000_000])
     const confirm = { params: { reservationId: body.id }, body: { lines: [{ productId, quantity: 2_000_000_000 }] } }
@@ -293,7 +293,7 @@ describe('reserve-stock over several locations', () => {
     expect(await served(id, 3)).toEqual(['main'])
     expect(await served(id, 4)).toEqual(['far'])
     expect(await served(id, 4)).toEqual(['far'])
-    // Two locations have 1 and 3 left: 4 in all, but no location has them.
+    // Two locations have 1 and 3 left: 4 in total, but neither location has 4.
     expect(await served(id, 4)).toEqual([{ productId: id, sku, requested: 4, available: 3 }])
     expect(await served(id, 3)).toEqual(['main'])
     expect(await served(id, 1)).toEqual(['far'])

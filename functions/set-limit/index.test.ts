@@ -208,7 +208,7 @@ describe('a limit for a holder', () => {
       where state = 'held' and product_id = ${productId} group by holder order by holder`
     expect(rows.map(({ holder }) => holder)).toEqual(['gil', 'hal'])
     for (const { held } of rows) expect(held).toBeLessThanOrEqual(7)
-    // As much as can be has been held: of one piece more, one was refused.
+    // As much as possible is held: a refused request, of at most 3 pieces, would have passed the limit of 7.
     for (const { held } of rows) expect(held).toBeGreaterThan(4)
   })
 

@@ -7,7 +7,7 @@ import { ExportPayload, VerifyPayload } from '#stock/schema'
 /** The types that a client may request by name. */
 const payloads = { 'export-stock': ExportPayload, 'verify-ledger': VerifyPayload } as const
 
-/** One object with a check, not a union of types: a client learns all that is wrong at once, each by its path. */
+/** One object with a check instead of a union of types, so that a client learns of everything that is wrong at once, each with its path. */
 const SubmitJobRequest = z
   .strictObject({
     type: z.enum(['export-stock', 'verify-ledger']),

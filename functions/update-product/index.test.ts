@@ -122,7 +122,7 @@ describe('update-product', () => {
     [{ 'if-match': '"1.2"', 'if-none-match': '"2.2"' }, 200],
     [{ 'if-match': '"1.2"', 'if-none-match': '*' }, 412],
     [{ 'if-match': '"2.2"', 'if-none-match': '"2.2"' }, 412],
-    // There is no date to compare it with: RFC 9110, 13.1.4.
+    // There is no date to compare this one with: RFC 9110, 13.1.4.
     [{ 'if-unmodified-since': 'Thu, 01 Jan 1970 00:00:00 GMT' }, 200],
   ])('goes by all of its preconditions: %j', async (headers, status) => {
     const { id } = await newProduct(full)
