@@ -43,15 +43,15 @@ describe('a ServiceError', () => {
   it('has the members of its code: what lacks one, or has one of another code, is no program', () => {
     const shortages = [{ productId: '0', sku: 'A', requested: 2, available: 1 }]
     expect(new ServiceError('insufficient_stock', 'x', { extra: { shortages } }).extra).toEqual({ shortages })
-    // @ts-expect-error: it must say what is short
+    // @ts-expect-error: the shortages are missing
     expect(() => new ServiceError('insufficient_stock', 'x')).not.toThrow()
-    // @ts-expect-error: what is short has members
+    // @ts-expect-error: a shortage has members
     expect(() => new ServiceError('insufficient_stock', 'x', { extra: { shortages: [1] } })).not.toThrow()
-    // @ts-expect-error: nothing is short where a hold is not held
+    // @ts-expect-error: this code has no shortages
     expect(() => new ServiceError('not_held', 'x', { extra: { shortages } })).not.toThrow()
-    // @ts-expect-error: what is wrong is told thing by thing
+    // @ts-expect-error: the issues are missing
     expect(() => new ServiceError('validation_failed', 'x')).not.toThrow()
-    // @ts-expect-error: and only of what is wrong in itself
+    // @ts-expect-error: this code has no issues
     expect(() => new ServiceError('busy', 'x', { issues: [] })).not.toThrow()
   })
 

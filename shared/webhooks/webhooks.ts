@@ -89,8 +89,8 @@ export async function updateWebhook(
 /** A receiver that gets its new secret within a day misses nothing. */
 const PREVIOUS_KEPT_HOURS = 24
 /**
- * The most previous secrets that are kept. Each of them signs every delivery. There are several, because a lost answer loses a secret that nobody
- * knows.
+ * The most secrets from before a rotation that are kept. Each of them signs every delivery. There are several, because nobody knows a secret whose
+ * answer was lost.
  */
 const PREVIOUS_MAX = 4
 

@@ -24,7 +24,7 @@ export interface Partition<E extends Entry> {
   suspicion: Suspicion
 }
 
-/** Which of the next entries may be the one that crashed a process. */
+/** Which of the next entries may have crashed a process. */
 export interface Suspicion {
   /** The number of the next entries whose attempts are recorded before they begin. */
   unverified: number
@@ -48,7 +48,7 @@ const age = histogram(
 const UNSAVED_MAX = 100
 const SAVE_MS = 1_000
 
-/** The error of an attempt of which only the beginning was recorded. */
+/** The error of an attempt if only its beginning was recorded. */
 export const INTERRUPTED = 'the process crashed during the attempt, or another follower took over'
 
 /** The most entries that may have been under way, or done and not saved, when a process crashed. */

@@ -11,7 +11,7 @@ import { unavailable } from './unavailable.ts'
  */
 const AGES = Array.from({ length: 143 }, (_, step) => 1.1 ** step)
 
-/** A partition of which a group has not read everything. */
+/** A partition that a group has not read to its end. */
 interface Behind {
   partition: number
   /** The offset of the next message that the group wants to read. */

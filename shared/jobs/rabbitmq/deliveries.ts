@@ -51,7 +51,7 @@ const EARLY_MS = 1_000
  * no such job; `none` for a job that is over, not due, or claimed by another worker.
  *
  * It takes over a job that runs under an earlier delivery of the same message: the broker redelivers the messages of a connection that has ended.
- * It does not take over a last attempt, whose worker may be alive: only the end of its lease ends that attempt.
+ * It does not take over a last attempt, because its worker may be alive: such an attempt is left to its lease.
  */
 export const claimDelivery = batched(CLAIMED_MAX, (deliveries: Delivery[]) =>
   workerTransaction(async (tx) => {

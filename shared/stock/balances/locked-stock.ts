@@ -17,7 +17,7 @@ import { insertMovements, type NewMovement } from './movements.ts'
 export interface LockedStock {
   /** The database's time when all products were locked. */
   lockedAt: Date
-  /** The ids of the overdue holds that are ended with it. `isCutOff`: there may be more overdue holds on its products. */
+  /** The ids of the overdue holds that locking this stock has ended. `isCutOff`: there may be more overdue holds on its products. */
   expiredIds: readonly string[]
   isCutOff: boolean
   /** Whether the product exists and is locked. */

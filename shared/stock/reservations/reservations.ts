@@ -26,7 +26,7 @@ export async function getReservation(id: string, context: RequestContext): Promi
   return reservation
 }
 
-/** The reservations with these ids, by id. Throws `reservation_not_found` where one is missing. */
+/** The reservations with these ids, by id. Throws `reservation_not_found` if one is missing. */
 export async function getReservations(
   ids: readonly string[],
   context: RequestContext,
