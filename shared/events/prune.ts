@@ -1,7 +1,7 @@
 import { prune, type RequestContext } from '#database'
 import { eventTypes } from './event-types.ts'
 
-/** How long a message that was no event is kept among the dead events. The dead-letter topic keeps it longer. */
+/** How long a message that was no event is kept among the dead events. The dead-letter topic keeps it. */
 const NO_EVENT_KEPT_DAYS = 30
 
 /**

@@ -11,7 +11,7 @@ export type Batch<Item> = [Item, ...Item[]]
 export interface Group<Request, Result> {
   /** Whether a late joiner, which arrived during the wait for the locks, can be decided under these locks. */
   covers: (request: Request) => boolean
-  /** Decides one request, in the order of arrival. A refusal is a decision, and must write nothing. */
+  /** Decides one request, in the order of arrival. A refusal is a decision that writes nothing. */
   decide: (member: Member<Request>) => Decision<Result>
   /** Sends the writes of all decisions. The commit is sent right behind them. */
   write: (decisions: Iterable<Decision<Result>>) => Promise<unknown>

@@ -32,14 +32,14 @@ export interface HttpServer {
   /** Resolves with the URL once it is served; rejects if the port is taken. Port 0 takes any free port. */
   listen(port: number, host: string): Promise<string>
   /**
-   * Serves on for `delayMs`, and ends each connection with its answer. Then it stops accepting, lets requests in flight finish, and cuts the rest
+   * Continues to serve for `delayMs`, and ends each connection with its answer. Then it stops accepting, lets requests in flight finish, and cuts the rest
    * after `deadlineMs`.
    */
   close(deadlineMs: number, delayMs?: number): Promise<void>
 }
 
 /**
- * If the server closes an idle connection, a request can be on its way on it and be lost. AWS's load balancers close a connection after 60 s of
+ * If the server closes an idle connection, a request that is already on its way can be lost. AWS's load balancers close a connection after 60 s of
  * silence, nginx after 60 or 75 s: with a longer time here, they close first.
  */
 const KEEP_ALIVE_MS = 76_000
