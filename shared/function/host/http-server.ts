@@ -32,8 +32,8 @@ export interface HttpServer {
   /** Resolves with the URL once it is served; rejects if the port is taken. Port 0 takes any free port. */
   listen(port: number, host: string): Promise<string>
   /**
-   * Continues to serve for `delayMs`, and ends each connection with its answer. Then it stops accepting, lets requests in flight finish, and cuts the rest
-   * after `deadlineMs`.
+   * Continues to serve for `delayMs`, and ends each connection with its answer. Then it stops accepting, lets requests in flight finish, and cuts
+   * the rest after `deadlineMs`.
    */
   close(deadlineMs: number, delayMs?: number): Promise<void>
 }
