@@ -107,7 +107,7 @@ describe.skipIf(missing !== undefined)('docker compose', () => {
     const lines = [{ productId, quantity: 1 }]
     const order = () =>
       client.sendUntilAnswered({ method: 'POST', path: '/v1/reservations', body: { lines }, key: randomUUID() })
-    // What was answered before is known by then: only names that were looked up a second ago are looked up again.
+    // The router looks a service's name up again after a second at the earliest, so it may not know the new processes yet.
     const before = await served('reserve-stock')
     const answers = await Promise.all(Array.from({ length: STOCK * 2 }, order))
     expect(answers.filter(({ status }) => status === 201)).toHaveLength(STOCK)

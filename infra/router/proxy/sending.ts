@@ -13,7 +13,7 @@ import { dispatchHeadFirst, type HeadFirstRequest } from './head-first.ts'
 import { upstreamHeaders } from './headers.ts'
 import { type ForwardedBody, isRepeatable, RequestBody } from './request-body.ts'
 
-/** The first try and one more. A third try would double the load of an outage and help in almost none. */
+/** The first try and one more. A third try would add half as much load again to an outage, and help in almost none. */
 const TRIES_MAX = 2
 /** RFC 9110, 15.5.20: the request has reached a process that it is not meant for. */
 const MISDIRECTED = 421

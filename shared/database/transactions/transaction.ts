@@ -11,7 +11,7 @@ type Outcome<Result> = { result: Result } | { failure: ServiceError }
 
 /**
  * Runs `work` in one transaction on the primary, and returns after its commit, which the context's consistency token then covers. After a deadlock,
- * a serialisation failure or a lock time-out, it runs all of `work` again, six times at most. Under an idempotency key, the result (which must be
+ * a serialisation failure or a lock time-out, it runs all of `work` again, up to six attempts in all. Under an idempotency key, the result (which must be
  * JSON) is stored in the same commit, and an equal request gets it without running `work`. `work`'s final failures are stored too. Throws
  * ServiceErrors only, except for defects.
  *

@@ -78,7 +78,7 @@ describe('a file that is unfit', () => {
   })
 })
 
-/** Runs the job, and fails, as the database might, in the step of which `fails` is told how many rows were done before. */
+/** Runs the job, and fails, as the database might, in the step for which `fails` holds: it gets the number of rows done, that step's included. */
 function runUntil(id: string, fails: (done: number) => boolean) {
   const work = runner(ImportPayload, (payload, run) =>
     importProducts(payload, {

@@ -28,7 +28,7 @@ export interface LockedStock {
   change: (context: RequestContext, change: Change) => NewMovement
   /** Adds an event of the product that is not a change of its stock. Adds the product's next version and its stock to `data`; returns the version. */
   announce: (context: RequestContext, type: NewEvent['type'], productId: string, data: object) => number
-  /** How many changes there are to save. */
+  /** How many events there are to save: those of changes, and announced ones. */
   changes: () => number
   save: () => Promise<void>
 }

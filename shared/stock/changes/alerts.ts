@@ -26,7 +26,8 @@ const EDGES_AT_ONCE = 4
  * there is one, or the reason to deliver it again. Throws if all of them have to be delivered again.
  *
  * After a change, a product is `out` (nothing is available), `low` (no more than its threshold is available; never without a threshold) or neither,
- * which is its first state. An alert is a transition between these states, so the same alert never comes twice in a row:
+ * which is its first state. An alert is a transition between these states, so the same alert comes twice in a row only
+ * where the second transition below allows it, or where a lowered threshold ended a low state without an alert:
  *
  *   to `out`, from any state:    stock.out
  *   to `low`, from neither:      stock.low
@@ -150,7 +151,7 @@ async function takeEdge(
            ${stateWith(tx, tx`${stock.available}::bigint`)} as next
     from products as product left join stock_alerts as alert on alert.product_id = product.id
     where product.id = ${productId} and product.deleted_at is null`
-  // The first change that is seen gives no alert.
+  // A product that was already out before its first change that is seen gives no alert.
   const isOutAsEver = product?.last === null && product.next === 'out' && onHandDelta >= reservedDelta
   const isSeen = product && !isOutAsEver && (await remember(tx, productId, product, version))
   const alert = isSeen && edge(product, stock.available)

@@ -5,7 +5,7 @@ import { noteAudit, notePartOfAudit } from './audit-metrics.ts'
 
 /** Products per statement: some ten milliseconds of work, or more if they have long ledgers. */
 const CHUNK_MAX = 100
-/** A run begins no further chunk after this time: a run each 30 s then uses a fiftieth of a connection. */
+/** A run begins no further chunk after this time: a run each 30 s then uses about a fiftieth of a connection. */
 const RUN_MS = 500
 /** The most discrepancies of a chunk that are logged. An audit by a client names more. */
 const LOGGED_MAX = 10
@@ -22,7 +22,7 @@ interface RollingAudit {
 let audit: RollingAudit | undefined
 
 /**
- * Audits the products after those of the previous run, for half a second, each chunk at one moment. After the last product it continues with the
+ * Audits the products after those of the previous run, for half a second, all of them at one moment. After the last product it continues with the
  * first. Discrepancies go to the log and the metrics at once. An audit counts as consistent when it has covered all products and found no
  * discrepancy. A process begins at a random product, so that a process that often restarts gets to all of them too. Returns the number of audited
  * products.
