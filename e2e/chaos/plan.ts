@@ -30,7 +30,7 @@ export function planOf(seed: number, rounds: number, table: readonly Fault[] = f
   /** Draws the next fault that hits a part other than that of `taken`. */
   const draw = (taken?: Fault): Fault | undefined => {
     const find = () => deck.findLastIndex(({ part }) => part !== taken?.part)
-    // Those that are left stay on top.
+    // Faults of the old deck are drawn before those of the new one.
     if (find() < 0) deck = [...shuffled(table, random), ...deck]
     return deck.splice(find(), find() < 0 ? 0 : 1)[0]
   }

@@ -14,7 +14,7 @@ if (missing) process.stdout.write(`skipped: no container engine with Compose ans
 const PAGE = 'backup-and-restore.md'
 const CONNECTIONS = 64
 const RESERVATIONS = 200
-/** The page's placeholder for the moment to restore. */
+/** The moment in the page's commands, for which the scenario puts its own. */
 const MOMENT = /\b2026-11-29T14:05:10Z\b/g
 
 let compose: Compose

@@ -7,14 +7,14 @@ export interface TraceContext {
   baggage: string | undefined
 }
 
-/** The same, as columns of a row. */
+/** A trace context as columns of a row: null for what is absent. */
 export interface StoredTrace {
   traceparent: string
   tracestate: string | null
   baggage: string | null
 }
 
-/** The same, as any carrier of a trace has it. */
+/** A trace context from headers, an event or a row: what is absent may be null, undefined or left out. */
 export interface CarriedTrace {
   traceparent: string
   tracestate?: string | null | undefined
